@@ -1,0 +1,35 @@
+//! What every Symbolon party must agree on: ids, the SKB1 mathematics, share and wire formats, log format.
+//!
+//! Pure: no I/O, clock, environment or runtime. Randomness is an argument. The normative text is
+//! `docs/skb1.md`; module documentation names its sections.
+
+pub mod blind;
+pub mod capsule;
+pub mod codec;
+pub mod context;
+pub mod dleq;
+pub mod evaluate;
+pub mod fingerprint;
+pub mod frame;
+pub mod group;
+pub mod hierarchy;
+pub mod id;
+pub mod label;
+pub mod lease;
+pub mod log;
+pub mod manifest;
+pub mod name;
+pub mod possession;
+mod primitives;
+pub mod record;
+pub mod sealedbox;
+pub mod secret;
+pub mod share;
+pub mod signing;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod vectors;
+
+pub use zeroize::Zeroizing;

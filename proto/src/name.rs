@@ -1,0 +1,60 @@
+//! Keyed hashes that stand for names on disk (`docs/skb1.md` 6.2, use of K_index).
+//!
+//! Equal names hash alike, so a reader finds a row without knowing its neighbours; without K_index a hash says nothing.
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha512;
+
+use crate::hierarchy::IndexKey;
+use crate::id::MountId;
+use crate::label;
+use crate::secret::wipe_stack;
+
+/// Bytes of a name hash.
+pub const NAME_HASH_BYTES: usize = 16;
+
+impl IndexKey {
+    /// `HMAC-SHA-512(K_index, "SKB1/name" ‖ table(1) ‖ scope(16) ‖ name)[..16]`: the name comes last, so nothing is ambiguous.
+    #[must_use]
+    pub fn name_hash(&self, table: u8, scope: &MountId, name: &[u8]) -> [u8; NAME_HASH_BYTES] {
+        let hash = self.name_hash_unwiped(table, scope, name);
+        wipe_stack();
+        hash
+    }
+
+    #[inline(never)]
+    fn name_hash_unwiped(&self, table: u8, scope: &MountId, name: &[u8]) -> [u8; NAME_HASH_BYTES] {
+        let mut mac =
+            Hmac::<Sha512>::new_from_slice(self.secret().expose()).expect("HMAC takes keys of any length");
+        mac.update(label::NAME);
+        mac.update(&[table]);
+        mac.update(scope.as_bytes());
+        mac.update(name);
+        let tag: [u8; 64] = mac.finalize().into_bytes().into();
+        let mut hash = [0; NAME_HASH_BYTES];
+        hash.copy_from_slice(&tag[..NAME_HASH_BYTES]);
+        hash
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+
+    #[test]
+    fn tables_scopes_names_and_keys_all_count() {
+        let key = |fill: u8| IndexKey::from_secret(Secret::filled_by(|out| out.fill(fill)));
+        let scope = |fill: u8| MountId::from_bytes([fill; 16]);
+        let hash = key(1).name_hash(1, &scope(1), b"a");
+        assert_eq!(hash, key(1).name_hash(1, &scope(1), b"a"));
+        for other in [
+            key(2).name_hash(1, &scope(1), b"a"),
+            key(1).name_hash(2, &scope(1), b"a"),
+            key(1).name_hash(1, &scope(2), b"a"),
+            key(1).name_hash(1, &scope(1), b"b"),
+        ] {
+            assert_ne!(hash, other);
+        }
+    }
+}

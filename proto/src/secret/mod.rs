@@ -1,0 +1,169 @@
+//! Keys in memory: where they live, how they are made, and that nothing copies them by accident.
+//!
+//! [`Secret`] holds up to 64 bytes in a slot of secret pages (see `pages.rs`): pages that other processes, core
+//! dumps and swap cannot see, or, where the kernel has no such pages, locked pages. It is filled in place by a
+//! closure, so that no copy passes through the caller's stack on the way in; it has no `Clone`, `Copy`, `Debug`,
+//! `Display`, `Serialize` or `==`; it is wiped on drop (docs/skb1.md section 12.2).
+//!
+//! What this does not do: ciphers and hash functions still spread key schedules over the stack while they work.
+//! Whoever uses a key calls [`wipe_stack`] when the work is done.
+//!
+//! ```
+//! use symbolon_proto::secret::Secret;
+//! let key = Secret::<32>::filled_by(|bytes| bytes.fill(7));
+//! let same = Secret::<32>::filled_by(|bytes| bytes.fill(7));
+//! assert!(key.same_as(&same));
+//! ```
+//!
+//! These do not compile, on purpose:
+//!
+//! ```compile_fail,E0277
+//! println!("{:?}", symbolon_proto::secret::Secret::<32>::zeroed());
+//! ```
+//! ```compile_fail,E0277
+//! println!("{}", symbolon_proto::secret::Secret::<32>::zeroed());
+//! ```
+//! ```compile_fail,E0599
+//! let copy = symbolon_proto::secret::Secret::<32>::zeroed().clone();
+//! ```
+//! ```compile_fail,E0382
+//! let key = symbolon_proto::secret::Secret::<32>::zeroed();
+//! let moved = key;
+//! key.expose();
+//! ```
+//! ```compile_fail,E0369
+//! use symbolon_proto::secret::Secret;
+//! let _ = Secret::<32>::zeroed() == Secret::<32>::zeroed();
+//! ```
+//! ```compile_fail,E0080
+//! let too_long = symbolon_proto::secret::Secret::<65>::zeroed();
+//! ```
+
+mod pages;
+mod stack;
+
+use core::fmt;
+
+use rand_core::CryptoRng;
+use subtle::ConstantTimeEq;
+
+pub use self::stack::wipe_stack;
+
+/// Bytes of the longest [`Secret`].
+pub const SECRET_BYTES_MAX: usize = pages::SLOT_BYTES;
+
+/// `N` secret bytes (`1 <= N <= 64`) in secret pages, wiped on drop.
+///
+/// Making one takes a slot of the process-wide arena. If the arena cannot grow (RLIMIT_MEMLOCK), that panics with a
+/// message that names the limit; [`reserve`] asks beforehand and answers with an error.
+pub struct Secret<const N: usize> {
+    slot: pages::Slot,
+}
+
+impl<const N: usize> Secret<N> {
+    const FITS: () = assert!(N >= 1 && N <= SECRET_BYTES_MAX, "a Secret holds 1 to 64 bytes");
+
+    /// All zeros; the start of in-place arithmetic.
+    #[must_use]
+    pub fn zeroed() -> Self {
+        const { Self::FITS };
+        Self { slot: pages::Slot::take() }
+    }
+
+    /// Filled in place by `fill`, which receives zeros.
+    pub fn filled_by(fill: impl FnOnce(&mut [u8; N])) -> Self {
+        let mut secret = Self::zeroed();
+        fill(secret.expose_mut());
+        secret
+    }
+
+    /// Like [`Secret::filled_by`], for a source that can fail; what it wrote before failing is wiped.
+    pub fn try_filled_by<E>(fill: impl FnOnce(&mut [u8; N]) -> Result<(), E>) -> Result<Self, E> {
+        let mut secret = Self::zeroed();
+        fill(secret.expose_mut())?;
+        Ok(secret)
+    }
+
+    /// Uniformly random bytes from `rng`.
+    pub fn random(rng: &mut dyn CryptoRng) -> Self {
+        Self::filled_by(|bytes| rng.fill_bytes(bytes))
+    }
+
+    /// The bytes. Do not copy them into anything that outlives the call they are needed for.
+    #[must_use]
+    pub fn expose(&self) -> &[u8; N] {
+        self.slot.bytes().first_chunk().expect("N is at most the slot size, checked when the type was built")
+    }
+
+    /// The bytes, for in-place arithmetic.
+    #[must_use]
+    pub fn expose_mut(&mut self) -> &mut [u8; N] {
+        self.slot
+            .bytes_mut()
+            .first_chunk_mut()
+            .expect("N is at most the slot size, checked when the type was built")
+    }
+
+    /// Whether both hold the same bytes, in constant time.
+    #[must_use]
+    pub fn same_as(&self, other: &Self) -> bool {
+        self.expose().ct_eq(other.expose()).into()
+    }
+}
+
+/// How well the memory behind every [`Secret`] of this process is protected. Shown in status reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum MemoryMode {
+    /// `memfd_secret` pages: outside the kernel's direct map, unreadable through `/proc/<pid>/mem`, ptrace and core dumps.
+    MemfdSecret,
+    /// Ordinary pages that are locked (never swapped), left out of core dumps and empty in a forked child.
+    Locked,
+    /// Ordinary pages. Only on explicit request (`--allow-insecure-memory`).
+    Insecure,
+}
+
+impl fmt::Display for MemoryMode {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::MemfdSecret => "memfd_secret",
+            Self::Locked => "locked",
+            Self::Insecure => "insecure",
+        })
+    }
+}
+
+/// Why there is no safe memory for keys, and what to do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MemoryError {
+    /// Neither secret nor locked pages can be had.
+    #[error(
+        "no memory for keys: the kernel gives neither memfd_secret nor locked pages; raise RLIMIT_MEMLOCK \
+         (ulimit -l, LimitMEMLOCK=) or allow insecure memory explicitly"
+    )]
+    Locked,
+    /// More secrets than the arena holds.
+    #[error("no memory for keys: this process already holds {} secrets, its maximum", pages::SLOTS_MAX)]
+    Full,
+}
+
+/// Called once at process start, before the first key: finds out which pages can be had and settles on the best.
+///
+/// With `allow_insecure`, ordinary pages are accepted where nothing better exists, also later when the locked ones
+/// run out. Without this call the first [`Secret`] settles it with `allow_insecure = false`.
+pub fn prepare(allow_insecure: bool) -> Result<MemoryMode, MemoryError> {
+    pages::prepare(allow_insecure)
+}
+
+/// Makes sure that `count` more secrets can be made without failing, as long as nobody else takes them.
+pub fn reserve(count: usize) -> Result<(), MemoryError> {
+    pages::reserve(count)
+}
+
+/// The weakest protection that any secret page of this process has. `Insecure` if there is no page at all yet.
+#[must_use]
+pub fn memory_mode() -> MemoryMode {
+    pages::mode().unwrap_or(MemoryMode::Insecure)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,198 @@
+//! Collecting shares until there are enough (docs/skb1.md sections 7.3 and 7.5).
+//!
+//! Each share is checked when it comes, so that the one person whose share is wrong hears it at once, by name, and
+//! nobody else has to come back. Shares stay in secret memory and are wiped when the ceremony is dropped.
+//!
+//! Time is the caller's: it gives boot-time milliseconds with each share and calls [`Ceremony::expire`]. So is the
+//! limit on attempts.
+
+use super::set::ShareSetManifest;
+use super::shamir;
+use super::text::{SetId, Share};
+use crate::hierarchy::Fragment;
+
+/// Why a share was not taken. The ceremony is as before.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ShareError {
+    /// It belongs to another set: an older one, or another deployment's.
+    #[error("foreign share: it belongs to set {found}, this deployment needs shares of set {expected}")]
+    Foreign {
+        /// The share's set.
+        found: SetId,
+        /// The set in use.
+        expected: SetId,
+    },
+    /// It is not what its holder was dealt.
+    #[error("the share of {holder} (number {x}) is wrong or tampered; ask for it again")]
+    WrongOrTampered {
+        /// Name of the holder.
+        holder: String,
+        /// Number of the share.
+        x: u8,
+    },
+    /// Nobody in this set has such a share.
+    #[error("share number {x} does not exist in this set of {total}")]
+    NoSuchHolder {
+        /// Number that the share claims.
+        x: u8,
+        /// Shares of the set.
+        total: u8,
+    },
+    /// The right share, but it is here already.
+    #[error("the share of {holder} (number {x}) was already given; {missing} more needed")]
+    Duplicate {
+        /// Name of the holder.
+        holder: String,
+        /// Number of the share.
+        x: u8,
+        /// Shares still missing.
+        missing: u8,
+    },
+    /// Enough shares are here.
+    #[error("no more shares are needed: {needed} were given")]
+    NotNeeded {
+        /// Shares needed.
+        needed: u8,
+    },
+}
+
+/// Why there is no fragment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecombineError {
+    /// Too early.
+    #[error("{given} of {needed} shares were given")]
+    TooFew {
+        /// Shares given.
+        given: u8,
+        /// Shares needed.
+        needed: u8,
+    },
+    /// Every share is what was dealt, yet together they are not the fragment: the dealer made a mistake.
+    #[error("the shares are valid but do not give the fragment; the share set was made wrongly")]
+    WrongCombination,
+}
+
+/// How far a ceremony is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Shares given.
+    pub given: u8,
+    /// Shares needed.
+    pub needed: u8,
+}
+
+impl Progress {
+    /// Whether the fragment can be recombined.
+    #[must_use]
+    pub const fn is_complete(self) -> bool {
+        self.given >= self.needed
+    }
+
+    /// Shares still missing.
+    #[must_use]
+    pub const fn missing(self) -> u8 {
+        self.needed.saturating_sub(self.given)
+    }
+}
+
+struct Given {
+    share: Share,
+    submitted_at_boot_ms: u64,
+}
+
+/// Shares given so far; at most t.
+pub struct Ceremony {
+    set: ShareSetManifest,
+    given: Vec<Given>,
+}
+
+impl Ceremony {
+    /// Begins without shares.
+    #[must_use]
+    pub fn new(set: ShareSetManifest) -> Self {
+        let given = Vec::with_capacity(usize::from(set.threshold()));
+        Self { set, given }
+    }
+
+    /// The set whose shares are collected.
+    #[must_use]
+    pub const fn set(&self) -> &ShareSetManifest {
+        &self.set
+    }
+
+    /// Checks one share and keeps it. `now_boot_ms` is the time since boot.
+    pub fn submit(&mut self, share: Share, now_boot_ms: u64) -> Result<Progress, ShareError> {
+        let holder = self.check(&share)?;
+        let x = share.x();
+        if self.given.iter().any(|given| given.share.x() == x) {
+            return Err(ShareError::Duplicate { holder, x, missing: self.progress().missing() });
+        }
+        if self.progress().is_complete() {
+            return Err(ShareError::NotNeeded { needed: self.set.threshold() });
+        }
+        self.given.push(Given { share, submitted_at_boot_ms: now_boot_ms });
+        Ok(self.progress())
+    }
+
+    /// How far it is.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        let given = u8::try_from(self.given.len()).unwrap_or(u8::MAX);
+        Progress { given, needed: self.set.threshold() }
+    }
+
+    /// Names of those who gave their share, in the order of giving.
+    #[must_use]
+    pub fn given(&self) -> Vec<String> {
+        let name =
+            |given: &Given| self.set.custodian(given.share.x()).map(|custodian| custodian.name.clone());
+        self.given.iter().filter_map(name).collect()
+    }
+
+    /// Wipes shares that were given more than `ttl_ms` ago; returns how many.
+    pub fn expire(&mut self, now_boot_ms: u64, ttl_ms: u64) -> usize {
+        let before = self.given.len();
+        self.given.retain(|given| now_boot_ms.saturating_sub(given.submitted_at_boot_ms) <= ttl_ms);
+        before - self.given.len()
+    }
+
+    /// The fragment, checked against the set's check value. The shares stay until the ceremony is dropped.
+    pub fn recombine(&self) -> Result<Fragment, RecombineError> {
+        let Progress { given, needed } = self.progress();
+        if given < needed {
+            return Err(RecombineError::TooFew { given, needed });
+        }
+        let points: Vec<_> =
+            self.given.iter().take(usize::from(needed)).map(|given| given.share.point()).collect();
+        let secret = shamir::recombine(&points).map_err(|_| RecombineError::WrongCombination)?;
+        let fragment = Fragment::from_secret(secret);
+        if self.set.is_fragment(&fragment) { Ok(fragment) } else { Err(RecombineError::WrongCombination) }
+    }
+
+    /// The name of the holder of a share that is right; otherwise the best name for the one whose share is wrong.
+    fn check(&self, share: &Share) -> Result<String, ShareError> {
+        let claimed = self.set.custodian(share.x());
+        let right = self.set.digest_fits(share.x(), share.point());
+        let same_set = share.set_id() == self.set.set_id();
+        if let (Some(custodian), true, true) = (claimed, right, same_set)
+            && share.threshold() == self.set.sharing()
+        {
+            return Ok(custodian.name.clone());
+        }
+        // A share whose secret part is somebody's, under a changed set or number, is a damaged share of that holder.
+        let holders = self.set.custodians();
+        if let Some(dealt) = holders.iter().find(|custodian| self.set.digest_fits(custodian.x, share.point()))
+        {
+            return Err(ShareError::WrongOrTampered { holder: dealt.name.clone(), x: dealt.x });
+        }
+        if !same_set {
+            return Err(ShareError::Foreign { found: share.set_id(), expected: self.set.set_id() });
+        }
+        match claimed {
+            Some(custodian) => {
+                Err(ShareError::WrongOrTampered { holder: custodian.name.clone(), x: custodian.x })
+            }
+            None => Err(ShareError::NoSuchHolder { x: share.x(), total: self.set.sharing().total() }),
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Dealing: a fragment becomes a share set (docs/skb1.md sections 7.1 and 7.3).
+
+use rand_core::CryptoRng;
+
+use super::set::{self, Custodian, ShareSetError, ShareSetManifest};
+use super::shamir::{self, Point, Threshold};
+use super::text::{SetId, Share};
+use crate::hierarchy::Fragment;
+use crate::id::DeploymentId;
+
+/// What a share set is made for.
+#[derive(Clone, Copy, Debug)]
+pub struct Dealing<'a> {
+    /// The deployment whose fragment it is.
+    pub deployment: DeploymentId,
+    /// The current fragment epoch f.
+    pub frag_epoch: u32,
+    /// Now, milliseconds since the Unix epoch.
+    pub created_ms: u64,
+    /// t of n.
+    pub threshold: Threshold,
+    /// n names, in the order of the share numbers.
+    pub names: &'a [String],
+    /// The manifest that this one follows, when the fragment is shared anew.
+    pub previous: Option<&'a ShareSetManifest>,
+}
+
+impl Dealing<'_> {
+    /// Splits `fragment` and makes the manifest. Before it returns, every share has taken part in a recombination that
+    /// passed the check value (the drill of section 7.3, against a faulty dealer).
+    pub fn deal(
+        &self,
+        fragment: &Fragment,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<(ShareSetManifest, Vec<Share>), ShareSetError> {
+        set::check_names(self.threshold, self.names.iter().map(String::as_str))?;
+        let mut manifest = self.blank_manifest(rng);
+        manifest.set_id = manifest.computed_id();
+        manifest.chk = set::check_value(&fragment.root(&self.deployment).check(), &manifest.set_id);
+        let points = shamir::split(fragment.secret(), self.threshold, rng);
+        for (custodian, point) in manifest.custodians.iter_mut().zip(&points) {
+            custodian.digest = set::share_digest(&manifest.nonce, &manifest.set_id, point);
+        }
+        drill(&manifest, &points)?;
+        let set_id = manifest.set_id;
+        Ok((manifest, points.into_iter().map(|point| Share::new(set_id, self.threshold, point)).collect()))
+    }
+
+    fn blank_manifest(&self, rng: &mut dyn CryptoRng) -> ShareSetManifest {
+        let mut nonce = [0; 32];
+        rng.fill_bytes(&mut nonce);
+        let custodian = |(x, name): (u8, &String)| Custodian {
+            x,
+            name: name.clone(),
+            hpke_pub: None,
+            sign_pub: None,
+            digest: [0; 32],
+        };
+        ShareSetManifest {
+            deployment: self.deployment,
+            set_id: SetId::from_bytes([0; 8]),
+            frag_epoch: self.frag_epoch,
+            threshold: self.threshold,
+            created_ms: self.created_ms,
+            nonce,
+            custodians: (1..).zip(self.names).map(custodian).collect(),
+            chk: [0; 16],
+            seq: self.previous.map_or(1, |previous| previous.seq.saturating_add(1)),
+            prev_hash: self.previous.map_or([0; 32], ShareSetManifest::hash),
+        }
+    }
+}
+
+/// Recombines n windows of t neighbouring shares, so that each share is used t times.
+fn drill(manifest: &ShareSetManifest, points: &[Point]) -> Result<(), ShareSetError> {
+    let needed = usize::from(manifest.threshold());
+    for start in 0..points.len() {
+        let window: Vec<_> = points.iter().cycle().skip(start).take(needed).collect();
+        let secret = shamir::recombine(&window).map_err(|_| ShareSetError::Drill)?;
+        if !manifest.is_fragment(&Fragment::from_secret(secret)) {
+            return Err(ShareSetError::Drill);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,25 @@
+//! Custodian shares of the fragment: splitting, text form, share set, ceremony (docs/skb1.md section 7).
+//!
+//! ```text
+//! Fragment ──Dealing::deal──▶ ShareSetManifest (public) + Share × n ──to_text──▶ custodians
+//! custodian's text ──Share::parse──▶ Ceremony::submit × t ──recombine──▶ Fragment, checked
+//! ```
+
+mod ceremony;
+mod deal;
+pub mod gf256;
+mod set;
+pub mod shamir;
+mod text;
+
+pub use self::ceremony::{Ceremony, Progress, RecombineError, ShareError};
+pub use self::deal::Dealing;
+pub use self::set::{
+    CUSTODIAN_NAME_BYTES_MAX, CUSTODIAN_NAME_CHARS_MAX, Custodian, HPKE_PUBLIC_BYTES, SHARE_SET_BYTES_MAX,
+    ShareSetError, ShareSetManifest,
+};
+pub use self::shamir::{Threshold, ThresholdError};
+pub use self::text::{SHARE_BYTES, SHARE_INPUT_BYTES_MAX, SHARE_TEXT_CHARS, SetId, Share, ShareTextError};
+
+#[cfg(test)]
+mod tests;

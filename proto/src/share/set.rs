@@ -1,0 +1,348 @@
+//! The share-set manifest: what is publicly known about a set of shares (docs/skb1.md section 7.3).
+//!
+//! ```text
+//! format(1)=1 ‖ deployment(16) ‖ set_id(8) ‖ frag_epoch(4) ‖ t(1) ‖ n(1) ‖ created_ms(8) ‖ nonce(32)
+//! ‖ n × { x(1) ‖ LP(name) ‖ LP(hpke_pub) ‖ LP(sign_pub) ‖ digest(32) } ‖ chk(16) ‖ seq(8) ‖ prev_hash(32)
+//! ```
+//!
+//! With it each share is checked on arrival, so a wrong one is found together with its holder, and the recombined
+//! fragment is checked before anything is derived from it. It holds no secret: a digest of 256 uniform bits hides
+//! them. In this version custodians have no keys of their own, so `hpke_pub` and `sign_pub` are empty (their lengths
+//! are 0, or 1216 and 32), and the manifest is not signed by custodians: the broker's store vouches for it.
+
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::shamir::{Point, Threshold, ThresholdError};
+use super::text::SetId;
+use crate::codec::{DecodeError, Reader, Writer};
+use crate::hierarchy::{CheckKey, Fragment};
+use crate::id::DeploymentId;
+use crate::label;
+use crate::primitives;
+use crate::secret::wipe_stack;
+
+/// Longest custodian name in characters, all printable.
+pub const CUSTODIAN_NAME_CHARS_MAX: usize = 64;
+/// Longest custodian name in bytes of UTF-8.
+pub const CUSTODIAN_NAME_BYTES_MAX: usize = 4 * CUSTODIAN_NAME_CHARS_MAX;
+/// Bytes of an X-Wing public key, for share envelopes.
+pub const HPKE_PUBLIC_BYTES: usize = 1216;
+/// Longest encoded manifest in bytes.
+pub const SHARE_SET_BYTES_MAX: usize =
+    126 + 16 * (1 + 2 + CUSTODIAN_NAME_BYTES_MAX + 2 + HPKE_PUBLIC_BYTES + 2 + 32 + 32);
+
+const FORMAT: u8 = 1;
+const DIGEST_BYTES: usize = 32;
+const CHECK_BYTES: usize = 16;
+
+/// The holder of one share. All public.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Custodian {
+    /// Number of the share, from 1.
+    pub x: u8,
+    /// Name, unique in the set.
+    pub name: String,
+    /// X-Wing public key for share envelopes (7.4). None in this version.
+    pub hpke_pub: Option<Box<[u8; HPKE_PUBLIC_BYTES]>>,
+    /// Ed25519 public key for ceremony transcripts (7.6). None in this version.
+    pub sign_pub: Option<[u8; 32]>,
+    /// Digest of the share.
+    pub digest: [u8; DIGEST_BYTES],
+}
+
+/// The manifest. Consistent by construction: its id fits its content, names are unique, numbers are 1..=n.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShareSetManifest {
+    pub(super) deployment: DeploymentId,
+    pub(super) set_id: SetId,
+    pub(super) frag_epoch: u32,
+    pub(super) threshold: Threshold,
+    pub(super) created_ms: u64,
+    pub(super) nonce: [u8; 32],
+    pub(super) custodians: Vec<Custodian>,
+    pub(super) chk: [u8; CHECK_BYTES],
+    pub(super) seq: u64,
+    pub(super) prev_hash: [u8; 32],
+}
+
+/// Why bytes or values are no share-set manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ShareSetError {
+    /// Not the layout.
+    #[error("the share-set manifest is damaged: {0}")]
+    Layout(#[from] DecodeError),
+    /// Made by a version that does not exist yet.
+    #[error("share-set manifest format {found} is not known to this version; only 1 is")]
+    Format {
+        /// The format number.
+        found: u8,
+    },
+    /// t and n are no threshold.
+    #[error(transparent)]
+    Threshold(#[from] ThresholdError),
+    /// Custodians are not numbered 1, 2, … n.
+    #[error("custodian {expected} of the share-set manifest has number {found}")]
+    Order {
+        /// Number that should stand here.
+        expected: u8,
+        /// Number that does.
+        found: u8,
+    },
+    /// A name that nobody could read or tell from another.
+    #[error(
+        "the name of custodian {x} is empty, too long, not printable or given twice; names have 1 to 64 characters"
+    )]
+    Name {
+        /// Number of the custodian.
+        x: u8,
+    },
+    /// As many names as shares are needed.
+    #[error("{found} custodian names for {total} shares")]
+    Names {
+        /// Names given.
+        found: usize,
+        /// Shares of the set.
+        total: u8,
+    },
+    /// A public key of a length that no key has.
+    #[error("a public key of custodian {x} has the wrong length")]
+    Key {
+        /// Number of the custodian.
+        x: u8,
+    },
+    /// A first manifest with a predecessor, or a later one without.
+    #[error("the share-set manifest has sequence number {seq}, which does not fit its predecessor hash")]
+    Chain {
+        /// Its sequence number.
+        seq: u64,
+    },
+    /// The id is not the hash of the content.
+    #[error("the share-set manifest was changed: its id does not fit its content")]
+    Id,
+    /// The dealt shares did not give the fragment back.
+    #[error(
+        "the drill failed: shares that were just made do not give the fragment back; do not use this set"
+    )]
+    Drill,
+}
+
+impl ShareSetManifest {
+    /// The deployment whose fragment is shared.
+    #[must_use]
+    pub const fn deployment(&self) -> DeploymentId {
+        self.deployment
+    }
+
+    /// Names the set.
+    #[must_use]
+    pub const fn set_id(&self) -> SetId {
+        self.set_id
+    }
+
+    /// Fragment epoch when the set was made.
+    #[must_use]
+    pub const fn frag_epoch(&self) -> u32 {
+        self.frag_epoch
+    }
+
+    /// Shares that are needed, t.
+    #[must_use]
+    pub const fn threshold(&self) -> u8 {
+        self.threshold.needed()
+    }
+
+    /// t of n.
+    #[must_use]
+    pub const fn sharing(&self) -> Threshold {
+        self.threshold
+    }
+
+    /// When the set was made, milliseconds since the Unix epoch.
+    #[must_use]
+    pub const fn created_ms(&self) -> u64 {
+        self.created_ms
+    }
+
+    /// Holders in the order of their numbers, 1..=n.
+    #[must_use]
+    pub fn custodians(&self) -> &[Custodian] {
+        &self.custodians
+    }
+
+    /// The holder of share `x`.
+    #[must_use]
+    pub fn custodian(&self, x: u8) -> Option<&Custodian> {
+        self.custodians.iter().find(|custodian| custodian.x == x)
+    }
+
+    /// Place in the chain of manifests of this deployment, from 1.
+    #[must_use]
+    pub const fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// SHA-256 of the encoded manifest: `prev_hash` of the next one.
+    #[must_use]
+    pub fn hash(&self) -> [u8; 32] {
+        Sha256::digest(self.encode()).into()
+    }
+
+    /// Its wire form.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        self.write(&self.set_id, &self.chk, true)
+    }
+
+    /// Reads the wire form and checks that everything fits together.
+    pub fn decode(bytes: &[u8]) -> Result<Self, ShareSetError> {
+        let mut reader = Reader::new(bytes);
+        let format = reader.u8()?;
+        if format != FORMAT {
+            return Err(ShareSetError::Format { found: format });
+        }
+        let deployment = DeploymentId::from_bytes(reader.array()?);
+        let set_id = SetId::from_bytes(reader.array()?);
+        let frag_epoch = reader.u32()?;
+        let threshold = Threshold::new(reader.u8()?, reader.u8()?)?;
+        let created_ms = reader.u64()?;
+        let nonce = reader.array()?;
+        let custodians =
+            (0..threshold.total()).map(|_| read_custodian(&mut reader)).collect::<Result<_, _>>()?;
+        let chk = reader.array()?;
+        let (seq, prev_hash) = (reader.u64()?, reader.array()?);
+        reader.finish()?;
+        let manifest = Self {
+            deployment,
+            set_id,
+            frag_epoch,
+            threshold,
+            created_ms,
+            nonce,
+            custodians,
+            chk,
+            seq,
+            prev_hash,
+        };
+        manifest.check_consistent()?;
+        Ok(manifest)
+    }
+
+    fn check_consistent(&self) -> Result<(), ShareSetError> {
+        check_names(self.threshold, self.custodians.iter().map(|custodian| custodian.name.as_str()))?;
+        for (expected, custodian) in (1..).zip(&self.custodians) {
+            if custodian.x != expected {
+                return Err(ShareSetError::Order { expected, found: custodian.x });
+            }
+        }
+        if self.seq == 0 || (self.seq == 1) != (self.prev_hash == [0; 32]) {
+            return Err(ShareSetError::Chain { seq: self.seq });
+        }
+        if self.set_id != self.computed_id() {
+            return Err(ShareSetError::Id);
+        }
+        Ok(())
+    }
+
+    /// SHA-256(manifest with set_id, chk and digests zeroed)[0..8].
+    pub(super) fn computed_id(&self) -> SetId {
+        let blank = self.write(&SetId::from_bytes([0; 8]), &[0; CHECK_BYTES], false);
+        let hash: [u8; 32] = Sha256::digest(blank).into();
+        let [a, b, c, d, e, f, g, h, ..] = hash;
+        SetId::from_bytes([a, b, c, d, e, f, g, h])
+    }
+
+    fn write(&self, set_id: &SetId, chk: &[u8; CHECK_BYTES], with_digests: bool) -> Vec<u8> {
+        let mut writer = Writer::with_capacity(512);
+        writer.u8(FORMAT).bytes(self.deployment.as_bytes()).bytes(set_id.as_bytes()).u32(self.frag_epoch);
+        writer.u8(self.threshold.needed()).u8(self.threshold.total()).u64(self.created_ms).bytes(&self.nonce);
+        for custodian in &self.custodians {
+            writer.u8(custodian.x).lp(custodian.name.as_bytes());
+            writer.lp(custodian.hpke_pub.as_ref().map_or(&[], |key| key.as_slice()));
+            writer.lp(custodian.sign_pub.as_ref().map_or(&[], |key| key.as_slice()));
+            writer.bytes(if with_digests { &custodian.digest } else { &[0; DIGEST_BYTES] });
+        }
+        writer.bytes(chk).u64(self.seq).bytes(&self.prev_hash);
+        writer.finish()
+    }
+
+    /// Whether `point` is what custodian `x` was dealt.
+    pub(super) fn digest_fits(&self, x: u8, point: &Point) -> bool {
+        let dealt = Point { x, y: crate::secret::Secret::filled_by(|y| *y = *point.y.expose()) };
+        let digest = share_digest(&self.nonce, &self.set_id, &dealt);
+        self.custodian(x).is_some_and(|custodian| custodian.digest.ct_eq(&digest).into())
+    }
+
+    /// Whether `fragment` is the one that was shared.
+    #[must_use]
+    pub fn is_fragment(&self, fragment: &Fragment) -> bool {
+        let key = fragment.root(&self.deployment).check();
+        check_value(&key, &self.set_id).ct_eq(&self.chk).into()
+    }
+}
+
+fn read_custodian(reader: &mut Reader<'_>) -> Result<Custodian, ShareSetError> {
+    let x = reader.u8()?;
+    let name = core::str::from_utf8(reader.lp(CUSTODIAN_NAME_BYTES_MAX)?);
+    let name = name.map_err(|_| ShareSetError::Name { x })?.to_owned();
+    let hpke_pub = match reader.lp(HPKE_PUBLIC_BYTES)? {
+        [] => None,
+        key => Some(Box::new(key.try_into().map_err(|_| ShareSetError::Key { x })?)),
+    };
+    let sign_pub = match reader.lp(32)? {
+        [] => None,
+        key => Some(key.try_into().map_err(|_| ShareSetError::Key { x })?),
+    };
+    Ok(Custodian { x, name, hpke_pub, sign_pub, digest: reader.array()? })
+}
+
+/// Checks that there are as many names as shares, each different and printable.
+pub(super) fn check_names<'a>(
+    threshold: Threshold,
+    names: impl ExactSizeIterator<Item = &'a str> + Clone,
+) -> Result<(), ShareSetError> {
+    if names.len() != usize::from(threshold.total()) {
+        return Err(ShareSetError::Names { found: names.len(), total: threshold.total() });
+    }
+    for (x, name) in (1..).zip(names.clone()) {
+        let chars = name.chars().count();
+        let printable = !name.chars().any(|character| character.is_control() || is_invisible(character));
+        let repeated = names.clone().take(usize::from(x - 1_u8)).any(|earlier| earlier == name);
+        if chars == 0 || chars > CUSTODIAN_NAME_CHARS_MAX || name.trim() != name || !printable || repeated {
+            return Err(ShareSetError::Name { x });
+        }
+    }
+    Ok(())
+}
+
+/// Characters that make two names look alike, or turn the text around them: zero width, direction, byte order mark.
+fn is_invisible(character: char) -> bool {
+    matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// `SHA-256("SKB1/share-digest" ‖ nonce ‖ set_id ‖ x ‖ y)`.
+pub(super) fn share_digest(nonce: &[u8; 32], set_id: &SetId, point: &Point) -> [u8; DIGEST_BYTES] {
+    let digest = digest_inner(nonce, set_id, point);
+    wipe_stack();
+    digest
+}
+
+#[inline(never)]
+fn digest_inner(nonce: &[u8; 32], set_id: &SetId, point: &Point) -> [u8; DIGEST_BYTES] {
+    let mut hash = Sha256::new();
+    hash.update(label::SHARE_DIGEST);
+    hash.update(nonce);
+    hash.update(set_id.as_bytes());
+    hash.update([point.x]);
+    hash.update(point.y.expose());
+    hash.finalize().into()
+}
+
+/// `HMAC-SHA-512(K_check[0], set_id)[0..16]`.
+pub(super) fn check_value(key: &CheckKey, set_id: &SetId) -> [u8; CHECK_BYTES] {
+    let tag = primitives::hmac(key.secret().expose(), &[set_id.as_bytes()]);
+    let mut value = [0; CHECK_BYTES];
+    value.copy_from_slice(&tag[..CHECK_BYTES]);
+    wipe_stack();
+    value
+}

@@ -1,0 +1,64 @@
+//! Helpers of this crate's tests.
+
+use getrandom::SysRng;
+use rand_core::UnwrapErr;
+
+use crate::evaluate::RemoteKey;
+use crate::id::{BrokerId, DeploymentId, KeyId, NodeId};
+use crate::lease::{KeyState, LeaseHolder, LeaseTerms};
+use crate::manifest::ManifestNode;
+use crate::signing::SigningSeed;
+
+/// The operating system's randomness.
+pub(crate) fn rng() -> UnwrapErr<SysRng> {
+    UnwrapErr(SysRng)
+}
+
+/// A fragment service node with fresh keys.
+pub(crate) struct TestNode {
+    pub(crate) index: u16,
+    pub(crate) key: RemoteKey,
+    pub(crate) seed: SigningSeed,
+}
+
+impl TestNode {
+    pub(crate) fn new(index: u16) -> Self {
+        Self { index, key: RemoteKey::generate(&mut rng()), seed: SigningSeed::random(&mut rng()) }
+    }
+
+    /// How a manifest describes it.
+    pub(crate) fn public(&self) -> ManifestNode {
+        ManifestNode {
+            index: self.index,
+            node: NodeId::from_bytes([8; 16]),
+            public: *self.key.public_key(),
+            signing: self.seed.public_key(),
+            spki_sha256: [6; 32],
+        }
+    }
+}
+
+pub(crate) fn lease_holder() -> LeaseHolder {
+    LeaseHolder {
+        deployment: DeploymentId::from_bytes([1; 16]),
+        broker: BrokerId::from_bytes([2; 16]),
+        key: KeyId::from_bytes([3; 16]),
+        generation: 5,
+    }
+}
+
+/// An ACTIVE lease for [`lease_holder`].
+pub(crate) fn lease_terms(node: u16) -> LeaseTerms {
+    let holder = lease_holder();
+    LeaseTerms {
+        deployment: holder.deployment,
+        broker: holder.broker,
+        key: holder.key,
+        generation: holder.generation,
+        seq: 1,
+        issued_secs: 1_700_000_000,
+        ttl_secs: 3600,
+        status: KeyState::Active,
+        node,
+    }
+}
