@@ -1,0 +1,97 @@
+//! What is written about each request, and the proof that it was written.
+//!
+//! Nothing secret leaves the broker without a [`Receipt`]: the writer makes one when the entry is durable, and
+//! [`SecretValue::disclose`] consumes it. `clippy.toml` bans [`Receipt::attest`] everywhere but in the writer.
+
+use serde::{Deserialize, Serialize};
+use symbolon_proto::Zeroizing;
+pub use symbolon_proto::log::{Action, Outcome};
+
+/// An entry before it has a place in the log.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// What was asked for.
+    pub action: Action,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Who, what and from where. Sealed on disk, because it names things.
+    pub detail: Detail,
+}
+
+/// The part of an entry that only an unsealed broker can read. Wire type, version 1: fields are only ever added.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Detail {
+    /// Identifier that the answer to this request carried.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub request_id: String,
+    /// Display name of the caller; empty for unauthenticated requests.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub caller: String,
+    /// Accessor of the caller's token, never the token.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub accessor: String,
+    /// Normalised path of the request, as the policy saw it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub path: String,
+    /// Version of the secret that was read or written; 0 if none applies.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub version: u64,
+    /// Role or policy that decided.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub role: String,
+    /// Peer address as the listener saw it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub remote: String,
+    /// Why it was refused or failed: one of our own fixed texts, never caller-supplied text.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // the shape that serde asks for
+fn is_zero(version: &u64) -> bool {
+    *version == 0
+}
+
+/// Proof that the entry of a request is durable. Made by the writer, consumed by the step that discloses.
+#[derive(Debug)]
+#[must_use = "a receipt is what allows the answer to leave"]
+pub struct Receipt {
+    index: u64,
+}
+
+impl Receipt {
+    /// States that entry `index` is durable. Only the writer may say so (`clippy.toml`).
+    pub fn attest(index: u64) -> Self {
+        Self { index }
+    }
+
+    /// Index of the entry in the log.
+    #[must_use]
+    pub fn index(&self) -> u64 {
+        self.index
+    }
+}
+
+/// Plaintext of a secret inside the broker: no `Debug`, no `Clone`, no way out but [`SecretValue::disclose`].
+pub struct SecretValue(Zeroizing<Vec<u8>>);
+
+impl SecretValue {
+    /// Wraps a plaintext, typically straight from an opened record.
+    #[must_use]
+    pub fn new(plaintext: Zeroizing<Vec<u8>>) -> Self {
+        Self(plaintext)
+    }
+
+    /// Works on the plaintext inside the broker, to make another stored value from it. Nothing leaves this way.
+    pub fn transform<T>(self, work: impl FnOnce(&[u8]) -> T) -> T {
+        work(&self.0)
+    }
+
+    /// Gives the plaintext to an answer whose audit entry is durable.
+    #[must_use]
+    pub fn disclose(self, receipt: Receipt) -> Zeroizing<Vec<u8>> {
+        drop(receipt);
+        self.0
+    }
+}

@@ -1,0 +1,321 @@
+//! Strict verification of signed JWTs (RFC 7519, RFC 8725).
+//!
+//! The order is the safety: shape, header, key, signature, and only then claims. The algorithm must be one that the
+//! key's type permits; the header merely agrees. Headers that carry or point to a key, `crit`, encryption and
+//! nesting are refused. A claim of the wrong type is an error, never an absent claim (CVE-2026-25537). Replay checks
+//! are left out on purpose: kubelets hand the same token to a restarted container.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::Algorithm;
+use serde_json::Value;
+
+use super::keys::{self, KeySet, NoKey};
+use crate::json::{self, JsonError, Limits, Map};
+
+/// Longest token in bytes.
+pub const JWT_BYTES_MAX: usize = 16 << 10;
+/// Leeway for `exp` and `nbf` unless configured.
+pub const LEEWAY_SECS_DEFAULT: u64 = 10;
+/// Longest leeway that may be configured.
+pub const LEEWAY_SECS_MAX: u64 = 300;
+/// How far ahead of our clock `iat` may lie.
+const ISSUED_AHEAD_SECS_MAX: u64 = 60;
+const AUDIENCES_MAX: usize = 32;
+const KID_BYTES_MAX: usize = 1024;
+const SUBJECT_BYTES_MAX: usize = 2048;
+
+/// Why a token was refused. The texts are ours and quote nothing of the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JwtError {
+    /// Longer than [`JWT_BYTES_MAX`].
+    #[error("the token is longer than {JWT_BYTES_MAX} bytes")]
+    TooLong,
+    /// Not three parts of unpadded base64url.
+    #[error("the token is not a compact JWS")]
+    Shape,
+    /// Five parts, or `enc` in the header.
+    #[error("the token is encrypted; expected a signed one")]
+    Encrypted,
+    /// A header or payload that is no acceptable JSON object.
+    #[error("the token's JSON is refused: {0}")]
+    Json(#[from] JsonError),
+    /// `none`, HMAC or anything else that is not offered.
+    #[error("the token's algorithm is not accepted")]
+    Algorithm,
+    /// The key that the token names is of another type than its algorithm.
+    #[error("the token's algorithm does not fit the issuer's key")]
+    AlgorithmMismatch,
+    /// A header that is refused: an embedded or remote key, `crit`, compression, nesting, an unknown `typ`.
+    #[error("the token has a header that is not accepted")]
+    Header,
+    /// The issuer has no key with this `kid`, as far as we know. The caller may refresh the keys, at a bounded rate.
+    #[error("the token is signed with an unknown key")]
+    UnknownKey,
+    /// The signature does not verify.
+    #[error("the token's signature is not valid")]
+    Signature,
+    /// A registered claim has the wrong type or an impossible value.
+    #[error("a claim of the token has the wrong type")]
+    ClaimType,
+    /// No `exp`.
+    #[error("the token has no expiry")]
+    NoExpiry,
+    /// `exp` has passed.
+    #[error("the token has expired")]
+    Expired,
+    /// `nbf` lies ahead.
+    #[error("the token is not valid yet")]
+    NotYetValid,
+    /// `iat` lies ahead.
+    #[error("the token was issued in the future")]
+    IssuedAhead,
+}
+
+/// What verification may let pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JwtRules {
+    /// Seconds of leeway on `exp`.
+    pub expiry_leeway_secs: u64,
+    /// Seconds of leeway on `nbf`.
+    pub not_before_leeway_secs: u64,
+    /// Whether a token without `exp` may pass; only for service-account tokens of the old kind.
+    pub allow_endless: bool,
+    /// Names of the algorithms accepted; empty accepts all that keys permit.
+    pub algorithms: Vec<String>,
+}
+
+impl Default for JwtRules {
+    fn default() -> Self {
+        Self {
+            expiry_leeway_secs: LEEWAY_SECS_DEFAULT,
+            not_before_leeway_secs: LEEWAY_SECS_DEFAULT,
+            allow_endless: false,
+            algorithms: Vec::new(),
+        }
+    }
+}
+
+/// A token whose signature and times are good. Issuer, audience and the rest are for the role to judge.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VerifiedJwt {
+    claims: Map,
+    issuer: Option<String>,
+    subject: Option<String>,
+    audiences: Vec<String>,
+    expires_at: Option<u64>,
+    issued_at: Option<u64>,
+}
+
+impl VerifiedJwt {
+    /// All claims.
+    #[must_use]
+    pub fn claims(&self) -> &Map {
+        &self.claims
+    }
+
+    /// `iss`.
+    #[must_use]
+    pub fn issuer(&self) -> Option<&str> {
+        self.issuer.as_deref()
+    }
+
+    /// `sub`.
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        self.subject.as_deref()
+    }
+
+    /// `aud`, whether it was a string or a list; empty if absent.
+    #[must_use]
+    pub fn audiences(&self) -> &[String] {
+        &self.audiences
+    }
+
+    /// `exp` in unix seconds.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<u64> {
+        self.expires_at
+    }
+
+    /// `iat` in unix seconds.
+    #[must_use]
+    pub fn issued_at(&self) -> Option<u64> {
+        self.issued_at
+    }
+
+    /// A string claim by JSON pointer, so that keys with dots work: `/kubernetes.io/namespace`.
+    #[must_use]
+    pub fn text(&self, pointer: &str) -> Option<&str> {
+        self.value(pointer)?.as_str()
+    }
+
+    /// Any claim by JSON pointer.
+    #[must_use]
+    pub fn value(&self, pointer: &str) -> Option<&Value> {
+        let mut segments = pointer.strip_prefix('/')?.split('/').map(|segment| {
+            // RFC 6901: ~1 before ~0.
+            segment.replace("~1", "/").replace("~0", "~")
+        });
+        let first = self.claims.get(&segments.next()?)?;
+        segments.try_fold(first, |value, segment| match value {
+            Value::Object(map) => map.get(&segment),
+            Value::Array(items) => items.get(segment.parse::<usize>().ok()?),
+            _ => None,
+        })
+    }
+}
+
+/// Verifies a token against an issuer's keys at `now_secs` (unix).
+pub fn verify(token: &str, keys: &KeySet, rules: &JwtRules, now_secs: u64) -> Result<VerifiedJwt, JwtError> {
+    let parts = Parts::split(token)?;
+    let header = Header::parse(parts.header)?;
+    if !rules.algorithms.is_empty() && !rules.algorithms.contains(&header.algorithm_name) {
+        return Err(JwtError::Algorithm);
+    }
+    let candidates =
+        keys.candidates(header.kid.as_deref(), header.algorithm).map_err(|error| match error {
+            NoKey::UnknownKid => JwtError::UnknownKey,
+            NoKey::OtherAlgorithm => JwtError::AlgorithmMismatch,
+        })?;
+    let verifies = |key: &&keys::Key| {
+        let message = parts.signed.as_bytes();
+        jsonwebtoken::crypto::verify(parts.signature, message, &key.decoding, header.algorithm)
+            .unwrap_or(false)
+    };
+    if !candidates.iter().any(verifies) {
+        return Err(JwtError::Signature);
+    }
+    judge_claims(json::parse(&decode(parts.payload)?, Limits::TOKEN)?, rules, now_secs)
+}
+
+/// The issuer that a token claims, unverified. Good for one thing only: choosing whose keys to verify it with.
+pub fn claimed_issuer(token: &str) -> Result<Option<String>, JwtError> {
+    let parts = Parts::split(token)?;
+    text_claim(&json::parse(&decode(parts.payload)?, Limits::TOKEN)?, "iss")
+}
+
+struct Parts<'a> {
+    signed: &'a str,
+    header: &'a str,
+    payload: &'a str,
+    signature: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    fn split(token: &'a str) -> Result<Self, JwtError> {
+        if token.len() > JWT_BYTES_MAX {
+            return Err(JwtError::TooLong);
+        }
+        let pieces: Vec<_> = token.splitn(6, '.').collect();
+        match pieces.as_slice() {
+            [header, payload, signature] if pieces.iter().all(|piece| !piece.is_empty()) => {
+                Ok(Self { signed: &token[..header.len() + 1 + payload.len()], header, payload, signature })
+            }
+            [_, _, _, _, _] => Err(JwtError::Encrypted),
+            _ => Err(JwtError::Shape),
+        }
+    }
+}
+
+fn decode(part: &str) -> Result<Vec<u8>, JwtError> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| JwtError::Shape)
+}
+
+struct Header {
+    algorithm: Algorithm,
+    algorithm_name: String,
+    kid: Option<String>,
+}
+
+impl Header {
+    fn parse(part: &str) -> Result<Self, JwtError> {
+        let header = json::parse(&decode(part)?, Limits::TOKEN)?;
+        if header.contains_key("enc") {
+            return Err(JwtError::Encrypted);
+        }
+        let name = header.get("alg").and_then(Value::as_str).ok_or(JwtError::Algorithm)?;
+        let algorithm = keys::algorithm(name).ok_or(JwtError::Algorithm)?;
+        const REFUSED: [&str; 8] = ["jwk", "jku", "x5u", "x5c", "crit", "b64", "zip", "cty"];
+        if REFUSED.iter().any(|name| header.contains_key(*name)) {
+            return Err(JwtError::Header);
+        }
+        match header.get("typ") {
+            None => {}
+            Some(Value::String(typ)) if typ.eq_ignore_ascii_case("JWT") => {}
+            Some(_) => return Err(JwtError::Header),
+        }
+        let kid = match header.get("kid") {
+            None => None,
+            Some(Value::String(kid)) if !kid.is_empty() && kid.len() <= KID_BYTES_MAX => Some(kid.clone()),
+            Some(_) => return Err(JwtError::Header),
+        };
+        Ok(Self { algorithm, algorithm_name: name.to_owned(), kid })
+    }
+}
+
+fn judge_claims(claims: Map, rules: &JwtRules, now_secs: u64) -> Result<VerifiedJwt, JwtError> {
+    let expires_at = time_claim(&claims, "exp")?;
+    let not_before = time_claim(&claims, "nbf")?;
+    let issued_at = time_claim(&claims, "iat")?;
+    let issuer = text_claim(&claims, "iss")?;
+    let subject = text_claim(&claims, "sub")?;
+    let audiences = audiences(&claims)?;
+    let leeway = |secs: u64| secs.min(LEEWAY_SECS_MAX);
+    match expires_at {
+        None if !rules.allow_endless => return Err(JwtError::NoExpiry),
+        Some(expires_at) if expires_at.saturating_add(leeway(rules.expiry_leeway_secs)) <= now_secs => {
+            return Err(JwtError::Expired);
+        }
+        _ => {}
+    }
+    if not_before.is_some_and(|at| at > now_secs.saturating_add(leeway(rules.not_before_leeway_secs))) {
+        return Err(JwtError::NotYetValid);
+    }
+    if issued_at.is_some_and(|at| at > now_secs.saturating_add(ISSUED_AHEAD_SECS_MAX)) {
+        return Err(JwtError::IssuedAhead);
+    }
+    Ok(VerifiedJwt { claims, issuer, subject, audiences, expires_at, issued_at })
+}
+
+/// Whole non-negative seconds. Strings, fractions, exponents and what no clock will reach are errors.
+fn time_claim(claims: &Map, name: &str) -> Result<Option<u64>, JwtError> {
+    const YEAR_9999: u64 = 253_402_300_799;
+    match claims.get(name) {
+        None => Ok(None),
+        Some(Value::Number(number)) => {
+            let text = number.to_string();
+            let whole = text.bytes().all(|byte| byte.is_ascii_digit());
+            let time = text.parse().ok().filter(|&time: &u64| whole && time <= YEAR_9999);
+            time.map(Some).ok_or(JwtError::ClaimType)
+        }
+        Some(_) => Err(JwtError::ClaimType),
+    }
+}
+
+fn text_claim(claims: &Map, name: &str) -> Result<Option<String>, JwtError> {
+    match claims.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) if is_plain(text) => Ok(Some(text.clone())),
+        Some(_) => Err(JwtError::ClaimType),
+    }
+}
+
+fn is_plain(text: &str) -> bool {
+    !text.is_empty() && text.len() <= SUBJECT_BYTES_MAX && !text.chars().any(char::is_control)
+}
+
+fn audiences(claims: &Map) -> Result<Vec<String>, JwtError> {
+    let one = |value: &Value| match value {
+        Value::String(text) if is_plain(text) => Ok(text.clone()),
+        _ => Err(JwtError::ClaimType),
+    };
+    match claims.get("aud") {
+        None => Ok(Vec::new()),
+        Some(Value::Array(items)) if !items.is_empty() && items.len() <= AUDIENCES_MAX => {
+            items.iter().map(one).collect()
+        }
+        Some(Value::Array(_)) => Err(JwtError::ClaimType),
+        Some(value) => one(value).map(|audience| vec![audience]),
+    }
+}

@@ -1,0 +1,15 @@
+//! What a Symbolon broker decides: seal state, keyring, policy, tokens, identity rules, versions, audit.
+//!
+//! Pure in the same sense as `symbolon-proto`: no I/O, clock, environment or runtime; `now` and `rng` are arguments.
+
+pub mod audit;
+pub mod clock;
+pub mod identity;
+pub mod json;
+pub mod keyring;
+pub mod kv;
+pub mod oauth;
+pub mod path;
+pub mod policy;
+pub mod seal;
+pub mod token;

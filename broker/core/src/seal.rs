@@ -1,0 +1,324 @@
+//! The seal: three different values, so that nobody can forget to ask which state the broker is in.
+//!
+//! ```text
+//! Sealed ──begin──▶ Ceremony ──submit──▶ … ──finish (t shares, check value)──▶ Unsealed ──seal──▶ Sealed
+//!                      └──────── expired, or a wrong combination ────────▶ Sealed
+//! ```
+//!
+//! Whatever needs keys takes `&Unsealed`. Dropping it wipes them. The fragment itself and its root key live only inside
+//! [`Ceremony::finish`] (`docs/skb1.md` 6.2 and 7.5).
+
+use std::sync::Arc;
+
+use rand_core::CryptoRng;
+use serde::{Deserialize, Serialize};
+use symbolon_proto::hierarchy::{AuditKey, Fragment, PurposeKeys};
+use symbolon_proto::id::{BrokerId, DeploymentId};
+use symbolon_proto::secret::wipe_stack;
+use symbolon_proto::share::{self, Share, ShareError, ShareSetManifest};
+
+use crate::clock::Now;
+
+/// All shares are forgotten this long after the first one came: none is held longer (`docs/skb1.md` 7.5).
+pub const CEREMONY_MS_MAX: u64 = 30 * 60 * 1000;
+
+/// The first fragment epoch.
+pub const FIRST_EPOCH: u32 = 1;
+
+/// What happens to the data if the remote vendor disappears. Chosen at `init`, shown in every status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Recovery {
+    /// Losing the fragment service loses the data.
+    None,
+}
+
+impl Recovery {
+    /// Reads the operator's choice. Escrow is refused until it is built: a policy in name only would be worse than none.
+    pub fn parse(text: &str) -> Result<Self, InitError> {
+        match text {
+            "none" => Ok(Self::None),
+            "customer-escrow" => Err(InitError::EscrowNotBuilt),
+            _ => Err(InitError::UnknownRecovery),
+        }
+    }
+
+    /// The word in configuration and status.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+        }
+    }
+}
+
+/// Why a deployment cannot be initialised as asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InitError {
+    /// Nobody chose.
+    #[error("a recovery policy must be chosen: `none` means that losing the fragment service loses the data")]
+    RecoveryNotChosen,
+    /// Neither of the known words.
+    #[error("the recovery policy must be `none` or `customer-escrow`")]
+    UnknownRecovery,
+    /// Known, but this version cannot do it.
+    #[error(
+        "`customer-escrow` is not available in this version; choose `none`, or wait with the initialisation"
+    )]
+    EscrowNotBuilt,
+    /// Share numbers out of range.
+    #[error("shares and threshold must satisfy 2 <= threshold <= shares <= 16")]
+    ShareNumbers,
+    /// More or fewer names than shares, or a name that is empty, too long or given twice.
+    #[error("give one name per custodian: as many as shares, each different, 1 to 64 printable characters")]
+    CustodianNames,
+}
+
+/// The one row of the store that anyone may read. Wire type; a new field needs a new `format`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SealRecord {
+    /// Always 1.
+    pub format: u8,
+    /// Deployment id, hex.
+    pub deployment: String,
+    /// Id of this broker, hex.
+    pub broker: String,
+    /// When it was initialised, milliseconds since the Unix epoch.
+    pub created_ms: u64,
+    /// Recovery policy.
+    pub recovery: Recovery,
+    /// Share-set manifest (`docs/skb1.md` 7.3), hex of its wire form.
+    pub share_set: String,
+    /// Ed25519 key of the fragment service's root, hex.
+    pub service_root: String,
+    /// Verifier key of the audit log, C2SP signed-note form.
+    pub log_key: String,
+}
+
+/// A store that holds something else than a deployment this version understands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the store's seal record is not one of this version; was the file written by another program or a newer Symbolon?"
+)]
+pub struct ForeignRecord;
+
+/// A broker without keys.
+#[derive(Clone)]
+pub struct Sealed {
+    record: Arc<SealRecord>,
+    deployment: DeploymentId,
+    broker: BrokerId,
+    set: ShareSetManifest,
+}
+
+impl Sealed {
+    /// Reads the seal record.
+    pub fn open(record: SealRecord) -> Result<Self, ForeignRecord> {
+        if record.format != 1 {
+            return Err(ForeignRecord);
+        }
+        let bytes = data_encoding::HEXLOWER.decode(record.share_set.as_bytes()).map_err(|_| ForeignRecord)?;
+        Ok(Self {
+            deployment: record.deployment.parse().map_err(|_| ForeignRecord)?,
+            broker: record.broker.parse().map_err(|_| ForeignRecord)?,
+            set: ShareSetManifest::decode(&bytes).map_err(|_| ForeignRecord)?,
+            record: Arc::new(record),
+        })
+    }
+
+    /// The public record.
+    #[must_use]
+    pub fn record(&self) -> &SealRecord {
+        &self.record
+    }
+
+    /// Deployment id.
+    #[must_use]
+    pub fn deployment(&self) -> DeploymentId {
+        self.deployment
+    }
+
+    /// Id of this broker.
+    #[must_use]
+    pub fn broker(&self) -> BrokerId {
+        self.broker
+    }
+
+    /// Custodians and their digests.
+    #[must_use]
+    pub fn share_set(&self) -> &ShareSetManifest {
+        &self.set
+    }
+
+    /// Starts to collect shares. The nonce tells one ceremony from the next.
+    pub fn begin(&self, rng: &mut dyn CryptoRng) -> Ceremony {
+        let mut nonce = [0; 16];
+        rng.fill_bytes(&mut nonce);
+        Ceremony {
+            sealed: self.clone(),
+            shares: share::Ceremony::new(self.set.clone()),
+            nonce,
+            first_ms: None,
+        }
+    }
+}
+
+/// Why a share, or a whole ceremony, was refused. Names custodians, never their shares.
+#[derive(Debug, thiserror::Error)]
+pub enum CeremonyError {
+    /// The share itself.
+    #[error(transparent)]
+    Share(#[from] ShareError),
+    /// Every share was right on its own, yet together they are not the fragment: the share set was made wrongly.
+    #[error(
+        "the shares are valid but their combination is not; the share set is faulty and the ceremony was cleared"
+    )]
+    WrongCombination,
+}
+
+/// A broker that is being unsealed.
+pub struct Ceremony {
+    sealed: Sealed,
+    shares: share::Ceremony,
+    nonce: [u8; 16],
+    first_ms: Option<u64>,
+}
+
+/// How far a ceremony is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Custodians who have given their share.
+    pub given: Vec<String>,
+    /// Shares needed in all.
+    pub threshold: u8,
+}
+
+impl Progress {
+    /// Whether enough shares are there.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.given.len() >= usize::from(self.threshold)
+    }
+}
+
+impl Ceremony {
+    /// Takes one share. A refused share changes nothing.
+    pub fn submit(&mut self, share: Share, now: Now) -> Result<Progress, CeremonyError> {
+        self.shares.submit(share, now.boot_ms)?;
+        self.first_ms.get_or_insert(now.boot_ms);
+        Ok(self.progress())
+    }
+
+    /// How far it is.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        Progress { given: self.shares.given(), threshold: self.sealed.set.threshold() }
+    }
+
+    /// Tells this ceremony from others, hex.
+    #[must_use]
+    pub fn nonce(&self) -> String {
+        data_encoding::HEXLOWER.encode(&self.nonce)
+    }
+
+    /// Whether its shares are too old to keep.
+    #[must_use]
+    pub fn is_expired(&self, now: Now) -> bool {
+        self.first_ms.is_some_and(|first| now.boot_ms.saturating_sub(first) > CEREMONY_MS_MAX)
+    }
+
+    /// Recombines the fragment, checks it, derives the purpose keys and forgets everything else.
+    pub fn finish(self) -> Result<Unsealed, CeremonyError> {
+        let fragment = self.shares.recombine().map_err(|_| CeremonyError::WrongCombination)?;
+        let unsealed = Unsealed::derive(&fragment, &self.sealed);
+        drop(fragment);
+        wipe_stack();
+        Ok(unsealed)
+    }
+}
+
+/// A broker that holds its half of every key.
+pub struct Unsealed {
+    deployment: DeploymentId,
+    broker: BrokerId,
+    keys: PurposeKeys,
+    audit: Arc<AuditKey>,
+}
+
+impl Unsealed {
+    /// Keys of a fragment at hand: at `init`, and at the end of a ceremony.
+    #[must_use]
+    pub fn derive(fragment: &Fragment, sealed: &Sealed) -> Self {
+        let root = fragment.root(&sealed.deployment);
+        let audit = Arc::new(root.purposes(FIRST_EPOCH).audit);
+        Self { deployment: sealed.deployment, broker: sealed.broker, keys: root.purposes(FIRST_EPOCH), audit }
+    }
+
+    /// Deployment id.
+    #[must_use]
+    pub fn deployment(&self) -> DeploymentId {
+        self.deployment
+    }
+
+    /// Id of this broker.
+    #[must_use]
+    pub fn broker(&self) -> BrokerId {
+        self.broker
+    }
+
+    /// K_audit, shared with the log's writer.
+    #[must_use]
+    pub fn audit(&self) -> Arc<AuditKey> {
+        Arc::clone(&self.audit)
+    }
+
+    /// Purpose keys of the current fragment epoch.
+    #[must_use]
+    pub fn keys(&self) -> &PurposeKeys {
+        &self.keys
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use rand_core::UnwrapErr;
+    use symbolon_proto::share::{Dealing, Threshold};
+
+    use super::*;
+
+    #[test]
+    fn no_share_is_held_longer_however_late_the_next_one_comes() {
+        let mut rng = UnwrapErr(getrandom::SysRng);
+        let deployment = DeploymentId::from_bytes([1; 16]);
+        let dealing = Dealing {
+            deployment,
+            frag_epoch: FIRST_EPOCH,
+            created_ms: 0,
+            threshold: Threshold::new(3, 3).unwrap(),
+            names: &["Ann", "Bob", "Cid"].map(String::from),
+            previous: None,
+        };
+        let (set, shares) = dealing.deal(&Fragment::random(&mut rng), &mut rng).unwrap();
+        let record = SealRecord {
+            format: 1,
+            deployment: deployment.to_string(),
+            broker: BrokerId::from_bytes([2; 16]).to_string(),
+            created_ms: 0,
+            recovery: Recovery::None,
+            share_set: data_encoding::HEXLOWER.encode(&set.encode()),
+            service_root: String::new(),
+            log_key: String::new(),
+        };
+        let mut ceremony = Sealed::open(record).unwrap().begin(&mut rng);
+        let at = |boot_ms| Now { unix_ms: 0, boot_ms };
+        assert!(!ceremony.is_expired(at(u64::MAX)), "nothing is held yet");
+        for (share, minutes) in shares.into_iter().zip([0, 29]) {
+            ceremony.submit(share, at(minutes * 60_000)).unwrap();
+        }
+        assert!(!ceremony.is_expired(at(CEREMONY_MS_MAX)));
+        assert!(ceremony.is_expired(at(CEREMONY_MS_MAX + 1)));
+    }
+}
