@@ -1,0 +1,337 @@
+//! Commands of the service's operator, shared by `symbolon fragment` and the service's own binary.
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, Subcommand, ValueEnum};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::admin::{Ask, AskError, Reply, ask};
+use crate::config::{Config, ConfigError};
+use crate::error::ServiceError;
+use crate::report::{Approved, PendingReport, Status};
+use crate::server::ServeError;
+use crate::service::{Options, Service};
+
+/// Run and operate a fragment service.
+#[derive(Debug, Subcommand)]
+pub enum FragmentCommand {
+    /// Make the keys of a new service and print the fingerprint that brokers' operators must be told.
+    Init(Common),
+    /// Run the service until it is told to stop.
+    Serve(Common),
+    /// List brokers that wait for approval.
+    Pending(Asking),
+    /// Let a broker in, after its operator has read the fingerprint to you.
+    Approve {
+        /// Twelve groups, with or without spaces and dashes.
+        #[arg(required = true, num_args = 1..)]
+        fingerprint: Vec<String>,
+        /// Give it the keys of a deployment that has brokers here already.
+        #[arg(long)]
+        join: bool,
+        /// How to ask.
+        #[command(flatten)]
+        asking: Asking,
+    },
+    /// Stop answering: brokers wipe cached keys at their next heartbeat, or when their lease ends.
+    Suspend {
+        /// Which keys.
+        #[command(flatten)]
+        which: Which,
+        /// How to ask.
+        #[command(flatten)]
+        asking: Asking,
+    },
+    /// Answer again.
+    Resume {
+        /// Which keys.
+        #[command(flatten)]
+        which: Which,
+        /// How to ask.
+        #[command(flatten)]
+        asking: Asking,
+    },
+    /// Show brokers, keys, quotas and the evaluation log.
+    Status(Asking),
+    /// Print the fingerprint of the service root.
+    Fingerprint(Asking),
+}
+
+/// Where the configuration is.
+#[derive(Clone, Debug, Args)]
+pub struct Common {
+    /// Configuration file.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SYMBOLON_FRAGMENT_CONFIG",
+        default_value = "/etc/symbolon/fragment.toml"
+    )]
+    pub config: PathBuf,
+}
+
+/// How to ask a running service.
+#[derive(Clone, Debug, Args)]
+pub struct Asking {
+    #[command(flatten)]
+    common: Common,
+    /// State directory of the running service; otherwise the configuration's.
+    #[arg(long, value_name = "DIR", env = "SYMBOLON_FRAGMENT_STATE")]
+    state_dir: Option<PathBuf>,
+    /// Form of the answer.
+    #[arg(long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+}
+
+/// Which keys.
+#[derive(Clone, Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct Which {
+    /// Key id, 32 hex digits.
+    key: Option<String>,
+    /// Every key.
+    #[arg(long)]
+    all: bool,
+}
+
+/// Form of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The state.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+    /// Secret memory.
+    #[error(transparent)]
+    Memory(#[from] symbolon_proto::secret::MemoryError),
+    /// The address is taken, or not ours.
+    #[error("cannot listen on {address}; is another service using it?")]
+    Listen {
+        /// The address of the configuration.
+        address: std::net::SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The listener ended.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// The running service could not be asked.
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    /// The running service said no; the text is its own.
+    #[error("{0}")]
+    Refused(Box<str>),
+    /// The answer does not belong to the question.
+    #[error("the running fragment service is of another version; restart it")]
+    Version,
+    /// Standard output or signals.
+    #[error("standard output failed")]
+    Output(#[from] io::Error),
+}
+
+/// Prints an error with its causes to standard error.
+pub fn explain(error: &CliError) {
+    let mut text = format!("error: {error}");
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(&format!("\n  because: {inner}"));
+        cause = inner.source();
+    }
+    // Nobody is left to tell if standard error is closed.
+    drop(writeln!(io::stderr(), "{text}"));
+}
+
+/// Runs one command.
+pub async fn run(command: FragmentCommand) -> Result<(), CliError> {
+    match command {
+        FragmentCommand::Init(common) => init(&common),
+        FragmentCommand::Serve(common) => serve(&common).await,
+        FragmentCommand::Pending(asking) => match send(&asking, &Ask::Pending).await? {
+            Reply::Pending(pending) => show(&asking, &pending, |out| show_pending(out, &pending)),
+            _ => Err(CliError::Version),
+        },
+        FragmentCommand::Approve { fingerprint, join, asking } => {
+            match send(&asking, &Ask::Approve { fingerprint: fingerprint.join(" "), join }).await? {
+                Reply::Approved(approved) => show(&asking, &approved, |out| show_approved(out, &approved)),
+                _ => Err(CliError::Version),
+            }
+        }
+        FragmentCommand::Suspend { which, asking } => {
+            change(&asking, &Ask::Suspend { key: which.key }, "suspended").await
+        }
+        FragmentCommand::Resume { which, asking } => {
+            change(&asking, &Ask::Resume { key: which.key }, "resumed").await
+        }
+        FragmentCommand::Status(asking) => {
+            let status = status(&asking).await?;
+            show(&asking, &status, |out| show_status(out, &status))
+        }
+        FragmentCommand::Fingerprint(asking) => {
+            let fingerprint = match status(&asking).await {
+                Err(CliError::Ask(AskError::NotRunning)) => {
+                    open(&asking.common)?.root_fingerprint().to_string()
+                }
+                status => status?.root_fingerprint,
+            };
+            show(&asking, &fingerprint, |out| writeln!(out, "{fingerprint}"))
+        }
+    }
+}
+
+fn init(common: &Common) -> Result<(), CliError> {
+    let config = Config::load(&common.config)?;
+    symbolon_proto::secret::prepare(config.allow_insecure_memory)?;
+    let service = Service::init(&config.state_dir, &config.sealing()?, Options::of(&config))?;
+    let mut out = io::stdout().lock();
+    writeln!(out, "The fragment service is ready in {}.", config.state_dir.display())?;
+    writeln!(
+        out,
+        "Fingerprint of its root; read it to the operators of brokers, over a channel you trust:\n"
+    )?;
+    writeln!(out, "  {}\n", service.root_fingerprint())?;
+    writeln!(out, "Start it with: symbolon fragment serve --config {}", common.config.display())?;
+    Ok(())
+}
+
+/// Opens the service that a configuration describes, for a command that needs nobody else.
+fn open(common: &Common) -> Result<Arc<Service>, CliError> {
+    let config = Config::load(&common.config)?;
+    symbolon_proto::secret::prepare(config.allow_insecure_memory)?;
+    Ok(Service::open(&config.state_dir, &config.sealing()?, Options::of(&config))?)
+}
+
+async fn serve(common: &Common) -> Result<(), CliError> {
+    harden();
+    let config = Config::load(&common.config)?;
+    let service = open(common)?;
+    let listen = TcpListener::bind(config.listen);
+    let socket = listen.await.map_err(|source| CliError::Listen { address: config.listen, source })?;
+    tracing::info!(address = %config.listen, root = %service.root_fingerprint(), "fragment service listens");
+    let mut terminate = signal(SignalKind::terminate())?;
+    let stop = async move {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    service.serve(socket, stop).await?;
+    tracing::info!("fragment service stopped");
+    Ok(())
+}
+
+/// No core dumps, no debugger of the same user: both would hold keys.
+fn harden() {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    if set_dumpable_behavior(DumpableBehavior::NotDumpable).is_err()
+        || setrlimit(Resource::Core, none).is_err()
+    {
+        tracing::warn!("core dumps could not be switched off; keys could end up in one");
+    }
+}
+
+async fn send(asking: &Asking, question: &Ask) -> Result<Reply, CliError> {
+    let state_dir = match &asking.state_dir {
+        Some(dir) => dir.clone(),
+        None => Config::load(&asking.common.config)?.state_dir,
+    };
+    match ask(&state_dir, question).await? {
+        Reply::Refused(text) => Err(CliError::Refused(text.into())),
+        reply => Ok(reply),
+    }
+}
+
+async fn status(asking: &Asking) -> Result<Status, CliError> {
+    match send(asking, &Ask::Status).await? {
+        Reply::Status(status) => Ok(*status),
+        _ => Err(CliError::Version),
+    }
+}
+
+async fn change(asking: &Asking, question: &Ask, done: &str) -> Result<(), CliError> {
+    match send(asking, question).await? {
+        Reply::Changed(keys) => show(asking, &keys, |out| writeln!(out, "{keys} key(s) {done}")),
+        _ => Err(CliError::Version),
+    }
+}
+
+fn show<T: serde::Serialize>(
+    asking: &Asking,
+    value: &T,
+    table: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), CliError> {
+    let mut out = io::stdout().lock();
+    match asking.output {
+        Output::Table => table(&mut out)?,
+        Output::Json => {
+            writeln!(out, "{}", serde_json::to_string_pretty(value).map_err(|_| CliError::Version)?)?
+        }
+    }
+    Ok(())
+}
+
+fn show_pending(out: &mut dyn Write, pending: &[PendingReport]) -> io::Result<()> {
+    if pending.is_empty() {
+        return writeln!(out, "No broker waits for approval.");
+    }
+    for broker in pending {
+        writeln!(out, "{}", broker.fingerprint)?;
+        writeln!(out, "  broker {}  deployment {}", broker.broker, broker.deployment)?;
+        if broker.joins {
+            writeln!(
+                out,
+                "  joins a deployment that has brokers here: approve with --join only if that is meant"
+            )?;
+        }
+    }
+    writeln!(
+        out,
+        "\nCompare with what the broker's operator reads to you, then: symbolon fragment approve <fingerprint>"
+    )
+}
+
+fn show_approved(out: &mut dyn Write, approved: &Approved) -> io::Result<()> {
+    let how = if approved.created { "has a new key" } else { "shares the key" };
+    writeln!(out, "Broker {} is enrolled and {how} {}.", approved.broker, approved.key)
+}
+
+fn show_status(out: &mut dyn Write, status: &Status) -> io::Result<()> {
+    writeln!(out, "root     {}", status.root_fingerprint)?;
+    writeln!(out, "node     {}", status.node)?;
+    writeln!(out, "memory   {}", status.memory)?;
+    writeln!(out, "pending  {}", status.pending)?;
+    for key in &status.keys {
+        let state = match key.state {
+            crate::tables::KeyState::Active => "ACTIVE",
+            crate::tables::KeyState::Suspended => "SUSPENDED",
+        };
+        writeln!(
+            out,
+            "key      {}  {state}  quota left {}  deployment {}",
+            key.key, key.quota_left, key.deployment
+        )?;
+    }
+    for broker in &status.brokers {
+        writeln!(
+            out,
+            "broker   {}  generation {}  {}",
+            broker.broker, broker.generation, broker.fingerprint
+        )?;
+    }
+    writeln!(out, "log      {} records, head {}", status.log.records, status.log.hash)
+}

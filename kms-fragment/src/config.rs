@@ -1,0 +1,242 @@
+//! The configuration: one TOML file, unknown fields refused, secrets only by file path.
+
+use std::io::Read;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use symbolon_proto::Zeroizing;
+
+use crate::quota::Quota;
+use crate::sealing::{PASSPHRASE_BYTES_MAX, PassphraseCost, Sealing};
+
+/// Longest lease: a broker that is cut off may use cached keys for so long at most (`docs/skb1.md` 5).
+pub const LEASE_TTL_SECS_MAX: u32 = 86_400;
+
+/// Largest configuration file, in bytes.
+const CONFIG_BYTES_MAX: u64 = 64 << 10;
+
+/// The whole file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Address and port that brokers connect to.
+    pub listen: SocketAddr,
+    /// Directory of keys, tables and the evaluation log. Made by `init`; only the service's user may enter it.
+    pub state_dir: PathBuf,
+    /// File of 32 random bytes that opens the state. `init` makes it if it is absent. Keep it on another device than
+    /// the state, and out of backups that hold the state. Exactly one of this and `passphrase_file` must be given.
+    pub key_file: Option<PathBuf>,
+    /// File whose first line is the passphrase that opens the state, for example a systemd credential.
+    pub passphrase_file: Option<PathBuf>,
+    /// Start although secret memory can be neither hidden nor locked. Keys may then reach swap or a core dump.
+    #[serde(default)]
+    pub allow_insecure_memory: bool,
+    /// What brokers are granted.
+    #[serde(default)]
+    pub grants: Grants,
+    /// What the listener tolerates.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// What brokers are granted. Written into each manifest; a change applies to manifests issued after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Grants {
+    /// Seconds that a broker may use cached keys after each answer, 1 to 86,400. A suspension takes effect at the
+    /// next heartbeat, or at the latest after this time if the broker hides from the service.
+    pub lease_ttl_secs: u32,
+    /// Elements per key that may be evaluated, at once and per hour. Bounds what a broker taken over can open.
+    pub quota: Quota,
+}
+
+impl Default for Grants {
+    fn default() -> Self {
+        Self { lease_ttl_secs: 3600, quota: Quota::default() }
+    }
+}
+
+/// What the listener tolerates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Connections at once, of everybody.
+    pub connections_max: usize,
+    /// Connections at once of peers that are not enrolled; these may only ask to be.
+    pub strangers_max: usize,
+    /// Connections at once of one broker, so that none keeps the others out. It needs one, and another while it reconnects.
+    pub per_broker_max: usize,
+    /// Seconds that a TLS handshake may take.
+    pub handshake_secs: u64,
+    /// Seconds after which a connection without requests is closed. Brokers send a heartbeat each minute.
+    pub idle_secs: u64,
+    /// Evaluations under way at once; beyond it brokers are told that the service is busy.
+    pub evaluations_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 256,
+            strangers_max: 8,
+            per_broker_max: 8,
+            handshake_secs: 5,
+            idle_secs: 300,
+            evaluations_max: 64,
+        }
+    }
+}
+
+/// Why a configuration was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not what it should be; the source names line and field.
+    #[error("the configuration is not valid")]
+    Parse(#[from] Box<toml::de::Error>),
+    /// Neither or both ways to open the state.
+    #[error("give exactly one of `key_file` and `passphrase_file`")]
+    Sealing,
+    /// A number outside its range.
+    #[error("`{field}` must be between {min} and {max}")]
+    Range {
+        /// Which field.
+        field: &'static str,
+        /// Least value.
+        min: u64,
+        /// Greatest value.
+        max: u64,
+    },
+}
+
+impl Config {
+    /// Reads and checks a file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = read_text(path, CONFIG_BYTES_MAX)?;
+        Self::parse(&text)
+    }
+
+    /// Checks a text.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text).map_err(Box::new)?;
+        if config.key_file.is_some() == config.passphrase_file.is_some() {
+            return Err(ConfigError::Sealing);
+        }
+        config.grants.check()?;
+        config.limits.check()?;
+        Ok(config)
+    }
+
+    /// What opens the state. Reads the passphrase file, never the key file.
+    pub fn sealing(&self) -> Result<Sealing, ConfigError> {
+        match (&self.key_file, &self.passphrase_file) {
+            (Some(path), None) => Ok(Sealing::KeyFile(path.clone())),
+            (None, Some(path)) => {
+                let text = Zeroizing::new(read_text(path, PASSPHRASE_BYTES_MAX as u64)?);
+                let phrase = Zeroizing::new(text.lines().next().unwrap_or_default().to_owned());
+                Ok(Sealing::Passphrase { phrase, cost: PassphraseCost::default() })
+            }
+            _ => Err(ConfigError::Sealing),
+        }
+    }
+}
+
+impl Grants {
+    /// Refuses grants that no manifest can carry.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        in_range("grants.lease_ttl_secs", u64::from(self.lease_ttl_secs), 1, u64::from(LEASE_TTL_SECS_MAX))?;
+        // A batch of 64 must fit into the bucket, or it could never be answered.
+        in_range("grants.quota.burst", u64::from(self.quota.burst), 64, u64::from(u32::MAX))?;
+        in_range("grants.quota.per_hour", u64::from(self.quota.per_hour), 1, u64::from(u32::MAX))
+    }
+}
+
+impl Limits {
+    fn check(&self) -> Result<(), ConfigError> {
+        in_range("limits.connections_max", self.connections_max as u64, 2, 65_536)?;
+        in_range("limits.strangers_max", self.strangers_max as u64, 1, self.connections_max as u64 - 1)?;
+        in_range("limits.per_broker_max", self.per_broker_max as u64, 2, self.connections_max as u64)?;
+        in_range("limits.handshake_secs", self.handshake_secs, 1, 60)?;
+        in_range("limits.idle_secs", self.idle_secs, 1, 86_400)?;
+        in_range("limits.evaluations_max", self.evaluations_max as u64, 1, 256)
+    }
+}
+
+fn in_range(field: &'static str, value: u64, min: u64, max: u64) -> Result<(), ConfigError> {
+    if (min..=max).contains(&value) { Ok(()) } else { Err(ConfigError::Range { field, min, max }) }
+}
+
+fn read_text(path: &Path, bytes_max: u64) -> Result<String, ConfigError> {
+    let failed = |source| ConfigError::Read { path: path.to_owned(), source };
+    let mut text = String::new();
+    std::fs::File::open(path).map_err(failed)?.take(bytes_max).read_to_string(&mut text).map_err(failed)?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const SMALL: &str = "listen = '127.0.0.1:8300'\nstate_dir = '/var/lib/x'\nkey_file = '/etc/x.key'\n";
+
+    #[test]
+    fn the_small_configuration_is_enough() {
+        let config = Config::parse(SMALL).unwrap();
+        assert_eq!(config.grants.lease_ttl_secs, 3600);
+        assert!(matches!(config.sealing().unwrap(), Sealing::KeyFile(_)));
+    }
+
+    #[test]
+    fn the_sample_is_valid_and_says_the_defaults() {
+        let config = Config::parse(include_str!("../../deploy/fragment.toml")).unwrap();
+        assert_eq!(config.grants, Grants::default());
+        assert_eq!(config.limits, Limits::default());
+    }
+
+    #[test]
+    fn an_unknown_field_is_named() {
+        for text in [format!("{SMALL}lisen = 1"), format!("{SMALL}[limits]\nconections_max = 1")] {
+            let ConfigError::Parse(error) = Config::parse(&text).unwrap_err() else { panic!("accepted") };
+            assert!(error.to_string().contains("unknown field"), "{error}");
+        }
+    }
+
+    #[test]
+    fn one_way_to_open_the_state_is_needed() {
+        let neither = SMALL.replace("key_file", "#");
+        let both = format!("{SMALL}passphrase_file = '/x'");
+        assert!(matches!(Config::parse(&neither), Err(ConfigError::Sealing)));
+        assert!(matches!(Config::parse(&both), Err(ConfigError::Sealing)));
+    }
+
+    #[test]
+    fn a_lease_over_a_day_is_refused() {
+        let text = format!("{SMALL}[grants]\nlease_ttl_secs = 86401");
+        assert!(matches!(
+            Config::parse(&text),
+            Err(ConfigError::Range { field: "grants.lease_ttl_secs", .. })
+        ));
+    }
+
+    #[test]
+    fn the_passphrase_is_the_first_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("phrase");
+        std::fs::write(&path, "correct horse\nrest\n").unwrap();
+        let text =
+            SMALL.replace("key_file = '/etc/x.key'", &format!("passphrase_file = '{}'", path.display()));
+        let Sealing::Passphrase { phrase, .. } = Config::parse(&text).unwrap().sealing().unwrap() else {
+            panic!()
+        };
+        assert_eq!(phrase.as_str(), "correct horse");
+    }
+}

@@ -1,0 +1,207 @@
+//! The state directory: one process at a time, files replaced whole or not at all.
+//!
+//! ```text
+//! sealing.toml        how to find the key (public)
+//! identity            service root key, node key, TLS key (sealed, written once)
+//! keys/<key_id>       one scalar k (sealed, written once)
+//! tables              brokers, pending enrolments, keys and manifests (sealed, replaced)
+//! evaluations.log     one line per evaluation (plain, hash-chained)
+//! evaluations.head    how far the log had come (sealed, replaced)
+//! lock, admin.sock    held while a service runs
+//! ```
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+/// Largest file that is read back, in bytes.
+pub const FILE_BYTES_MAX: u64 = 16 << 20;
+
+/// Why the state directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DiskError {
+    /// Another process has it open.
+    #[error("another fragment service uses the state directory {path}; stop it first")]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Others may look into it.
+    #[error("the state directory {path} is open to others; run `chmod 700` on it")]
+    Exposed {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// There is nothing there.
+    #[error("{path} holds no fragment service; run `symbolon fragment init` first, or correct `state_dir`")]
+    Missing {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// There is something there already.
+    #[error("{path} is not empty; a fragment service is only created in an empty or absent directory")]
+    NotEmpty {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A file is larger than this service ever writes.
+    #[error("{path} is larger than this service ever writes")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The operating system refused.
+    #[error("cannot use {path}")]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// An open state directory. The lock ends with it.
+#[derive(Debug)]
+pub(crate) struct StateDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl StateDir {
+    /// Makes and locks an empty directory.
+    pub(crate) fn create(path: &Path) -> Result<Self, DiskError> {
+        let io = |source| DiskError::Io { path: path.to_owned(), source };
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io)?;
+        if std::fs::read_dir(path).map_err(io)?.next().is_some() {
+            return Err(DiskError::NotEmpty { path: path.to_owned() });
+        }
+        let dir = Self::locked(path)?;
+        DirBuilder::new().mode(0o700).create(path.join("keys")).map_err(io)?;
+        Ok(dir)
+    }
+
+    /// Locks an existing directory. `marker` is the file that shows that `init` has finished there.
+    pub(crate) fn open(path: &Path, marker: &str) -> Result<Self, DiskError> {
+        if !path.join(marker).exists() {
+            return Err(DiskError::Missing { path: path.to_owned() });
+        }
+        Self::locked(path)
+    }
+
+    fn locked(path: &Path) -> Result<Self, DiskError> {
+        let io = |source| DiskError::Io { path: path.to_owned(), source };
+        if std::fs::metadata(path).map_err(io)?.mode() & 0o077 != 0 {
+            return Err(DiskError::Exposed { path: path.to_owned() });
+        }
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path.join("lock"))
+            .map_err(io)?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(DiskError::Locked { path: path.to_owned() }),
+            Err(errno) => Err(io(errno.into())),
+        }
+    }
+
+    /// Full path of a file in the directory.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Reads a whole file; `None` if there is none.
+    pub(crate) fn read(&self, name: &str) -> Result<Option<Vec<u8>>, DiskError> {
+        let path = self.path(name);
+        let failed = |source| DiskError::Io { path: path.clone(), source };
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(failed)?,
+        };
+        let mut content = Vec::new();
+        file.take(FILE_BYTES_MAX + 1).read_to_end(&mut content).map_err(failed)?;
+        if content.len() as u64 > FILE_BYTES_MAX {
+            return Err(DiskError::TooLarge { path });
+        }
+        Ok(Some(content))
+    }
+
+    /// Replaces a file so that after a crash either the old or the new content is there, durable when it returns.
+    pub(crate) fn write(&self, name: &str, content: &[u8]) -> Result<(), DiskError> {
+        let path = self.path(name);
+        let fresh = path.with_extension("new");
+        let parent = path.parent().unwrap_or(&self.path);
+        let replace = || -> io::Result<()> {
+            let mut file =
+                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+            file.write_all(content)?;
+            file.sync_all()?;
+            std::fs::rename(&fresh, &path)?;
+            File::open(parent)?.sync_all()
+        };
+        replace().map_err(|source| {
+            // Best effort: a half-written temporary is overwritten next time anyway.
+            drop(std::fs::remove_file(&fresh));
+            DiskError::Io { path: path.clone(), source }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_second_process_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("state");
+        let dir = StateDir::create(&path).unwrap();
+        dir.write("marker", b"x").unwrap();
+        assert!(matches!(StateDir::open(&path, "marker"), Err(DiskError::Locked { .. })));
+        drop(dir);
+        assert!(StateDir::open(&path, "marker").is_ok());
+    }
+
+    #[test]
+    fn nothing_is_created_where_something_is() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::write(root.path().join("thing"), b"").unwrap();
+        assert!(matches!(StateDir::create(root.path()), Err(DiskError::NotEmpty { .. })));
+    }
+
+    #[test]
+    fn nothing_is_opened_where_nothing_is() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(matches!(
+            StateDir::open(&root.path().join("none"), "marker"),
+            Err(DiskError::Missing { .. })
+        ));
+    }
+
+    #[test]
+    fn a_directory_open_to_others_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("state");
+        StateDir::create(&path).unwrap().write("marker", b"x").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(matches!(StateDir::open(&path, "marker"), Err(DiskError::Exposed { .. })));
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = StateDir::create(&root.path().join("state")).unwrap();
+        dir.write("a", b"first").unwrap();
+        dir.write("a", b"second").unwrap();
+        assert_eq!(dir.read("a").unwrap().unwrap(), b"second");
+        assert_eq!(dir.read("b").unwrap(), None);
+    }
+}

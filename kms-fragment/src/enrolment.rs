@@ -1,0 +1,229 @@
+//! Who is let in, and the signed manifests that say what they were let in to.
+//!
+//! A stranger's enrol frame only puts it on a list. It becomes a broker when the service's operator has compared its
+//! fingerprint with what the broker's operator read out; only then is a key made. The broker in turn compares the
+//! fingerprint of the service root before it believes the manifest. Nobody is trusted on first use.
+
+use std::sync::Arc;
+
+use symbolon_proto::evaluate::RemoteKey;
+use symbolon_proto::fingerprint::Fingerprint;
+use symbolon_proto::frame::{EnrolAnswer, EnrolRequest, Enrolment, request_hash};
+use symbolon_proto::id::{BrokerId, KeyId};
+use symbolon_proto::lease;
+use symbolon_proto::manifest::{Manifest, ManifestNode, VALIDITY_SECS_MAX, VerifiedManifest};
+use symbolon_proto::possession::PossessionClaim;
+
+use crate::clock::Now;
+use crate::error::{AdminError, ServiceError};
+use crate::identity::NODE_INDEX;
+use crate::quota::Bucket;
+use crate::report::Approved;
+use crate::rng::os_rng;
+use crate::service::{Live, Service};
+use crate::tables::{BROKERS_MAX, Broker, KEYS_MAX, Key, KeyState, MANIFESTS_KEPT, Pending, Tables};
+use crate::tls::SpkiHash;
+
+/// A manifest begins so long before now, for brokers whose clocks are behind.
+const BACKDATED_SECS: u64 = 300;
+
+/// A manifest with less than this left is followed by the next: half of its life, so brokers see both.
+const RENEW_BEFORE_SECS: u64 = VALIDITY_SECS_MAX / 2;
+
+impl Service {
+    /// Lets the broker with this fingerprint in. It gets a key of its own, or with `join` its deployment's.
+    pub fn approve(&self, fingerprint: &Fingerprint, join: bool) -> Result<Approved, AdminError> {
+        let now = self.now();
+        let mut live = self.live();
+        let mut tables = live.tables.clone();
+        let position = tables.pending.iter().position(|pending| pending.fingerprint == *fingerprint);
+        let pending = tables.pending.remove(position.ok_or(AdminError::NotPending)?);
+        check_admission(&tables, &pending, join)?;
+        let shared = tables.keys_of(pending.deployment).map(|(id, _)| id).next();
+        let (key_id, fresh) = match shared {
+            Some(id) => (id, None),
+            None => {
+                let (id, row, key) = self.create_key(&pending, now)?;
+                tables.keys.insert(id, row);
+                (id, Some(key))
+            }
+        };
+        let broker = Broker {
+            deployment: pending.deployment,
+            spki: pending.spki,
+            sign_key: pending.sign_key,
+            generation: 0,
+            approved_at: now.unix_secs,
+            anchor: None,
+        };
+        tables.brokers.insert(pending.broker, broker);
+        self.write_tables(&tables)?;
+        live.tables = tables;
+        let created = fresh.is_some();
+        if let Some(key) = fresh {
+            let quota = self.options.grants.quota;
+            live.buckets.insert(key_id, Bucket::holding(quota, quota.burst, now.boot_ms));
+            live.keys.insert(key_id, Arc::new(key));
+        }
+        tracing::info!(broker = %pending.broker, key = %key_id, created, "the operator approved a broker");
+        Ok(Approved {
+            broker: pending.broker.to_string(),
+            deployment: pending.deployment.to_string(),
+            key: key_id.to_string(),
+            created,
+        })
+    }
+
+    fn create_key(&self, pending: &Pending, now: Now) -> Result<(KeyId, Key, RemoteKey), AdminError> {
+        let mut rng = os_rng();
+        let id = KeyId::random(&mut rng);
+        let key = RemoteKey::generate(&mut rng);
+        self.write_key(id, &key)?;
+        let mut row = Key {
+            deployment: pending.deployment,
+            key_epoch: 1,
+            share_epoch: 1,
+            state: KeyState::Active,
+            quota: self.options.grants.quota,
+            manifests: Vec::new(),
+        };
+        self.append_manifest(id, &mut row, &key, now);
+        Ok((id, row, key))
+    }
+
+    /// Signs the next manifest of a key.
+    pub(crate) fn append_manifest(&self, id: KeyId, row: &mut Key, key: &RemoteKey, now: Now) {
+        let (seq, prev_hash) = match row.manifests.last() {
+            Some((seq, bytes)) => (seq + 1, request_hash(bytes)),
+            None => (1, [0; 32]),
+        };
+        let not_before_secs = now.unix_secs.saturating_sub(BACKDATED_SECS);
+        let manifest = Manifest {
+            deployment: row.deployment,
+            key: id,
+            state: row.state.into(),
+            key_epoch: row.key_epoch,
+            share_epoch: row.share_epoch,
+            public: *key.public_key(),
+            commitments: Vec::new(),
+            nodes: vec![ManifestNode {
+                index: NODE_INDEX,
+                node: self.identity.node_id,
+                public: *key.public_key(),
+                signing: self.identity.node.public_key(),
+                spki_sha256: *self.identity.tls.spki(),
+            }],
+            lease_ttl_secs: self.options.grants.lease_ttl_secs,
+            quota_burst: row.quota.burst,
+            quota_per_hour: row.quota.per_hour,
+            grace_secs: 0,
+            not_before_secs,
+            not_after_secs: not_before_secs + VALIDITY_SECS_MAX,
+            seq,
+            prev_hash,
+        };
+        row.manifests.push((seq, manifest.sign(&self.identity.root, &[&self.identity.node])));
+        let surplus = row.manifests.len().saturating_sub(MANIFESTS_KEPT);
+        row.manifests.drain(..surplus);
+    }
+
+    /// Signs new manifests for keys whose newest is half-way through, or no longer says what is granted.
+    pub(crate) fn renew_manifests(&self) -> Result<(), ServiceError> {
+        let now = self.now();
+        let mut live = self.live();
+        let mut tables = live.tables.clone();
+        let mut changed = false;
+        for (id, row) in &mut tables.keys {
+            let key = &live.keys[id];
+            let current = self.newest(*id, row, key)?;
+            let left = current.not_after_secs.saturating_sub(now.unix_secs);
+            let granted = (current.lease_ttl_secs, current.quota_burst, current.quota_per_hour);
+            let grants = self.options.grants;
+            if left > RENEW_BEFORE_SECS
+                && granted == (grants.lease_ttl_secs, grants.quota.burst, grants.quota.per_hour)
+            {
+                continue;
+            }
+            row.quota = grants.quota;
+            self.append_manifest(*id, row, key, now);
+            changed = true;
+        }
+        if changed {
+            self.write_tables(&tables)?;
+            live.tables = tables;
+        }
+        Ok(())
+    }
+
+    /// The newest manifest of a key, if it is ours and about this key.
+    fn newest(&self, id: KeyId, row: &Key, key: &RemoteKey) -> Result<Manifest, ServiceError> {
+        let foreign = ServiceError::ForeignKey { key: id };
+        let Some((_, bytes)) = row.manifests.last() else { return Err(foreign) };
+        match VerifiedManifest::first(bytes, &self.identity.root.public_key(), &row.deployment) {
+            Ok(newest) if newest.manifest().public == *key.public_key() => Ok(newest.manifest().clone()),
+            _ => Err(foreign),
+        }
+    }
+
+    /// Answers an enrol frame: of a stranger, who goes on the list, or of a broker, who gets its manifest.
+    pub(crate) fn answer_enrol(&self, peer: SpkiHash, request: &EnrolRequest, frame: &[u8]) -> EnrolAnswer {
+        let mut live = self.live();
+        let enrolment = match live.tables.broker_by_spki(&peer) {
+            Some((id, broker)) if is_same(id, broker, request) => self.enrolled(&live, broker),
+            Some(_) => Enrolment::Refused,
+            None => {
+                let pending = Pending {
+                    deployment: request.deployment,
+                    broker: request.broker,
+                    spki: peer,
+                    sign_key: request.signing_key,
+                    fingerprint: Fingerprint::of_broker(&peer, &request.signing_key),
+                    asked_at: self.now().unix_secs,
+                };
+                // Memory only: a stranger must not cost disk writes. Whoever waits asks again after a restart.
+                live.tables.enqueue(pending);
+                Enrolment::Pending
+            }
+        };
+        EnrolAnswer { request_hash: request_hash(frame), enrolment }
+    }
+
+    fn enrolled(&self, live: &Live, broker: &Broker) -> Enrolment {
+        let Some((id, row)) = live.tables.keys_of(broker.deployment).next() else {
+            return Enrolment::Refused;
+        };
+        let Some((_, manifest)) = row.manifests.last() else { return Enrolment::Refused };
+        let claim = PossessionClaim { deployment: row.deployment, key: id, key_epoch: row.key_epoch };
+        Enrolment::Enrolled {
+            root_key: self.identity.root.public_key(),
+            possession: live.keys[&id].prove_possession(&claim, &mut os_rng()),
+            manifest: manifest.clone(),
+        }
+    }
+}
+
+impl From<KeyState> for lease::KeyState {
+    fn from(state: KeyState) -> Self {
+        match state {
+            KeyState::Active => Self::Active,
+            KeyState::Suspended => Self::Suspended,
+        }
+    }
+}
+
+fn is_same(id: BrokerId, broker: &Broker, request: &EnrolRequest) -> bool {
+    (id, broker.deployment, broker.sign_key) == (request.broker, request.deployment, request.signing_key)
+}
+
+fn check_admission(tables: &Tables, pending: &Pending, join: bool) -> Result<(), AdminError> {
+    if tables.brokers.contains_key(&pending.broker) {
+        return Err(AdminError::BrokerIdTaken);
+    }
+    if tables.keys_of(pending.deployment).next().is_some() && !join {
+        return Err(AdminError::WouldJoin);
+    }
+    if tables.brokers.len() >= BROKERS_MAX || tables.keys.len() >= KEYS_MAX {
+        return Err(AdminError::Full);
+    }
+    Ok(())
+}

@@ -1,0 +1,83 @@
+use std::os::unix::fs::PermissionsExt;
+
+use symbolon_proto::evaluate::Answer;
+use symbolon_proto::frame::{Enrolment, Presence};
+
+use super::client::{Broker, Fixture};
+use crate::admin::{Ask, AskError, Reply, SOCKET, ask};
+use crate::tables::KeyState;
+
+async fn said(fixture: &Fixture, question: Ask) -> Reply {
+    while !fixture.state_dir().join(SOCKET).exists() {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    ask(&fixture.state_dir(), &question).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_operator_approves_suspends_and_resumes_over_the_socket() {
+    let fixture = Fixture::start().await;
+    let mut broker = Broker::new();
+    broker.connect(fixture.address).await;
+    assert_eq!(broker.enrol().await, Enrolment::Pending);
+    let Reply::Pending(pending) = said(&fixture, Ask::Pending).await else { panic!() };
+    let fingerprint = pending[0].fingerprint.replace(' ', "-");
+    let Reply::Approved(approved) = said(&fixture, Ask::Approve { fingerprint, join: false }).await else {
+        panic!()
+    };
+    broker.finish_enrolment(&fixture.root).await;
+    assert!(matches!(broker.hello(1).await, Presence::Lease(_)));
+    assert!(matches!(broker.evaluate(1).await, Answer::Evaluated(..)));
+    let Reply::Changed(1) = said(&fixture, Ask::Suspend { key: Some(approved.key) }).await else { panic!() };
+    assert!(matches!(broker.evaluate(1).await, Answer::Refused(_)));
+    let Reply::Status(status) = said(&fixture, Ask::Status).await else { panic!() };
+    assert_eq!(status.keys[0].state, KeyState::Suspended);
+    assert_eq!(status.brokers[0].generation, 1);
+    assert_eq!(status.log.records, 2, "one evaluation and one refusal");
+    let Reply::Changed(1) = said(&fixture, Ask::Resume { key: None }).await else { panic!() };
+    assert!(matches!(broker.evaluate(1).await, Answer::Evaluated(..)));
+}
+
+#[tokio::test]
+async fn wishes_that_cannot_be_met_are_explained() {
+    let fixture = Fixture::start().await;
+    let wishes = [
+        (Ask::Approve { fingerprint: "12345".to_owned(), join: false }, "twelve groups"),
+        (Ask::Approve { fingerprint: "1".repeat(60), join: false }, "waits for approval"),
+        (Ask::Suspend { key: Some("0".repeat(32)) }, "no such key"),
+        (Ask::Resume { key: Some("x".to_owned()) }, "no such key"),
+    ];
+    for (wish, expected) in wishes {
+        let Reply::Refused(text) = said(&fixture, wish).await else { panic!() };
+        assert!(text.contains(expected), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn the_socket_is_the_operators_alone_and_gone_afterwards() {
+    let mut fixture = Fixture::start().await;
+    said(&fixture, Ask::Status).await;
+    let socket = fixture.state_dir().join(SOCKET);
+    assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
+    fixture.stop().await.unwrap();
+    let error = ask(&fixture.state_dir(), &Ask::Status).await.unwrap_err();
+    assert!(matches!(error, AskError::NotRunning), "{error}");
+}
+
+#[tokio::test]
+async fn nothing_on_disk_is_readable_without_the_key() {
+    let fixture = Fixture::start().await;
+    let broker = fixture.broker().await;
+    let names = [broker.id.to_string(), broker.deployment.to_string()];
+    for entry in std::fs::read_dir(fixture.state_dir()).unwrap() {
+        let path = entry.unwrap().path();
+        if !path.is_file() {
+            continue;
+        }
+        let content = std::fs::read(&path).unwrap();
+        for name in &names {
+            let found = content.windows(name.len()).any(|window| window == name.as_bytes());
+            assert!(!found, "{} names a broker", path.display());
+        }
+    }
+}
