@@ -1,0 +1,223 @@
+//! The broker's configuration: one TOML file. Unknown fields are refused, secrets come only by file path.
+//!
+//! This is the only module that reads configuration files or the environment. Every field says what it does and what
+//! goes wrong if it is set badly; `deploy/broker.toml` is a sample that a test parses.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::store::embedded::CACHE_BYTES_DEFAULT;
+
+/// The whole file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Address and port of the API. Clients reach it here; put nothing between that sees plaintext.
+    pub listen: SocketAddr,
+    /// Certificate of the API. Without it the broker serves plain HTTP and refuses any listen address but loopback.
+    pub tls: Option<Tls>,
+    /// Where ciphertext and the audit log live.
+    pub store: StoreConfig,
+    /// The other half of every key.
+    pub remote: Remote,
+    /// What `init` may not guess.
+    #[serde(default)]
+    pub init: InitConfig,
+    /// Workload tokens.
+    #[serde(default)]
+    pub oauth: OauthConfig,
+    /// Start although secret memory can be neither hidden nor locked. Keys may then reach swap or a core dump.
+    #[serde(default)]
+    pub allow_insecure_memory: bool,
+    /// Version that Vault clients see in `sys/seal-status`; some gate features by it.
+    #[serde(default = "compatibility_version")]
+    pub vault_compatibility_version: String,
+}
+
+/// PEM files of the API's certificate.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// Certificate chain, leaf first. ECDSA P-256 or Ed25519; RSA triples the cost of a handshake.
+    pub cert_file: PathBuf,
+    /// Private key in PKCS#8 PEM.
+    pub key_file: PathBuf,
+}
+
+/// The embedded store.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreConfig {
+    /// File of the store. Created by `init` only: a missing file is an error at any other time.
+    pub path: PathBuf,
+    /// Page cache in bytes. More makes the process larger by about twice as much, and reads faster only if it holds much of the store.
+    #[serde(default = "cache_bytes")]
+    pub cache_bytes: usize,
+}
+
+/// The fragment service.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Remote {
+    /// `https://host:port` of the service.
+    pub url: String,
+    /// Twelve groups that the service's operator read to you: `symbolon fragment fingerprint`. No trust on first use.
+    pub fingerprint: String,
+    /// Milliseconds that one evaluation may take before the remote counts as silent.
+    #[serde(default = "deadline_ms")]
+    pub deadline_ms: u64,
+    /// Seconds between heartbeats, each of which renews the lease.
+    #[serde(default = "heartbeat_secs")]
+    pub heartbeat_secs: u64,
+}
+
+/// Defaults of `init`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InitConfig {
+    /// Whether `init` may make a new deployment in a store that is absent or empty. Without it a missing file is an error: it may
+    /// be a volume that was not mounted. Take it out of the configuration after the initialisation.
+    #[serde(default)]
+    pub allow: bool,
+    /// `none`: if the fragment service is lost, so is the data. There is no default; `init` refuses without a choice.
+    pub recovery: Option<String>,
+    /// Names of the custodians, in order of their shares.
+    #[serde(default)]
+    pub custodians: Vec<String>,
+    /// Seconds that `init` waits for the operator of the fragment service to approve this broker.
+    #[serde(default = "approval_secs")]
+    pub approval_secs: u64,
+}
+
+impl Default for InitConfig {
+    fn default() -> Self {
+        Self { allow: false, recovery: None, custodians: Vec::new(), approval_secs: approval_secs() }
+    }
+}
+
+/// Workload tokens.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OauthConfig {
+    /// Issuer URL, exactly as services will compare it. Defaults to `https://<listen>`.
+    pub issuer: Option<String>,
+}
+
+fn compatibility_version() -> String {
+    "1.15.0".to_owned()
+}
+
+fn cache_bytes() -> usize {
+    CACHE_BYTES_DEFAULT
+}
+
+fn deadline_ms() -> u64 {
+    2_000
+}
+
+fn heartbeat_secs() -> u64 {
+    60
+}
+
+fn approval_secs() -> u64 {
+    600
+}
+
+/// Why a configuration was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not what it should be; the source names line and field.
+    #[error("the configuration {path} is not valid: {source}")]
+    Parse {
+        /// Which file.
+        path: PathBuf,
+        /// Where and why.
+        source: Box<toml::de::Error>,
+    },
+    /// Plain HTTP beyond this machine.
+    #[error("without [tls] the broker listens on loopback only; {listen} is not")]
+    PlainHttp {
+        /// The refused address.
+        listen: SocketAddr,
+    },
+}
+
+impl Config {
+    /// Reads and checks a file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Self::parse(&text).map_err(|error| match error {
+            ConfigError::Parse { source, .. } => ConfigError::Parse { path: path.to_owned(), source },
+            other => other,
+        })
+    }
+
+    /// Checks a text.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text)
+            .map_err(|source| ConfigError::Parse { path: PathBuf::new(), source: Box::new(source) })?;
+        if config.tls.is_none() && !config.listen.ip().is_loopback() {
+            return Err(ConfigError::PlainHttp { listen: config.listen });
+        }
+        Ok(config)
+    }
+
+    /// The issuer of workload tokens.
+    #[must_use]
+    pub fn issuer(&self) -> String {
+        self.oauth.issuer.clone().unwrap_or_else(|| format!("https://{}", self.listen))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const SMALL: &str = r#"
+        listen = "127.0.0.1:8200"
+        [store]
+        path = "data/symbolon.redb"
+        [remote]
+        url = "https://fragment.example:8300"
+        fingerprint = "0000-0000"
+    "#;
+
+    #[test]
+    fn the_small_configuration_is_enough() {
+        let config = Config::parse(SMALL).unwrap();
+        assert_eq!(config.issuer(), "https://127.0.0.1:8200");
+        assert_eq!(config.remote.heartbeat_secs, 60);
+    }
+
+    #[test]
+    fn the_sample_shows_every_field() {
+        let sample = include_str!("../../deploy/broker.toml");
+        let config = Config::parse(sample).unwrap();
+        assert_eq!(config.init.custodians.len(), 3);
+        assert_eq!(config.issuer(), "https://symbolon.example.com");
+    }
+
+    #[test]
+    fn an_unknown_field_is_named() {
+        let error = Config::parse(&SMALL.replace("[store]", "lisen = 1\n[store]")).unwrap_err();
+        assert!(error.to_string().contains("lisen"), "{error}");
+    }
+
+    #[test]
+    fn plain_http_beyond_loopback_is_refused() {
+        let error = Config::parse(&SMALL.replace("127.0.0.1", "0.0.0.0")).unwrap_err();
+        assert!(matches!(error, ConfigError::PlainHttp { .. }), "{error}");
+    }
+}

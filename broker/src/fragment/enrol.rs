@@ -1,0 +1,222 @@
+//! Enrolment, the broker's side: ask, wait until two operators have compared fingerprints, believe what is proven.
+//!
+//! ```text
+//! broker's operator  ── reads out the broker's fingerprint ──▶ service's operator, who approves it
+//! broker's operator ◀── reads out the root's fingerprint ───── service's operator; it stands in the configuration
+//! ```
+//!
+//! The answer is believed if the root key has the expected fingerprint, root and node signed the manifest, the service
+//! proves that it holds the key in it, and the connection was made with the TLS key that the manifest names.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rand_core::Rng;
+use symbolon_proto::fingerprint::{Fingerprint, FingerprintError};
+use symbolon_proto::frame::{EnrolAnswer, EnrolRequest, Enrolment, FrameError, request_hash};
+use symbolon_proto::id::{BrokerId, DeploymentId};
+use symbolon_proto::manifest::{ManifestError, ManifestNode, VerifiedManifest};
+use symbolon_proto::possession::{Possession, PossessionClaim};
+use symbolon_proto::signing::SigningPublicKey;
+use tokio::time::timeout;
+
+use super::identity::BrokerIdentity;
+use super::tls::{Pin, SpkiHash};
+use super::wire::{RemoteConfigError, Wire, WireError};
+use crate::config;
+use crate::random::os_rng;
+
+/// What a broker keeps of its enrolment.
+#[derive(Clone, Debug)]
+pub struct Enrolled {
+    /// The service root, whose fingerprint was compared.
+    pub root: SigningPublicKey,
+    /// The newest manifest.
+    pub manifest: VerifiedManifest,
+}
+
+impl Enrolled {
+    /// From the broker's own storage, which must be authenticated.
+    pub fn restore(root: &[u8; 32], manifest: &[u8], deployment: &DeploymentId) -> Result<Self, EnrolError> {
+        let root = SigningPublicKey::from_bytes(root).map_err(|_| EnrolError::Stored)?;
+        let manifest = VerifiedManifest::first(manifest, &root, deployment).map_err(EnrolError::Manifest)?;
+        only_node(&manifest)?;
+        Ok(Self { root, manifest })
+    }
+}
+
+/// The node of a manifest that has one. With several, one node's answer would not be the key's.
+pub(crate) fn only_node(manifest: &VerifiedManifest) -> Result<ManifestNode, EnrolError> {
+    match manifest.manifest().nodes.as_slice() {
+        [node] => Ok(*node),
+        nodes => Err(EnrolError::Nodes { nodes: nodes.len() }),
+    }
+}
+
+/// How an enrolment stands.
+#[derive(Clone, Debug)]
+pub enum EnrolOutcome {
+    /// The service's operator has not approved yet.
+    Pending,
+    /// Approved and verified.
+    Enrolled(Box<Enrolled>),
+}
+
+/// Why an enrolment failed.
+#[derive(Debug, thiserror::Error)]
+pub enum EnrolError {
+    /// The configured fingerprint is none.
+    #[error("`remote.fingerprint` must be the twelve groups that the service's operator read out: {0}")]
+    Fingerprint(#[from] FingerprintError),
+    /// The address or the identity.
+    #[error(transparent)]
+    Config(#[from] RemoteConfigError),
+    /// No connection, or it broke.
+    #[error(
+        "the fragment service cannot be reached; check that it runs, and the address and firewall between"
+    )]
+    Unreachable,
+    /// No answer in time.
+    #[error("the fragment service gave no answer within {deadline_ms} ms")]
+    Silent {
+        /// How long was waited.
+        deadline_ms: u64,
+    },
+    /// Too many strangers at once, or too much work.
+    #[error("the fragment service is busy; retry in a minute")]
+    Busy,
+    /// Not an answer of this protocol.
+    #[error("whatever answers at this address is no fragment service of this version")]
+    NotAService,
+    /// An answer that cannot be read.
+    #[error("the answer to the enrolment cannot be read: {0}")]
+    Frame(FrameError),
+    /// An answer to somebody else's question.
+    #[error("the answer belongs to another question; suspect the network")]
+    OtherRequest,
+    /// The service said no.
+    #[error("the fragment service knows this broker's key under another name, and refuses; ask its operator")]
+    Refused,
+    /// Not the root that the operators agreed on.
+    #[error(
+        "the service's root has fingerprint {found}, not the configured one; do not go on before its operator explains"
+    )]
+    OtherRoot {
+        /// The fingerprint of the root that answered.
+        found: Fingerprint,
+    },
+    /// The manifest is not to be believed.
+    #[error("the manifest of the fragment service is refused: {0}")]
+    Manifest(ManifestError),
+    /// Several nodes: a later version.
+    #[error("this version works with one fragment service node, the manifest has {nodes}")]
+    Nodes {
+        /// Nodes in the manifest.
+        nodes: usize,
+    },
+    /// The service does not hold the key it shows.
+    #[error("the fragment service does not prove that it holds the key in its manifest")]
+    NoPossession,
+    /// Manifest and connection disagree.
+    #[error("the manifest names another TLS key than the connection has; somebody stands in between")]
+    OtherConnection,
+    /// What was stored is no enrolment.
+    #[error("the stored enrolment is damaged")]
+    Stored,
+}
+
+/// Asks a service for enrolment.
+pub struct Enroller {
+    wire: Wire,
+    deadline: Duration,
+    seen: Arc<Mutex<Option<SpkiHash>>>,
+    root: Fingerprint,
+    signing_key: SigningPublicKey,
+    deployment: DeploymentId,
+    broker: BrokerId,
+}
+
+impl Enroller {
+    /// `remote.fingerprint` is what the service's operator read out.
+    pub fn new(
+        remote: &config::Remote,
+        identity: &BrokerIdentity,
+        deployment: DeploymentId,
+        broker: BrokerId,
+    ) -> Result<Self, EnrolError> {
+        let seen = Arc::default();
+        Ok(Self {
+            wire: Wire::new(&remote.url, identity, Pin::Noted(Arc::clone(&seen)))?,
+            deadline: Duration::from_millis(remote.deadline_ms),
+            seen,
+            root: remote.fingerprint.parse()?,
+            signing_key: identity.sign_key(),
+            deployment,
+            broker,
+        })
+    }
+
+    /// Asks once. Ask again while it is pending; the service forgets who does not ask for a day.
+    pub async fn enrol(&self) -> Result<EnrolOutcome, EnrolError> {
+        let deadline_ms = u64::try_from(self.deadline.as_millis()).unwrap_or(u64::MAX);
+        let asked = timeout(self.deadline, self.exchange()).await;
+        match asked.map_err(|_| EnrolError::Silent { deadline_ms })?? {
+            Enrolment::Pending => Ok(EnrolOutcome::Pending),
+            Enrolment::Refused => Err(EnrolError::Refused),
+            Enrolment::Enrolled { root_key, possession, manifest } => {
+                let enrolled = self.verify(root_key, &possession, &manifest)?;
+                Ok(EnrolOutcome::Enrolled(Box::new(enrolled)))
+            }
+        }
+    }
+
+    async fn exchange(&self) -> Result<Enrolment, EnrolError> {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let mut nonce = [0; 32];
+        os_rng().fill_bytes(&mut nonce);
+        let (deployment, broker, signing_key) = (self.deployment, self.broker, self.signing_key);
+        let frame = EnrolRequest { deployment, broker, signing_key, nonce }.to_bytes();
+        let sender = self.wire.connect().await.map_err(failed)?;
+        let answer = self.wire.exchange(&sender, frame.clone()).await.map_err(failed)?;
+        let answer = EnrolAnswer::parse(&answer).map_err(EnrolError::Frame)?;
+        if answer.request_hash == request_hash(&frame) {
+            Ok(answer.enrolment)
+        } else {
+            Err(EnrolError::OtherRequest)
+        }
+    }
+
+    fn verify(
+        &self,
+        root: SigningPublicKey,
+        possession: &Possession,
+        manifest: &[u8],
+    ) -> Result<Enrolled, EnrolError> {
+        let found = Fingerprint::of(root.as_bytes());
+        if found != self.root {
+            return Err(EnrolError::OtherRoot { found });
+        }
+        // Whether its time has come is asked at each use, by whoever has a clock.
+        let manifest =
+            VerifiedManifest::first(manifest, &root, &self.deployment).map_err(EnrolError::Manifest)?;
+        let node = only_node(&manifest)?;
+        let fields = manifest.manifest();
+        let claim =
+            PossessionClaim { deployment: self.deployment, key: fields.key, key_epoch: fields.key_epoch };
+        if !possession.verifies(&claim, &fields.public) {
+            return Err(EnrolError::NoPossession);
+        }
+        if *self.seen.lock().unwrap_or_else(PoisonError::into_inner) != Some(node.spki_sha256) {
+            return Err(EnrolError::OtherConnection);
+        }
+        Ok(Enrolled { root, manifest })
+    }
+}
+
+fn failed(error: WireError) -> EnrolError {
+    match error {
+        WireError::Unreachable | WireError::Impostor => EnrolError::Unreachable,
+        WireError::Busy => EnrolError::Busy,
+        WireError::NotEnrolled | WireError::NoFrame => EnrolError::NotAService,
+    }
+}

@@ -1,0 +1,140 @@
+//! Why an evaluation failed, who must act, and how.
+
+use symbolon_proto::evaluate::{EvaluateError as Misbehaviour, Refusal};
+use symbolon_proto::manifest::ManifestError;
+
+use crate::ops::FragmentProblem;
+
+/// Why the remote half is not to be had. The texts are for the broker's operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EvaluateError {
+    /// Connected or not, no answer came in time.
+    #[error(
+        "fragment service node {node} gave no answer within {deadline_ms} ms; its operator should check it and the network between"
+    )]
+    Silent {
+        /// The node that was asked.
+        node: u16,
+        /// How long was waited.
+        deadline_ms: u64,
+    },
+    /// No connection, or one that broke.
+    #[error(
+        "fragment service node {node} cannot be reached; check that it runs, and the address and firewall between"
+    )]
+    Unreachable {
+        /// The node that was asked.
+        node: u16,
+    },
+    /// Whoever answers at its address does not hold the key of its manifest.
+    #[error(
+        "whoever answers at the address of fragment service node {node} is somebody else; check the address, or suspect the network"
+    )]
+    Impostor {
+        /// The node that was asked.
+        node: u16,
+    },
+    /// Something that only a faulty or hostile node does.
+    #[error("{0}; treat this node as compromised until its operator explains")]
+    Lied(Misbehaviour),
+    /// An answer that is not even a frame.
+    #[error(
+        "whatever answers at the address of fragment service node {node} does not speak this protocol; check address and version"
+    )]
+    NoFrame {
+        /// The node that was asked.
+        node: u16,
+    },
+    /// The manifest has run out, or the next one does not continue the chain.
+    #[error(
+        "the manifest of fragment service node {node} is not usable: {error}; ask its operator, new keys are refused until then"
+    )]
+    Manifest {
+        /// The node it came from.
+        node: u16,
+        /// What is wrong with it.
+        error: ManifestError,
+    },
+    /// The key is spread over several nodes now.
+    #[error(
+        "the fragment service spreads this key over {nodes} nodes, which this version cannot ask; update the broker"
+    )]
+    Nodes {
+        /// Nodes in the manifest.
+        nodes: usize,
+    },
+    /// Suspended, under the node's signature.
+    #[error("the fragment service has suspended this key; its operator must run `symbolon fragment resume`")]
+    Suspended,
+    /// Destroyed, under the node's signature.
+    #[error(
+        "the fragment service has destroyed this key; what it protects is lost, ask the operator for the destroy certificate"
+    )]
+    Destroyed,
+    /// The allowance is spent.
+    #[error(
+        "the evaluation quota is spent; wait until it refills, or ask the operator of the fragment service to raise it"
+    )]
+    QuotaExhausted,
+    /// Another broker with this identity has unsealed since, under the node's signature.
+    #[error(
+        "a newer generation of this broker has registered: this is a clone or a restored snapshot; seal it, or unseal again if it is the real one"
+    )]
+    StaleGeneration,
+    /// The manifest is older or newer than the key.
+    #[error("the fragment service holds this key at another epoch; fetch its manifest, then retry")]
+    WrongEpoch,
+    /// The key is not this broker's there.
+    #[error(
+        "the fragment service does not hold this key for this broker; check with its operator which broker was approved"
+    )]
+    UnknownKey,
+    /// The service does not know this broker.
+    #[error(
+        "the fragment service does not know this broker; its operator must approve it by its fingerprint"
+    )]
+    NotEnrolled,
+    /// Later, perhaps. Unsigned, so it changes nothing.
+    #[error("the fragment service is busy; retry in a second")]
+    Busy,
+    /// The two clocks are more than five minutes apart, so its leases say nothing.
+    #[error(
+        "the clocks of broker and fragment service differ by more than five minutes, or ours was set back; correct the clock, keys stay closed until then"
+    )]
+    Clock,
+}
+
+impl EvaluateError {
+    /// The same for callers who may not know more.
+    #[must_use]
+    pub fn problem(&self) -> FragmentProblem {
+        match self {
+            Self::Silent { .. } | Self::Unreachable { .. } | Self::Busy => FragmentProblem::Silent,
+            Self::Impostor { .. } | Self::Lied(_) | Self::NoFrame { .. } => FragmentProblem::Lied,
+            Self::Suspended => FragmentProblem::Suspended,
+            Self::QuotaExhausted => FragmentProblem::Quota,
+            Self::Destroyed
+            | Self::Manifest { .. }
+            | Self::Nodes { .. }
+            | Self::StaleGeneration
+            | Self::WrongEpoch
+            | Self::UnknownKey
+            | Self::NotEnrolled => FragmentProblem::Refused,
+            Self::Clock => FragmentProblem::LeaseEnded,
+        }
+    }
+}
+
+impl From<Refusal> for EvaluateError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Suspended(_) => Self::Suspended,
+            Refusal::Destroyed(_) => Self::Destroyed,
+            Refusal::StaleGeneration(_) => Self::StaleGeneration,
+            Refusal::UnknownKey => Self::UnknownKey,
+            Refusal::WrongKeyEpoch | Refusal::WrongShareEpoch => Self::WrongEpoch,
+            Refusal::QuotaExhausted => Self::QuotaExhausted,
+            Refusal::Malformed | Refusal::Busy => Self::Busy,
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Who a broker is to fragment services: a TLS key with its self-signed certificate, and an Ed25519 key.
+//!
+//! Both are made once at `init` and kept sealed under K_netkey (`docs/skb1.md` 6.2), so a stolen store alone cannot even
+//! ask. The fragment service knows the broker by the SHA-256 of the TLS key's SubjectPublicKeyInfo.
+
+use std::sync::Arc;
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
+use rcgen::{CertificateParams, DistinguishedName, PublicKeyData, SignatureAlgorithm, SigningKey};
+use rustls::crypto::aws_lc_rs::sign::any_ecdsa_type;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use symbolon_proto::Zeroizing;
+use symbolon_proto::codec::{DecodeError, Reader};
+use symbolon_proto::fingerprint::Fingerprint;
+use symbolon_proto::secret::Secret;
+use symbolon_proto::signing::{SigningPublicKey, SigningSeed};
+
+use super::tls::{SpkiHash, spki_hash};
+use crate::random::os_rng;
+
+/// Version of [`BrokerIdentity::to_bytes`].
+const FORMAT: u8 = 1;
+
+/// Largest PKCS#8 key accepted, in bytes. A P-256 key has 138 or 121.
+const PKCS8_BYTES_MAX: usize = 512;
+
+/// Name in the certificate. Nobody checks it: the pin is the key.
+const CERTIFICATE_NAME: &str = "broker.symbolon.invalid";
+
+/// Why an identity could not be made or read.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// The bytes are not an identity of this version.
+    #[error("the broker's network identity is damaged or of another version")]
+    Format,
+    /// The TLS key or its certificate could not be made.
+    #[error("the broker's TLS key is not usable")]
+    Key(#[from] rcgen::Error),
+}
+
+impl From<DecodeError> for IdentityError {
+    fn from(_: DecodeError) -> Self {
+        Self::Format
+    }
+}
+
+/// The broker's network identity.
+pub struct BrokerIdentity {
+    key_pkcs8: Zeroizing<Vec<u8>>,
+    certificate: CertificateDer<'static>,
+    spki: SpkiHash,
+    signing: SigningSeed,
+}
+
+impl BrokerIdentity {
+    /// Fresh keys: P-256 for TLS, Ed25519 for signatures.
+    pub fn generate() -> Result<Self, IdentityError> {
+        let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).and_then(|key| key.to_pkcs8v1());
+        let key = key.map_err(|_| rcgen::Error::KeyGenerationUnavailable)?; // wiped by aws-lc-rs on drop
+        Self::new(key.as_ref(), SigningSeed::random(&mut os_rng()))
+    }
+
+    fn new(key_pkcs8: &[u8], signing: SigningSeed) -> Result<Self, IdentityError> {
+        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, key_pkcs8);
+        let key = TlsKey(key.map_err(|_| rcgen::Error::CouldNotParseKeyPair)?);
+        let mut params = CertificateParams::new(vec![CERTIFICATE_NAME.to_owned()])?;
+        params.distinguished_name = DistinguishedName::new();
+        let certificate = params.self_signed(&key)?.der().clone();
+        let spki = spki_hash(&certificate).ok_or(IdentityError::Format)?;
+        Ok(Self { key_pkcs8: Zeroizing::new(key_pkcs8.to_vec()), certificate, spki, signing })
+    }
+
+    /// `format(1) ‖ Ed25519 seed(32) ‖ LP(PKCS#8)`: what to seal. The certificate is made anew from the key.
+    #[must_use]
+    pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+        let length = u16::try_from(self.key_pkcs8.len()).unwrap_or(u16::MAX);
+        // Reserved in full, so that no half-filled copy is left behind by growth.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(35 + self.key_pkcs8.len()));
+        bytes.push(FORMAT);
+        bytes.extend_from_slice(self.signing.secret().expose());
+        bytes.extend_from_slice(&length.to_be_bytes());
+        bytes.extend_from_slice(&self.key_pkcs8);
+        bytes
+    }
+
+    /// Reads what [`Self::to_bytes`] wrote.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, IdentityError> {
+        let mut reader = Reader::new(bytes);
+        if reader.u8()? != FORMAT {
+            return Err(IdentityError::Format);
+        }
+        let seed = reader.take(32)?;
+        let seed = Secret::filled_by(|out: &mut [u8; 32]| out.copy_from_slice(seed));
+        let key_pkcs8 = reader.lp(PKCS8_BYTES_MAX)?;
+        reader.finish()?;
+        Self::new(key_pkcs8, SigningSeed::from_secret(seed))
+    }
+
+    /// Hash of the TLS key.
+    #[must_use]
+    pub fn spki(&self) -> &SpkiHash {
+        &self.spki
+    }
+
+    /// The Ed25519 key.
+    #[must_use]
+    pub fn sign_key(&self) -> SigningPublicKey {
+        self.signing.public_key()
+    }
+
+    /// What the operator of this broker reads to the operator of the fragment service.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of_broker(&self.spki, &self.sign_key())
+    }
+
+    pub(crate) fn certificate(&self) -> CertificateDer<'static> {
+        self.certificate.clone()
+    }
+
+    /// The TLS key at work. Lent and not given: rustls does not wipe a key that it is given.
+    pub(crate) fn tls_key(&self) -> Result<Arc<dyn rustls::sign::SigningKey>, rustls::Error> {
+        any_ecdsa_type(&PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key_pkcs8.as_slice())))
+    }
+}
+
+/// The TLS key while it signs its own certificate. rcgen's own key type keeps a copy that nobody wipes.
+struct TlsKey(EcdsaKeyPair);
+
+impl PublicKeyData for TlsKey {
+    fn der_bytes(&self) -> &[u8] {
+        self.0.public_key().as_ref()
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        &rcgen::PKCS_ECDSA_P256_SHA256
+    }
+}
+
+impl SigningKey for TlsKey {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        let signature = self.0.sign(&SystemRandom::new(), message);
+        signature.map(|signature| signature.as_ref().to_vec()).map_err(|_| rcgen::Error::RemoteKeyError)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn an_identity_survives_sealing() {
+        let identity = BrokerIdentity::generate().unwrap();
+        let again = BrokerIdentity::from_bytes(&identity.to_bytes()).unwrap();
+        assert_eq!(identity.spki(), again.spki());
+        assert_eq!(identity.sign_key(), again.sign_key());
+        assert_eq!(identity.fingerprint(), again.fingerprint());
+    }
+
+    #[test]
+    fn damaged_identities_are_refused() {
+        let bytes = BrokerIdentity::generate().unwrap().to_bytes();
+        for damaged in [&bytes[..bytes.len() - 1], &bytes[1..], &[], &[&bytes[..], &[0]].concat()] {
+            assert!(BrokerIdentity::from_bytes(damaged).is_err());
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The other half of every key: asking it, believing it, and how long.
+//!
+//! ```text
+//! enrol.rs   once: two operators compare fingerprints, a verified manifest comes back
+//! remote.rs  hello at unseal, evaluate when a KEK is needed, heartbeat in between; mutual TLS, deadline, proof
+//! leases.rs  until when cached keys may be used, and the signal to wipe them
+//! ```
+
+use std::future::Future;
+use std::pin::Pin;
+
+use symbolon_proto::blind::Blinded;
+use symbolon_proto::capsule::{EncapsulationKey, SharedSecret};
+use symbolon_proto::frame::Target;
+use symbolon_proto::id::KeyId;
+
+pub mod enrol;
+mod error;
+pub mod identity;
+pub mod leases;
+pub mod remote;
+mod tls;
+mod wire;
+
+pub use enrol::{EnrolError, EnrolOutcome, Enrolled, Enroller};
+pub use error::EvaluateError;
+pub use identity::{BrokerIdentity, IdentityError};
+pub use leases::{LeaseState, Leases};
+pub use remote::Remote;
+pub use tls::SpkiHash;
+pub use wire::RemoteConfigError;
+
+/// What an evaluation gives: one secret per capsule, in the order they were blinded.
+pub type Evaluated<'a> = Pin<Box<dyn Future<Output = Result<Vec<SharedSecret>, EvaluateError>> + Send + 'a>>;
+
+/// The remote half of a key: one service now, a quorum of them later.
+pub trait Evaluator: Send + Sync + 'static {
+    /// Key and epochs that requests must be blinded for.
+    fn target(&self) -> Target;
+
+    /// What new capsules are made for, if the manifest allows any. Works offline.
+    fn encapsulation_key(&self) -> Result<EncapsulationKey, EvaluateError>;
+
+    /// Has blinded capsules evaluated, proven and unblinded. Ends within the deadline, whatever the remote does.
+    fn evaluate(&self, blinded: Blinded) -> Evaluated<'_>;
+
+    /// The key.
+    fn key_id(&self) -> KeyId {
+        self.target().key
+    }
+}
+
+#[cfg(test)]
+mod tests;

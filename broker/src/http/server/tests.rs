@@ -1,0 +1,215 @@
+#![allow(clippy::unwrap_used)]
+use axum::Extension;
+use axum::routing::{get, post};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::*;
+
+fn router() -> Router {
+    Router::new()
+        .route("/peer", get(|Extension(peer): Extension<Peer>| async move { peer.address.ip().to_string() }))
+        .route("/slow", get(|| async { sleep(Duration::from_secs(30)).await }))
+        .route(
+            "/body",
+            post(|body: Body| async move {
+                match http_body_util::BodyExt::collect(body).await {
+                    Ok(whole) => (StatusCode::OK, whole.to_bytes().len().to_string()),
+                    Err(_) => (StatusCode::PAYLOAD_TOO_LARGE, String::new()),
+                }
+            }),
+        )
+}
+
+struct Running {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<Result<(), ServeError>>,
+}
+
+async fn start(tls: Option<Arc<rustls::ServerConfig>>, limits: ServerLimits) -> Running {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let stopped = async { drop(stopped.await) };
+    let task = tokio::spawn(serve(listener, tls, router(), limits, stopped));
+    Running { address, stop, task }
+}
+
+fn quick() -> ServerLimits {
+    let moment = Duration::from_millis(300);
+    ServerLimits {
+        handshake: moment,
+        head: moment,
+        idle: moment * 3,
+        request: moment * 2,
+        drain: moment,
+        ..ServerLimits::default()
+    }
+}
+
+async fn connect(running: &Running) -> TcpStream {
+    TcpStream::connect(running.address).await.unwrap()
+}
+
+/// Everything the server says until it closes; fails if it does not close in time.
+async fn until_closed(mut stream: impl AsyncRead + Unpin) -> String {
+    let mut got = Vec::new();
+    // A reset is a way of closing too.
+    let _ = timeout(Duration::from_secs(8), stream.read_to_end(&mut got)).await.expect("closes in time");
+    String::from_utf8_lossy(&got).into_owned()
+}
+
+async fn exchange(running: &Running, request: &str) -> String {
+    let mut stream = connect(running).await;
+    stream.write_all(request.as_bytes()).await.unwrap();
+    until_closed(stream).await
+}
+
+#[tokio::test]
+async fn requests_know_their_peer() {
+    let running = start(None, ServerLimits::default()).await;
+    let answer = exchange(&running, "GET /peer HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("127.0.0.1"), "{answer}");
+}
+
+#[tokio::test]
+async fn plain_http_stays_on_loopback() {
+    let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
+    let served = serve(listener, None, router(), ServerLimits::default(), std::future::pending()).await;
+    assert!(matches!(served, Err(ServeError::PlainHttp { .. })));
+}
+
+#[tokio::test]
+async fn a_head_that_drips_is_cut_off_and_an_idle_connection_lives_longer() {
+    let running = start(None, quick()).await;
+    let mut dripping = connect(&running).await;
+    let began = tokio::time::Instant::now();
+    dripping.write_all(b"GET /peer HTT").await.unwrap();
+    assert_eq!(until_closed(dripping).await, "");
+    assert!(began.elapsed() < Duration::from_millis(800), "{:?}", began.elapsed());
+
+    let mut idle = connect(&running).await;
+    for _ in 0..2 {
+        idle.write_all(b"GET /peer HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut answer = [0; 1024];
+        let count = idle.read(&mut answer).await.unwrap();
+        assert!(answer[..count].starts_with(b"HTTP/1.1 200"));
+        sleep(Duration::from_millis(500)).await; // longer than a head may take, shorter than idleness
+    }
+    until_closed(idle).await;
+}
+
+#[tokio::test]
+async fn a_request_has_a_deadline() {
+    let running = start(None, quick()).await;
+    let answer = exchange(&running, "GET /slow HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("took too long"), "{answer}");
+}
+
+#[tokio::test]
+async fn heads_and_bodies_are_bounded() {
+    let running = start(None, ServerLimits { body_bytes_max: 1000, ..quick() }).await;
+    let many: String = (0..100).map(|n| format!("x-{n}: y\r\n")).collect();
+    let answer = exchange(&running, &format!("GET /peer HTTP/1.1\r\nhost: x\r\n{many}\r\n")).await;
+    assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+    let long = "y".repeat(4 * HEAD_BYTES_MAX);
+    let answer = exchange(&running, &format!("GET /peer HTTP/1.1\r\nhost: x\r\nx: {long}\r\n\r\n")).await;
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
+    let body = "z".repeat(1001);
+    let head = "POST /body HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 1001";
+    let answer = exchange(&running, &format!("{head}\r\n\r\n{body}")).await;
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+}
+
+#[tokio::test]
+async fn one_address_cannot_take_every_connection() {
+    let running = start(None, ServerLimits { connections_max: 4, ..ServerLimits::default() }).await;
+    let held: Vec<_> = [connect(&running).await, connect(&running).await, connect(&running).await].into();
+    sleep(Duration::from_millis(50)).await;
+    assert_eq!(until_closed(connect(&running).await).await, "", "the fourth is turned away");
+    drop(held);
+    sleep(Duration::from_millis(50)).await;
+    let answer = exchange(&running, "GET /peer HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
+async fn shutdown_lets_requests_finish_and_closes_the_rest() {
+    let running = start(None, quick()).await;
+    let idle = connect(&running).await;
+    let mut busy = connect(&running).await;
+    busy.write_all(b"POST /body HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\na").await.unwrap();
+    sleep(Duration::from_millis(50)).await;
+    running.stop.send(()).unwrap();
+    sleep(Duration::from_millis(50)).await;
+    busy.write_all(b"b").await.unwrap();
+    assert!(until_closed(busy).await.starts_with("HTTP/1.1 200"));
+    until_closed(idle).await;
+    timeout(Duration::from_secs(2), running.task).await.unwrap().unwrap().unwrap();
+}
+
+/// A certificate for 127.0.0.1, as PEM, and a client that trusts it and offers the given protocols.
+fn tls_pair(algorithm: &'static rcgen::SignatureAlgorithm) -> (String, String, rustls::ClientConfig) {
+    let key = rcgen::KeyPair::generate_for(algorithm).unwrap();
+    let cert =
+        rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(cert.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let client = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    (cert.pem(), key.serialize_pem(), client)
+}
+
+async fn handshake(
+    running: &Running,
+    mut client: rustls::ClientConfig,
+    protocol: &[u8],
+) -> tokio_rustls::client::TlsStream<TcpStream> {
+    client.alpn_protocols = vec![protocol.to_vec()];
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(client));
+    let name = rustls_pki_types::ServerName::try_from("127.0.0.1").unwrap();
+    connector.connect(name, connect(running).await).await.unwrap()
+}
+
+#[tokio::test]
+async fn tls_serves_both_protocols_and_survives_garbage() {
+    for algorithm in [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ED25519] {
+        let (cert, key, client) = tls_pair(algorithm);
+        let running = start(Some(tls_config(cert.as_bytes(), key.as_bytes()).unwrap()), quick()).await;
+
+        let mut garbage = connect(&running).await;
+        garbage.write_all(b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\nGET / HTTP/1.1\r\n\r\n").await.unwrap();
+        until_closed(garbage).await;
+        until_closed(connect(&running).await).await; // says nothing: the handshake has a deadline
+
+        let mut one = handshake(&running, client.clone(), b"http/1.1").await;
+        one.write_all(b"GET /peer HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+        assert!(until_closed(one).await.ends_with("127.0.0.1"));
+
+        let two = handshake(&running, client, b"h2").await;
+        assert_eq!(two.get_ref().1.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(two)).await.unwrap();
+        let task = tokio::spawn(connection);
+        let request = Request::get("https://127.0.0.1/peer").body(Body::empty()).unwrap();
+        assert_eq!(sender.send_request(request).await.unwrap().status(), StatusCode::OK);
+        // Idle HTTP/2 connections are told to go.
+        timeout(Duration::from_secs(5), task).await.unwrap().unwrap().unwrap();
+    }
+}
+
+#[test]
+fn certificate_and_key_must_fit() {
+    let (cert, key, _) = tls_pair(&rcgen::PKCS_ECDSA_P256_SHA256);
+    let (_, other, _) = tls_pair(&rcgen::PKCS_ECDSA_P256_SHA256);
+    assert!(tls_config(cert.as_bytes(), key.as_bytes()).is_ok());
+    assert!(matches!(tls_config(cert.as_bytes(), other.as_bytes()), Err(TlsError::Pair(_))));
+    assert!(matches!(tls_config(b"", key.as_bytes()), Err(TlsError::Certificate)));
+    assert!(matches!(tls_config(cert.as_bytes(), b"x"), Err(TlsError::Key)));
+}

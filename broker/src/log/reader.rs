@@ -1,0 +1,176 @@
+//! Reading the log back: entries by index, and the resources that C2SP tlog-tiles names.
+
+use std::sync::Arc;
+
+use symbolon_proto::log::tile::{TILE_WIDTH, TileError, decode_hashes, encode_bundle, encode_hashes};
+use symbolon_proto::log::{Checkpoint, CheckpointError, Hash, SignedNote, Tile, TileKind};
+
+use super::rows::{
+    BUNDLE_ENTRIES_MAX, StoredEntry, bundle_key, bundles_end, checkpoint_key, decode_bundle, first_index,
+    tile_key,
+};
+use super::tail::{TailError, tile_roots};
+use crate::store::{Scan, Store, StoreError};
+
+/// Most entries that one call reads.
+pub const READ_ENTRIES_MAX: usize = 1024;
+/// Bundles read at once on the way to an entry.
+const SCAN_BUNDLES: usize = 16;
+
+/// Why the log cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The store failed.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    /// The checkpoint row is not a checkpoint.
+    #[error("the stored checkpoint is damaged")]
+    Checkpoint(#[from] CheckpointError),
+    /// A bundle is missing or is not one.
+    #[error("the bundle that holds entry {index} is missing or damaged")]
+    Bundle {
+        /// An entry that it should hold.
+        index: u64,
+    },
+    /// A tile is missing or is not one.
+    #[error("tile {number} of level {level} is missing or damaged")]
+    Tile {
+        /// 0 for leaves.
+        level: u8,
+        /// Position in its level.
+        number: u64,
+    },
+}
+
+/// Reads the log from the store. Cheap to clone; holds no key.
+#[derive(Clone)]
+pub struct LogReader {
+    store: Arc<dyn Store>,
+}
+
+impl LogReader {
+    /// A reader of the log in `store`.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store }
+    }
+
+    /// The latest signed checkpoint as a note; `None` if nothing was ever logged.
+    pub async fn checkpoint(&self) -> Result<Option<String>, LogError> {
+        let row = self.store.get(&checkpoint_key()).await?;
+        row.map(|row| String::from_utf8(row.value).map_err(|_| CheckpointError::Layout.into())).transpose()
+    }
+
+    /// Entries that the latest checkpoint covers. Not checked against its signature.
+    pub async fn size(&self) -> Result<u64, LogError> {
+        let Some(note) = self.checkpoint().await? else { return Ok(0) };
+        let note = SignedNote::parse(&note).map_err(CheckpointError::from)?;
+        Ok(Checkpoint::parse_text(note.unverified_text())?.size)
+    }
+
+    /// Entries from index `from` on, in order: at most `limit` and [`READ_ENTRIES_MAX`], none beyond the checkpoint.
+    pub async fn entries(&self, from: u64, limit: usize) -> Result<Vec<StoredEntry>, LogError> {
+        let limit = limit.min(READ_ENTRIES_MAX);
+        let until = self.size().await?.min(from.saturating_add(limit as u64));
+        self.read(from, until).await
+    }
+
+    /// The bytes of `checkpoint`, `tile/<L>/<N>[.p/<W>]` or `tile/entries/<N>[.p/<W>]`; `None` if there is no such
+    /// thing, or not yet.
+    pub async fn resource(&self, path: &str) -> Result<Option<Vec<u8>>, LogError> {
+        if path == "checkpoint" {
+            return Ok(self.checkpoint().await?.map(String::into_bytes));
+        }
+        match Tile::parse(path) {
+            Ok(tile) => self.tile(tile).await,
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The bytes of a tile or entry bundle; `None` if the log does not reach that far.
+    pub async fn tile(&self, tile: Tile) -> Result<Option<Vec<u8>>, LogError> {
+        let existing = Tile::in_tree(tile.kind(), tile.index(), self.size().await?);
+        if existing.is_none_or(|existing| existing.width() < tile.width()) {
+            return Ok(None);
+        }
+        let from = tile.index() * u64::from(TILE_WIDTH);
+        let until = from + u64::from(tile.width());
+        let bytes = match tile.kind() {
+            TileKind::Entries => {
+                let entries = self.read(from, until).await?;
+                encode_bundle(entries.iter().map(|entry| entry.bytes.as_slice()))
+                    .map_err(|_: TileError| LogError::Bundle { index: from })?
+            }
+            TileKind::Hashes(level) => encode_hashes(&self.hashes(level, from, until).await?),
+        };
+        Ok(Some(bytes))
+    }
+
+    /// Tile hashes `from..until` of one tile of a level.
+    async fn hashes(&self, level: u8, from: u64, until: u64) -> Result<Vec<Hash>, LogError> {
+        let number = from / u64::from(TILE_WIDTH);
+        if let Some(row) = self.store.get(&tile_key(level, number)).await? {
+            let width = u16::try_from(until - from).unwrap_or(TILE_WIDTH);
+            return decode_hashes(&row.value, width).map_err(|_| LogError::Tile { level, number });
+        }
+        match level.checked_sub(1) {
+            None => Ok(self.read(from, until).await?.into_iter().map(|entry| entry.leaf).collect()),
+            Some(below) => Ok(tile_roots(self.store.as_ref(), below, from, until).await?),
+        }
+    }
+
+    /// Entries `from..until`, all of which the checkpoint covers.
+    pub(super) async fn read(&self, from: u64, until: u64) -> Result<Vec<StoredEntry>, LogError> {
+        let mut entries = Vec::new();
+        let mut next = from;
+        while next < until {
+            for (first, bundle) in self.bundles(next).await? {
+                if first > next || first + bundle.len() as u64 <= next {
+                    return Err(LogError::Bundle { index: next });
+                }
+                let wanted = bundle.len() as u64 - (next - first);
+                let skipped = usize::try_from(next - first).expect("a bundle has at most 256 entries");
+                let taken =
+                    usize::try_from(wanted.min(until - next)).expect("a bundle has at most 256 entries");
+                entries.extend(bundle.into_iter().skip(skipped).take(taken));
+                next += taken as u64;
+                if next == until {
+                    break;
+                }
+            }
+        }
+        Ok(entries)
+    }
+
+    /// The bundle that holds entry `index` and some of those after it; never an empty list.
+    pub(super) async fn bundles(&self, index: u64) -> Result<Vec<(u64, Vec<StoredEntry>)>, LogError> {
+        let (start, after, end) = (bundle_key(0), bundle_key(index + 1), bundles_end());
+        // The bundle begins at most 255 entries before; looking back by key finds it in one step.
+        let scan = Scan { from: &start, until: &after, descending: true, limit: 1 };
+        let mut rows = self.store.scan(scan).await?;
+        let scan = Scan { from: &after, until: &end, descending: false, limit: SCAN_BUNDLES };
+        rows.extend(self.store.scan(scan).await?);
+        let decoded = rows.iter().map(|(key, row)| {
+            let first = first_index(key).ok_or(LogError::Bundle { index })?;
+            let entries = decode_bundle(&row.value).ok_or(LogError::Bundle { index: first })?;
+            debug_assert!(entries.len() <= BUNDLE_ENTRIES_MAX);
+            Ok((first, entries))
+        });
+        let bundles: Vec<_> = decoded.collect::<Result<_, LogError>>()?;
+        if bundles.is_empty() { Err(LogError::Bundle { index }) } else { Ok(bundles) }
+    }
+}
+
+impl From<TailError> for LogError {
+    fn from(error: TailError) -> Self {
+        match error {
+            TailError::Store(error) => Self::Store(error),
+            TailError::Checkpoint(error) => Self::Checkpoint(error),
+            TailError::Tile { level, number } => Self::Tile { level, number },
+            TailError::Bundle { index } => Self::Bundle { index },
+            TailError::CheckpointMissing | TailError::Size { .. } | TailError::Root { .. } => {
+                Self::Checkpoint(CheckpointError::Layout)
+            }
+        }
+    }
+}

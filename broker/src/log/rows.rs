@@ -1,0 +1,161 @@
+//! How the log lies in the store: three tables of the deployment itself, outside every tenant.
+//!
+//! ```text
+//! 0x20 ‖ first index(8)       bundle: the entries of one group commit, in order
+//! 0x21 ‖ level(1) ‖ N(8)      tile: 256 hashes of 32 bytes, written when complete
+//! 0x22                        the latest signed checkpoint, a signed note
+//! ```
+//!
+//! A bundle is `format(1)=1 ‖ count(2) ‖ count × (leaf hash(32) ‖ LP32(entry))`. The leaf hash is redundant on purpose:
+//! when the root is wrong, it tells which entry was changed, also before its tile is complete. Entries are public but
+//! for their sealed detail, so nothing here is encrypted a second time.
+
+use symbolon_proto::codec::{Reader, Writer};
+use symbolon_proto::id::TenantId;
+use symbolon_proto::log::Hash;
+use symbolon_proto::log::entry::ENTRY_BYTES_MAX;
+
+/// Bundles of entries.
+pub const TABLE_BUNDLES: u8 = 0x20;
+/// Complete tiles.
+pub const TABLE_TILES: u8 = 0x21;
+/// The latest checkpoint.
+pub const TABLE_CHECKPOINT: u8 = 0x22;
+
+/// Most entries in a bundle, which is most jobs in a group.
+pub const BUNDLE_ENTRIES_MAX: usize = 256;
+
+const BUNDLE_FORMAT: u8 = 1;
+
+/// An entry as a bundle holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredEntry {
+    /// Leaf hash that the writer computed.
+    pub leaf: Hash,
+    /// Wire form of the entry.
+    pub bytes: Vec<u8>,
+}
+
+/// The key of the bundle that begins with entry `first`.
+#[must_use]
+pub fn bundle_key(first: u64) -> Vec<u8> {
+    key(TABLE_BUNDLES, &[&first.to_be_bytes()])
+}
+
+/// The key of tile `number` of `level`.
+#[must_use]
+pub fn tile_key(level: u8, number: u64) -> Vec<u8> {
+    key(TABLE_TILES, &[&[level], &number.to_be_bytes()])
+}
+
+/// The key of the checkpoint.
+#[must_use]
+pub fn checkpoint_key() -> Vec<u8> {
+    key(TABLE_CHECKPOINT, &[])
+}
+
+/// The first key after all bundles.
+#[must_use]
+pub fn bundles_end() -> Vec<u8> {
+    key(TABLE_BUNDLES + 1, &[])
+}
+
+/// Whether a row key belongs to the log, which only the writer may touch.
+#[must_use]
+pub fn is_log_key(row: &[u8]) -> bool {
+    let table = row.get(TenantId::SYSTEM.as_bytes().len());
+    row.starts_with(TenantId::SYSTEM.as_bytes())
+        && table.is_some_and(|table| (TABLE_BUNDLES..=TABLE_CHECKPOINT).contains(table))
+}
+
+/// The first index that a bundle's key names.
+#[must_use]
+pub fn first_index(bundle_key: &[u8]) -> Option<u64> {
+    let index = bundle_key.strip_prefix(key(TABLE_BUNDLES, &[]).as_slice())?;
+    Some(u64::from_be_bytes(index.try_into().ok()?))
+}
+
+/// Bytes of a bundle of these entries.
+#[must_use]
+pub fn encode_bundle(entries: &[StoredEntry]) -> Vec<u8> {
+    let bytes: usize = entries.iter().map(|entry| entry.bytes.len() + 36).sum();
+    let mut out = Writer::with_capacity(3 + bytes);
+    out.u8(BUNDLE_FORMAT);
+    out.u16(u16::try_from(entries.len()).expect("a bundle has at most 256 entries"));
+    for entry in entries {
+        out.bytes(entry.leaf.as_bytes()).lp32(&entry.bytes);
+    }
+    out.finish()
+}
+
+/// The entries of a bundle, or `None` if its bytes are not one.
+#[must_use]
+pub fn decode_bundle(bundle: &[u8]) -> Option<Vec<StoredEntry>> {
+    let mut reader = Reader::new(bundle);
+    if reader.u8().ok()? != BUNDLE_FORMAT {
+        return None;
+    }
+    let count = usize::from(reader.u16().ok()?);
+    if count == 0 || count > BUNDLE_ENTRIES_MAX {
+        return None;
+    }
+    let entries: Option<Vec<_>> = (0..count)
+        .map(|_| {
+            let leaf = Hash::from_bytes(reader.array().ok()?);
+            Some(StoredEntry { leaf, bytes: reader.lp32(ENTRY_BYTES_MAX).ok()?.to_vec() })
+        })
+        .collect();
+    reader.finish().ok()?;
+    entries
+}
+
+fn key(table: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = TenantId::SYSTEM.as_bytes().to_vec();
+    key.push(table);
+    for part in parts {
+        key.extend_from_slice(part);
+    }
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bundles_come_back_and_nothing_else_is_one() {
+        let entries: Vec<_> = [b"one".to_vec(), Vec::new(), vec![7; 3000]]
+            .into_iter()
+            .map(|bytes| StoredEntry { leaf: Hash::EMPTY_ROOT, bytes })
+            .collect();
+        let bundle = encode_bundle(&entries);
+        assert_eq!(decode_bundle(&bundle), Some(entries));
+        for cut in 0..bundle.len() {
+            assert_eq!(decode_bundle(&bundle[..cut]), None, "{cut} bytes");
+        }
+        assert_eq!(decode_bundle(&[bundle, vec![0]].concat()), None);
+        assert_eq!(decode_bundle(&encode_bundle(&[])), None);
+        assert_eq!(decode_bundle(&[2, 0, 1, 0, 0, 0, 0]), None);
+    }
+
+    #[test]
+    fn keys_sort_by_index_and_say_it() {
+        assert!(bundle_key(255) < bundle_key(256));
+        assert!(bundle_key(u64::MAX) < bundles_end());
+        assert_eq!(first_index(&bundle_key(77)), Some(77));
+        assert_eq!(first_index(&tile_key(0, 77)), None);
+        assert!(bundles_end() <= tile_key(0, 0));
+    }
+
+    #[test]
+    fn log_keys_are_told_from_others() {
+        for own in [bundle_key(0), tile_key(3, 9), checkpoint_key()] {
+            assert!(is_log_key(&own));
+        }
+        let mut other_tenant = checkpoint_key();
+        other_tenant[0] = 1;
+        assert!(!is_log_key(&other_tenant));
+        assert!(!is_log_key(&key(0x01, &[])));
+        assert!(!is_log_key(&[0; 16]));
+    }
+}

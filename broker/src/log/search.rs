@@ -1,0 +1,146 @@
+//! Searching the log: heads are looked at first, details opened only where the head fits.
+
+use symbolon_core::audit::{Action, Detail, Outcome};
+use symbolon_proto::hierarchy::AuditKey;
+use symbolon_proto::id::DeploymentId;
+use symbolon_proto::log::Entry;
+
+use super::detail::{self, DetailPlace};
+use super::reader::{LogError, LogReader};
+use super::rows::StoredEntry;
+
+/// Most entries that one call looks at; the answer says where to go on.
+pub const LOOKED_AT_MAX: u64 = 10_000;
+/// Most entries that one call returns.
+pub const FOUND_MAX: usize = 1000;
+/// Entries read at a time.
+const STEP: u64 = 256;
+
+/// What to look for. An empty filter finds everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only this action.
+    pub action: Option<Action>,
+    /// Only this outcome.
+    pub outcome: Option<Outcome>,
+    /// Not before, milliseconds since the Unix epoch.
+    pub since_ms: Option<u64>,
+    /// Before, milliseconds since the Unix epoch.
+    pub until_ms: Option<u64>,
+    /// Only this caller, exactly.
+    pub caller: Option<String>,
+    /// Only this token accessor, exactly.
+    pub accessor: Option<String>,
+    /// Only paths that begin with this.
+    pub path_prefix: Option<String>,
+    /// Only this request.
+    pub request_id: Option<String>,
+}
+
+/// Where to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// First index, inclusive.
+    pub from: u64,
+    /// End, exclusive; beyond the log's end means its end.
+    pub until: u64,
+    /// Latest first.
+    pub newest_first: bool,
+    /// Most entries to return, at most [`FOUND_MAX`].
+    pub limit: usize,
+}
+
+/// An entry with its detail open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The entry.
+    pub entry: Entry,
+    /// Its detail; `None` if it does not open under this deployment's key, which somebody should look into.
+    pub detail: Option<Detail>,
+}
+
+/// What one call found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// Entries that fit, in the asked order.
+    pub found: Vec<Found>,
+    /// What is left of the range; `None` if nothing is.
+    pub rest: Option<Range>,
+}
+
+impl LogReader {
+    /// Entries of `range` that fit `filter`, with their details. Looks at no more than [`LOOKED_AT_MAX`] at a time.
+    pub async fn search(
+        &self,
+        audit: &AuditKey,
+        deployment: DeploymentId,
+        filter: &Filter,
+        range: Range,
+    ) -> Result<Page, LogError> {
+        let limit = range.limit.min(FOUND_MAX);
+        let (mut from, mut until) = (range.from, range.until.min(self.size().await?));
+        let mut found = Vec::new();
+        let mut looked_at = 0;
+        while from < until && found.len() < limit && looked_at < LOOKED_AT_MAX {
+            let step = STEP.min(until - from);
+            let begin = if range.newest_first { until - step } else { from };
+            let mut stored: Vec<(u64, StoredEntry)> =
+                (begin..).zip(self.read(begin, begin + step).await?).collect();
+            if range.newest_first {
+                stored.reverse();
+            }
+            for (index, entry) in stored {
+                if found.len() == limit {
+                    break;
+                }
+                found.extend(filter.open(audit, deployment, index, &entry)?);
+                looked_at += 1;
+                if range.newest_first { until = index } else { from = index + 1 }
+            }
+            tokio::task::yield_now().await; // opening a step takes some milliseconds
+        }
+        let rest = (from < until).then_some(Range { from, until, ..range });
+        Ok(Page { found, rest })
+    }
+}
+
+impl Filter {
+    /// The entry with its detail if it fits.
+    fn open(
+        &self,
+        audit: &AuditKey,
+        deployment: DeploymentId,
+        index: u64,
+        stored: &StoredEntry,
+    ) -> Result<Option<Found>, LogError> {
+        let entry = Entry::decode(&stored.bytes).map_err(|_| LogError::Bundle { index })?;
+        if !self.fits_head(&entry) {
+            return Ok(None);
+        }
+        let place =
+            DetailPlace { deployment, broker: entry.broker, action: entry.action, outcome: entry.outcome };
+        let detail = detail::open(audit, &place, &entry.detail).ok();
+        let fits = detail.as_ref().map_or(!self.asks_detail(), |detail| self.fits_detail(detail));
+        Ok(fits.then_some(Found { entry, detail }))
+    }
+
+    fn fits_head(&self, entry: &Entry) -> bool {
+        self.action.is_none_or(|action| action == entry.action)
+            && self.outcome.is_none_or(|outcome| outcome == entry.outcome)
+            && self.since_ms.is_none_or(|since| entry.time_ms >= since)
+            && self.until_ms.is_none_or(|until| entry.time_ms < until)
+    }
+
+    fn asks_detail(&self) -> bool {
+        [&self.caller, &self.accessor, &self.path_prefix, &self.request_id].into_iter().any(Option::is_some)
+    }
+
+    fn fits_detail(&self, detail: &Detail) -> bool {
+        let is =
+            |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
+        is(&self.caller, &detail.caller)
+            && is(&self.accessor, &detail.accessor)
+            && is(&self.request_id, &detail.request_id)
+            && self.path_prefix.as_deref().is_none_or(|prefix| detail.path.starts_with(prefix))
+    }
+}

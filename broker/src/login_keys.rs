@@ -1,0 +1,258 @@
+//! Verification keys of login mounts: configured, or fetched from an issuer and kept for a while.
+//!
+//! The operator who configures a mount chooses where keys come from; a caller never does. Fetches are HTTPS only, follow no
+//! redirect, and are bounded in time, size and rate: neither tokens with made-up key ids nor an issuer that fails can make the
+//! broker a hammer, and an issuer that is slow keeps only its own logins waiting.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use symbolon_core::clock::Now;
+use symbolon_core::identity::keys::{KeySet, KeySetError};
+use symbolon_core::json::{self, Limits};
+use symbolon_proto::id::MountId;
+use tokio::sync::Mutex;
+
+/// How long fetched keys are used before they are fetched again.
+const FRESH_MS: u64 = 5 * 60 * 1000;
+/// Least time between two fetches for one mount.
+const FETCH_GAP_MS: u64 = 10 * 1000;
+/// Longest fetch.
+const FETCH_TIME: Duration = Duration::from_secs(5);
+/// Longest document.
+const DOCUMENT_BYTES_MAX: usize = 256 << 10;
+
+/// Where the keys of a mount come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The configuration itself.
+    Configured {
+        /// PEM public keys or certificates.
+        pem: Vec<String>,
+        /// A JWK set; empty if none.
+        jwks: String,
+    },
+    /// A JWK set at an address.
+    Jwks {
+        /// The address.
+        url: String,
+        /// PEM of its authority; empty takes the system's.
+        ca_pem: String,
+    },
+    /// The JWK set that an issuer's discovery document names.
+    Discovery {
+        /// The issuer.
+        issuer: String,
+        /// PEM of its authority; empty takes the system's.
+        ca_pem: String,
+    },
+}
+
+/// Why an issuer's keys are not to be had.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// No connection, a bad certificate, or no answer in time.
+    #[error(
+        "the issuer's keys cannot be fetched; check its address, its certificate authority and the network"
+    )]
+    Unreachable(#[from] reqwest::Error),
+    /// The authority's certificate cannot be read.
+    #[error("the configured certificate authority is not readable PEM")]
+    Authority,
+    /// Anything but 200.
+    #[error("the issuer answered with status {status}, where 200 was expected")]
+    Status {
+        /// The status.
+        status: u16,
+    },
+    /// Too long a document.
+    #[error("the issuer's document is longer than {DOCUMENT_BYTES_MAX} bytes")]
+    TooLong,
+    /// A discovery document for somebody else, or without keys.
+    #[error("the discovery document does not name the configured issuer and an https:// address of its keys")]
+    Discovery,
+    /// Keys that cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeySetError),
+    /// The last attempt failed a moment ago.
+    #[error(
+        "the issuer's keys could not be fetched a moment ago; the next login after ten seconds tries again"
+    )]
+    JustFailed,
+}
+
+/// Keys of all mounts of one session.
+#[derive(Default)]
+pub struct LoginKeys {
+    held: Mutex<HashMap<MountId, Arc<Mutex<Option<Held>>>>>,
+}
+
+struct Held {
+    source: Source,
+    keys: Option<Arc<KeySet>>,
+    fetched_ms: u64,
+    /// Boot clock of an attempt that has not succeeded, failed or given up.
+    tried_ms: Option<u64>,
+}
+
+impl Source {
+    /// Keys that stand in the configuration.
+    pub fn parse(&self) -> Result<KeySet, KeySetError> {
+        let Self::Configured { pem, jwks } = self else { return Ok(KeySet::default()) };
+        let set = if jwks.is_empty() { KeySet::default() } else { KeySet::from_jwks(jwks.as_bytes())? };
+        if pem.is_empty() { Ok(set) } else { Ok(KeySet::from_pem(pem)?.joined(set)) }
+    }
+
+    async fn fetch(&self) -> Result<KeySet, FetchError> {
+        match self {
+            Self::Configured { .. } => Ok(self.parse()?),
+            Self::Jwks { url, ca_pem } => Ok(KeySet::from_jwks(&download(url, ca_pem).await?)?),
+            Self::Discovery { issuer, ca_pem } => {
+                let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+                let document = download(&url, ca_pem).await?;
+                Ok(KeySet::from_jwks(&download(&keys_address(&document, issuer)?, ca_pem).await?)?)
+            }
+        }
+    }
+}
+
+impl LoginKeys {
+    /// Keys as held, fetched first if there are none or they are old.
+    pub async fn current(
+        &self,
+        mount: MountId,
+        source: &Source,
+        now: Now,
+    ) -> Result<Arc<KeySet>, FetchError> {
+        self.get(mount, source, now, FRESH_MS).await
+    }
+
+    /// Keys fetched anew, unless that was done a moment ago.
+    pub async fn refreshed(
+        &self,
+        mount: MountId,
+        source: &Source,
+        now: Now,
+    ) -> Result<Arc<KeySet>, FetchError> {
+        let age_max = if matches!(source, Source::Configured { .. }) { u64::MAX } else { FETCH_GAP_MS };
+        self.get(mount, source, now, age_max).await
+    }
+
+    /// Forgets the keys of a mount whose configuration has changed.
+    pub async fn forget(&self, mount: MountId) {
+        self.held.lock().await.remove(&mount);
+    }
+
+    async fn get(
+        &self,
+        mount: MountId,
+        source: &Source,
+        now: Now,
+        age_max: u64,
+    ) -> Result<Arc<KeySet>, FetchError> {
+        let of_mount = Arc::clone(self.held.lock().await.entry(mount).or_default());
+        let mut held = of_mount.lock().await; // whoever waits here waits for this issuer only
+        let held = match &mut *held {
+            Some(held) if held.source == *source => held,
+            other => other.insert(Held { source: source.clone(), keys: None, fetched_ms: 0, tried_ms: None }),
+        };
+        let age = |ms: u64| now.boot_ms.saturating_sub(ms);
+        match &held.keys {
+            Some(keys) if age(held.fetched_ms) < age_max => return Ok(Arc::clone(keys)),
+            _ if held.tried_ms.is_some_and(|tried| age(tried) < FETCH_GAP_MS) => {
+                return Err(FetchError::JustFailed);
+            }
+            _ => held.tried_ms = Some(now.boot_ms),
+        }
+        let keys = Arc::new(source.fetch().await?);
+        (held.keys, held.fetched_ms, held.tried_ms) = (Some(Arc::clone(&keys)), now.boot_ms, None);
+        Ok(keys)
+    }
+}
+
+async fn download(url: &str, ca_pem: &str) -> Result<Vec<u8>, FetchError> {
+    if CryptoProvider::get_default().is_none() {
+        // Without one the HTTP client panics. Somebody else may have been faster, with the same one.
+        let _ = aws_lc_rs::default_provider().install_default();
+    }
+    let mut client = reqwest::Client::builder()
+        .https_only(true)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .timeout(FETCH_TIME);
+    if !ca_pem.is_empty() {
+        let authority =
+            reqwest::Certificate::from_pem(ca_pem.as_bytes()).map_err(|_| FetchError::Authority)?;
+        client = client.tls_certs_only([authority]);
+    }
+    let mut answer = client.build()?.get(url).send().await?;
+    if answer.status() != reqwest::StatusCode::OK {
+        return Err(FetchError::Status { status: answer.status().as_u16() });
+    }
+    let mut document = Vec::new();
+    while let Some(chunk) = answer.chunk().await? {
+        if document.len() + chunk.len() > DOCUMENT_BYTES_MAX {
+            return Err(FetchError::TooLong);
+        }
+        document.extend_from_slice(&chunk);
+    }
+    Ok(document)
+}
+
+/// OpenID Connect Discovery, section 4.3: the document's issuer must be exactly the configured one.
+fn keys_address(document: &[u8], issuer: &str) -> Result<String, FetchError> {
+    let document = json::parse(document, Limits::BODY).map_err(|_| FetchError::Discovery)?;
+    let text = |name: &str| document.get(name).and_then(serde_json::Value::as_str);
+    let address = text("jwks_uri").filter(|address| address.starts_with("https://"));
+    match (text("issuer"), address) {
+        (Some(found), Some(address)) if found == issuer => Ok(address.to_owned()),
+        _ => Err(FetchError::Discovery),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_discovery_document_speaks_for_its_own_issuer_only() {
+        let good = br#"{"issuer":"https://a.example","jwks_uri":"https://a.example/keys"}"#;
+        assert_eq!(keys_address(good, "https://a.example").unwrap(), "https://a.example/keys");
+        assert!(keys_address(good, "https://a.example/").is_err());
+        assert!(keys_address(good, "https://b.example").is_err());
+        let plain = br#"{"issuer":"https://a.example","jwks_uri":"http://a.example/keys"}"#;
+        assert!(keys_address(plain, "https://a.example").is_err());
+    }
+
+    #[tokio::test]
+    async fn an_issuer_that_fails_is_asked_again_after_a_while_only() {
+        let keys = LoginKeys::default();
+        let (mount, now) = (MountId::from_bytes([1; 16]), |boot_ms| Now { unix_ms: 0, boot_ms });
+        let source = Source::Jwks { url: "http://not-https.example".to_owned(), ca_pem: String::new() };
+        let first = keys.current(mount, &source, now(0)).await;
+        assert!(
+            matches!(first, Err(FetchError::Unreachable(_))),
+            "plain http is refused without a connection"
+        );
+        assert!(matches!(keys.current(mount, &source, now(9_999)).await, Err(FetchError::JustFailed)));
+        assert!(matches!(keys.current(mount, &source, now(10_000)).await, Err(FetchError::Unreachable(_))));
+        let configured = Source::Configured { pem: Vec::new(), jwks: String::new() };
+        assert!(
+            keys.current(mount, &configured, now(10_001)).await.is_ok(),
+            "another source is another matter"
+        );
+    }
+
+    #[tokio::test]
+    async fn one_issuer_does_not_wait_for_another() {
+        let keys = LoginKeys::default();
+        let slow = Arc::clone(keys.held.lock().await.entry(MountId::from_bytes([1; 16])).or_default());
+        let _fetching = slow.lock().await;
+        let configured = Source::Configured { pem: Vec::new(), jwks: String::new() };
+        let now = Now { unix_ms: 0, boot_ms: 0 };
+        assert!(keys.current(MountId::from_bytes([2; 16]), &configured, now).await.is_ok());
+    }
+}

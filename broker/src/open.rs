@@ -1,0 +1,223 @@
+//! From purpose keys to an open session: the order of an unseal.
+//!
+//! ```text
+//! log checked against its checkpoint ▶ next generation committed with the unseal's entry ▶ remote connected ▶
+//! mounts and policies read ▶ hello (generation registered, lease) ▶ canary ▶ background tasks
+//! ```
+//!
+//! A remote that does not answer does not stop the unseal: custodians need not come twice. The session then holds no KEK and
+//! answers 503 until a heartbeat succeeds.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
+
+use data_encoding::HEXLOWER;
+use rand_core::Rng;
+use serde::{Deserialize, Serialize};
+use symbolon_core::audit::Action;
+use symbolon_core::clock::Clock;
+use symbolon_core::path::PolicyName;
+use symbolon_core::policy::Policy;
+use symbolon_core::seal::{SealRecord, Sealed, Unsealed};
+use symbolon_proto::id::TenantId;
+use tracing::error;
+
+use crate::background;
+use crate::buckets::Buckets;
+use crate::config;
+use crate::deployment::{Deployment, LogSeed};
+use crate::fragment::{Enrolled, Leases, Remote};
+use crate::keys::Keys;
+use crate::login_keys::LoginKeys;
+use crate::mounts::Mounts;
+use crate::ops::mount::Side;
+use crate::ops::types::StoredPolicy;
+use crate::ops::{OpError, mount, policy};
+use crate::random::os_rng;
+use crate::records::{NO_SCOPE, Place, Rows, Table};
+use crate::session::Session;
+use crate::store::{Expect, Store};
+use crate::writer::{LogKeys, StartError, Writer};
+
+/// The newest generation of a deployment. Wire type.
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+pub struct Generation(pub u64);
+
+/// Where the generation is kept.
+pub const GENERATION: Place<'static> =
+    Place { tenant: TenantId::SYSTEM, table: Table::Counter, scope: NO_SCOPE, group: "", name: "generation" };
+
+/// Opens sessions on one store with one remote.
+pub struct Opener {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    remote: config::Remote,
+}
+
+impl Opener {
+    /// For the seal task.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, remote: config::Remote) -> Self {
+        Self { store, clock, remote }
+    }
+
+    /// Opens a session with the keys of a finished ceremony.
+    pub async fn open(&self, sealed: &Sealed, unsealed: Unsealed) -> Result<Arc<Session>, OpError> {
+        let unsealed = Arc::new(unsealed);
+        let rows = Rows::new(Arc::clone(&self.store), Arc::clone(&unsealed));
+        check_seal_record(&rows, sealed).await?;
+        let deployment = Deployment::read(self.store.as_ref(), &unsealed).await?;
+        let writer = start_log(&self.store, &self.clock, &unsealed, &deployment.log).await?;
+        if writer.size() == 0 {
+            error!(
+                "the audit log of an initialised deployment is gone; keep the store for an investigation and restore a backup"
+            );
+            return Err(OpError::Integrity);
+        }
+        let generation = next_generation(&rows, &writer).await?;
+        let leases = Leases::default();
+        let enrolled = read_enrolment(&rows, sealed).await?;
+        let remote = deployment.connect(&self.remote, sealed.broker(), enrolled, &leases, &self.clock)?;
+        let keys = self.keys(&unsealed, &remote, leases);
+        let session = Session::assemble(Parts {
+            mounts: read_mounts(&rows).await?,
+            policies: read_policies(&rows).await?,
+            clock: Arc::clone(&self.clock),
+            rows,
+            keys,
+            unsealed,
+            writer,
+            generation,
+        });
+        background::contact(&session.keys, &remote, generation).await;
+        background::start(&session, remote, Duration::from_secs(self.remote.heartbeat_secs.max(1)));
+        Ok(session)
+    }
+
+    fn keys(&self, unsealed: &Arc<Unsealed>, remote: &Arc<Remote>, leases: Leases) -> Keys {
+        Keys::start(
+            Arc::clone(unsealed),
+            Arc::clone(&self.store),
+            Arc::clone(remote) as _,
+            leases,
+            Arc::clone(&self.clock),
+        )
+    }
+}
+
+/// The newest manifest that this broker accepted (`docs/skb1.md` 6.8). Wire type, hex.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub struct StoredManifest(pub String);
+
+/// Where that manifest is kept, under the index key: who can write the store still cannot plant another one.
+pub const MANIFEST: Place<'static> = Place { name: "remote manifest", ..GENERATION };
+
+/// Where a sealed copy of the public seal record is kept.
+pub const SEAL_COPY: Place<'static> = Place { name: "seal record", ..GENERATION };
+
+/// Anyone who can write the store can edit the public record; the sealed copy shows it.
+async fn check_seal_record(rows: &Rows, sealed: &Sealed) -> Result<(), OpError> {
+    let (copy, _) = rows.read::<SealRecord>(SEAL_COPY).await?.ok_or(OpError::Integrity)?;
+    if copy == *sealed.record() {
+        return Ok(());
+    }
+    error!("the public seal record differs from its sealed copy; restore the store from a backup");
+    Err(OpError::Integrity)
+}
+
+async fn read_enrolment(rows: &Rows, sealed: &Sealed) -> Result<Enrolled, OpError> {
+    let (StoredManifest(manifest), _) = rows.read(MANIFEST).await?.ok_or(OpError::Integrity)?;
+    let manifest = HEXLOWER.decode(manifest.as_bytes()).map_err(|_| OpError::Integrity)?;
+    let root = HEXLOWER.decode(sealed.record().service_root.as_bytes()).map_err(|_| OpError::Integrity)?;
+    let root = root.as_slice().try_into().map_err(|_| OpError::Integrity)?;
+    Ok(Enrolled::restore(root, &manifest, &sealed.deployment())?)
+}
+
+/// Starts the writer of the log; refuses a log that was cut or altered.
+pub(crate) async fn start_log(
+    store: &Arc<dyn Store>,
+    clock: &Arc<dyn Clock>,
+    unsealed: &Unsealed,
+    seed: &LogSeed,
+) -> Result<Writer, OpError> {
+    let keys = LogKeys {
+        audit: unsealed.audit(),
+        signer: seed.signer(unsealed.deployment())?,
+        deployment: unsealed.deployment(),
+        broker: unsealed.broker(),
+    };
+    Writer::start(Arc::clone(store), Arc::clone(clock), keys).await.map_err(|reason| match reason {
+        StartError::Store(source) => OpError::Store(source),
+        StartError::Log(_) => {
+            error!(%reason, "the broker stays sealed");
+            OpError::Integrity
+        }
+    })
+}
+
+/// A count of unseals in the upper half, chance in the lower one. A copy of the store counts like its original, and the
+/// remote would serve both; so chance makes one of the two newer, and the other is fenced (`docs/skb1.md` 6.9).
+fn generation_after(last: u64) -> u64 {
+    let count = (last >> 32).saturating_add(1);
+    count << 32 | u64::from(os_rng().next_u32())
+}
+
+async fn next_generation(rows: &Rows, writer: &Writer) -> Result<u64, OpError> {
+    let (Generation(last), revision) = rows.read(GENERATION).await?.ok_or(OpError::Integrity)?;
+    let next = generation_after(last);
+    let change = rows.put(GENERATION, &Generation(next), Expect::Revision(revision))?;
+    let draft = Session::internal(Action::Unseal, "enough custodians gave their shares");
+    let _receipt = writer.commit(vec![change], draft).await.map_err(|reason| {
+        error!(%reason, "the unseal could not be recorded; the broker stays sealed");
+        OpError::AuditUnavailable
+    })?;
+    Ok(next)
+}
+
+async fn read_mounts(rows: &Rows) -> Result<Mounts, OpError> {
+    Ok(Mounts {
+        secrets: mount::load(rows, Side::Secrets).await?,
+        logins: mount::load(rows, Side::Logins).await?,
+    })
+}
+
+async fn read_policies(rows: &Rows) -> Result<HashMap<PolicyName, Arc<Policy>>, OpError> {
+    let stored = rows.list::<StoredPolicy>(policy::place(&PolicyName::default_policy())).await?;
+    let parse = |(stored, _): (StoredPolicy, u64)| {
+        let policy = Policy::parse(stored.name.clone(), &stored.text).map_err(|_| OpError::Integrity)?;
+        Ok((stored.name, Arc::new(policy)))
+    };
+    stored.into_iter().map(parse).collect()
+}
+
+/// What a session is made of.
+pub(crate) struct Parts {
+    pub rows: Rows,
+    pub keys: Keys,
+    pub mounts: Mounts,
+    pub policies: HashMap<PolicyName, Arc<Policy>>,
+    pub clock: Arc<dyn Clock>,
+    pub unsealed: Arc<Unsealed>,
+    pub writer: Writer,
+    pub generation: u64,
+}
+
+impl Session {
+    pub(crate) fn assemble(parts: Parts) -> Arc<Self> {
+        Arc::new(Self {
+            rows: parts.rows,
+            keys: parts.keys,
+            buckets: Buckets::default(),
+            login_keys: LoginKeys::default(),
+            mounts: RwLock::new(Arc::new(parts.mounts)),
+            clock: parts.clock,
+            unsealed: parts.unsealed,
+            writer: parts.writer,
+            generation: parts.generation,
+            policies: RwLock::new(parts.policies),
+            acls: Mutex::default(),
+            taking: Arc::default(),
+        })
+    }
+}

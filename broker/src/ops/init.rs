@@ -1,0 +1,250 @@
+//! Initialisation: from nothing to a sealed deployment, in one commit.
+//!
+//! ```text
+//! check the wish ▶ network identity ▶ enrol (the remote's operator compares fingerprints) ▶ fragment, shares, drill ▶
+//! keys with the remote, proven by a canary ▶ one commit: everything, with its entry ▶ sealed; shares and root token shown once
+//! ```
+//!
+//! Nothing is written before everything has succeeded, so a failed `init` leaves an empty store.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use symbolon_core::audit::{Action, Detail, Draft, Outcome};
+use symbolon_core::seal::{FIRST_EPOCH, InitError, Recovery, SealRecord, Sealed, Unsealed};
+use symbolon_core::token::{TokenClaims, new_service_token};
+use symbolon_proto::Zeroizing;
+use symbolon_proto::hierarchy::Fragment;
+use symbolon_proto::id::{BrokerId, DeploymentId};
+use symbolon_proto::share::{Dealing, Share, ShareSetManifest, Threshold};
+use tokio::time::{Instant, sleep};
+use tracing::{info, warn};
+
+use super::mount::{self, Side};
+use super::types::{CustodianShare, Init, InitAnswer, Mount};
+use super::{OpError, policy, token, workload};
+use crate::app::App;
+use crate::deployment::Deployment;
+use crate::fragment::{EnrolOutcome, Enrolled, Enroller, Leases};
+use crate::keys::{Keys, SYSTEM_SLOT, TOKEN_SLOT};
+use crate::mounts::MountList;
+use crate::open::{GENERATION, Generation, MANIFEST, SEAL_COPY, StoredManifest, start_log};
+use crate::random::os_rng;
+use crate::records::{Rows, seal_record_key};
+use crate::seal::View;
+use crate::store::{Expect, Op};
+
+/// Time between two questions whether the remote's operator has approved.
+const APPROVAL_POLL: Duration = Duration::from_millis(500);
+/// The generation that `init` registers; the first unseal is the second.
+const FIRST_GENERATION: u64 = 1;
+
+/// The one initialisation that may be under way, and what both operators compare meanwhile.
+#[derive(Default)]
+pub struct Initialising {
+    turn: tokio::sync::Mutex<()>,
+    fingerprint: Mutex<String>,
+}
+
+impl Initialising {
+    /// The broker's fingerprint while `init` waits for approval; empty otherwise.
+    #[must_use]
+    pub fn enrolling(&self) -> String {
+        self.fingerprint.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn announce(&self, fingerprint: String) {
+        *self.fingerprint.lock().unwrap_or_else(PoisonError::into_inner) = fingerprint;
+    }
+}
+
+/// What the operator wants, checked.
+struct Plan {
+    threshold: Threshold,
+    names: Vec<String>,
+    recovery: Recovery,
+}
+
+impl Plan {
+    fn check(app: &App, wish: &Init) -> Result<Self, InitError> {
+        let configured = &app.config.init;
+        let recovery =
+            wish.recovery.as_ref().or(configured.recovery.as_ref()).ok_or(InitError::RecoveryNotChosen)?;
+        let recovery = Recovery::parse(recovery)?;
+        let threshold = Threshold::new(wish.threshold, wish.shares).map_err(|_| InitError::ShareNumbers)?;
+        let given = if wish.custodians.is_empty() { &configured.custodians } else { &wish.custodians };
+        let names = match given.len() {
+            0 => (1..=wish.shares).map(|x| format!("custodian-{x}")).collect(),
+            found if found == usize::from(wish.shares) => given.clone(),
+            _ => return Err(InitError::CustodianNames),
+        };
+        Ok(Self { threshold, names, recovery })
+    }
+}
+
+/// Initialises the deployment. Waits for the operator of the fragment service if it has not approved this broker yet.
+pub async fn init(app: &App, wish: &Init) -> Result<InitAnswer, OpError> {
+    let _only_one = app.init.turn.try_lock().map_err(|_| OpError::Busy)?;
+    if !matches!(app.seal.view(), View::Uninitialised) {
+        return Err(OpError::AlreadyInitialised);
+    }
+    let plan = Plan::check(app, wish)?;
+    let deployment = Deployment::generate()?;
+    let (id, broker) = (DeploymentId::random(&mut os_rng()), BrokerId::random(&mut os_rng()));
+    let enrolled = enrol(app, &deployment, id, broker).await;
+    app.init.announce(String::new());
+    let enrolled = enrolled?;
+    let fragment = Fragment::random(&mut os_rng());
+    let (set, shares) = deal(app, &plan, id, &fragment)?;
+    let record = seal_record(app, &plan, &set, &enrolled, &deployment, id, broker)?;
+    let sealed = Sealed::open(record).map_err(|_| OpError::Integrity)?;
+    let unsealed = Arc::new(Unsealed::derive(&fragment, &sealed));
+    drop(fragment);
+    let root_token = write(app, &sealed, unsealed, &deployment, &enrolled).await?;
+    let log_key = sealed.record().log_key.clone();
+    app.seal.adopt(sealed).await?;
+    Ok(InitAnswer { shares: hand_out(&plan, &shares), root_token: root_token.to_string(), log_key })
+}
+
+/// Asks to be enrolled until the other side's operator has approved, or the wait is over.
+async fn enrol(
+    app: &App,
+    deployment: &Deployment,
+    id: DeploymentId,
+    broker: BrokerId,
+) -> Result<Enrolled, OpError> {
+    let remote = &app.config.remote;
+    let enroller = Enroller::new(remote, &deployment.identity, id, broker)?;
+    let deadline = Instant::now() + Duration::from_secs(app.config.init.approval_secs);
+    loop {
+        match enroller.enrol().await? {
+            EnrolOutcome::Enrolled(enrolled) => return Ok(*enrolled),
+            EnrolOutcome::Pending if Instant::now() >= deadline => return Err(OpError::NotApproved),
+            EnrolOutcome::Pending => {}
+        }
+        let fingerprint = deployment.identity.fingerprint().to_string();
+        if app.init.enrolling().is_empty() {
+            warn!(%fingerprint, "the fragment service's operator must compare this, then `symbolon fragment approve`");
+            app.init.announce(fingerprint);
+        }
+        sleep(APPROVAL_POLL).await;
+    }
+}
+
+fn deal(
+    app: &App,
+    plan: &Plan,
+    deployment: DeploymentId,
+    fragment: &Fragment,
+) -> Result<(ShareSetManifest, Vec<Share>), OpError> {
+    let dealing = Dealing {
+        deployment,
+        frag_epoch: FIRST_EPOCH,
+        created_ms: app.clock.now().unix_ms,
+        threshold: plan.threshold,
+        names: &plan.names,
+        previous: None,
+    };
+    dealing.deal(fragment, &mut os_rng()).map_err(|_| OpError::Init(InitError::CustodianNames))
+}
+
+fn seal_record(
+    app: &App,
+    plan: &Plan,
+    set: &ShareSetManifest,
+    enrolled: &Enrolled,
+    secrets: &Deployment,
+    deployment: DeploymentId,
+    broker: BrokerId,
+) -> Result<SealRecord, OpError> {
+    let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(bytes);
+    Ok(SealRecord {
+        format: 1,
+        deployment: deployment.to_string(),
+        broker: broker.to_string(),
+        created_ms: app.clock.now().unix_ms,
+        recovery: plan.recovery,
+        share_set: hex(&set.encode()),
+        service_root: hex(enrolled.root.as_bytes()),
+        log_key: secrets.log.verifier_key(deployment)?,
+    })
+}
+
+/// Proves the split with a canary and commits the whole deployment.
+async fn write(
+    app: &App,
+    sealed: &Sealed,
+    unsealed: Arc<Unsealed>,
+    deployment: &Deployment,
+    enrolled: &Enrolled,
+) -> Result<Zeroizing<String>, OpError> {
+    let leases = Leases::default();
+    let remote =
+        deployment.connect(&app.config.remote, sealed.broker(), enrolled.clone(), &leases, &app.clock)?;
+    remote.hello(FIRST_GENERATION).await.map_err(|error| OpError::FragmentUnavailable(error.problem()))?;
+    let store = Arc::clone(&app.store);
+    let keys = Keys::start(Arc::clone(&unsealed), Arc::clone(&store), remote, leases, Arc::clone(&app.clock));
+    keys.canary().await?;
+    let rows = Rows::new(store, Arc::clone(&unsealed));
+    let (token, mut changes) = contents(&rows, &unsealed, &keys, app)?;
+    changes.extend(deployment.rows(&unsealed)?);
+    let manifest = data_encoding::HEXLOWER.encode(enrolled.manifest.as_bytes());
+    changes.push(rows.put(SEAL_COPY, sealed.record(), Expect::Absent)?);
+    changes.push(rows.put(MANIFEST, &StoredManifest(manifest), Expect::Absent)?);
+    let record = serde_json::to_vec(sealed.record()).map_err(|_| OpError::Integrity)?;
+    changes.push(Op::Put { key: seal_record_key(), value: record, expect: Expect::Absent });
+    let writer = start_log(&app.store, &app.clock, &unsealed, &deployment.log).await?;
+    let detail = Detail { role: sealed.record().recovery.as_str().to_owned(), ..Detail::default() };
+    let draft = Draft { action: Action::Init, outcome: Outcome::Allowed, detail };
+    let _receipt = writer.commit(changes, draft).await.map_err(|_| OpError::AuditUnavailable)?;
+    writer.stop().await;
+    keys.close();
+    info!("initialised; the broker is sealed until custodians give their shares");
+    Ok(token)
+}
+
+/// Everything a new deployment holds: two keys of its own, the token-signing key, the default policy, mounts, the root token.
+fn contents(
+    rows: &Rows,
+    unsealed: &Unsealed,
+    keys: &Keys,
+    app: &App,
+) -> Result<(Zeroizing<String>, Vec<Op>), OpError> {
+    let now = app.clock.now();
+    let (system_capsule, system_kek) = keys.create(SYSTEM_SLOT)?;
+    let (token_capsule, _) = keys.create(TOKEN_SLOT)?;
+    let mut changes = vec![system_capsule, token_capsule];
+    changes.extend(workload::first_keys(rows, unsealed, &system_kek, now)?);
+    let default = policy::default_policy();
+    changes.push(rows.put(policy::place(&default.name), &default, Expect::Absent)?);
+    changes.push(mount::first_write(rows, Side::Secrets, &builtin("sys", "system"))?);
+    changes.push(mount::first_write(rows, Side::Logins, &builtin("token", "token"))?);
+    changes.push(rows.put(GENERATION, &Generation(FIRST_GENERATION), Expect::Absent)?);
+    let token = new_service_token(&mut os_rng());
+    let index = unsealed.keys().index.secret();
+    changes.extend(token::service_rows(rows, index, &token, TokenClaims::root(now.unix_secs()))?.1);
+    Ok((token, changes))
+}
+
+/// The one mount that always exists on its side.
+fn builtin(path: &'static str, kind: &str) -> MountList {
+    let path = symbolon_core::path::MountPath::parse(path).expect("a fixed name");
+    let spec = mount::Enable {
+        kind: kind.to_owned(),
+        description: String::new(),
+        options: Default::default(),
+        default_ttl_secs: 0,
+        max_ttl_secs: 0,
+    };
+    let mount: Mount = mount::new_mount(path, spec);
+    MountList(vec![mount])
+}
+
+fn hand_out(plan: &Plan, shares: &[Share]) -> Vec<CustodianShare> {
+    let hand = |(name, share): (&String, &Share)| CustodianShare {
+        name: name.clone(),
+        text: share.to_text(),
+        bytes: Zeroizing::new(share.to_bytes().expose().to_vec()),
+    };
+    plan.names.iter().zip(shares).map(hand).collect()
+}

@@ -1,0 +1,94 @@
+//! Seal status, custodians' shares, and the seal command.
+
+use symbolon_core::audit::Action;
+use symbolon_core::path::ApiPath;
+use symbolon_core::policy::Operation;
+use symbolon_proto::secret::memory_mode;
+use symbolon_proto::share::Share;
+
+use super::types::SealStatus;
+use super::{OpError, Requester};
+use crate::app::App;
+use crate::seal::View;
+use crate::session::Attempt;
+
+/// What anyone may know about the seal.
+#[must_use]
+pub fn status(app: &App) -> SealStatus {
+    let mut status = blank();
+    match app.seal.view() {
+        View::Uninitialised => status.enrolling = app.init.enrolling(),
+        View::Sealed { sealed, ceremony } => {
+            describe(&mut status, &sealed);
+            if let Some((nonce, progress)) = ceremony {
+                status.progress = u8::try_from(progress.given.len()).unwrap_or(u8::MAX);
+                status.given = progress.given;
+                status.nonce = nonce;
+            }
+        }
+        View::Open { sealed, session } => {
+            describe(&mut status, &sealed);
+            let now = session.now();
+            let leases = session.keys.leases();
+            status.sealed = false;
+            status.cluster_id = sealed.deployment().to_string();
+            status.lease = leases.state(now).to_string();
+            status.lease_left_secs = leases.usable_until(now).saturating_sub(now.boot_ms) / 1000;
+            status.generation = session.generation() >> 32; // the lower half is chance
+        }
+    }
+    status
+}
+
+fn blank() -> SealStatus {
+    SealStatus {
+        initialized: false,
+        sealed: true,
+        threshold: 0,
+        shares: 0,
+        progress: 0,
+        given: Vec::new(),
+        nonce: String::new(),
+        enrolling: String::new(),
+        cluster_id: String::new(),
+        recovery: String::new(),
+        memory: memory_mode().to_string(),
+        lease: "unknown".to_owned(),
+        lease_left_secs: 0,
+        generation: 0,
+    }
+}
+
+fn describe(status: &mut SealStatus, sealed: &symbolon_core::seal::Sealed) {
+    status.initialized = true;
+    status.threshold = sealed.share_set().threshold();
+    status.shares = sealed.share_set().sharing().total();
+    sealed.record().recovery.as_str().clone_into(&mut status.recovery);
+}
+
+/// Takes one custodian's share, in any of its text forms. The last one opens the broker.
+pub async fn unseal(app: &App, share: &str) -> Result<SealStatus, OpError> {
+    let share = Share::parse(share).map_err(OpError::ShareText)?;
+    app.seal.submit(share).await?;
+    Ok(status(app))
+}
+
+/// Forgets the shares given so far.
+pub async fn reset(app: &App) -> Result<SealStatus, OpError> {
+    match app.seal.view() {
+        View::Uninitialised => return Err(OpError::NotInitialised),
+        View::Open { .. } => return Err(OpError::Invalid("vault is unsealed")),
+        View::Sealed { .. } => app.seal.reset().await?,
+    }
+    Ok(status(app))
+}
+
+/// Erases every key; answers when none is left in memory.
+pub async fn seal(app: &App, who: &Requester<'_>, api: &ApiPath) -> Result<(), OpError> {
+    {
+        let attempt = Attempt::begin(app.session()?, who, Action::Seal, api).await?;
+        let attempt = attempt.authorise(Operation::Update, api).await?;
+        attempt.conclude(Vec::new()).await?;
+    } // the attempt holds the session, and sealing waits for every holder
+    app.seal.seal().await
+}

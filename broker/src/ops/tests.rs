@@ -1,0 +1,485 @@
+//! Operations on an open session whose remote half is away: what is decided before any key, and what is never said without one.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+
+use symbolon_core::audit::{Detail, Draft};
+use symbolon_core::identity::approle::AppRole;
+use symbolon_core::json::Map;
+use symbolon_core::kv::SecretMeta;
+use symbolon_core::path::{ApiPath, FolderPath, MountPath, PolicyName, RoleName, SecretPath};
+use symbolon_core::seal::{FIRST_EPOCH, Recovery, SealRecord, Sealed, Unsealed};
+use symbolon_core::token::{CidrList, TokenClaims, TokenParams, TokenType, new_service_token};
+use symbolon_proto::Zeroizing;
+use symbolon_proto::blind::Blinded;
+use symbolon_proto::capsule::EncapsulationKey;
+use symbolon_proto::frame::Target;
+use symbolon_proto::hierarchy::Fragment;
+use symbolon_proto::id::{BrokerId, DeploymentId, KeyId, SecretId, TenantId};
+use symbolon_proto::log::NoteSigner;
+use symbolon_proto::secret::Secret;
+use symbolon_proto::share::{Dealing, Threshold};
+use symbolon_proto::signing::SigningSeed;
+
+use super::types::{KvTarget, Mount, WriteSecret};
+use super::*;
+use crate::app::App;
+use crate::config::Config;
+use crate::fragment::{EvaluateError, Evaluated, Evaluator, Leases};
+use crate::keys::Keys;
+use crate::mounts::{MountList, Mounts};
+use crate::open::Parts;
+use crate::ops::init::Initialising;
+use crate::random::os_rng;
+use crate::records::{Place, Rows, Table};
+use crate::seal::SealHandle;
+use crate::session::Session;
+use crate::store::memory::MemoryStore;
+use crate::store::{Answer, Expect, Op, Row, Scan, Store};
+use crate::writer::tests::HandClock;
+use crate::writer::{LogKeys, Writer};
+
+/// The remote is suspended.
+struct Away;
+
+impl Evaluator for Away {
+    fn target(&self) -> Target {
+        Target { key: KeyId::from_bytes([5; 16]), key_epoch: 1, share_epoch: 1 }
+    }
+
+    fn encapsulation_key(&self) -> Result<EncapsulationKey, EvaluateError> {
+        Err(EvaluateError::Suspended)
+    }
+
+    fn evaluate(&self, _: Blinded) -> Evaluated<'_> {
+        Box::pin(async { Err(EvaluateError::Suspended) })
+    }
+}
+
+fn sealed(fragment: &Fragment) -> Sealed {
+    let deployment = DeploymentId::from_bytes([1; 16]);
+    let names = ["ana".to_owned(), "boris".to_owned()];
+    let threshold = Threshold::new(2, 2).unwrap();
+    let dealing = Dealing {
+        deployment,
+        frag_epoch: FIRST_EPOCH,
+        created_ms: 1000,
+        threshold,
+        names: &names,
+        previous: None,
+    };
+    let (set, _) = dealing.deal(fragment, &mut os_rng()).unwrap();
+    Sealed::open(SealRecord {
+        format: 1,
+        deployment: deployment.to_string(),
+        broker: BrokerId::from_bytes([2; 16]).to_string(),
+        created_ms: 1000,
+        recovery: Recovery::None,
+        share_set: data_encoding::HEXLOWER.encode(&set.encode()),
+        service_root: String::new(),
+        log_key: String::new(),
+    })
+    .unwrap()
+}
+
+/// An open broker with a KV mount at `secret`, and the root token.
+struct Bench {
+    app: App,
+    session: Arc<Session>,
+    store: Arc<Meddler>,
+    root: Zeroizing<String>,
+}
+
+/// A store in which somebody else commits right after a certain read.
+#[derive(Default)]
+struct Meddler {
+    rows: MemoryStore,
+    after: Mutex<Option<(Vec<u8>, Vec<Op>)>>,
+}
+
+impl Meddler {
+    async fn after_read(&self, key: &[u8]) {
+        let due = self.after.lock().unwrap().take_if(|(wanted, _)| wanted == key);
+        if let Some((_, changes)) = due {
+            self.rows.commit(changes).await.unwrap();
+        }
+    }
+}
+
+impl Store for Meddler {
+    fn get<'a>(&'a self, key: &'a [u8]) -> Answer<'a, Option<Row>> {
+        Box::pin(async move {
+            let row = self.rows.get(key).await;
+            self.after_read(key).await;
+            row
+        })
+    }
+
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> Answer<'a, Vec<(Vec<u8>, Row)>> {
+        Box::pin(async move {
+            let rows = self.rows.scan(scan).await;
+            self.after_read(scan.from).await;
+            rows
+        })
+    }
+
+    fn commit(&self, ops: Vec<Op>) -> Answer<'_, ()> {
+        self.rows.commit(ops)
+    }
+
+    fn close(&self) -> Answer<'_, ()> {
+        self.rows.close()
+    }
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let fragment = Fragment::random(&mut os_rng());
+        let sealed = sealed(&fragment);
+        let unsealed = Arc::new(Unsealed::derive(&fragment, &sealed));
+        let meddler = Arc::new(Meddler::default());
+        let store: Arc<dyn Store> = Arc::clone(&meddler) as _;
+        let clock: Arc<dyn symbolon_core::clock::Clock> =
+            Arc::new(HandClock(AtomicU64::new(1_709_210_096_000)));
+        let seed = SigningSeed::from_secret(Secret::filled_by(|out| out.fill(4)));
+        let log = LogKeys {
+            audit: unsealed.audit(),
+            signer: NoteSigner::new("symbolon/test", seed).unwrap(),
+            deployment: unsealed.deployment(),
+            broker: unsealed.broker(),
+        };
+        let writer = Writer::start(Arc::clone(&store), Arc::clone(&clock), log).await.unwrap();
+        let keys = Keys::start(
+            Arc::clone(&unsealed),
+            Arc::clone(&store),
+            Arc::new(Away),
+            Leases::default(),
+            Arc::clone(&clock),
+        );
+        let session = Session::assemble(Parts {
+            rows: Rows::new(Arc::clone(&store), Arc::clone(&unsealed)),
+            keys,
+            mounts: Mounts { secrets: MountList(vec![kv_mount()]), logins: MountList::default() },
+            policies: Default::default(),
+            clock: Arc::clone(&clock),
+            unsealed,
+            writer,
+            generation: 1,
+        });
+        let config = Config::parse(
+            "listen = \"127.0.0.1:8200\"\n[store]\npath = \"nowhere\"\n[remote]\nurl = \"https://f.example\"\nfingerprint = \"0\"",
+        )
+        .unwrap();
+        let seal = SealHandle::holding(sealed, Arc::clone(&session));
+        let app = App { config, store, seal, clock, init: Initialising::default() };
+        let mut bench = Self { app, session, store: meddler, root: Zeroizing::default() };
+        bench.root = bench.token(TokenClaims::root(1_709_210_096)).await;
+        bench
+    }
+
+    async fn commit(&self, changes: Vec<Op>) {
+        let draft = Draft {
+            action: symbolon_core::audit::Action::Other,
+            outcome: symbolon_core::audit::Outcome::Allowed,
+            detail: Detail::default(),
+        };
+        drop(self.session.commit(changes, draft).await.unwrap());
+    }
+
+    async fn token(&self, claims: TokenClaims) -> Zeroizing<String> {
+        let text = new_service_token(&mut os_rng());
+        let index = self.session.unsealed().keys().index.secret();
+        let (_, changes) = token::service_rows(&self.session.rows, index, &text, claims).unwrap();
+        self.commit(changes).await;
+        text
+    }
+
+    /// A token of a fresh policy.
+    async fn token_with(&self, policy: &str) -> Zeroizing<String> {
+        let name = PolicyName::parse("tested").unwrap();
+        self.as_root(async |who| {
+            policy::write(&self.app, &who, &api("sys/policies/acl/tested"), &name, policy).await
+        })
+        .await
+        .unwrap();
+        self.token(TokenClaims { policies: vec![name], ttl_secs: 60, ..TokenClaims::root(1_709_210_096) })
+            .await
+    }
+
+    async fn ask<T>(&self, token: &str, ask: impl AsyncFnOnce(Requester<'_>) -> T) -> T {
+        let parameters = Map::new();
+        ask(Requester { token: Some(token), request_id: "test", remote: None, parameters: &parameters }).await
+    }
+
+    async fn as_root<T>(&self, ask: impl AsyncFnOnce(Requester<'_>) -> T) -> T {
+        self.ask(&self.root, ask).await
+    }
+
+    fn target(&self, route: &str, name: &str) -> KvTarget {
+        let mount = self.session.mounts().secrets.0[0].clone();
+        KvTarget { api: api(&format!("{route}{name}")), mount, secret: SecretPath::parse(name).unwrap() }
+    }
+
+    /// Rows of a secret without versions, as its creation would write them.
+    fn secret_rows(&self, name: &str) -> Vec<Op> {
+        let rows = &self.session.rows;
+        let target = self.target("secret/metadata/", name);
+        let meta = SecretMeta::new(SecretId::random(&mut os_rng()), 0, 1);
+        let mut changes = vec![rows.put(meta_place(&target), &meta, Expect::Absent).unwrap()];
+        for (folder, child) in target.secret.trail() {
+            let child = child.to_string();
+            let place =
+                Place { table: Table::Entry, group: folder.as_str(), name: &child, ..meta_place(&target) };
+            changes.push(rows.put(place, &child, Expect::Any).unwrap());
+        }
+        changes
+    }
+
+    /// Has somebody else commit right after the next read of a row or group.
+    fn meddle(&self, after_read_of: &Op, prefix_bytes: usize, changes: Vec<Op>) {
+        let key = &after_read_of.key()[..prefix_bytes];
+        *self.store.after.lock().unwrap() = Some((key.to_vec(), changes));
+    }
+
+    async fn names_in(&self, folder: &str) -> Vec<String> {
+        let mount = self.session.mounts().secrets.0[0].clone();
+        let folder = FolderPath::parse(folder).unwrap();
+        let place = Place {
+            tenant: TenantId::SYSTEM,
+            table: Table::Entry,
+            scope: mount.id,
+            group: folder.as_str(),
+            name: "",
+        };
+        let names = self.session.rows.list::<String>(place).await.unwrap();
+        names.into_iter().map(|(name, _)| name).collect()
+    }
+}
+
+/// Bytes of a key that are common to a group: tenant, table, scope, group.
+const GROUP_BYTES: usize = 16 + 1 + 16 + 16;
+/// Bytes of a whole key.
+const KEY_BYTES: usize = GROUP_BYTES + 16;
+
+fn meta_place(target: &KvTarget) -> Place<'_> {
+    Place {
+        tenant: TenantId::SYSTEM,
+        table: Table::Meta,
+        scope: target.mount.id,
+        group: "",
+        name: target.secret.as_str(),
+    }
+}
+
+fn kv_mount() -> Mount {
+    mount::new_mount(
+        MountPath::parse("secret").unwrap(),
+        mount::Enable {
+            kind: "kv".to_owned(),
+            description: String::new(),
+            options: Default::default(),
+            default_ttl_secs: 0,
+            max_ttl_secs: 0,
+        },
+    )
+}
+
+fn api(path: &str) -> ApiPath {
+    ApiPath::parse(path).unwrap()
+}
+
+#[tokio::test]
+async fn a_folder_stays_while_a_secret_comes_into_it() {
+    let bench = Bench::new().await;
+    bench.commit(bench.secret_rows("a/b/old")).await;
+    let new = bench.secret_rows("a/b/new");
+    // The folder `a/b` is looked through, and only then does the new secret come.
+    bench.meddle(&bench.secret_rows("a/b/old")[3], GROUP_BYTES, new);
+    let target = bench.target("secret/metadata/", "a/b/old");
+    bench.as_root(async |who| kv::delete_metadata(&bench.app, &who, &target).await).await.unwrap();
+    assert_eq!(bench.names_in("a/b").await, ["new"]);
+    assert_eq!(bench.names_in("a").await, ["b/"], "the folder of a living secret is listed");
+}
+
+#[tokio::test]
+async fn leave_to_create_is_no_leave_to_overwrite() {
+    let bench = Bench::new().await;
+    let writer = bench.token_with(r#"path "secret/data/*" { capabilities = ["create"] }"#).await;
+    let data = Map::new();
+    let input = WriteSecret { data: &data, cas: None };
+    let target = bench.target("secret/data/", "x");
+    let rows = bench.secret_rows("x");
+    bench.meddle(&bench.secret_rows("x")[0], KEY_BYTES, rows);
+    let answer = bench.ask(&writer, async |who| kv::write(&bench.app, &who, &target, &input).await).await;
+    assert!(matches!(answer, Err(OpError::Conflict)), "it came between the question and the write");
+    let answer = bench.ask(&writer, async |who| kv::write(&bench.app, &who, &target, &input).await).await;
+    assert!(matches!(answer, Err(OpError::Denied(_))));
+}
+
+#[tokio::test]
+async fn a_policy_takes_effect_though_the_asker_has_gone() {
+    let bench = Bench::new().await;
+    let reader = bench.token_with(r#"path "secret/metadata/*" { capabilities = ["read"] }"#).await;
+    let (route, name) = (api("sys/policies/acl/tested"), PolicyName::parse("tested").unwrap());
+    let target = bench.target("secret/metadata/", "x");
+    bench.commit(bench.secret_rows("x")).await;
+    bench.ask(&reader, async |who| kv::read_metadata(&bench.app, &who, &target).await).await.unwrap();
+    bench
+        .as_root(async |who| {
+            bench.store.rows.pause();
+            let delete = policy::delete(&bench.app, &who, &route, &name);
+            let gone = tokio::time::timeout(std::time::Duration::from_millis(20), delete).await;
+            assert!(gone.is_err(), "the asker goes while the commit is under way");
+            bench.store.rows.resume();
+        })
+        .await;
+    let _turn = bench.session.taking.lock().await; // the step is done
+    let answer = bench.ask(&reader, async |who| kv::read_metadata(&bench.app, &who, &target).await).await;
+    assert!(matches!(answer, Err(OpError::Denied(_))));
+}
+
+#[tokio::test]
+async fn no_engine_is_mounted_where_other_rules_hold() {
+    let bench = Bench::new().await;
+    for path in ["auth", "auth/x", "sys/x", "cubbyhole", "cubbyhole/x", "identity/oidc"] {
+        let path = MountPath::parse(path).unwrap();
+        let spec = mount::Enable {
+            kind: "kv".to_owned(),
+            description: String::new(),
+            options: Default::default(),
+            default_ttl_secs: 0,
+            max_ttl_secs: 0,
+        };
+        let route = api("sys/mounts/x");
+        let answer = bench
+            .as_root(async |who| {
+                mount::enable(&bench.app, &who, &route, mount::Side::Secrets, path, spec).await
+            })
+            .await;
+        assert!(matches!(answer, Err(OpError::Invalid(_))));
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_called_absent_while_no_key_opens() {
+    let bench = Bench::new().await;
+    let keyless = |error: OpError| {
+        assert!(
+            matches!(error, OpError::Integrity),
+            "{error:?}, though no key opens: this store has no capsules"
+        );
+    };
+    let target = bench.target("secret/metadata/", "x");
+    keyless(bench.as_root(async |who| kv::read_metadata(&bench.app, &who, &target).await).await.unwrap_err());
+    let route = api("nowhere/data/x");
+    let asked = bench
+        .as_root(async |who| {
+            unrouted::unrouted(&bench.app, &who, &route, symbolon_core::policy::Operation::Read).await
+        })
+        .await;
+    keyless(asked.unwrap_err());
+    let (route, role) = (api("auth/a/role/r/secret-id-accessor/lookup"), RoleName::parse("r").unwrap());
+    let which = login::approle::Which::Accessor("none");
+    let asked = bench
+        .as_root(async |who| {
+            login::approle::lookup_secret_id(&bench.app, &who, &route, &target.mount, &role, which).await
+        })
+        .await;
+    keyless(asked.unwrap_err());
+    let route = api("auth/token/lookup");
+    let which = token::Which::Token("hvb.AAAA");
+    keyless(
+        bench.as_root(async |who| token::lookup(&bench.app, &who, &route, which).await).await.unwrap_err(),
+    );
+}
+
+#[tokio::test]
+async fn a_spent_token_leaves_no_rows() {
+    let bench = Bench::new().await;
+    let claims = TokenClaims { num_uses: 1, ttl_secs: 60, ..TokenClaims::root(1_709_210_096) };
+    let once = bench.token(claims).await;
+    let is_ours = |key: &Vec<u8>| [Table::Token as u8, Table::Accessor as u8].contains(&key[16]);
+    let count = || bench.store.rows.rows().keys().filter(|key| is_ours(key)).count();
+    assert_eq!(count(), 4);
+    let route = api("auth/token/lookup-self");
+    let found =
+        bench.ask(&once, async |who| token::lookup(&bench.app, &who, &route, token::Which::Own).await).await;
+    assert_eq!(found.unwrap().num_uses, 1);
+    assert_eq!(count(), 2, "the root token and its accessor");
+    let again =
+        bench.ask(&once, async |who| token::lookup(&bench.app, &who, &route, token::Which::Own).await).await;
+    assert!(matches!(again, Err(OpError::BadToken)));
+}
+
+#[tokio::test]
+async fn a_role_with_very_many_secret_ids_can_be_removed() {
+    let bench = Bench::new().await;
+    let mount = bench.session.mounts().secrets.0[0].clone();
+    let (route, name) = (api("auth/a/role/r"), RoleName::parse("r").unwrap());
+    let role = AppRole {
+        name: name.clone(),
+        role_id: "id".to_owned(),
+        bind_secret_id: true,
+        secret_id_bound_cidrs: Default::default(),
+        secret_id_num_uses: 0,
+        secret_id_ttl: 0,
+        token: Default::default(),
+    };
+    let edit = |_: Option<AppRole>| Ok::<_, OpError>(role.clone());
+    bench
+        .as_root(async |who| login::edit_role(&bench.app, &who, &route, &mount, &name, edit).await)
+        .await
+        .unwrap();
+    let ids = 5000;
+    let record = |number: usize| {
+        let record = role.secret_id(&Default::default(), number.to_string(), number.to_string(), 1).unwrap();
+        let place = Place {
+            tenant: TenantId::SYSTEM,
+            table: Table::SecretId,
+            scope: mount.id,
+            group: name.as_str(),
+            name: &record.hash,
+        };
+        bench.session.rows.put(place, &record, Expect::Absent).unwrap()
+    };
+    for first in (0..ids).step_by(1000) {
+        bench.commit((first..first + 1000).map(record).collect()).await;
+    }
+    let count = || bench.store.rows.rows().keys().filter(|key| key[16] == Table::SecretId as u8).count();
+    assert_eq!(count(), ids);
+    bench
+        .as_root(async |who| login::delete_role::<AppRole>(&bench.app, &who, &route, &mount, &name).await)
+        .await
+        .unwrap();
+    assert_eq!(count(), 0);
+}
+
+#[tokio::test]
+async fn a_login_that_fails_leaves_an_entry() {
+    let bench = Bench::new().await;
+    let mount = bench.session.mounts().secrets.0[0].clone();
+    let name = RoleName::parse("r").unwrap();
+    let role = AppRole {
+        name: name.clone(),
+        role_id: "id".to_owned(),
+        bind_secret_id: false,
+        secret_id_bound_cidrs: CidrList::parse(&["10.0.0.0/8".to_owned()]).unwrap(),
+        secret_id_num_uses: 0,
+        secret_id_ttl: 0,
+        token: TokenParams { token_type: TokenType::Batch, ..TokenParams::default() },
+    };
+    let edit = |_: Option<AppRole>| Ok::<_, OpError>(role.clone());
+    let route = api("auth/a/role/r");
+    bench
+        .as_root(async |who| login::edit_role(&bench.app, &who, &route, &mount, &name, edit).await)
+        .await
+        .unwrap();
+    let before = bench.session.writer.size();
+    let (route, parameters) = (api("auth/a/login"), Map::new());
+    let remote = Some("10.1.1.1".parse().unwrap());
+    let who = Requester { token: None, request_id: "test", remote, parameters: &parameters };
+    let answer = login::approle::login(&bench.app, &who, &route, &mount, "id", "").await;
+    assert!(answer.is_err(), "a machine token needs a key that does not open");
+    assert_eq!(bench.session.writer.size(), before + 1);
+}

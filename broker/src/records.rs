@@ -1,0 +1,274 @@
+//! Key layout of the store, and typed, encrypted rows over it.
+//!
+//! Every key begins with the tenant: `tenant(16) ‖ table(1) ‖ scope(16) ‖ name`. The scope is a mount id (zeros where none
+//! applies). Names never appear: a row's name is `HMAC(K_index, table ‖ scope ‖ name)[..16]`, and its value is a SealedBox
+//! under K_index whose context is computed from where the reader looked, so a row copied elsewhere does not open.
+//!
+//! ```text
+//! 0x01 seal record (public)     0x09 tokens            0x12 versions   scope ‖ secret_id ‖ version → SKB1 record
+//! 0x02 system secrets           0x0a token accessors   0x13 capsules   scope ‖ bucket ‖ kek_epoch  → SKB1 capsule
+//! 0x03 mounts, login mounts     0x0b counters          0x20 log bundles  ┐
+//! 0x04 policies                 0x10 secrets' metadata 0x21 log tiles    │ log and writer
+//! 0x05 login configuration      0x11 directory entries 0x22 checkpoint   ┘
+//! 0x06 login roles              0x07 secret ids        0x08 secret-id accessors
+//! ```
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use symbolon_core::seal::Unsealed;
+use symbolon_proto::context::{ContextBytes, RecordContext, RecordKind};
+use symbolon_proto::hierarchy::IndexKey;
+use symbolon_proto::id::{MountId, SecretId, TenantId};
+use symbolon_proto::sealedbox;
+
+use crate::random::os_rng;
+use crate::store::{Expect, Op, Row, Scan, Store, StoreError};
+
+/// Tables of the store; the number is part of every key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Table {
+    /// The one public row.
+    Seal = 0x01,
+    /// Sealed keys of the deployment itself.
+    System = 0x02,
+    /// Mounts and login mounts.
+    Mount = 0x03,
+    /// Policies.
+    Policy = 0x04,
+    /// Configuration of login methods.
+    LoginConfig = 0x05,
+    /// Roles of login methods.
+    LoginRole = 0x06,
+    /// AppRole secret ids.
+    SecretId = 0x07,
+    /// Accessors of AppRole secret ids.
+    SecretIdAccessor = 0x08,
+    /// Service tokens.
+    Token = 0x09,
+    /// Accessors of service tokens.
+    Accessor = 0x0a,
+    /// Counters moved by compare-and-set.
+    Counter = 0x0b,
+    /// Metadata of secrets.
+    Meta = 0x10,
+    /// Names within directories.
+    Entry = 0x11,
+    /// Versions of secrets: SKB1 records.
+    Version = 0x12,
+    /// KEKs: SKB1 capsules.
+    Capsule = 0x13,
+}
+
+/// Rows that one listing may return; a directory or table beyond it is an error, never a silent cut.
+pub const ROWS_MAX: usize = 1_000_000;
+
+/// No mount: the scope of rows that belong to a tenant or the deployment as a whole.
+pub const NO_SCOPE: MountId = MountId::from_bytes([0; 16]);
+
+/// Where a row lives, before its name is hashed.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// Owner.
+    pub tenant: TenantId,
+    /// Table.
+    pub table: Table,
+    /// Mount, or [`NO_SCOPE`].
+    pub scope: MountId,
+    /// Group within the scope: directory of an entry, role of a secret id; empty where there is none. A listing covers one group.
+    pub group: &'a str,
+    /// Name within the group.
+    pub name: &'a str,
+}
+
+impl Place<'_> {
+    /// The same place in another table.
+    #[must_use]
+    pub fn in_table(self, table: Table) -> Self {
+        Self { table, ..self }
+    }
+}
+
+/// Why a row could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The row is there but does not open or parse: moved, altered or damaged.
+    #[error("a stored row failed its integrity check")]
+    Integrity,
+    /// More rows than one listing may return.
+    #[error("more than {ROWS_MAX} rows in one group")]
+    TooMany,
+    /// The value does not fit into one row.
+    #[error("the value is longer than the 1 MiB that one row holds")]
+    TooLong,
+}
+
+/// `tenant ‖ table ‖ scope`: the beginning of every key, and the range of a whole mount's table.
+#[must_use]
+pub fn prefix(tenant: TenantId, table: Table, scope: MountId) -> Vec<u8> {
+    let mut key = Vec::with_capacity(80);
+    key.extend_from_slice(tenant.as_bytes());
+    key.push(table as u8);
+    key.extend_from_slice(scope.as_bytes());
+    key
+}
+
+/// The key of an SKB1 record.
+#[must_use]
+pub fn version_key(tenant: TenantId, mount: MountId, secret: SecretId, version: u64) -> Vec<u8> {
+    let mut key = prefix(tenant, Table::Version, mount);
+    key.extend_from_slice(secret.as_bytes());
+    key.extend_from_slice(&version.to_be_bytes());
+    key
+}
+
+/// The key of an SKB1 capsule.
+#[must_use]
+pub fn capsule_key(tenant: TenantId, mount: MountId, bucket: u32, kek_epoch: u32) -> Vec<u8> {
+    let mut key = prefix(tenant, Table::Capsule, mount);
+    key.extend_from_slice(&bucket.to_be_bytes());
+    key.extend_from_slice(&kek_epoch.to_be_bytes());
+    key
+}
+
+/// The key of the public seal record.
+#[must_use]
+pub fn seal_record_key() -> Vec<u8> {
+    prefix(TenantId::SYSTEM, Table::Seal, NO_SCOPE)
+}
+
+/// The first key after everything that begins with `prefix`.
+#[must_use]
+pub fn end_of(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            break;
+        }
+    }
+    end
+}
+
+/// Typed, encrypted rows of one unsealed deployment.
+pub struct Rows {
+    store: Arc<dyn Store>,
+    unsealed: Arc<Unsealed>,
+}
+
+impl Rows {
+    /// Rows under the index key of an unsealed deployment.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, unsealed: Arc<Unsealed>) -> Self {
+        Self { store, unsealed }
+    }
+
+    fn index(&self) -> &IndexKey {
+        &self.unsealed.keys().index
+    }
+
+    /// The store below, for rows that are ciphertext already.
+    #[must_use]
+    pub fn store(&self) -> &dyn Store {
+        self.store.as_ref()
+    }
+
+    /// Reads one row and the revision it has.
+    pub async fn read<T: DeserializeOwned>(&self, place: Place<'_>) -> Result<Option<(T, u64)>, RecordError> {
+        let key = self.key(&place);
+        match self.store.get(&key).await? {
+            Some(row) => Ok(Some((self.open(&place, &key, &row)?, row.revision))),
+            None => Ok(None),
+        }
+    }
+
+    /// Reads every row of a group, in the order of their hashed names.
+    pub async fn list<T: DeserializeOwned>(&self, group: Place<'_>) -> Result<Vec<(T, u64)>, RecordError> {
+        let rows = self.scan(&self.group_prefix(&group), ROWS_MAX + 1).await?;
+        if rows.len() > ROWS_MAX {
+            return Err(RecordError::TooMany);
+        }
+        rows.iter().map(|(key, row)| Ok((self.open(&group, key, row)?, row.revision))).collect()
+    }
+
+    /// How many rows a group holds, at most `limit`.
+    pub async fn count(&self, group: Place<'_>, limit: usize) -> Result<usize, RecordError> {
+        Ok(self.scan(&self.group_prefix(&group), limit).await?.len())
+    }
+
+    /// Whether a group holds any row but the one named.
+    pub async fn holds_others(&self, place: Place<'_>) -> Result<bool, RecordError> {
+        let own = self.key(&place);
+        let rows = self.scan(&self.group_prefix(&place), 2).await?;
+        Ok(rows.iter().any(|(key, _)| *key != own))
+    }
+
+    /// The rows of a raw prefix, still closed.
+    pub async fn scan(&self, prefix: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Row)>, RecordError> {
+        let until = end_of(prefix);
+        Ok(self.store.scan(Scan { from: prefix, until: &until, descending: false, limit }).await?)
+    }
+
+    /// A change that writes one row.
+    pub fn put<T: Serialize>(&self, place: Place<'_>, value: &T, expect: Expect) -> Result<Op, RecordError> {
+        let key = self.key(&place);
+        let plain = zeroize::Zeroizing::new(
+            serde_json::to_vec(value).expect("wire types have string keys and no fallible serialisers"),
+        );
+        let value =
+            sealedbox::seal(self.index().secret(), &self.context(&place, &key), &plain, &mut os_rng())
+                .map_err(|_| RecordError::TooLong)?;
+        Ok(Op::Put { key, value, expect })
+    }
+
+    /// A change that removes one row.
+    #[must_use]
+    pub fn delete(&self, place: Place<'_>, expect: Expect) -> Op {
+        Op::Delete { key: self.key(&place), expect }
+    }
+
+    /// `HMAC(K_index, …)[..16]` of a name: what stands for it on disk.
+    #[must_use]
+    pub fn name_hash(&self, table: Table, scope: MountId, name: &str) -> [u8; 16] {
+        self.index().name_hash(table as u8, &scope, name.as_bytes())
+    }
+
+    fn group_prefix(&self, place: &Place<'_>) -> Vec<u8> {
+        let mut key = prefix(place.tenant, place.table, place.scope);
+        key.extend_from_slice(&self.name_hash(place.table, place.scope, place.group));
+        key
+    }
+
+    fn key(&self, place: &Place<'_>) -> Vec<u8> {
+        let mut key = self.group_prefix(place);
+        key.extend_from_slice(&self.name_hash(place.table, place.scope, place.name));
+        key
+    }
+
+    fn open<T: DeserializeOwned>(&self, place: &Place<'_>, key: &[u8], row: &Row) -> Result<T, RecordError> {
+        let plain = sealedbox::open(self.index().secret(), &self.context(place, key), &row.value)
+            .map_err(|_| RecordError::Integrity)?;
+        serde_json::from_slice(&plain).map_err(|_| RecordError::Integrity)
+    }
+
+    /// The context binds a row to its table, scope, group and name: the last 32 bytes of its key, split over the two id fields.
+    fn context(&self, place: &Place<'_>, key: &[u8]) -> ContextBytes {
+        let name: [u8; 16] = key[key.len() - 16..].try_into().expect("keys end in a 16-byte name hash");
+        let group: [u8; 16] =
+            key[key.len() - 32..key.len() - 16].try_into().expect("and a 16-byte group hash");
+        RecordContext {
+            kind: RecordKind::Metadata,
+            deployment: self.unsealed.deployment(),
+            tenant: place.tenant,
+            mount: MountId::from_bytes(group),
+            secret: SecretId::from_bytes(name),
+            version: u64::from(place.table as u8),
+        }
+        .encode()
+    }
+}

@@ -1,0 +1,155 @@
+//! From a configuration to a serving broker, and down again.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use symbolon_core::seal::{ForeignRecord, SealRecord, Sealed};
+use symbolon_proto::secret::MemoryError;
+use tokio::net::TcpListener;
+use tracing::info;
+
+use crate::app::App;
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::http::server::{ServeError, ServerLimits, TlsError, serve, tls_config};
+use crate::open::Opener;
+use crate::ops::init::Initialising;
+use crate::process;
+use crate::records::seal_record_key;
+use crate::seal::SealHandle;
+use crate::store::embedded::EmbeddedStore;
+use crate::store::{Scan, Store, StoreError};
+
+/// Why a broker does not start or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Secret memory.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    /// The store.
+    #[error("the store {path} cannot be used: {source}")]
+    Store {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: StoreError,
+    },
+    /// No store, and nobody said that this is a new deployment.
+    #[error(
+        "there is no deployment in {path}; if this is a new one, start with `init.allow = true` and run `symbolon operator init`; if not, check the volume and restore the file"
+    )]
+    NoDeployment {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The store holds something else.
+    #[error(transparent)]
+    Foreign(#[from] ForeignRecord),
+    /// A certificate or key file cannot be read.
+    #[error("cannot read {path}")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Which address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Serving failed.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+}
+
+/// A broker that listens but does not serve yet.
+pub struct Broker {
+    app: Arc<App>,
+    listener: TcpListener,
+    tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+impl Broker {
+    /// Hardens the process, opens the store, and listens.
+    pub async fn bind(config: Config) -> Result<Self, RunError> {
+        let memory = process::harden(config.allow_insecure_memory)?;
+        let tls = load_tls(&config)?;
+        let store = open_store(&config)?;
+        let sealed = read_deployment(&config, store.as_ref()).await?;
+        let address = config.listen;
+        let listener =
+            TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
+        info!(%memory, initialised = sealed.is_some(), "broker starts sealed");
+        Ok(Self { app: Arc::new(assemble(config, store, sealed)), listener, tls })
+    }
+
+    /// Where it listens; tells the port if the configuration left it to the system.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// What handlers reach, for whoever runs the broker inside another process.
+    #[must_use]
+    pub fn app(&self) -> Arc<App> {
+        Arc::clone(&self.app)
+    }
+
+    /// Serves until `shutdown`, then seals and closes the store.
+    pub async fn serve(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), RunError> {
+        let router = crate::http::router(Arc::clone(&self.app));
+        serve(self.listener, self.tls, router, ServerLimits::default(), shutdown).await?;
+        let _ = self.app.seal.seal().await; // the seal task only fails to answer if it is gone, and its keys with it
+        let _ = self.app.store.close().await; // a store that cannot answer has nothing open
+        Ok(())
+    }
+}
+
+fn assemble(config: Config, store: Arc<dyn Store>, sealed: Option<Sealed>) -> App {
+    let clock = Arc::new(SystemClock);
+    let opener = Opener::new(Arc::clone(&store), clock.clone(), config.remote.clone());
+    let seal = SealHandle::start(sealed, opener, clock.clone());
+    App { config, store, seal, clock, init: Initialising::default() }
+}
+
+fn load_tls(config: &Config) -> Result<Option<Arc<rustls::ServerConfig>>, RunError> {
+    let Some(files) = &config.tls else { return Ok(None) };
+    let read =
+        |path: &PathBuf| std::fs::read(path).map_err(|source| RunError::File { path: path.clone(), source });
+    let key = zeroize::Zeroizing::new(read(&files.key_file)?);
+    Ok(Some(tls_config(&read(&files.cert_file)?, &key)?))
+}
+
+/// A file that is not there is created only for a new deployment, and only if the operator has said that it is one.
+fn open_store(config: &Config) -> Result<Arc<dyn Store>, RunError> {
+    let path = &config.store.path;
+    let fail = |source| RunError::Store { path: path.clone(), source };
+    let cache = config.store.cache_bytes;
+    let store = match path.exists() {
+        true => EmbeddedStore::open(path, cache).map_err(fail)?,
+        false if config.init.allow => EmbeddedStore::create(path, cache).map_err(fail)?,
+        false => return Err(RunError::NoDeployment { path: path.clone() }),
+    };
+    Ok(Arc::new(store))
+}
+
+async fn read_deployment(config: &Config, store: &dyn Store) -> Result<Option<Sealed>, RunError> {
+    let path = &config.store.path;
+    let fail = |source| RunError::Store { path: path.clone(), source };
+    if let Some(row) = store.get(&seal_record_key()).await.map_err(fail)? {
+        let record: SealRecord = serde_json::from_slice(&row.value).map_err(|_| ForeignRecord)?;
+        return Ok(Some(Sealed::open(record)?));
+    }
+    let everything = Scan { from: &[], until: &[u8::MAX; 17], descending: false, limit: 1 };
+    if !store.scan(everything).await.map_err(fail)?.is_empty() {
+        return Err(ForeignRecord.into());
+    }
+    if config.init.allow { Ok(None) } else { Err(RunError::NoDeployment { path: path.clone() }) }
+}
