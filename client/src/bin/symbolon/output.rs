@@ -1,0 +1,136 @@
+//! Printing: tables for people, JSON for programs. Nothing else in the binary writes to standard output.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::failure::Failure;
+use crate::globals::Format;
+
+/// Where and how to print.
+#[derive(Clone, Copy)]
+pub struct Output {
+    format: Format,
+}
+
+impl Output {
+    pub fn new(format: Format) -> Self {
+        Self { format }
+    }
+
+    pub fn is_json(self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// Prints a text as it is.
+    pub fn text(self, text: &str) -> Result<(), Failure> {
+        written(write!(io::stdout().lock(), "{text}"))
+    }
+
+    /// Prints a line.
+    pub fn line(self, text: &str) -> Result<(), Failure> {
+        written(writeln!(io::stdout().lock(), "{text}"))
+    }
+
+    /// Prints a value as JSON.
+    pub fn json(self, value: &impl Serialize) -> Result<(), Failure> {
+        let text = serde_json::to_string_pretty(value).expect("output values are maps with text keys");
+        self.line(&text)
+    }
+
+    /// Prints facts: one per line, or the value as JSON.
+    pub fn facts(self, value: &impl Serialize, facts: &[(&str, String)]) -> Result<(), Failure> {
+        if self.is_json() {
+            return self.json(value);
+        }
+        let rows: Vec<Vec<String>> =
+            facts.iter().map(|(name, fact)| vec![(*name).to_owned(), fact.clone()]).collect();
+        self.text(&columns(&rows))
+    }
+
+    /// Prints rows under headings, or the value as JSON.
+    pub fn rows(
+        self,
+        value: &impl Serialize,
+        headings: &[&str],
+        rows: Vec<Vec<String>>,
+    ) -> Result<(), Failure> {
+        if self.is_json() {
+            return self.json(value);
+        }
+        let mut all = vec![headings.iter().map(|heading| (*heading).to_owned()).collect()];
+        all.extend(rows);
+        self.text(&columns(&all))
+    }
+
+    /// Prints names, one per line, or as a JSON list.
+    pub fn names(self, names: &[String]) -> Result<(), Failure> {
+        if self.is_json() {
+            return self.json(&names);
+        }
+        names.iter().try_for_each(|name| self.line(&printable(name)))
+    }
+
+    /// Says that something was done; programs read the exit code instead.
+    pub fn done(self, text: &str) -> Result<(), Failure> {
+        if self.is_json() { Ok(()) } else { self.line(text) }
+    }
+}
+
+/// A closed pipe (`symbolon … | head`) is not an error.
+fn written(result: io::Result<()>) -> Result<(), Failure> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+/// Aligns cells; the last column is not padded.
+pub fn columns(rows: &[Vec<String>]) -> String {
+    let count = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width =
+        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..count).map(|column| width(column).unwrap_or(0)).collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            line.push_str(cell);
+            line.push_str(&" ".repeat(width - cell.chars().count() + 2));
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// A JSON value as people read it: texts bare, everything else as JSON.
+pub fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+/// Text from elsewhere without control characters, so that it cannot steer a terminal.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_without_trailing_blanks() {
+        let rows = [["a", "long", "x"], ["bbb", "c", ""]].map(|row| row.map(str::to_owned).to_vec());
+        assert_eq!(columns(&rows), "a    long  x\nbbb  c\n");
+    }
+
+    #[test]
+    fn escapes_do_not_reach_a_terminal() {
+        assert_eq!(printable("a\u{1b}[2Jb"), "a\u{fffd}[2Jb");
+    }
+}

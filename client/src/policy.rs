@@ -1,0 +1,54 @@
+//! Policies.
+
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::client::Client;
+use crate::error::Error;
+
+/// Policies of a broker: see [`Client::policies`].
+pub struct Policies<'a>(&'a Client);
+
+#[derive(Deserialize)]
+struct Stored {
+    policy: String,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Keys {
+    pub(crate) keys: Vec<String>,
+}
+
+impl Client {
+    /// The policies of the broker.
+    #[must_use]
+    pub fn policies(&self) -> Policies<'_> {
+        Policies(self)
+    }
+}
+
+impl Policies<'_> {
+    /// Names of all policies.
+    pub async fn list(&self) -> Result<Vec<String>, Error> {
+        let call = self.0.v1(Method::GET, "sys/policies/acl").query("list", "true");
+        Ok(call.send().await?.data::<Keys>("names of policies")?.keys)
+    }
+
+    /// Text of a policy as it was written.
+    pub async fn read(&self, name: &str) -> Result<String, Error> {
+        let call = self.0.v1(Method::GET, &format!("sys/policies/acl/{name}"));
+        Ok(call.send().await?.data::<Stored>("a policy")?.policy)
+    }
+
+    /// Makes or replaces a policy; `text` is HCL or JSON.
+    pub async fn write(&self, name: &str, text: &str) -> Result<(), Error> {
+        let call = self.0.v1(Method::PUT, &format!("sys/policies/acl/{name}"));
+        call.json(&json!({ "policy": text })).send().await.map(drop)
+    }
+
+    /// Removes a policy.
+    pub async fn delete(&self, name: &str) -> Result<(), Error> {
+        self.0.v1(Method::DELETE, &format!("sys/policies/acl/{name}")).send().await.map(drop)
+    }
+}
