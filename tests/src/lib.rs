@@ -1,0 +1,18 @@
+//! Whole systems, faults and real clients against Symbolon: one integration binary.
+//!
+//! Everything here is a test; nothing depends on this crate.
+
+#![cfg(test)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
+
+mod audit;
+mod dependencies;
+mod disk;
+mod go;
+mod hvac;
+mod memory;
+mod remote;
+mod rows;
+mod seal;
+mod site;
+mod surface;
