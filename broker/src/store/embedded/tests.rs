@@ -64,7 +64,7 @@ async fn a_closed_store_can_be_opened_elsewhere_and_copied() {
     }
     store.close().await.unwrap();
     let copy = path.with_extension("copy");
-    std::fs::copy(&path, &copy).unwrap();
+    fs::copy(&path, &copy).unwrap();
     for path in [&path, &copy] {
         assert!(!crash_needs_walk(path));
         let opened = EmbeddedStore::open(path, CACHE).unwrap(); // `store` is still alive
