@@ -9,7 +9,7 @@
 //! suspends the key under its signature, and when the session closes.
 
 use std::any::Any;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -307,13 +307,14 @@ impl Shared {
         }
     }
 
-    /// One evaluation for all capsules; each then opens or fails on its own.
+    /// One evaluation for capsules of one key epoch; each then opens or fails on its own.
     async fn open_capsules(
         &self,
         capsules: &[(KekSlot, Capsule)],
     ) -> Result<Vec<Result<OpenKek, KeyError>>, KeyError> {
         let closed: Vec<_> = capsules.iter().map(|(_, capsule)| capsule).collect();
-        let target = self.evaluator.target();
+        let key_epoch = capsules.first().map_or(0, |(_, capsule)| capsule.key_epoch());
+        let target = self.evaluator.target(key_epoch).map_err(|error| KeyError::Fragment(error.problem()))?;
         let blinded = Blinded::blind(&closed, target, &mut os_rng()).map_err(|_| KeyError::Integrity)?;
         let shared = self.evaluator.evaluate(blinded).await.map_err(|error| {
             warn!(%error, "evaluation failed");
@@ -327,40 +328,38 @@ impl Shared {
         Ok(opened.collect())
     }
 
-    /// The capsule of a slot. One that names another remote key is damaged, and is told apart here: in a batch it would
-    /// keep the others from being opened.
+    /// The capsule of a slot. One that names another remote key, or an epoch that does not live, is damaged, and is told
+    /// apart here: in a batch it would keep the others from being opened.
     async fn stored_capsule(&self, slot: KekSlot) -> Result<Capsule, KeyError> {
         let key = capsule_key(slot.tenant, slot.mount, slot.bucket, slot.epoch);
         let row = self.store.get(&key).await.map_err(|_| KeyError::Busy)?.ok_or(KeyError::Integrity)?;
         let capsule = Capsule::parse(&row.value).map_err(|_| KeyError::Integrity)?;
-        let target = self.evaluator.target();
-        let ours = (capsule.key(), capsule.key_epoch()) == (target.key, target.key_epoch);
-        if ours { Ok(capsule) } else { Err(KeyError::Integrity) }
+        let lives = self.evaluator.key_epochs().contains(&capsule.key_epoch());
+        if lives && capsule.key() == self.evaluator.key_id() { Ok(capsule) } else { Err(KeyError::Integrity) }
     }
 
     /// Loads the slots that are not cached yet.
     async fn load(&self, slots: &[KekSlot]) -> HashMap<KekSlot, Result<Arc<OpenKek>, KeyError>> {
         let mut answers = HashMap::with_capacity(slots.len());
-        let mut capsules = Vec::with_capacity(slots.len());
+        let mut capsules = BTreeMap::<u32, Vec<_>>::new();
         for &slot in slots {
             match self.cached(&slot) {
                 Some(kek) => drop(answers.insert(slot, Ok(kek))),
                 None => match self.stored_capsule(slot).await {
-                    Ok(capsule) => capsules.push((slot, capsule)),
+                    Ok(capsule) => capsules.entry(capsule.key_epoch()).or_default().push((slot, capsule)),
                     Err(error) => drop(answers.insert(slot, Err(error))),
                 },
             }
         }
-        if capsules.is_empty() {
-            return answers;
-        }
-        match self.open_capsules(&capsules).await {
-            Ok(opened) => {
-                for ((slot, _), kek) in capsules.iter().zip(opened) {
-                    answers.insert(*slot, kek.map(|kek| self.keep(*slot, kek)));
+        for capsules in capsules.into_values() {
+            match self.open_capsules(&capsules).await {
+                Ok(opened) => {
+                    for ((slot, _), kek) in capsules.iter().zip(opened) {
+                        answers.insert(*slot, kek.map(|kek| self.keep(*slot, kek)));
+                    }
                 }
+                Err(error) => answers.extend(capsules.iter().map(|(slot, _)| (*slot, Err(error)))),
             }
-            Err(error) => answers.extend(capsules.iter().map(|(slot, _)| (*slot, Err(error)))),
         }
         answers
     }

@@ -63,6 +63,14 @@ pub enum EvaluateError {
         /// Nodes in the manifest.
         nodes: usize,
     },
+    /// A capsule of a key epoch whose manifest is not kept: retired, or from elsewhere.
+    #[error(
+        "no manifest of key epoch {key_epoch} is kept; the capsule is of a retired epoch, or its header is damaged"
+    )]
+    KeyEpoch {
+        /// The epoch asked for.
+        key_epoch: u32,
+    },
     /// Suspended, under the node's signature.
     #[error("the fragment service has suspended this key; its operator must run `symbolon fragment resume`")]
     Suspended,
@@ -116,6 +124,7 @@ impl EvaluateError {
             Self::Destroyed
             | Self::Manifest { .. }
             | Self::Nodes { .. }
+            | Self::KeyEpoch { .. }
             | Self::StaleGeneration
             | Self::WrongEpoch
             | Self::UnknownKey

@@ -3,6 +3,7 @@
 //! ```text
 //! enrol.rs   once: two operators compare fingerprints, a verified manifest comes back
 //! remote.rs  hello at unseal, evaluate when a KEK is needed, heartbeat in between; mutual TLS, deadline, proof
+//! chain.rs   the manifests still needed: the newest, and the last of each older key epoch
 //! leases.rs  until when cached keys may be used, and the signal to wipe them
 //! ```
 
@@ -14,6 +15,7 @@ use symbolon_proto::capsule::{EncapsulationKey, SharedSecret};
 use symbolon_proto::frame::Target;
 use symbolon_proto::id::KeyId;
 
+mod chain;
 pub mod enrol;
 mod error;
 pub mod identity;
@@ -35,19 +37,21 @@ pub type Evaluated<'a> = Pin<Box<dyn Future<Output = Result<Vec<SharedSecret>, E
 
 /// The remote half of a key: one service now, a quorum of them later.
 pub trait Evaluator: Send + Sync + 'static {
-    /// Key and epochs that requests must be blinded for.
-    fn target(&self) -> Target;
+    /// The key.
+    fn key_id(&self) -> KeyId;
 
-    /// What new capsules are made for, if the manifest allows any. Works offline.
+    /// Key epochs that can be evaluated, oldest first; the last is the one that new capsules are made for.
+    fn key_epochs(&self) -> Vec<u32>;
+
+    /// What to blind for, for capsules of `key_epoch`.
+    fn target(&self, key_epoch: u32) -> Result<Target, EvaluateError>;
+
+    /// What new capsules are made for: the newest epoch, only while its manifest is valid and active. Works offline.
     fn encapsulation_key(&self) -> Result<EncapsulationKey, EvaluateError>;
 
-    /// Has blinded capsules evaluated, proven and unblinded. Ends within the deadline, whatever the remote does.
+    /// Has blinded capsules of one key epoch evaluated, proven and unblinded. Ends within the deadline, whatever the
+    /// remote does.
     fn evaluate(&self, blinded: Blinded) -> Evaluated<'_>;
-
-    /// The key.
-    fn key_id(&self) -> KeyId {
-        self.target().key
-    }
 }
 
 #[cfg(test)]

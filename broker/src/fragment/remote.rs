@@ -9,7 +9,7 @@
 //! question is replaced once; a service that says nothing costs the deadline and no more.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,14 +20,14 @@ use symbolon_proto::evaluate::{self, Answer, EvaluateError as Misbehaviour, Faul
 use symbolon_proto::frame::{
     Heartbeat, Hello, ManifestAnswer, ManifestRequest, Presence, Status, Target, request_hash,
 };
-use symbolon_proto::id::{BrokerId, DeploymentId, RequestId};
+use symbolon_proto::id::{BrokerId, DeploymentId, KeyId, RequestId};
 use symbolon_proto::lease::{KeyState, LeaseHolder, VerifiedLease};
 use symbolon_proto::manifest::{ManifestError, ManifestNode, VerifiedManifest};
-use symbolon_proto::signing::SigningPublicKey;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tracing::warn;
 
+use super::chain::Chain;
 use super::enrol::{Enrolled, only_node};
 use super::identity::BrokerIdentity;
 use super::leases::{LeaseState, Leases};
@@ -52,8 +52,7 @@ pub struct Remote {
     broker: BrokerId,
     /// 0 until the first hello.
     generation: AtomicU64,
-    root: SigningPublicKey,
-    manifest: RwLock<Arc<VerifiedManifest>>,
+    chain: RwLock<Chain>,
     leases: Leases,
     clock: Arc<dyn Clock>,
 }
@@ -68,7 +67,7 @@ impl Remote {
         leases: Leases,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, RemoteConfigError> {
-        let Enrolled { root, manifest } = enrolled;
+        let manifest = &enrolled.manifest;
         let pins = manifest.manifest().nodes.iter().map(|node| node.spki_sha256).collect();
         Ok(Arc::new(Self {
             wire: Wire::new(&remote.url, identity, Pin::Exactly(pins))?,
@@ -77,8 +76,7 @@ impl Remote {
             deployment: manifest.manifest().deployment,
             broker,
             generation: AtomicU64::new(0),
-            root,
-            manifest: RwLock::new(Arc::new(manifest)),
+            chain: RwLock::new(enrolled.into()),
             leases,
             clock,
         }))
@@ -97,9 +95,11 @@ impl Remote {
     /// Renews the lease.
     pub async fn heartbeat(&self) -> Result<LeaseState, EvaluateError> {
         let asked = self.clock.now();
-        let heartbeat = Heartbeat::new(self.holder(), RequestId::random(&mut os_rng()));
+        // The answer is judged by what was asked, not by what we have become meanwhile.
+        let (heartbeat, node) =
+            (Heartbeat::new(self.holder(), RequestId::random(&mut os_rng())), self.node());
         let answer = self.ask(heartbeat.to_bytes()).await?;
-        let presence = heartbeat.verify(&answer, &self.node()).map_err(EvaluateError::Lied)?;
+        let presence = heartbeat.verify(&answer, &node).map_err(EvaluateError::Lied)?;
         let state = self.accept(presence, asked)?;
         self.refresh_if_due(state).await;
         self.current(state)
@@ -108,7 +108,16 @@ impl Remote {
     /// The newest manifest that was accepted. Store it if its number has grown.
     #[must_use]
     pub fn manifest(&self) -> Arc<VerifiedManifest> {
-        Arc::clone(&self.manifest.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(self.chain().newest())
+    }
+
+    fn chain(&self) -> RwLockReadGuard<'_, Chain> {
+        self.chain.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The manifest that capsules of `key_epoch` are evaluated under.
+    fn manifest_of(&self, key_epoch: u32) -> Result<Arc<VerifiedManifest>, EvaluateError> {
+        self.chain().of_epoch(key_epoch).map(Arc::clone).ok_or(EvaluateError::KeyEpoch { key_epoch })
     }
 
     /// Leases from this remote.
@@ -143,11 +152,13 @@ impl Remote {
     }
 
     fn accept_manifest(&self, bytes: &[u8]) -> Result<(), EvaluateError> {
-        let mut held = self.manifest.write().unwrap_or_else(PoisonError::into_inner);
-        let node = held.manifest().nodes.first().map_or(0, |node| node.index);
-        let next = held.next(bytes, &self.root).map_err(|error| EvaluateError::Manifest { node, error })?;
-        only_node(&next).map_err(|_| EvaluateError::Nodes { nodes: next.manifest().nodes.len() })?;
-        *held = Arc::new(next);
+        let mut held = self.chain.write().unwrap_or_else(PoisonError::into_inner);
+        let mut next = held.clone();
+        let node = held.newest().manifest().nodes.first().map_or(0, |node| node.index);
+        next.accept(bytes).map_err(|error| EvaluateError::Manifest { node, error })?;
+        let nodes = next.newest().manifest().nodes.len();
+        only_node(next.newest()).map_err(|_| EvaluateError::Nodes { nodes })?;
+        *held = next;
         Ok(())
     }
 
@@ -226,10 +237,10 @@ impl Remote {
     async fn greet(&self) -> Result<(Sender, LeaseState), EvaluateError> {
         let sender = self.wire.connect().await.map_err(|error| self.failed(error))?;
         let asked = self.clock.now();
-        let hello = Hello::new(self.holder(), RequestId::random(&mut os_rng()));
+        let (hello, node) = (Hello::new(self.holder(), RequestId::random(&mut os_rng())), self.node());
         let answer =
             self.wire.exchange(&sender, hello.to_bytes()).await.map_err(|error| self.failed(error))?;
-        let presence = hello.verify(&answer, &self.node()).map_err(EvaluateError::Lied)?;
+        let presence = hello.verify(&answer, &node).map_err(EvaluateError::Lied)?;
         Ok((sender, self.accept(presence, asked)?))
     }
 
@@ -263,8 +274,10 @@ impl Remote {
 
     async fn evaluate_now(&self, blinded: Blinded) -> Result<Vec<SharedSecret>, EvaluateError> {
         let asked = self.clock.now();
+        // The proof is made under the epoch asked for, for the generation that asked.
+        let manifest = self.manifest_of(blinded.request().target().key_epoch)?;
+        let (holder, node) = (self.holder(), manifest.manifest().nodes[0]);
         let frame = self.ask(blinded.request().to_bytes()).await?;
-        let (holder, node) = (self.holder(), self.node());
         // Checking a proof over 64 points takes milliseconds, which the runtime's threads must not spend.
         let checked = tokio::task::spawn_blocking(move || check(blinded, &frame, &holder, &node)).await;
         match checked.map_err(|_| EvaluateError::Busy)?? {
@@ -303,10 +316,18 @@ impl Remote {
 }
 
 impl Evaluator for Remote {
-    fn target(&self) -> Target {
-        let manifest = self.manifest();
-        let manifest = manifest.manifest();
-        Target { key: manifest.key, key_epoch: manifest.key_epoch, share_epoch: manifest.share_epoch }
+    fn key_id(&self) -> KeyId {
+        self.manifest().manifest().key
+    }
+
+    fn key_epochs(&self) -> Vec<u32> {
+        self.chain().key_epochs()
+    }
+
+    fn target(&self, key_epoch: u32) -> Result<Target, EvaluateError> {
+        let manifest = self.manifest_of(key_epoch)?;
+        let share_epoch = manifest.manifest().share_epoch;
+        Ok(Target { key: manifest.manifest().key, key_epoch, share_epoch })
     }
 
     fn encapsulation_key(&self) -> Result<EncapsulationKey, EvaluateError> {

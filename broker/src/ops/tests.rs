@@ -44,8 +44,16 @@ use crate::writer::{LogKeys, Writer};
 struct Away;
 
 impl Evaluator for Away {
-    fn target(&self) -> Target {
-        Target { key: KeyId::from_bytes([5; 16]), key_epoch: 1, share_epoch: 1 }
+    fn key_id(&self) -> KeyId {
+        KeyId::from_bytes([5; 16])
+    }
+
+    fn key_epochs(&self) -> Vec<u32> {
+        vec![1]
+    }
+
+    fn target(&self, key_epoch: u32) -> Result<Target, EvaluateError> {
+        Ok(Target { key: self.key_id(), key_epoch, share_epoch: 1 })
     }
 
     fn encapsulation_key(&self) -> Result<EncapsulationKey, EvaluateError> {

@@ -50,7 +50,7 @@ pub struct Node {
 }
 
 impl Node {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let mut rng = os_rng();
         Self {
             key: RemoteKey::generate(&mut rng),

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod fake;
+pub mod fake;
 mod liars;
 mod real;
 
@@ -80,7 +80,8 @@ impl Half {
 
     /// Opens capsules through the remote.
     pub async fn open(&self, remote: &Remote, capsules: &[&Capsule]) -> Result<Vec<Kek>, EvaluateError> {
-        let blinded = Blinded::blind(capsules, remote.target(), &mut os_rng()).unwrap();
+        let blinded =
+            Blinded::blind(capsules, remote.target(capsules[0].key_epoch())?, &mut os_rng()).unwrap();
         let secrets = remote.evaluate(blinded).await?;
         assert_eq!(secrets.len(), capsules.len());
         let opened = capsules.iter().zip(secrets).map(|(capsule, secret)| {
