@@ -5,6 +5,7 @@ pub mod background;
 pub mod buckets;
 pub mod clock;
 pub mod config;
+pub mod crypto;
 pub mod deployment;
 pub mod fragment;
 pub mod http;

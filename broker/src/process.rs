@@ -1,10 +1,11 @@
 //! What the process does to itself before it holds a key (`docs/skb1.md` 12.2).
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::thread::set_no_new_privs;
 use symbolon_proto::secret::{self, MemoryError, MemoryMode};
 use tracing::warn;
 
-/// Forbids core dumps and tracing, sets up secret memory, and says how it is kept.
+/// Forbids core dumps, tracing and new privileges, sets up secret memory, and says how it is kept.
 ///
 /// # Errors
 /// If keys can be neither hidden nor locked and the configuration does not allow that.
@@ -15,5 +16,20 @@ pub fn harden(allow_insecure_memory: bool) -> Result<MemoryMode, MemoryError> {
     if setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).is_err() {
         warn!("core dumps could not be forbidden; keys stay out of them by their pages alone");
     }
+    if set_no_new_privs(true).is_err() {
+        warn!("the process may still gain privileges through set-uid programs; it starts none");
+    }
+    wipe_on_panic();
     secret::prepare(allow_insecure_memory)
+}
+
+/// Where a panic ends the process, it ends the keys first. Where it unwinds (tests), their owners wipe them.
+fn wipe_on_panic() {
+    if cfg!(panic = "abort") {
+        let report = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            secret::wipe_all_before_abort();
+            report(panic);
+        }));
+    }
 }

@@ -165,5 +165,18 @@ pub fn memory_mode() -> MemoryMode {
     pages::mode().unwrap_or(MemoryMode::Insecure)
 }
 
+/// Keeps the calling thread's stack out of swap and core dumps, for a thread that works with keys. Answers whether the
+/// kernel agreed; what was on the stack is wiped by [`wipe_stack`] all the same.
+#[must_use]
+pub fn protect_stack() -> bool {
+    pages::protect_stack()
+}
+
+/// Overwrites every secret of the process. For the hook of a panic that aborts, and for nothing else: whoever still uses
+/// a key finds zeros.
+pub fn wipe_all_before_abort() {
+    pages::wipe_all();
+}
+
 #[cfg(test)]
 mod tests;

@@ -16,7 +16,7 @@
 
 use core::ptr::NonNull;
 use core::sync::atomic::{Ordering, compiler_fence};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use super::{MemoryError, MemoryMode};
 
@@ -28,11 +28,13 @@ pub(super) const SLOTS_MAX: usize = 1 << 20;
 const CHUNK_BYTES: usize = 64 * 1024;
 
 static ARENA: Mutex<Arena> =
-    Mutex::new(Arena { free: Vec::new(), slots: 0, mode: None, allow_insecure: false });
+    Mutex::new(Arena { free: Vec::new(), chunks: Vec::new(), slots: 0, mode: None, allow_insecure: false });
 
 struct Arena {
     /// Slots that nobody owns, all zero.
     free: Vec<Address>,
+    /// Where all slots lie.
+    chunks: Vec<Chunk>,
     /// Slots that exist, owned or free.
     slots: usize,
     /// Weakest protection of any chunk so far.
@@ -48,6 +50,15 @@ struct Address(SlotPointer);
 // SAFETY: the address points into a chunk that is never unmapped; it is reached only by whoever holds this value,
 // which is one thread at a time.
 unsafe impl Send for Address {}
+
+/// Data pages of one mapping.
+struct Chunk {
+    start: NonNull<u8>,
+    bytes: usize,
+}
+
+// SAFETY: the address of a mapping that is never unmapped; it is used for nothing but the last wipe.
+unsafe impl Send for Chunk {}
 
 /// The one owner of a slot.
 pub(super) struct Slot(SlotPointer);
@@ -126,6 +137,54 @@ pub(super) fn mode() -> Option<MemoryMode> {
     arena().mode
 }
 
+/// Overwrites every slot of every chunk, whoever owns it.
+///
+/// Only for a process that is about to abort: other threads may be reading their keys, and what they read from now on is
+/// worthless. The race is on plain bytes that nobody will use any more.
+pub(super) fn wipe_all() {
+    // Not `lock`: the panicking thread may hold the arena, and waiting for it would keep the process alive.
+    let arena = match ARENA.try_lock() {
+        Ok(arena) => arena,
+        Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        Err(TryLockError::WouldBlock) => return,
+    };
+    for chunk in &arena.chunks {
+        for word in 0..chunk.bytes / 8 {
+            // SAFETY: chunks are never unmapped, are aligned to a page and hold `bytes` writable bytes.
+            unsafe { chunk.start.cast::<u64>().add(word).write_volatile(0) };
+        }
+    }
+    compiler_fence(Ordering::SeqCst);
+}
+
+/// Keeps the calling thread's stack out of swap and core dumps. Answers whether the kernel agreed to both.
+#[cfg(target_os = "linux")]
+pub(super) fn protect_stack() -> bool {
+    let mut attributes = core::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
+    let (mut lowest, mut bytes) = (core::ptr::null_mut(), 0);
+    // SAFETY: the attributes are written before they are read, and destroyed once; the other pointers are to locals.
+    let known = unsafe {
+        libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) == 0 && {
+            let got = libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut lowest, &raw mut bytes) == 0;
+            libc::pthread_attr_destroy(attributes.as_mut_ptr());
+            got
+        }
+    };
+    if !known || lowest.is_null() {
+        return false;
+    }
+    // On fault: the guard page of a stack cannot be made present, and the rest is as it is used.
+    // SAFETY: the range is this thread's own stack; locking and the advice change nothing that the program sees.
+    let locked = unsafe { libc::mlock2(lowest, bytes, libc::MLOCK_ONFAULT) == 0 };
+    let hidden = advise(lowest.cast(), bytes, libc::MADV_DONTDUMP);
+    locked && hidden
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn protect_stack() -> bool {
+    false
+}
+
 /// The arena. A panic under the lock happens only before anything was changed, so a poisoned lock is still sound.
 fn arena() -> MutexGuard<'static, Arena> {
     ARENA.lock().unwrap_or_else(PoisonError::into_inner)
@@ -167,6 +226,7 @@ impl Arena {
     /// Cuts fresh zero pages into slots. Lowest address on top of the free list.
     fn adopt(&mut self, data: NonNull<u8>, size: usize) {
         let count = size / SLOT_BYTES;
+        self.chunks.push(Chunk { start: data, bytes: size });
         self.slots += count;
         // Room for every slot that exists, so that returning one never allocates.
         self.free.reserve(self.slots.saturating_sub(self.free.len()));
