@@ -105,6 +105,10 @@ labels! {
         LEASE = b"SKB1/lease";
         /// Remote manifest (6.8).
         MANIFEST = b"SKB1/manifest";
+        /// Order of two officers (`order`).
+        ORDER = b"SKB1/order";
+        /// Certificate of destruction (`certificate`).
+        DESTROYED = b"SKB1/destroyed";
     }
     Hmac {
         /// Names on disk (6.2).

@@ -3,8 +3,10 @@
 //! Pure: no I/O, clock, environment or runtime. Randomness is an argument. The normative text is
 //! `docs/skb1.md`; module documentation names its sections.
 
+pub mod armour;
 pub mod blind;
 pub mod capsule;
+pub mod certificate;
 pub mod codec;
 pub mod context;
 pub mod dleq;
@@ -19,6 +21,7 @@ pub mod lease;
 pub mod log;
 pub mod manifest;
 pub mod name;
+pub mod order;
 pub mod possession;
 mod primitives;
 pub mod record;
