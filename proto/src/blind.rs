@@ -178,7 +178,7 @@ pub(crate) fn lagrange(node: u16, nodes: &[u16]) -> CurveScalar {
 
 /// S_j = ρ_j⁻¹·v_j, with one inversion for the whole batch.
 #[inline(never)]
-fn unblind(rhos: Vec<Secret<SCALAR_BYTES>>, points: &[RistrettoPoint]) -> Vec<SharedSecret> {
+pub(crate) fn unblind(rhos: Vec<Secret<SCALAR_BYTES>>, points: &[RistrettoPoint]) -> Vec<SharedSecret> {
     let scalar = |rho: &Secret<SCALAR_BYTES>| {
         *Scalar::from_secret(rho).expect("it was a scalar when the request was blinded").element()
     };

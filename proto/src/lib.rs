@@ -29,6 +29,9 @@ pub mod sealedbox;
 pub mod secret;
 pub mod share;
 pub mod signing;
+#[cfg(feature = "timing")]
+#[doc(hidden)]
+pub mod timing;
 
 #[cfg(test)]
 mod testing;
