@@ -10,6 +10,10 @@ use serde::Deserialize;
 
 use crate::store::embedded::CACHE_BYTES_DEFAULT;
 
+mod remote;
+
+pub use remote::{Remote, RemoteNode, RemoteTableError};
+
 /// The whole file.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -57,22 +61,6 @@ pub struct StoreConfig {
     pub cache_bytes: usize,
 }
 
-/// The fragment service.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Remote {
-    /// `https://host:port` of the service.
-    pub url: String,
-    /// Twelve groups that the service's operator read to you: `symbolon fragment fingerprint`. No trust on first use.
-    pub fingerprint: String,
-    /// Milliseconds that one evaluation may take before the remote counts as silent.
-    #[serde(default = "deadline_ms")]
-    pub deadline_ms: u64,
-    /// Seconds between heartbeats, each of which renews the lease.
-    #[serde(default = "heartbeat_secs")]
-    pub heartbeat_secs: u64,
-}
-
 /// Defaults of `init`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -111,14 +99,6 @@ fn compatibility_version() -> String {
 
 fn cache_bytes() -> usize {
     CACHE_BYTES_DEFAULT
-}
-
-fn deadline_ms() -> u64 {
-    2_000
-}
-
-fn heartbeat_secs() -> u64 {
-    60
 }
 
 fn approval_secs() -> u64 {

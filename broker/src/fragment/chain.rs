@@ -9,7 +9,7 @@ use std::sync::Arc;
 use symbolon_proto::manifest::{ManifestError, VerifiedManifest};
 use symbolon_proto::signing::SigningPublicKey;
 
-use super::enrol::Enrolled;
+use super::enrolled::Enrolled;
 
 /// The part of a chain that is still needed. Key epochs ascend; there is always a newest one.
 #[derive(Clone, Debug)]
@@ -20,8 +20,8 @@ pub(crate) struct Chain {
 }
 
 impl From<Enrolled> for Chain {
-    fn from(Enrolled { root, manifest }: Enrolled) -> Self {
-        Self { root, newest: Arc::new(manifest), older: Vec::new() }
+    fn from(Enrolled { root, manifest, older, .. }: Enrolled) -> Self {
+        Self { root, newest: Arc::new(manifest), older: older.into_iter().map(Arc::new).collect() }
     }
 }
 
@@ -79,7 +79,7 @@ mod tests {
         let (old, new) = (*node.key.public_key(), *RemoteKey::generate(&mut os_rng()).public_key());
         let root = node.root.public_key();
         let first = VerifiedManifest::first(&of_key(&node, &old, 1, None), &root, &node.deployment).unwrap();
-        let mut chain = Chain::from(Enrolled { root, manifest: first });
+        let mut chain = Chain::from(Enrolled::alone(root, first));
         for (key, key_epoch) in [(&old, 1), (&new, 2), (&new, 2)] {
             let next = of_key(&node, key, key_epoch, Some(chain.newest()));
             chain.accept(&next).unwrap();

@@ -20,30 +20,12 @@ use symbolon_proto::possession::{Possession, PossessionClaim};
 use symbolon_proto::signing::SigningPublicKey;
 use tokio::time::timeout;
 
+use super::enrolled::Enrolled;
 use super::identity::BrokerIdentity;
-use super::tls::{Pin, SpkiHash};
+use super::tls::{ClientKey, Pin, SpkiHash};
 use super::wire::{RemoteConfigError, Wire, WireError};
 use crate::config;
 use crate::random::os_rng;
-
-/// What a broker keeps of its enrolment.
-#[derive(Clone, Debug)]
-pub struct Enrolled {
-    /// The service root, whose fingerprint was compared.
-    pub root: SigningPublicKey,
-    /// The newest manifest.
-    pub manifest: VerifiedManifest,
-}
-
-impl Enrolled {
-    /// From the broker's own storage, which must be authenticated.
-    pub fn restore(root: &[u8; 32], manifest: &[u8], deployment: &DeploymentId) -> Result<Self, EnrolError> {
-        let root = SigningPublicKey::from_bytes(root).map_err(|_| EnrolError::Stored)?;
-        let manifest = VerifiedManifest::first(manifest, &root, deployment).map_err(EnrolError::Manifest)?;
-        only_node(&manifest)?;
-        Ok(Self { root, manifest })
-    }
-}
 
 /// The node of a manifest that has one. With several, one node's answer would not be the key's.
 pub(crate) fn only_node(manifest: &VerifiedManifest) -> Result<ManifestNode, EnrolError> {
@@ -137,19 +119,21 @@ pub struct Enroller {
 }
 
 impl Enroller {
-    /// `remote.fingerprint` is what the service's operator read out.
+    /// `node.fingerprint` is what the service's operator read out.
     pub fn new(
-        remote: &config::Remote,
+        node: &config::RemoteNode,
+        deadline_ms: u64,
         identity: &BrokerIdentity,
         deployment: DeploymentId,
         broker: BrokerId,
     ) -> Result<Self, EnrolError> {
         let seen = Arc::default();
+        let client = ClientKey::new(identity).map_err(|_| RemoteConfigError::Tls)?;
         Ok(Self {
-            wire: Wire::new(&remote.url, identity, Pin::Noted(Arc::clone(&seen)))?,
-            deadline: Duration::from_millis(remote.deadline_ms),
+            wire: Wire::new(&node.url, &client, Pin::Noted(Arc::clone(&seen)))?,
+            deadline: Duration::from_millis(deadline_ms),
             seen,
-            root: remote.fingerprint.parse()?,
+            root: node.fingerprint.parse()?,
             signing_key: identity.sign_key(),
             deployment,
             broker,
@@ -209,7 +193,7 @@ impl Enroller {
         if *self.seen.lock().unwrap_or_else(PoisonError::into_inner) != Some(node.spki_sha256) {
             return Err(EnrolError::OtherConnection);
         }
-        Ok(Enrolled { root, manifest })
+        Ok(Enrolled::alone(root, manifest))
     }
 }
 

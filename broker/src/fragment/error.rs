@@ -6,7 +6,7 @@ use symbolon_proto::manifest::ManifestError;
 use crate::ops::FragmentProblem;
 
 /// Why the remote half is not to be had. The texts are for the broker's operator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EvaluateError {
     /// Connected or not, no answer came in time.
     #[error(
@@ -55,13 +55,26 @@ pub enum EvaluateError {
         /// What is wrong with it.
         error: ManifestError,
     },
-    /// The key is spread over several nodes now.
+    /// The manifest names nodes that this broker was not told of.
     #[error(
-        "the fragment service spreads this key over {nodes} nodes, which this version cannot ask; update the broker"
+        "the newest manifest names {nodes} nodes, not those that this broker was enrolled with; compare [remote] of the configuration with the services' operators"
     )]
     Nodes {
         /// Nodes in the manifest.
         nodes: usize,
+    },
+    /// A node that the manifest asked for does not name.
+    #[error("the manifest of this key does not name this node; it holds no share of it")]
+    NotAMember,
+    /// Fewer than t nodes answered as they should. The others are named, each with its reason.
+    #[error("{answered} of the {threshold} answers needed{}", listed(.failures))]
+    TooFew {
+        /// t.
+        threshold: u16,
+        /// Good answers.
+        answered: usize,
+        /// Who failed, and why.
+        failures: Vec<NodeFailure>,
     },
     /// A capsule of a key epoch whose manifest is not kept: retired, or from elsewhere.
     #[error(
@@ -112,6 +125,29 @@ pub enum EvaluateError {
     Clock,
 }
 
+/// A node that failed, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeFailure {
+    /// Its index in the manifest, 0 if it is in none.
+    pub node: u16,
+    /// What happened. Its text says who must act.
+    pub error: EvaluateError,
+}
+
+fn listed(failures: &[NodeFailure]) -> String {
+    failures.iter().map(|failure| format!("; node {}: {}", failure.node, failure.error)).collect()
+}
+
+/// What most of the failed nodes have in common; of equals the one that wants an operator most.
+fn commonest(failures: &[NodeFailure]) -> FragmentProblem {
+    use FragmentProblem::{LeaseEnded, Lied, Quota, Refused, Silent, Suspended};
+    let problems: Vec<_> = failures.iter().map(|failure| failure.error.problem()).collect();
+    let count = |problem: &FragmentProblem| problems.iter().filter(|other| *other == problem).count();
+    // The last of several equals wins.
+    let by_weight = [Silent, LeaseEnded, Lied, Refused, Quota, Suspended];
+    by_weight.into_iter().max_by_key(count).filter(|problem| count(problem) > 0).unwrap_or(Silent)
+}
+
 impl EvaluateError {
     /// The same for callers who may not know more.
     #[must_use]
@@ -124,12 +160,14 @@ impl EvaluateError {
             Self::Destroyed
             | Self::Manifest { .. }
             | Self::Nodes { .. }
+            | Self::NotAMember
             | Self::KeyEpoch { .. }
             | Self::StaleGeneration
             | Self::WrongEpoch
             | Self::UnknownKey
             | Self::NotEnrolled => FragmentProblem::Refused,
             Self::Clock => FragmentProblem::LeaseEnded,
+            Self::TooFew { failures, .. } => commonest(failures),
         }
     }
 }

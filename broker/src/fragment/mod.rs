@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! enrol.rs   once: two operators compare fingerprints, a verified manifest comes back
-//! remote.rs  hello at unseal, evaluate when a KEK is needed, heartbeat in between; mutual TLS, deadline, proof
+//! remote.rs  all nodes together: hello at unseal, heartbeats, manifests
+//! quorum.rs  an evaluation by t of n nodes: the quickest first, the others soon after
+//! node.rs    one node: mutual TLS, deadline, proof
 //! chain.rs   the manifests still needed: the newest, and the last of each older key epoch
 //! leases.rs  until when cached keys may be used, and the signal to wipe them
 //! ```
@@ -16,26 +18,32 @@ use symbolon_proto::frame::Target;
 use symbolon_proto::id::KeyId;
 
 mod chain;
+mod common;
 pub mod enrol;
+mod enrolled;
 mod error;
 pub mod identity;
 pub mod leases;
+mod node;
+mod pace;
+mod quorum;
 pub mod remote;
 mod tls;
 mod wire;
 
-pub use enrol::{EnrolError, EnrolOutcome, Enrolled, Enroller};
-pub use error::EvaluateError;
+pub use enrol::{EnrolError, EnrolOutcome, Enroller};
+pub use enrolled::{Enrolled, Member};
+pub use error::{EvaluateError, NodeFailure};
 pub use identity::{BrokerIdentity, IdentityError};
-pub use leases::{LeaseState, Leases};
-pub use remote::Remote;
+pub use leases::{LeaseState, Leases, NodeLease};
+pub use remote::{NodeReport, Remote};
 pub use tls::SpkiHash;
 pub use wire::RemoteConfigError;
 
 /// What an evaluation gives: one secret per capsule, in the order they were blinded.
 pub type Evaluated<'a> = Pin<Box<dyn Future<Output = Result<Vec<SharedSecret>, EvaluateError>> + Send + 'a>>;
 
-/// The remote half of a key: one service now, a quorum of them later.
+/// The remote half of a key: one service, or t of n of them.
 pub trait Evaluator: Send + Sync + 'static {
     /// The key.
     fn key_id(&self) -> KeyId;

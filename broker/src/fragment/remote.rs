@@ -1,39 +1,36 @@
-//! One fragment service, as the broker asks it.
+//! The remote half as a whole: its nodes, asked together.
 //!
 //! ```text
-//! question ─ connection (hello first on a new one) ─ frame ─ answer ─ verified against manifest ─ lease accepted
-//!          └────────────────────────── one deadline ──────────────────────────┘
+//! hello, heartbeat ── to every node; leases come back one by one (leases.rs)
+//! evaluate ────────── to t of them, the others soon after (quorum.rs)
+//! manifests ───────── from any of them; each must continue the chain (chain.rs)
 //! ```
 //!
-//! Every answer is proven or signed before it has an effect; whoever lies is named. A connection that breaks under a
-//! question is replaced once; a service that says nothing costs the deadline and no more.
+//! A key that one service holds is 1 of 1 and costs one exchange.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use bytes::Bytes;
-use symbolon_core::clock::{Clock, Now};
+use symbolon_core::clock::Clock;
 use symbolon_proto::blind::Blinded;
 use symbolon_proto::capsule::{EncapsulationKey, SharedSecret};
-use symbolon_proto::evaluate::{self, Answer, EvaluateError as Misbehaviour, Fault, Refusal};
-use symbolon_proto::frame::{
-    Heartbeat, Hello, ManifestAnswer, ManifestRequest, Presence, Status, Target, request_hash,
-};
-use symbolon_proto::id::{BrokerId, DeploymentId, KeyId, RequestId};
-use symbolon_proto::lease::{KeyState, LeaseHolder, VerifiedLease};
-use symbolon_proto::manifest::{ManifestError, ManifestNode, VerifiedManifest};
-use tokio::sync::Mutex;
-use tokio::time::timeout;
+use symbolon_proto::evaluate::Fault;
+use symbolon_proto::frame::{ManifestAnswer, ManifestRequest, Status, Target, request_hash};
+use symbolon_proto::id::{BrokerId, KeyId, RequestId};
+use symbolon_proto::lease::KeyState;
+use symbolon_proto::manifest::{ManifestError, VerifiedManifest};
+use tokio::sync::mpsc;
 use tracing::warn;
 
-use super::chain::Chain;
-use super::enrol::{Enrolled, only_node};
+use super::common::Common;
+use super::enrolled::{Enrolled, Member};
+use super::error::NodeFailure;
 use super::identity::BrokerIdentity;
 use super::leases::{LeaseState, Leases};
-use super::tls::Pin;
-use super::wire::{RemoteConfigError, Sender, Wire, WireError};
-use super::{EvaluateError, Evaluated, Evaluator};
+use super::node::{Node, current};
+use super::tls::{ClientKey, SpkiHash};
+use super::wire::RemoteConfigError;
+use super::{EvaluateError, Evaluated, Evaluator, quorum};
 use crate::config;
 use crate::random::os_rng;
 
@@ -43,129 +40,171 @@ const REFRESH_BEFORE_SECS: u64 = 15 * 24 * 60 * 60;
 /// Answers to one request for the chain; services keep fewer manifests than these can carry.
 const CHAIN_REQUESTS_MAX: usize = 16;
 
-/// A fragment service that this broker is enrolled with.
+/// The fragment services that this broker is enrolled with.
 pub struct Remote {
-    wire: Wire,
-    deadline: Duration,
-    link: Mutex<Option<Sender>>,
-    deployment: DeploymentId,
-    broker: BrokerId,
-    /// 0 until the first hello.
-    generation: AtomicU64,
-    chain: RwLock<Chain>,
-    leases: Leases,
-    clock: Arc<dyn Clock>,
+    common: Arc<Common>,
+    nodes: RwLock<Arc<[Arc<Node>]>>,
+}
+
+/// How a node is doing, for status pages.
+#[derive(Clone, Debug)]
+pub struct NodeReport {
+    /// Index in the manifest; 0 if it holds no share.
+    pub index: u16,
+    /// Where it is.
+    pub url: String,
+    /// What its lease allows.
+    pub lease: LeaseState,
+    /// Milliseconds until its lease ends.
+    pub lease_left_ms: u64,
+    /// How quickly it has been answering, in microseconds; 0 before the first answer. Failures count as slow answers.
+    pub pace_micros: u64,
+    /// Lies that it told since the unseal.
+    pub incidents: u64,
+}
+
+/// What every node is asked for now and then.
+#[derive(Clone, Copy)]
+enum Contact {
+    Hello,
+    Heartbeat,
+}
+
+impl Contact {
+    async fn with(self, node: &Node) -> Result<LeaseState, EvaluateError> {
+        match self {
+            Self::Hello => node.hello().await,
+            Self::Heartbeat => node.heartbeat().await,
+        }
+    }
 }
 
 impl Remote {
     /// A remote as its manifest describes it. Connects when first asked.
     pub fn new(
-        remote: &config::Remote,
+        settings: &config::Remote,
         identity: &BrokerIdentity,
         broker: BrokerId,
         enrolled: Enrolled,
         leases: Leases,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, RemoteConfigError> {
-        let manifest = &enrolled.manifest;
-        let pins = manifest.manifest().nodes.iter().map(|node| node.spki_sha256).collect();
-        Ok(Arc::new(Self {
-            wire: Wire::new(&remote.url, identity, Pin::Exactly(pins))?,
-            deadline: Duration::from_millis(remote.deadline_ms),
-            link: Mutex::new(None),
-            deployment: manifest.manifest().deployment,
-            broker,
-            generation: AtomicU64::new(0),
-            chain: RwLock::new(enrolled.into()),
-            leases,
-            clock,
-        }))
+        let client = ClientKey::new(identity).map_err(|_| RemoteConfigError::Tls)?;
+        let addresses = enrolled.addresses(settings);
+        let deadline = Duration::from_millis(settings.deadline_ms);
+        let common = Common::new(deadline, broker, enrolled.into(), leases, clock);
+        let node = |(at, member, spki): (&config::RemoteNode, Member, SpkiHash)| {
+            Node::new(&at.url, member.node, spki, &client, Arc::clone(&common))
+        };
+        let nodes = addresses.into_iter().map(node).collect::<Result<_, _>>()?;
+        Ok(Arc::new(Self { common, nodes: RwLock::new(nodes) }))
     }
 
-    /// Registers the generation of an unseal: from then on the service refuses older ones. The answer is the lease.
+    /// Registers the generation of an unseal: from then on the services refuse older ones. The answers are leases. Returns
+    /// as soon as t of them are active; slower nodes are registered with all the same.
     pub async fn hello(&self, generation: u64) -> Result<LeaseState, EvaluateError> {
-        self.generation.store(generation, Ordering::Release);
-        *self.link.lock().await = None;
-        let said = timeout(self.deadline, self.connect()).await;
-        let (_, state) = said.map_err(|_| self.silent())??;
-        self.refresh_if_due(state).await;
-        self.current(state)
+        self.common.set_generation(generation);
+        self.contact(Contact::Hello).await
     }
 
-    /// Renews the lease.
+    /// Renews the leases.
     pub async fn heartbeat(&self) -> Result<LeaseState, EvaluateError> {
-        let asked = self.clock.now();
-        // The answer is judged by what was asked, not by what we have become meanwhile.
-        let (heartbeat, node) =
-            (Heartbeat::new(self.holder(), RequestId::random(&mut os_rng())), self.node());
-        let answer = self.ask(heartbeat.to_bytes()).await?;
-        let presence = heartbeat.verify(&answer, &node).map_err(EvaluateError::Lied)?;
-        let state = self.accept(presence, asked)?;
-        self.refresh_if_due(state).await;
-        self.current(state)
+        self.contact(Contact::Heartbeat).await
     }
 
     /// The newest manifest that was accepted. Store it if its number has grown.
     #[must_use]
     pub fn manifest(&self) -> Arc<VerifiedManifest> {
-        Arc::clone(self.chain().newest())
-    }
-
-    fn chain(&self) -> RwLockReadGuard<'_, Chain> {
-        self.chain.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The manifest that capsules of `key_epoch` are evaluated under.
-    fn manifest_of(&self, key_epoch: u32) -> Result<Arc<VerifiedManifest>, EvaluateError> {
-        self.chain().of_epoch(key_epoch).map(Arc::clone).ok_or(EvaluateError::KeyEpoch { key_epoch })
+        self.common.manifest()
     }
 
     /// Leases from this remote.
     #[must_use]
     pub fn leases(&self) -> &Leases {
-        &self.leases
+        &self.common.leases
     }
 
-    /// Fetches manifests that follow ours, and accepts each that continues the chain.
+    /// Each node, in the order of the manifest.
+    #[must_use]
+    pub fn report(&self) -> Vec<NodeReport> {
+        let leases = self.common.leases.nodes(self.common.now());
+        let report = |node: &Arc<Node>| {
+            let index = node.index();
+            let lease = leases.iter().find(|lease| lease.index == index);
+            NodeReport {
+                index,
+                url: node.url().to_owned(),
+                lease: lease.map_or(LeaseState::Unknown, |lease| lease.state),
+                lease_left_ms: lease.map_or(0, |lease| lease.left_ms),
+                pace_micros: node.pace().micros(),
+                incidents: node.incidents(),
+            }
+        };
+        self.nodes().iter().map(report).collect()
+    }
+
+    /// Fetches manifests that follow ours from the first node that answers, and accepts each that continues the chain.
     pub async fn refresh_manifest(&self) -> Result<(), EvaluateError> {
-        for _ in 0..CHAIN_REQUESTS_MAX {
-            let current = self.manifest();
-            let key = current.manifest().key;
-            let nonce = RequestId::random(&mut os_rng());
-            let frame = ManifestRequest { key, after_seq: current.manifest().seq, nonce }.to_bytes();
-            let answer = self.ask(frame.clone()).await?;
-            let answer = ManifestAnswer::parse(&answer).map_err(|error| self.lied(Fault::Frame(error)))?;
-            if answer.request_hash != request_hash(&frame) {
-                return Err(self.lied(Fault::OtherRequest));
-            }
-            if answer.status != Status::Ok {
-                return Err(EvaluateError::UnknownKey);
-            }
-            if answer.manifests.is_empty() {
-                return Ok(());
-            }
-            for bytes in &answer.manifests {
-                self.accept_manifest(bytes)?;
+        let mut failed = EvaluateError::NotAMember;
+        for node in self.nodes().iter() {
+            match self.refresh_from(node).await {
+                Ok(()) => return Ok(()),
+                Err(error) => failed = error,
             }
         }
-        Ok(())
+        Err(failed)
     }
 
-    fn accept_manifest(&self, bytes: &[u8]) -> Result<(), EvaluateError> {
-        let mut held = self.chain.write().unwrap_or_else(PoisonError::into_inner);
-        let mut next = held.clone();
-        let node = held.newest().manifest().nodes.first().map_or(0, |node| node.index);
-        next.accept(bytes).map_err(|error| EvaluateError::Manifest { node, error })?;
-        let nodes = next.newest().manifest().nodes.len();
-        only_node(next.newest()).map_err(|_| EvaluateError::Nodes { nodes })?;
-        *held = next;
-        Ok(())
+    fn nodes(&self) -> Arc<[Arc<Node>]> {
+        Arc::clone(&self.nodes.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn contact(&self, contact: Contact) -> Result<LeaseState, EvaluateError> {
+        let nodes = self.nodes();
+        if let [only] = &*nodes {
+            let state = contact.with(only).await?;
+            self.refresh_if_due(state).await;
+            return current(state);
+        }
+        let answered = self.contact_all(&nodes, contact).await;
+        self.refresh_if_due(self.state()).await;
+        answered
+    }
+
+    /// Asks every node, and waits until t leases are active or all have answered. Whoever is slower goes on by itself.
+    async fn contact_all(&self, nodes: &[Arc<Node>], contact: Contact) -> Result<LeaseState, EvaluateError> {
+        let (answer, mut answers) = mpsc::channel(nodes.len().max(1));
+        for node in nodes {
+            let (node, answer) = (Arc::clone(node), answer.clone());
+            tokio::spawn(async move {
+                let answered = contact.with(&node).await;
+                let _ = answer.send((node.index(), answered)).await;
+            });
+        }
+        drop(answer);
+        let (mut failures, mut answered) = (Vec::new(), 0);
+        while let Some((node, answer)) = answers.recv().await {
+            match answer.and_then(current) {
+                Ok(_) => answered += 1,
+                Err(error) => failures.push(NodeFailure { node, error }),
+            }
+            if self.state() == LeaseState::Active {
+                name_failures(&failures);
+                return Ok(LeaseState::Active);
+            }
+        }
+        let threshold = self.manifest().manifest().threshold();
+        Err(EvaluateError::TooFew { threshold, answered, failures })
+    }
+
+    fn state(&self) -> LeaseState {
+        self.common.leases.state(self.common.now())
     }
 
     /// A manifest that will not do for long, or contradicts the lease, is asked for again. Failing that changes nothing.
     async fn refresh_if_due(&self, state: LeaseState) {
         let manifest = self.manifest();
-        let left = manifest.manifest().not_after_secs.saturating_sub(self.clock.now().unix_secs());
+        let left = manifest.manifest().not_after_secs.saturating_sub(self.common.now().unix_secs());
         let active = manifest.manifest().state == KeyState::Active;
         if left >= REFRESH_BEFORE_SECS && active == (state == LeaseState::Active) {
             return;
@@ -175,142 +214,60 @@ impl Remote {
         }
     }
 
-    fn holder(&self) -> LeaseHolder {
-        LeaseHolder {
-            deployment: self.deployment,
-            broker: self.broker,
-            key: self.manifest().manifest().key,
-            generation: self.generation.load(Ordering::Acquire),
-        }
-    }
-
-    fn node(&self) -> ManifestNode {
-        // A verified manifest has at least one node, and `only_node` was asked whenever one was accepted.
-        self.manifest().manifest().nodes[0]
-    }
-
-    /// Sends one frame within the deadline.
-    async fn ask(&self, frame: Vec<u8>) -> Result<Bytes, EvaluateError> {
-        match timeout(self.deadline, self.ask_patiently(frame)).await {
-            Ok(answered) => answered,
-            Err(_) => {
-                // Perhaps the connection is dead and nobody told us: the next question opens another.
-                if let Ok(mut link) = self.link.try_lock() {
-                    *link = None;
-                }
-                Err(self.silent())
+    async fn refresh_from(&self, node: &Node) -> Result<(), EvaluateError> {
+        for _ in 0..CHAIN_REQUESTS_MAX {
+            let current = self.manifest();
+            let key = current.manifest().key;
+            let nonce = RequestId::random(&mut os_rng());
+            let frame = ManifestRequest { key, after_seq: current.manifest().seq, nonce }.to_bytes();
+            let answer = node.ask(frame.clone()).await?;
+            let answer = ManifestAnswer::parse(&answer).map_err(|error| node.lied(Fault::Frame(error)))?;
+            if answer.request_hash != request_hash(&frame) {
+                return Err(node.lied(Fault::OtherRequest));
+            }
+            if answer.status != Status::Ok {
+                return Err(EvaluateError::UnknownKey);
+            }
+            if answer.manifests.is_empty() {
+                return Ok(());
+            }
+            for bytes in &answer.manifests {
+                self.accept_manifest(node.index(), bytes)?;
             }
         }
+        Ok(())
     }
 
-    async fn ask_patiently(&self, frame: Vec<u8>) -> Result<Bytes, EvaluateError> {
-        let (sender, fresh) = self.link().await?;
-        match self.wire.exchange(&sender, frame.clone()).await {
-            Err(WireError::Unreachable) if !fresh => {
-                *self.link.lock().await = None;
-                let (sender, _) = self.link().await?;
-                self.wire.exchange(&sender, frame).await.map_err(|error| self.failed(error))
-            }
-            answered => answered.map_err(|error| self.failed(error)),
+    /// Takes the next manifest of the chain into use: new capsules, leases and pins follow it.
+    fn accept_manifest(&self, node: u16, bytes: &[u8]) -> Result<(), EvaluateError> {
+        let nodes = self.nodes();
+        let mut chain = self.common.chain_mut();
+        let mut next = chain.clone();
+        next.accept(bytes).map_err(|error| EvaluateError::Manifest { node, error })?;
+        let manifest = Arc::clone(next.newest());
+        let named = &manifest.manifest().nodes;
+        if named.iter().any(|seat| nodes.iter().all(|node| node.id() != seat.node)) {
+            return Err(EvaluateError::Nodes { nodes: named.len() });
         }
-    }
-
-    /// The open connection, or a new one that knows our generation; and whether it is new.
-    async fn link(&self) -> Result<(Sender, bool), EvaluateError> {
-        let mut link = self.link.lock().await;
-        if let Some(sender) = link.as_ref().filter(|sender| !sender.is_closed()) {
-            return Ok((sender.clone(), false));
+        *chain = next;
+        drop(chain);
+        self.common.leases.govern(manifest.manifest());
+        for node in nodes.iter() {
+            named.iter().filter(|seat| seat.node == node.id()).for_each(|seat| node.repin(seat.spki_sha256));
         }
-        let (sender, _) = self.greet().await?;
-        *link = Some(sender.clone());
-        Ok((sender, true))
-    }
-
-    async fn connect(&self) -> Result<(Sender, LeaseState), EvaluateError> {
-        let mut link = self.link.lock().await;
-        let (sender, state) = self.greet().await?;
-        *link = Some(sender.clone());
-        Ok((sender, state))
-    }
-
-    /// Opens a connection and says hello on it. A signed refusal is an answer too: the connection is good.
-    async fn greet(&self) -> Result<(Sender, LeaseState), EvaluateError> {
-        let sender = self.wire.connect().await.map_err(|error| self.failed(error))?;
-        let asked = self.clock.now();
-        let (hello, node) = (Hello::new(self.holder(), RequestId::random(&mut os_rng())), self.node());
-        let answer =
-            self.wire.exchange(&sender, hello.to_bytes()).await.map_err(|error| self.failed(error))?;
-        let presence = hello.verify(&answer, &node).map_err(EvaluateError::Lied)?;
-        Ok((sender, self.accept(presence, asked)?))
-    }
-
-    /// Takes over what a checked answer to a hello or heartbeat says. A signed refusal is an answer too.
-    fn accept(&self, presence: Presence, asked: Now) -> Result<LeaseState, EvaluateError> {
-        match presence {
-            Presence::Lease(lease) => Ok(self.accept_lease(&lease, asked)),
-            Presence::Refused(refusal) => match signed(&refusal) {
-                Some(lease) => Ok(self.accept_lease(lease, asked)),
-                None => Err(refusal.into()),
-            },
-        }
-    }
-
-    fn accept_lease(&self, lease: &VerifiedLease, asked: Now) -> LeaseState {
-        let received = self.clock.now();
-        self.leases.accept(lease, asked, received);
-        self.leases.state(received)
-    }
-
-    /// The lease as an answer to a caller who wanted to use keys.
-    fn current(&self, state: LeaseState) -> Result<LeaseState, EvaluateError> {
-        match state {
-            LeaseState::Active | LeaseState::Unknown | LeaseState::Expired => Ok(state),
-            LeaseState::Suspended => Err(EvaluateError::Suspended),
-            LeaseState::Destroyed => Err(EvaluateError::Destroyed),
-            LeaseState::Fenced => Err(EvaluateError::StaleGeneration),
-            LeaseState::Clock => Err(EvaluateError::Clock),
-        }
+        Ok(())
     }
 
     async fn evaluate_now(&self, blinded: Blinded) -> Result<Vec<SharedSecret>, EvaluateError> {
-        let asked = self.clock.now();
-        // The proof is made under the epoch asked for, for the generation that asked.
-        let manifest = self.manifest_of(blinded.request().target().key_epoch)?;
-        let (holder, node) = (self.holder(), manifest.manifest().nodes[0]);
-        let frame = self.ask(blinded.request().to_bytes()).await?;
-        // Checking a proof over 64 points takes milliseconds, which the runtime's threads must not spend.
-        let checked = tokio::task::spawn_blocking(move || check(blinded, &frame, &holder, &node)).await;
-        match checked.map_err(|_| EvaluateError::Busy)?? {
-            Checked::Evaluated(secrets, lease) => {
-                self.current(self.accept_lease(&lease, asked))?;
-                Ok(secrets)
-            }
-            Checked::Refused(refusal) => {
-                signed(&refusal).into_iter().for_each(|lease| {
-                    self.accept_lease(lease, asked);
-                });
-                Err(refusal.into())
-            }
-        }
-    }
-
-    fn silent(&self) -> EvaluateError {
-        let deadline_ms = u64::try_from(self.deadline.as_millis()).unwrap_or(u64::MAX);
-        EvaluateError::Silent { node: self.node().index, deadline_ms }
-    }
-
-    fn lied(&self, fault: Fault) -> EvaluateError {
-        EvaluateError::Lied(Misbehaviour { node: self.node().index, fault })
-    }
-
-    fn failed(&self, error: WireError) -> EvaluateError {
-        let node = self.node().index;
-        match error {
-            WireError::Unreachable => EvaluateError::Unreachable { node },
-            WireError::Impostor => EvaluateError::Impostor { node },
-            WireError::NotEnrolled => EvaluateError::NotEnrolled,
-            WireError::Busy => EvaluateError::Busy,
-            WireError::NoFrame => EvaluateError::NoFrame { node },
+        let manifest = self.common.manifest_of(blinded.request().target().key_epoch)?;
+        let members: Vec<_> = {
+            let nodes = self.nodes();
+            let named = |node: &&Arc<Node>| self.common.seat_in(&manifest, node.id()).is_ok();
+            nodes.iter().filter(named).cloned().collect()
+        };
+        match (members.as_slice(), manifest.manifest().threshold()) {
+            ([only], 1) => quorum::evaluate_alone(only, blinded).await,
+            (_, threshold) => quorum::evaluate(members, threshold, blinded, self.common.deadline).await,
         }
     }
 }
@@ -321,21 +278,22 @@ impl Evaluator for Remote {
     }
 
     fn key_epochs(&self) -> Vec<u32> {
-        self.chain().key_epochs()
+        self.common.chain().key_epochs()
     }
 
     fn target(&self, key_epoch: u32) -> Result<Target, EvaluateError> {
-        let manifest = self.manifest_of(key_epoch)?;
+        let manifest = self.common.manifest_of(key_epoch)?;
         let share_epoch = manifest.manifest().share_epoch;
         Ok(Target { key: manifest.manifest().key, key_epoch, share_epoch })
     }
 
     fn encapsulation_key(&self) -> Result<EncapsulationKey, EvaluateError> {
         let manifest = self.manifest();
-        manifest.encapsulation_key(self.clock.now().unix_secs()).map_err(|error| match error {
+        let node = manifest.manifest().nodes.first().map_or(0, |node| node.index);
+        manifest.encapsulation_key(self.common.now().unix_secs()).map_err(|error| match error {
             ManifestError::NotActive(KeyState::Suspended) => EvaluateError::Suspended,
             ManifestError::NotActive(_) => EvaluateError::Destroyed,
-            error => EvaluateError::Manifest { node: self.node().index, error },
+            error => EvaluateError::Manifest { node, error },
         })
     }
 
@@ -344,34 +302,9 @@ impl Evaluator for Remote {
     }
 }
 
-enum Checked {
-    Evaluated(Vec<SharedSecret>, VerifiedLease),
-    Refused(Refusal),
-}
-
-/// The lease that a refusal carries, if it carries one: refusals without cannot change anything.
-fn signed(refusal: &Refusal) -> Option<&VerifiedLease> {
-    match refusal {
-        Refusal::Suspended(lease) | Refusal::Destroyed(lease) | Refusal::StaleGeneration(lease) => {
-            Some(lease)
-        }
-        _ => None,
-    }
-}
-
-/// Verifies and unblinds.
-fn check(
-    blinded: Blinded,
-    frame: &[u8],
-    holder: &LeaseHolder,
-    node: &ManifestNode,
-) -> Result<Checked, EvaluateError> {
-    match evaluate::verify(blinded.request(), frame, holder, node).map_err(EvaluateError::Lied)? {
-        Answer::Refused(refusal) => Ok(Checked::Refused(refusal)),
-        Answer::Evaluated(evaluation, lease) => {
-            let other = EvaluateError::Lied(Misbehaviour { node: node.index, fault: Fault::OtherRequest });
-            let secrets = blinded.finalize(evaluation).map_err(|_| other)?;
-            Ok(Checked::Evaluated(secrets, lease))
-        }
+/// Enough nodes are there; whoever runs the others should know.
+fn name_failures(failures: &[NodeFailure]) {
+    for NodeFailure { node, error } in failures {
+        warn!(node, %error, "no contact with a fragment service node; the others are enough");
     }
 }

@@ -4,7 +4,7 @@
 //! holds the key whose SPKI hash the manifest names: its name, issuer and dates say nothing. Sessions are not resumed,
 //! because every connection shall prove its key.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -23,11 +23,29 @@ pub type SpkiHash = [u8; 32];
 /// Largest server certificate, in bytes.
 const CERTIFICATE_BYTES_MAX: usize = 2048;
 
+/// The key of one server, as the newest manifest names it. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Pinned(Arc<RwLock<SpkiHash>>);
+
+impl Pinned {
+    pub(crate) fn new(spki: SpkiHash) -> Self {
+        Self(Arc::new(RwLock::new(spki)))
+    }
+
+    pub(crate) fn get(&self) -> SpkiHash {
+        *self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set(&self, spki: SpkiHash) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = spki;
+    }
+}
+
 /// Which server keys are let in.
 #[derive(Clone, Debug)]
 pub(crate) enum Pin {
-    /// One of these, from a verified manifest.
-    Exactly(Vec<SpkiHash>),
+    /// This one, from a verified manifest.
+    Exactly(Pinned),
     /// Any, noted down for the caller to compare: enrolment, before there is a manifest.
     Noted(Arc<Mutex<Option<SpkiHash>>>),
 }
@@ -35,7 +53,7 @@ pub(crate) enum Pin {
 impl Pin {
     fn admits(&self, spki: SpkiHash) -> bool {
         match self {
-            Self::Exactly(known) => known.contains(&spki),
+            Self::Exactly(known) => known.get() == spki,
             Self::Noted(seen) => {
                 // Two different keys under one enrolment would be two different servers.
                 let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -67,15 +85,24 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(provider)
 }
 
+/// Who the broker is in a handshake. Clones share the key.
+#[derive(Clone, Debug)]
+pub(crate) struct ClientKey(CertifiedKey);
+
+impl ClientKey {
+    pub(crate) fn new(identity: &BrokerIdentity) -> Result<Self, Error> {
+        Ok(Self(CertifiedKey::new(vec![identity.certificate()], identity.tls_key()?)))
+    }
+}
+
 /// The client's half of the handshake.
-pub(crate) fn client_config(identity: &BrokerIdentity, pin: Pin) -> Result<ClientConfig, Error> {
+pub(crate) fn client_config(client: &ClientKey, pin: Pin) -> Result<ClientConfig, Error> {
     let provider = provider();
-    let client = CertifiedKey::new(vec![identity.certificate()], identity.tls_key()?);
     let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(PinnedServer { pin, provider }))
-        .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(client)));
+        .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(client.0.clone())));
     config.alpn_protocols = vec![b"h2".to_vec()];
     config.resumption = Resumption::disabled();
     config.enable_sni = false;

@@ -18,8 +18,7 @@ use symbolon_proto::frame::RESPONSE_BYTES_MAX;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::identity::BrokerIdentity;
-use super::tls::{Pin, client_config};
+use super::tls::{ClientKey, Pin, client_config};
 
 const ROUTE: &str = "/skb1";
 /// A connection that says nothing is asked whether it lives so often, and given up after the second time.
@@ -65,7 +64,7 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    pub(crate) fn new(url: &str, identity: &BrokerIdentity, pin: Pin) -> Result<Self, RemoteConfigError> {
+    pub(crate) fn new(url: &str, client: &ClientKey, pin: Pin) -> Result<Self, RemoteConfigError> {
         let uri: Uri = url.parse().map_err(|_| RemoteConfigError::Url)?;
         let plain = matches!(uri.path(), "" | "/") && uri.query().is_none();
         let (Some("https"), Some(authority), true) = (uri.scheme_str(), uri.authority(), plain) else {
@@ -77,7 +76,7 @@ impl Wire {
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
         let name = ServerName::try_from(host.clone()).map_err(|_| RemoteConfigError::Url)?;
         let route = format!("https://{authority}{ROUTE}").parse().map_err(|_| RemoteConfigError::Url)?;
-        let config = client_config(identity, pin).map_err(|_| RemoteConfigError::Tls)?;
+        let config = client_config(client, pin).map_err(|_| RemoteConfigError::Tls)?;
         let connector = TlsConnector::from(Arc::new(config));
         Ok(Self { host, port: authority.port_u16().unwrap_or(443), route, name, connector })
     }
@@ -145,11 +144,12 @@ fn reason(error: &io::Error) -> WireError {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::fragment::BrokerIdentity;
 
     #[test]
     fn only_https_without_a_path_is_an_address() {
-        let identity = BrokerIdentity::generate().unwrap();
-        let check = |url: &str| Wire::new(url, &identity, Pin::Exactly(Vec::new())).is_ok();
+        let client = ClientKey::new(&BrokerIdentity::generate().unwrap()).unwrap();
+        let check = |url: &str| Wire::new(url, &client, Pin::Noted(Arc::default())).is_ok();
         for url in
             ["https://fragment.example:8300", "https://127.0.0.1:8300/", "https://[::1]:8300", "https://host"]
         {

@@ -114,7 +114,7 @@ async fn enrol(
     broker: BrokerId,
 ) -> Result<Enrolled, OpError> {
     let remote = &app.config.remote;
-    let enroller = Enroller::new(remote, &deployment.identity, id, broker)?;
+    let enroller = Enroller::new(&remote.nodes[0], remote.deadline_ms, &deployment.identity, id, broker)?;
     let deadline = Instant::now() + Duration::from_secs(app.config.init.approval_secs);
     loop {
         match enroller.enrol().await? {

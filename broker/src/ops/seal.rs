@@ -32,7 +32,7 @@ pub fn status(app: &App) -> SealStatus {
             let leases = session.keys.leases();
             status.sealed = false;
             status.cluster_id = sealed.deployment().to_string();
-            status.lease = leases.state(now).to_string();
+            status.lease = leases.summary(now);
             status.lease_left_secs = leases.usable_until(now).saturating_sub(now.boot_ms) / 1000;
             status.generation = session.generation() >> 32; // the lower half is chance
         }

@@ -192,7 +192,7 @@ impl Stage {
         let mut settings = settings(format!("https://{address}"), String::new());
         settings.deadline_ms = deadline_ms;
         let clock = Arc::clone(&node.clock);
-        let enrolled = Enrolled { root, manifest };
+        let enrolled = Enrolled::alone(root, manifest);
         let remote = Remote::new(&settings, &identity, node.broker, enrolled, leases.clone(), clock).unwrap();
         let half = Half::new(node.deployment);
         Self { node, remote, leases, half, behaviour }
@@ -201,7 +201,7 @@ impl Stage {
     /// The same broker, sent to another address.
     pub fn remote_at(&self, url: String) -> Arc<Remote> {
         let manifest = (*self.remote.manifest()).clone();
-        let enrolled = Enrolled { root: self.node.root.public_key(), manifest };
+        let enrolled = Enrolled::alone(self.node.root.public_key(), manifest);
         let mut settings = settings(url, String::new());
         settings.deadline_ms = 500;
         let identity = BrokerIdentity::generate().unwrap();

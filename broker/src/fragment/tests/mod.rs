@@ -42,7 +42,13 @@ impl Clock for TestClock {
 }
 
 pub fn settings(url: String, fingerprint: String) -> config::Remote {
-    config::Remote { url, fingerprint, deadline_ms: 20_000, heartbeat_secs: 60 }
+    config::Remote {
+        nodes: vec![config::RemoteNode { url, fingerprint }],
+        threshold: 1,
+        deadline_ms: 20_000,
+        heartbeat_secs: 60,
+        dead_man_hours: 72,
+    }
 }
 
 /// The broker's own half, and capsules made with it.

@@ -76,7 +76,8 @@ impl Party {
     }
 
     fn enroller(&self, settings: &config::Remote) -> Enroller {
-        Enroller::new(settings, &self.identity, self.deployment, self.broker).unwrap()
+        Enroller::new(&settings.nodes[0], settings.deadline_ms, &self.identity, self.deployment, self.broker)
+            .unwrap()
     }
 
     async fn enrolled(&self, running: &Running) -> Arc<Remote> {
@@ -110,11 +111,11 @@ async fn a_root_with_another_fingerprint_is_refused() {
     let (running, party) = (Running::start(Options::default()).await, Party::new());
     party.enrolled(&running).await;
     let mut settings = running.settings();
-    settings.fingerprint = Fingerprint::of(b"what the operator read out").to_string();
+    settings.nodes[0].fingerprint = Fingerprint::of(b"what the operator read out").to_string();
     let error = party.enroller(&settings).enrol().await.unwrap_err();
     assert!(matches!(error, EnrolError::OtherRoot { found } if found == running.service.root_fingerprint()));
-    settings.fingerprint = "12345".to_owned();
-    let refused = Enroller::new(&settings, &party.identity, party.deployment, party.broker);
+    settings.nodes[0].fingerprint = "12345".to_owned();
+    let refused = Enroller::new(&settings.nodes[0], 1000, &party.identity, party.deployment, party.broker);
     assert!(matches!(refused, Err(EnrolError::Fingerprint(_))));
 }
 
@@ -125,10 +126,8 @@ async fn who_is_not_enrolled_is_told_so() {
     let known = Party::new();
     let remote = known.enrolled(&running).await;
     enroller.enrol().await.unwrap();
-    let enrolled = crate::fragment::Enrolled {
-        root: remote_root(&running).await,
-        manifest: (*remote.manifest()).clone(),
-    };
+    let enrolled =
+        crate::fragment::Enrolled::alone(remote_root(&running).await, (*remote.manifest()).clone());
     let clock = Arc::clone(&party.clock);
     let stranger =
         Remote::new(&running.settings(), &party.identity, known.broker, enrolled, Leases::default(), clock)
