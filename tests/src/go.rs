@@ -64,7 +64,7 @@ async fn application(site: &Site) -> (String, String) {
 }
 
 /// `go` in the module, with pinned versions, its build cache under `target/`, and nothing of the caller's Vault settings.
-fn go() -> Command {
+pub fn go() -> Command {
     let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("go");
     let mut go = Command::new("go");
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("VAULT_")) {

@@ -7,6 +7,7 @@
 
 mod audit;
 mod dependencies;
+mod differential;
 mod disk;
 mod go;
 mod hvac;

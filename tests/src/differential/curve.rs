@@ -1,0 +1,231 @@
+//! ristretto255 and everything a capsule is made of.
+
+use getrandom::SysRng;
+use rand_core::{Rng, UnwrapErr};
+use symbolon_proto::blind::Blinded;
+use symbolon_proto::capsule::{Capsule, EncapsulationKey, Kek, encapsulate};
+use symbolon_proto::context::{CapsuleContext, Scope};
+use symbolon_proto::evaluate::{self, Answer, RemoteKey};
+use symbolon_proto::frame::{EvaluateOutcome, EvaluateRequest, EvaluateResponse, Target};
+use symbolon_proto::group::Point;
+use symbolon_proto::hierarchy::{Fragment, PurposeKeys};
+use symbolon_proto::id::{BrokerId, CapsuleId, DeploymentId, KeyId, MountId, NodeId, RequestId, TenantId};
+use symbolon_proto::lease::{KeyState, Lease, LeaseHolder, LeaseTerms};
+use symbolon_proto::manifest::ManifestNode;
+use symbolon_proto::signing::SigningSeed;
+
+use super::oracle::{Question, ask};
+
+fn rng() -> UnwrapErr<SysRng> {
+    UnwrapErr(SysRng)
+}
+
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    rng().fill_bytes(&mut bytes);
+    bytes
+}
+
+#[test]
+fn public_keys_are_the_same() {
+    let keys: Vec<_> = (0..64).map(|_| RemoteKey::generate(&mut rng())).collect();
+    let questions: Vec<_> = keys.iter().map(|key| Question::new("base", &[key.secret().expose()])).collect();
+    for (key, answer) in keys.iter().zip(ask(&questions)) {
+        assert_eq!(answer.unwrap(), key.public_key().as_bytes());
+    }
+}
+
+#[test]
+fn evaluations_are_the_same() {
+    let target = Target { key: KeyId::random(&mut rng()), key_epoch: 1, share_epoch: 1 };
+    for count in [1, 8, 64] {
+        let key = RemoteKey::generate(&mut rng());
+        let points = (0..count).map(|_| *RemoteKey::generate(&mut rng()).public_key().point()).collect();
+        let request = EvaluateRequest::new(target, RequestId::random(&mut rng()), points).unwrap();
+        let ours = key.evaluate(&request, &mut rng()).points;
+        let question = |u: &Point| Question::new("mul", &[key.secret().expose(), u.as_bytes()]);
+        let theirs = ask(&request.points().iter().map(question).collect::<Vec<_>>());
+        for (ours, theirs) in ours.iter().zip(theirs) {
+            assert_eq!(theirs.unwrap(), ours.as_bytes());
+        }
+    }
+}
+
+/// Of random bytes about one in sixteen is a point. Both must take the same ones, and neither may tidy an encoding.
+#[test]
+fn both_take_the_same_encodings() {
+    let mut encodings: Vec<[u8; 32]> = (0..2000).map(|_| random()).collect();
+    // Just below, at and above the field's prime, and with the sign bit or the top bit set.
+    for low in 0xe0..=0xff {
+        let mut bytes = [0xff; 32];
+        (bytes[0], bytes[31]) = (low, 0x7f);
+        encodings.push(bytes);
+    }
+    for _ in 0..64 {
+        let point = *RemoteKey::generate(&mut rng()).public_key().as_bytes();
+        for (byte, bit) in [(0, 1), (31, 0x80), (31, 0x40), (7, 2)] {
+            let mut changed = point;
+            changed[byte] ^= bit;
+            encodings.push(changed);
+        }
+        encodings.push(point);
+    }
+    let theirs = ask(&encodings.iter().map(|bytes| Question::new("decode", &[bytes])).collect::<Vec<_>>());
+    let mut taken = 0;
+    for (bytes, theirs) in encodings.iter().zip(theirs) {
+        let ours = Point::decode(bytes).ok().map(|point| point.as_bytes().to_vec());
+        assert_eq!(ours, theirs, "{bytes:02x?}");
+        taken += usize::from(ours.is_some());
+    }
+    assert!(taken > 100 && taken < encodings.len() - 100, "{taken} of {}", encodings.len());
+    // The one difference: the identity is a point, and useless as anything that SKB1 calls one.
+    assert_eq!(ask(&[Question::new("decode", &[&[0; 32]])]), [Some(vec![0; 32])]);
+    assert!(Point::decode(&[0; 32]).is_err());
+}
+
+/// Both halves of a key, a place, and what is kept there.
+struct Case {
+    holder: LeaseHolder,
+    keys: PurposeKeys,
+    remote: RemoteKey,
+    context: CapsuleContext,
+    kek: Kek,
+}
+
+impl Case {
+    fn new() -> Self {
+        let rng = &mut rng();
+        let holder = LeaseHolder {
+            deployment: DeploymentId::random(rng),
+            broker: BrokerId::random(rng),
+            key: KeyId::random(rng),
+            generation: 1,
+        };
+        let context = CapsuleContext {
+            deployment: holder.deployment,
+            tenant: TenantId::random(rng),
+            mount: MountId::random(rng),
+            bucket: 3,
+            kek_epoch: 2,
+            capsule: CapsuleId::random(rng),
+            key: holder.key,
+            fragment_epoch: 1,
+            scope: Scope::Bucket,
+        };
+        let keys = Fragment::random(rng).root(&holder.deployment).purposes(1);
+        Self { holder, keys, remote: RemoteKey::generate(rng), context, kek: Kek::random(rng) }
+    }
+
+    fn close(&self) -> Vec<u8> {
+        let remote = EncapsulationKey { key_epoch: 1, public: *self.remote.public_key() };
+        encapsulate(&self.context, &remote, &self.keys, &self.kek, &mut rng()).unwrap().to_bytes()
+    }
+
+    /// The whole way of a broker: blind, ask, verify, unblind, open.
+    fn open(&self, capsule: &[u8]) -> Kek {
+        let capsule = Capsule::parse(capsule).unwrap();
+        let target = Target { key: self.holder.key, key_epoch: 1, share_epoch: 1 };
+        let blinded = Blinded::blind(&[&capsule], target, &mut rng()).unwrap();
+        let (node, frame) = self.answer(blinded.request());
+        let Ok(Answer::Evaluated(evaluation, _)) =
+            evaluate::verify(blinded.request(), &frame, &self.holder, &node)
+        else {
+            panic!("the honest answer was refused");
+        };
+        let shared = blinded.finalize(evaluation).unwrap().pop().unwrap();
+        capsule.open(&self.context, &self.keys.capsule, shared).unwrap()
+    }
+
+    fn answer(&self, request: &EvaluateRequest) -> (ManifestNode, Vec<u8>) {
+        let seed = SigningSeed::random(&mut rng());
+        let terms = LeaseTerms {
+            deployment: self.holder.deployment,
+            broker: self.holder.broker,
+            key: self.holder.key,
+            generation: 1,
+            seq: 1,
+            issued_secs: 0,
+            ttl_secs: 60,
+            status: KeyState::Active,
+            node: 1,
+        };
+        let evaluation = self.remote.evaluate(request, &mut rng());
+        let lease = Lease::sign(terms, &seed);
+        let outcome = EvaluateOutcome::Done { points: evaluation.points, proof: evaluation.proof, lease };
+        let response = EvaluateResponse {
+            target: *request.target(),
+            node_index: 1,
+            request_hash: *request.hash(),
+            quota_left: 0,
+            time_secs: 0,
+            outcome,
+        };
+        let node = ManifestNode {
+            index: 1,
+            node: NodeId::from_bytes([0; 16]),
+            public: *self.remote.public_key(),
+            signing: seed.public_key(),
+            spki_sha256: [0; 32],
+        };
+        (node, response.to_bytes())
+    }
+}
+
+#[test]
+fn our_capsules_open_in_independent_code() {
+    let case = || {
+        let case = Case::new();
+        let capsule = case.close();
+        (case, capsule)
+    };
+    let cases: Vec<_> = (0..16).map(|_| case()).collect();
+    let question = |(case, capsule): &(Case, Vec<u8>)| {
+        let key = case.keys.capsule.secret().expose();
+        Question::new("open", &[case.remote.secret().expose(), key, &case.context.encode(), capsule])
+    };
+    for ((case, _), answer) in cases.iter().zip(ask(&cases.iter().map(question).collect::<Vec<_>>())) {
+        assert_eq!(&answer.unwrap(), case.kek.secret().expose());
+    }
+}
+
+#[test]
+fn capsules_of_independent_code_open_here() {
+    let cases: Vec<Case> = (0..16).map(|_| Case::new()).collect();
+    let question = |case: &Case| {
+        let r = RemoteKey::generate(&mut rng());
+        let header = case.close()[..42].to_vec();
+        let arguments: [&[u8]; 6] = [
+            r.secret().expose(),
+            case.remote.public_key().as_bytes(),
+            case.keys.capsule.secret().expose(),
+            &case.context.encode(),
+            &header,
+            case.kek.secret().expose(),
+        ];
+        Question::new("close", &arguments)
+    };
+    for (case, capsule) in cases.iter().zip(ask(&cases.iter().map(question).collect::<Vec<_>>())) {
+        assert!(case.open(&capsule.unwrap()).same_as(&case.kek));
+    }
+}
+
+/// The comparison is no formality: one half missing, or another place, and the independent code refuses too.
+#[test]
+fn independent_code_needs_both_halves_and_the_place() {
+    let (case, other) = (Case::new(), Case::new());
+    let capsule = case.close();
+    let mut elsewhere = case.context;
+    elsewhere.bucket += 1;
+    let ask_with = |remote: &RemoteKey, keys: &PurposeKeys, context: &CapsuleContext| {
+        let key = keys.capsule.secret().expose();
+        Question::new("open", &[remote.secret().expose(), key, &context.encode(), &capsule])
+    };
+    let answers = ask(&[
+        ask_with(&case.remote, &case.keys, &case.context),
+        ask_with(&other.remote, &case.keys, &case.context),
+        ask_with(&case.remote, &other.keys, &case.context),
+        ask_with(&case.remote, &case.keys, &elsewhere),
+    ]);
+    let opened: Vec<bool> = answers.iter().map(Option::is_some).collect();
+    assert_eq!(opened, [true, false, false, false]);
+}
