@@ -26,7 +26,7 @@ use symbolon_proto::lease::{KeyState, Lease, LeaseHolder, LeaseTerms};
 use symbolon_proto::log::tile::{encode_bundle, encode_hashes};
 use symbolon_proto::log::{Action, Checkpoint, Entry, Frontier, NoteSigner, Outcome};
 use symbolon_proto::manifest::{Manifest, ManifestNode};
-use symbolon_proto::share::{Dealing, Threshold};
+use symbolon_proto::share::{Dealing, Holder, ShareKind, Threshold};
 use symbolon_proto::signing::SigningSeed;
 use symbolon_proto::{record, sealedbox};
 
@@ -192,13 +192,14 @@ fn capsules(remote: &RemoteKey) -> io::Result<()> {
 }
 
 fn shares() -> io::Result<()> {
-    let names = ["Ann", "Bob", "Zoë"].map(String::from);
+    let holders = ["Ann", "Bob", "Zoë"].map(Holder::named);
     let dealing = Dealing {
+        kind: ShareKind::Fragment,
         deployment: DEPLOYMENT,
         frag_epoch: 1,
         created_ms: 1_790_000_000_000,
         threshold: Threshold::new(2, 3).expect("2 of 3"),
-        names: &names,
+        holders: &holders,
         previous: None,
     };
     let (set, shares) = dealing.deal(&Fragment::random(&mut rng()), &mut rng()).expect("valid names");

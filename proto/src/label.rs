@@ -109,6 +109,12 @@ labels! {
         ORDER = b"SKB1/order";
         /// Certificate of destruction (`certificate`).
         DESTROYED = b"SKB1/destroyed";
+        /// Card of a custodian (7.3).
+        CUSTODIAN_CARD = b"SKB1/custodian-card";
+        /// Share-set manifest (7.3).
+        SHARE_SET = b"SKB1/share-set";
+        /// Final hash of a ceremony's transcript (7.6).
+        TRANSCRIPT = b"SKB1/transcript";
     }
     Hmac {
         /// Names on disk (6.2).
@@ -127,12 +133,18 @@ labels! {
         CONTEXT_WRAP = b"SKB1/ctx/wrap";
         /// File in the state directory of a fragment service.
         CONTEXT_FRAGMENT_FILE = b"SKB1/ctx/fragment-file";
+        /// Key file of a custodian or an officer (7.4).
+        CONTEXT_KEY_FILE = b"SKB1/ctx/key-file";
         /// A stateless machine token (broker, `token::batch`).
         CONTEXT_MACHINE_TOKEN = b"SKB1/ctx/machine-token";
     }
     HpkeInfo {
         /// Share envelope (7.4).
         SHARE_ENVELOPE = b"SKB1/share-envelope";
+        /// Share on its way to a ceremony (7.5).
+        SHARE_SUBMISSION = b"SKB1/share-submission";
+        /// Remote share in escrow (8).
+        ESCROW_ENVELOPE = b"SKB1/escrow-envelope";
     }
 }
 

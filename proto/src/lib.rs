@@ -9,6 +9,7 @@ pub mod capsule;
 pub mod certificate;
 pub mod codec;
 pub mod context;
+pub mod custody;
 pub mod dleq;
 pub mod evaluate;
 pub mod fingerprint;

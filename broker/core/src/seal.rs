@@ -285,7 +285,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use rand_core::UnwrapErr;
-    use symbolon_proto::share::{Dealing, Threshold};
+    use symbolon_proto::share::{Dealing, Holder, ShareKind, Threshold};
 
     use super::*;
 
@@ -294,11 +294,12 @@ mod tests {
         let mut rng = UnwrapErr(getrandom::SysRng);
         let deployment = DeploymentId::from_bytes([1; 16]);
         let dealing = Dealing {
+            kind: ShareKind::Fragment,
             deployment,
             frag_epoch: FIRST_EPOCH,
             created_ms: 0,
             threshold: Threshold::new(3, 3).unwrap(),
-            names: &["Ann", "Bob", "Cid"].map(String::from),
+            holders: &["Ann", "Bob", "Cid"].map(Holder::named),
             previous: None,
         };
         let (set, shares) = dealing.deal(&Fragment::random(&mut rng), &mut rng).unwrap();

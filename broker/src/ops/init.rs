@@ -16,7 +16,7 @@ use symbolon_core::token::{TokenClaims, new_service_token};
 use symbolon_proto::Zeroizing;
 use symbolon_proto::hierarchy::Fragment;
 use symbolon_proto::id::{BrokerId, DeploymentId};
-use symbolon_proto::share::{Dealing, Share, ShareSetManifest, Threshold};
+use symbolon_proto::share::{Dealing, Holder, Share, ShareKind, ShareSetManifest, Threshold};
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
@@ -137,12 +137,14 @@ fn deal(
     deployment: DeploymentId,
     fragment: &Fragment,
 ) -> Result<(ShareSetManifest, Vec<Share>), OpError> {
+    let holders: Vec<_> = plan.names.iter().map(Holder::named).collect();
     let dealing = Dealing {
+        kind: ShareKind::Fragment,
         deployment,
         frag_epoch: FIRST_EPOCH,
         created_ms: app.clock.now().unix_ms,
         threshold: plan.threshold,
-        names: &plan.names,
+        holders: &holders,
         previous: None,
     };
     dealing.deal(fragment, &mut os_rng()).map_err(|_| OpError::Init(InitError::CustodianNames))

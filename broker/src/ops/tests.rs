@@ -19,7 +19,7 @@ use symbolon_proto::hierarchy::Fragment;
 use symbolon_proto::id::{BrokerId, DeploymentId, KeyId, SecretId, TenantId};
 use symbolon_proto::log::NoteSigner;
 use symbolon_proto::secret::Secret;
-use symbolon_proto::share::{Dealing, Threshold};
+use symbolon_proto::share::{Dealing, Holder, ShareKind, Threshold};
 use symbolon_proto::signing::SigningSeed;
 
 use super::types::{KvTarget, Mount, WriteSecret};
@@ -67,14 +67,15 @@ impl Evaluator for Away {
 
 fn sealed(fragment: &Fragment) -> Sealed {
     let deployment = DeploymentId::from_bytes([1; 16]);
-    let names = ["ana".to_owned(), "boris".to_owned()];
+    let holders = ["ana", "boris"].map(Holder::named);
     let threshold = Threshold::new(2, 2).unwrap();
     let dealing = Dealing {
+        kind: ShareKind::Fragment,
         deployment,
         frag_epoch: FIRST_EPOCH,
         created_ms: 1000,
         threshold,
-        names: &names,
+        holders: &holders,
         previous: None,
     };
     let (set, _) = dealing.deal(fragment, &mut os_rng()).unwrap();

@@ -8,7 +8,7 @@
 
 use super::set::ShareSetManifest;
 use super::shamir;
-use super::text::{SetId, Share};
+use super::text::{SetId, Share, ShareKind};
 use crate::hierarchy::Fragment;
 
 /// Why a share was not taken. The ceremony is as before.
@@ -21,6 +21,14 @@ pub enum ShareError {
         found: SetId,
         /// The set in use.
         expected: SetId,
+    },
+    /// A share of the fragment where one of an escrow key is needed, or the other way round.
+    #[error("this is a share of {found}; a share of {expected} is needed here")]
+    Kind {
+        /// What it is a share of.
+        found: ShareKind,
+        /// What is needed.
+        expected: ShareKind,
     },
     /// It is not what its holder was dealt.
     #[error("the share of {holder} (number {x}) is wrong or tampered; ask for it again")]
@@ -122,7 +130,7 @@ impl Ceremony {
 
     /// Checks one share and keeps it. `now_boot_ms` is the time since boot.
     pub fn submit(&mut self, share: Share, now_boot_ms: u64) -> Result<Progress, ShareError> {
-        let holder = self.check(&share)?;
+        let holder = self.set.check_share(&share)?.name.clone();
         let x = share.x();
         if self.given.iter().any(|given| given.share.x() == x) {
             return Err(ShareError::Duplicate { holder, x, missing: self.progress().missing() });
@@ -167,32 +175,5 @@ impl Ceremony {
         let secret = shamir::recombine(&points).map_err(|_| RecombineError::WrongCombination)?;
         let fragment = Fragment::from_secret(secret);
         if self.set.is_fragment(&fragment) { Ok(fragment) } else { Err(RecombineError::WrongCombination) }
-    }
-
-    /// The name of the holder of a share that is right; otherwise the best name for the one whose share is wrong.
-    fn check(&self, share: &Share) -> Result<String, ShareError> {
-        let claimed = self.set.custodian(share.x());
-        let right = self.set.digest_fits(share.x(), share.point());
-        let same_set = share.set_id() == self.set.set_id();
-        if let (Some(custodian), true, true) = (claimed, right, same_set)
-            && share.threshold() == self.set.sharing()
-        {
-            return Ok(custodian.name.clone());
-        }
-        // A share whose secret part is somebody's, under a changed set or number, is a damaged share of that holder.
-        let holders = self.set.custodians();
-        if let Some(dealt) = holders.iter().find(|custodian| self.set.digest_fits(custodian.x, share.point()))
-        {
-            return Err(ShareError::WrongOrTampered { holder: dealt.name.clone(), x: dealt.x });
-        }
-        if !same_set {
-            return Err(ShareError::Foreign { found: share.set_id(), expected: self.set.set_id() });
-        }
-        match claimed {
-            Some(custodian) => {
-                Err(ShareError::WrongOrTampered { holder: custodian.name.clone(), x: custodian.x })
-            }
-            None => Err(ShareError::NoSuchHolder { x: share.x(), total: self.set.sharing().total() }),
-        }
     }
 }

@@ -4,13 +4,39 @@ use rand_core::CryptoRng;
 
 use super::set::{self, Custodian, ShareSetError, ShareSetManifest};
 use super::shamir::{self, Point, Threshold};
-use super::text::{SetId, Share};
+use super::text::{SetId, Share, ShareKind};
+use crate::custody::{Card, CustodianKeys};
 use crate::hierarchy::Fragment;
 use crate::id::DeploymentId;
+
+/// Somebody who is to hold a share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Name, unique in the set.
+    pub name: String,
+    /// Public keys. Without them no envelope can be made, and the share is handed over as text.
+    pub keys: Option<CustodianKeys>,
+}
+
+impl Holder {
+    /// Somebody without keys.
+    #[must_use]
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: name.into(), keys: None }
+    }
+}
+
+impl From<&Card> for Holder {
+    fn from(card: &Card) -> Self {
+        Self { name: card.name().to_owned(), keys: Some(card.keys().clone()) }
+    }
+}
 
 /// What a share set is made for.
 #[derive(Clone, Copy, Debug)]
 pub struct Dealing<'a> {
+    /// What is shared: the fragment, or an escrow key (whose seed then stands in the fragment's place).
+    pub kind: ShareKind,
     /// The deployment whose fragment it is.
     pub deployment: DeploymentId,
     /// The current fragment epoch f.
@@ -19,8 +45,8 @@ pub struct Dealing<'a> {
     pub created_ms: u64,
     /// t of n.
     pub threshold: Threshold,
-    /// n names, in the order of the share numbers.
-    pub names: &'a [String],
+    /// n holders, in the order of the share numbers.
+    pub holders: &'a [Holder],
     /// The manifest that this one follows, when the fragment is shared anew.
     pub previous: Option<&'a ShareSetManifest>,
 }
@@ -33,8 +59,9 @@ impl Dealing<'_> {
         fragment: &Fragment,
         rng: &mut dyn CryptoRng,
     ) -> Result<(ShareSetManifest, Vec<Share>), ShareSetError> {
-        set::check_names(self.threshold, self.names.iter().map(String::as_str))?;
+        set::check_names(self.threshold, self.holders.iter().map(|holder| holder.name.as_str()))?;
         let mut manifest = self.blank_manifest(rng);
+        set::check_keys(&manifest.custodians)?;
         manifest.set_id = manifest.computed_id();
         manifest.chk = set::check_value(&fragment.root(&self.deployment).check(), &manifest.set_id);
         let points = shamir::split(fragment.secret(), self.threshold, rng);
@@ -43,27 +70,30 @@ impl Dealing<'_> {
         }
         drill(&manifest, &points)?;
         let set_id = manifest.set_id;
-        Ok((manifest, points.into_iter().map(|point| Share::new(set_id, self.threshold, point)).collect()))
+        Ok((
+            manifest,
+            points.into_iter().map(|point| Share::new(self.kind, set_id, self.threshold, point)).collect(),
+        ))
     }
 
     fn blank_manifest(&self, rng: &mut dyn CryptoRng) -> ShareSetManifest {
         let mut nonce = [0; 32];
         rng.fill_bytes(&mut nonce);
-        let custodian = |(x, name): (u8, &String)| Custodian {
+        let custodian = |(x, holder): (u8, &Holder)| Custodian {
             x,
-            name: name.clone(),
-            hpke_pub: None,
-            sign_pub: None,
+            name: holder.name.clone(),
+            keys: holder.keys.clone(),
             digest: [0; 32],
         };
         ShareSetManifest {
+            kind: self.kind,
             deployment: self.deployment,
             set_id: SetId::from_bytes([0; 8]),
             frag_epoch: self.frag_epoch,
             threshold: self.threshold,
             created_ms: self.created_ms,
             nonce,
-            custodians: (1..).zip(self.names).map(custodian).collect(),
+            custodians: (1..).zip(self.holders).map(custodian).collect(),
             chk: [0; 16],
             seq: self.previous.map_or(1, |previous| previous.seq.saturating_add(1)),
             prev_hash: self.previous.map_or([0; 32], ShareSetManifest::hash),

@@ -10,16 +10,20 @@ mod deal;
 pub mod gf256;
 mod set;
 pub mod shamir;
+mod signed;
 mod text;
 
 pub use self::ceremony::{Ceremony, Progress, RecombineError, ShareError};
-pub use self::deal::Dealing;
+pub use self::deal::{Dealing, Holder};
 pub use self::set::{
-    CUSTODIAN_NAME_BYTES_MAX, CUSTODIAN_NAME_CHARS_MAX, Custodian, HPKE_PUBLIC_BYTES, SHARE_SET_BYTES_MAX,
-    ShareSetError, ShareSetManifest,
+    CUSTODIAN_NAME_BYTES_MAX, CUSTODIAN_NAME_CHARS_MAX, Custodian, SHARE_SET_BYTES_MAX, ShareSetError,
+    ShareSetManifest, is_custodian_name,
 };
 pub use self::shamir::{Threshold, ThresholdError};
-pub use self::text::{SHARE_BYTES, SHARE_INPUT_BYTES_MAX, SHARE_TEXT_CHARS, SetId, Share, ShareTextError};
+pub use self::signed::{SIGNED_SHARE_SET_BYTES_MAX, ShareSetReport, SignedShareSet, SignedShareSetError};
+pub use self::text::{
+    SHARE_BYTES, SHARE_INPUT_BYTES_MAX, SHARE_TEXT_CHARS, SetId, Share, ShareKind, ShareTextError,
+};
 
 #[cfg(test)]
 mod tests;

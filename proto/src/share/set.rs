@@ -7,32 +7,33 @@
 //!
 //! With it each share is checked on arrival, so a wrong one is found together with its holder, and the recombined
 //! fragment is checked before anything is derived from it. It holds no secret: a digest of 256 uniform bits hides
-//! them. In this version custodians have no keys of their own, so `hpke_pub` and `sign_pub` are empty (their lengths
-//! are 0, or 1216 and 32), and the manifest is not signed by custodians: the broker's store vouches for it.
+//! them. A custodian has both public keys (1216 and 32 bytes) or none (both fields empty): the envelope of a custodian
+//! with keys is sealed to them, one without is handed the share as text. Format 2 is the same layout for shares of an
+//! escrow key (section 8). Signatures stand beside the manifest, see `signed.rs`.
 
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::ceremony::ShareError;
 use super::shamir::{Point, Threshold, ThresholdError};
-use super::text::SetId;
+use super::text::{SetId, Share, ShareKind};
 use crate::codec::{DecodeError, Reader, Writer};
+use crate::custody::{CustodianKeys, XWING_PUBLIC_BYTES, XWingPublicKey};
 use crate::hierarchy::{CheckKey, Fragment};
 use crate::id::DeploymentId;
 use crate::label;
 use crate::primitives;
 use crate::secret::wipe_stack;
+use crate::signing::SigningPublicKey;
 
 /// Longest custodian name in characters, all printable.
 pub const CUSTODIAN_NAME_CHARS_MAX: usize = 64;
 /// Longest custodian name in bytes of UTF-8.
 pub const CUSTODIAN_NAME_BYTES_MAX: usize = 4 * CUSTODIAN_NAME_CHARS_MAX;
-/// Bytes of an X-Wing public key, for share envelopes.
-pub const HPKE_PUBLIC_BYTES: usize = 1216;
 /// Longest encoded manifest in bytes.
 pub const SHARE_SET_BYTES_MAX: usize =
-    126 + 16 * (1 + 2 + CUSTODIAN_NAME_BYTES_MAX + 2 + HPKE_PUBLIC_BYTES + 2 + 32 + 32);
+    126 + 16 * (1 + 2 + CUSTODIAN_NAME_BYTES_MAX + 2 + XWING_PUBLIC_BYTES + 2 + 32 + 32);
 
-const FORMAT: u8 = 1;
 const DIGEST_BYTES: usize = 32;
 const CHECK_BYTES: usize = 16;
 
@@ -43,10 +44,8 @@ pub struct Custodian {
     pub x: u8,
     /// Name, unique in the set.
     pub name: String,
-    /// X-Wing public key for share envelopes (7.4). None in this version.
-    pub hpke_pub: Option<Box<[u8; HPKE_PUBLIC_BYTES]>>,
-    /// Ed25519 public key for ceremony transcripts (7.6). None in this version.
-    pub sign_pub: Option<[u8; 32]>,
+    /// Public keys for envelopes (7.4) and transcripts (7.6). Without them the share was handed over as text.
+    pub keys: Option<CustodianKeys>,
     /// Digest of the share.
     pub digest: [u8; DIGEST_BYTES],
 }
@@ -54,6 +53,7 @@ pub struct Custodian {
 /// The manifest. Consistent by construction: its id fits its content, names are unique, numbers are 1..=n.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShareSetManifest {
+    pub(super) kind: ShareKind,
     pub(super) deployment: DeploymentId,
     pub(super) set_id: SetId,
     pub(super) frag_epoch: u32,
@@ -73,7 +73,7 @@ pub enum ShareSetError {
     #[error("the share-set manifest is damaged: {0}")]
     Layout(#[from] DecodeError),
     /// Made by a version that does not exist yet.
-    #[error("share-set manifest format {found} is not known to this version; only 1 is")]
+    #[error("share-set manifest format {found} is not known to this version; only 1 and 2 are")]
     Format {
         /// The format number.
         found: u8,
@@ -105,8 +105,8 @@ pub enum ShareSetError {
         /// Shares of the set.
         total: u8,
     },
-    /// A public key of a length that no key has.
-    #[error("a public key of custodian {x} has the wrong length")]
+    /// A public key that is none, one of two keys, or the keys of another custodian.
+    #[error("the public keys of custodian {x} are not valid, not complete or those of another custodian")]
     Key {
         /// Number of the custodian.
         x: u8,
@@ -128,7 +128,13 @@ pub enum ShareSetError {
 }
 
 impl ShareSetManifest {
-    /// The deployment whose fragment is shared.
+    /// What is shared.
+    #[must_use]
+    pub const fn kind(&self) -> ShareKind {
+        self.kind
+    }
+
+    /// The deployment whose fragment is shared. For an escrow key, which may serve several, a random id.
     #[must_use]
     pub const fn deployment(&self) -> DeploymentId {
         self.deployment
@@ -188,6 +194,12 @@ impl ShareSetManifest {
         Sha256::digest(self.encode()).into()
     }
 
+    /// What the broker and each custodian sign.
+    #[must_use]
+    pub fn signed_bytes(&self) -> Vec<u8> {
+        [label::SHARE_SET, &self.hash()].concat()
+    }
+
     /// Its wire form.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -198,9 +210,7 @@ impl ShareSetManifest {
     pub fn decode(bytes: &[u8]) -> Result<Self, ShareSetError> {
         let mut reader = Reader::new(bytes);
         let format = reader.u8()?;
-        if format != FORMAT {
-            return Err(ShareSetError::Format { found: format });
-        }
+        let kind = ShareKind::from_byte(format).ok_or(ShareSetError::Format { found: format })?;
         let deployment = DeploymentId::from_bytes(reader.array()?);
         let set_id = SetId::from_bytes(reader.array()?);
         let frag_epoch = reader.u32()?;
@@ -213,6 +223,7 @@ impl ShareSetManifest {
         let (seq, prev_hash) = (reader.u64()?, reader.array()?);
         reader.finish()?;
         let manifest = Self {
+            kind,
             deployment,
             set_id,
             frag_epoch,
@@ -235,6 +246,7 @@ impl ShareSetManifest {
                 return Err(ShareSetError::Order { expected, found: custodian.x });
             }
         }
+        check_keys(&self.custodians)?;
         if self.seq == 0 || (self.seq == 1) != (self.prev_hash == [0; 32]) {
             return Err(ShareSetError::Chain { seq: self.seq });
         }
@@ -254,12 +266,17 @@ impl ShareSetManifest {
 
     fn write(&self, set_id: &SetId, chk: &[u8; CHECK_BYTES], with_digests: bool) -> Vec<u8> {
         let mut writer = Writer::with_capacity(512);
-        writer.u8(FORMAT).bytes(self.deployment.as_bytes()).bytes(set_id.as_bytes()).u32(self.frag_epoch);
+        writer
+            .u8(self.kind.byte())
+            .bytes(self.deployment.as_bytes())
+            .bytes(set_id.as_bytes())
+            .u32(self.frag_epoch);
         writer.u8(self.threshold.needed()).u8(self.threshold.total()).u64(self.created_ms).bytes(&self.nonce);
         for custodian in &self.custodians {
             writer.u8(custodian.x).lp(custodian.name.as_bytes());
-            writer.lp(custodian.hpke_pub.as_ref().map_or(&[], |key| key.as_slice()));
-            writer.lp(custodian.sign_pub.as_ref().map_or(&[], |key| key.as_slice()));
+            let keys = custodian.keys.as_ref();
+            writer.lp(keys.map_or(&[], |keys| keys.sealing.as_bytes().as_slice()));
+            writer.lp(keys.map_or(&[], |keys| keys.signing.as_bytes().as_slice()));
             writer.bytes(if with_digests { &custodian.digest } else { &[0; DIGEST_BYTES] });
         }
         writer.bytes(chk).u64(self.seq).bytes(&self.prev_hash);
@@ -271,6 +288,34 @@ impl ShareSetManifest {
         let dealt = Point { x, y: crate::secret::Secret::filled_by(|y| *y = *point.y.expose()) };
         let digest = share_digest(&self.nonce, &self.set_id, &dealt);
         self.custodian(x).is_some_and(|custodian| custodian.digest.ct_eq(&digest).into())
+    }
+
+    /// Checks that `share` is what its holder was dealt, and gives the holder; otherwise the best name for the one whose
+    /// share is wrong.
+    pub fn check_share(&self, share: &Share) -> Result<&Custodian, ShareError> {
+        if share.kind() != self.kind {
+            return Err(ShareError::Kind { found: share.kind(), expected: self.kind });
+        }
+        let claimed = self.custodian(share.x());
+        let right = self.digest_fits(share.x(), share.point());
+        let same_set = share.set_id() == self.set_id;
+        if let (Some(custodian), true, true) = (claimed, right, same_set)
+            && share.threshold() == self.threshold
+        {
+            return Ok(custodian);
+        }
+        // A share whose secret part is somebody's, under a changed set or number, is a damaged share of that holder.
+        let dealt = self.custodians.iter().find(|custodian| self.digest_fits(custodian.x, share.point()));
+        if let Some(dealt) = dealt {
+            return Err(ShareError::WrongOrTampered { holder: dealt.name.clone(), x: dealt.x });
+        }
+        if !same_set {
+            return Err(ShareError::Foreign { found: share.set_id(), expected: self.set_id });
+        }
+        Err(match claimed {
+            Some(custodian) => ShareError::WrongOrTampered { holder: custodian.name.clone(), x: custodian.x },
+            None => ShareError::NoSuchHolder { x: share.x(), total: self.threshold.total() },
+        })
     }
 
     /// Whether `fragment` is the one that was shared.
@@ -285,15 +330,35 @@ fn read_custodian(reader: &mut Reader<'_>) -> Result<Custodian, ShareSetError> {
     let x = reader.u8()?;
     let name = core::str::from_utf8(reader.lp(CUSTODIAN_NAME_BYTES_MAX)?);
     let name = name.map_err(|_| ShareSetError::Name { x })?.to_owned();
-    let hpke_pub = match reader.lp(HPKE_PUBLIC_BYTES)? {
-        [] => None,
-        key => Some(Box::new(key.try_into().map_err(|_| ShareSetError::Key { x })?)),
+    let keys = read_keys(x, reader.lp(XWING_PUBLIC_BYTES)?, reader.lp(32)?)?;
+    Ok(Custodian { x, name, keys, digest: reader.array()? })
+}
+
+/// Both keys or none.
+fn read_keys(x: u8, sealing: &[u8], signing: &[u8]) -> Result<Option<CustodianKeys>, ShareSetError> {
+    let wrong = ShareSetError::Key { x };
+    if sealing.is_empty() && signing.is_empty() {
+        return Ok(None);
+    }
+    let sealing = XWingPublicKey::from_bytes(sealing).map_err(|_| wrong)?;
+    let signing: &[u8; 32] = signing.try_into().map_err(|_| wrong)?;
+    let signing = SigningPublicKey::from_bytes(signing).map_err(|_| wrong)?;
+    Ok(Some(CustodianKeys { sealing, signing }))
+}
+
+/// Nobody holds two shares: t keys must be t people.
+pub(super) fn check_keys(custodians: &[Custodian]) -> Result<(), ShareSetError> {
+    let shares_a_key = |one: &CustodianKeys, other: &CustodianKeys| {
+        one.sealing == other.sealing || one.signing == other.signing
     };
-    let sign_pub = match reader.lp(32)? {
-        [] => None,
-        key => Some(key.try_into().map_err(|_| ShareSetError::Key { x })?),
-    };
-    Ok(Custodian { x, name, hpke_pub, sign_pub, digest: reader.array()? })
+    for (index, custodian) in custodians.iter().enumerate() {
+        let Some(keys) = &custodian.keys else { continue };
+        let mut earlier = custodians.iter().take(index).filter_map(|other| other.keys.as_ref());
+        if earlier.any(|other| shares_a_key(keys, other)) {
+            return Err(ShareSetError::Key { x: custodian.x });
+        }
+    }
+    Ok(())
 }
 
 /// Checks that there are as many names as shares, each different and printable.
@@ -305,14 +370,20 @@ pub(super) fn check_names<'a>(
         return Err(ShareSetError::Names { found: names.len(), total: threshold.total() });
     }
     for (x, name) in (1..).zip(names.clone()) {
-        let chars = name.chars().count();
-        let printable = !name.chars().any(|character| character.is_control() || is_invisible(character));
         let repeated = names.clone().take(usize::from(x - 1_u8)).any(|earlier| earlier == name);
-        if chars == 0 || chars > CUSTODIAN_NAME_CHARS_MAX || name.trim() != name || !printable || repeated {
+        if !is_custodian_name(name) || repeated {
             return Err(ShareSetError::Name { x });
         }
     }
     Ok(())
+}
+
+/// Whether a name can be read and told from others: 1 to 64 printable characters, none invisible, no blank at either end.
+#[must_use]
+pub fn is_custodian_name(name: &str) -> bool {
+    let chars = name.chars().count();
+    let printable = !name.chars().any(|character| character.is_control() || is_invisible(character));
+    chars > 0 && chars <= CUSTODIAN_NAME_CHARS_MAX && name.trim() == name && printable
 }
 
 /// Characters that make two names look alike, or turn the text around them: zero width, direction, byte order mark.

@@ -5,6 +5,7 @@ use sha2::{Digest, Sha512};
 
 use super::shamir::Point;
 use super::*;
+use crate::custody::{KeyKind, KeyPair};
 use crate::hierarchy::Fragment;
 use crate::id::DeploymentId;
 use crate::secret::Secret;
@@ -45,7 +46,7 @@ fn vectors_come_out() {
     let digest = set::share_digest(&kat_prefix("mnonce"), &set_id, &points[0]);
     assert_eq!(digest, hex(VECTOR_DIGEST));
     let first = points.into_iter().next().unwrap();
-    let share = Share::new(set_id, Threshold::new(2, 3).unwrap(), first);
+    let share = Share::new(ShareKind::Fragment, set_id, Threshold::new(2, 3).unwrap(), first);
     assert_eq!(*share.to_text(), VECTOR_TEXT);
     assert_eq!(share.to_bytes().expose().len(), 44);
 }
@@ -66,8 +67,8 @@ fn vectors_go_back() {
     }
 }
 
-fn names(total: u8) -> Vec<String> {
-    (1..=total).map(|x| ["Ann ", &x.to_string()].concat()).collect()
+fn holders(total: u8) -> Vec<Holder> {
+    (1..=total).map(|x| Holder::named(["Ann ", &x.to_string()].concat())).collect()
 }
 
 struct Set {
@@ -80,11 +81,12 @@ struct Set {
 fn set(needed: u8, total: u8) -> Set {
     let fragment = Fragment::random(&mut testing::rng());
     let dealing = Dealing {
+        kind: ShareKind::Fragment,
         deployment: DeploymentId::from_bytes([4; 16]),
         frag_epoch: 1,
         created_ms: 1_790_000_000_000,
         threshold: Threshold::new(needed, total).unwrap(),
-        names: &names(total),
+        holders: &holders(total),
         previous: None,
     };
     let (manifest, shares) = dealing.deal(&fragment, &mut testing::rng()).unwrap();
@@ -196,11 +198,12 @@ fn a_faulty_set_is_found_at_the_end() {
 fn sharing_anew_continues_the_chain_and_makes_old_shares_foreign() {
     let old = set(2, 3);
     let dealing = Dealing {
+        kind: ShareKind::Fragment,
         deployment: old.manifest.deployment(),
         frag_epoch: 2,
         created_ms: 1_790_000_000_001,
         threshold: Threshold::new(3, 4).unwrap(),
-        names: &names(4),
+        holders: &holders(4),
         previous: Some(&old.manifest),
     };
     let (manifest, shares) = dealing.deal(&old.fragment, &mut testing::rng()).unwrap();
@@ -216,8 +219,8 @@ fn sharing_anew_continues_the_chain_and_makes_old_shares_foreign() {
 #[test]
 fn manifests_come_back_and_every_changed_byte_is_noticed() {
     let mut manifest = set(2, 3).manifest;
-    manifest.custodians[1].hpke_pub = Some(Box::new([7; HPKE_PUBLIC_BYTES]));
-    manifest.custodians[2].sign_pub = Some([8; 32]);
+    let keys = KeyPair::generate(KeyKind::Custodian, &mut testing::rng()).custodian_keys();
+    manifest.custodians[1].keys = keys;
     manifest.set_id = manifest.computed_id();
     let bytes = manifest.encode();
     assert!(bytes.len() <= SHARE_SET_BYTES_MAX);
@@ -250,4 +253,23 @@ fn names_are_checked() {
     }
     let two = set::check_names(threshold, ["Ann", "Bob"].into_iter());
     assert_eq!(two, Err(ShareSetError::Names { found: 2, total: 3 }));
+}
+
+#[test]
+fn nobody_holds_two_shares_of_a_set() {
+    let keys = KeyPair::generate(KeyKind::Custodian, &mut testing::rng()).custodian_keys();
+    let mut holders = holders(3);
+    holders[0].keys.clone_from(&keys);
+    holders[2].keys = keys;
+    let dealing = Dealing {
+        kind: ShareKind::Fragment,
+        deployment: DeploymentId::from_bytes([4; 16]),
+        frag_epoch: 1,
+        created_ms: 1,
+        threshold: Threshold::new(2, 3).unwrap(),
+        holders: &holders,
+        previous: None,
+    };
+    let dealt = dealing.deal(&Fragment::random(&mut testing::rng()), &mut testing::rng());
+    assert_eq!(dealt.err(), Some(ShareSetError::Key { x: 3 }));
 }

@@ -1,9 +1,12 @@
 //! A share as 44 bytes and as the text that a custodian keeps (docs/skb1.md section 7.2).
 //!
 //! ```text
-//! share = version 0x01(1) ‖ set_id(8) ‖ x(1) ‖ t(1) ‖ n(1) ‖ y(32)      44 bytes
-//! text  = bech32m with prefix "skf"                                     81 characters
+//! share = version(1) ‖ set_id(8) ‖ x(1) ‖ t(1) ‖ n(1) ‖ y(32)      44 bytes
+//! text  = bech32m with prefix "skf" or "ske"                       81 characters
 //! ```
+//!
+//! Version 0x01 with prefix "skf" is a share of the fragment; 0x02 with "ske" one of an escrow key (section 8). A custodian
+//! who brings the wrong one is told so.
 //!
 //! [`Share::parse`] also takes the 44 bytes in hex or base64, because tools for Vault's unseal keys pass those on.
 //! Only the bech32m form has a checksum; a mistake in the others is found when the share is submitted.
@@ -27,8 +30,8 @@ pub const SHARE_TEXT_CHARS: usize = 81;
 /// Longest text that is looked at; white space may be between the characters.
 pub const SHARE_INPUT_BYTES_MAX: usize = 256;
 
-const VERSION: u8 = 1;
-const HRP: Hrp = Hrp::parse_unchecked("skf");
+/// Characters of a text's prefix and its separator.
+const PREFIX_CHARS: usize = 4;
 const HEX_CHARS: usize = 2 * SHARE_BYTES;
 /// Characters of 44 bytes in base64, with its one padding character and without.
 const BASE64_CHARS: [usize; 2] = [59, 60];
@@ -66,8 +69,64 @@ impl fmt::Debug for SetId {
     }
 }
 
+/// What a share is a share of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum ShareKind {
+    /// The customer fragment c.
+    Fragment = 1,
+    /// The private half of an escrow key (section 8).
+    Escrow = 2,
+}
+
+impl ShareKind {
+    const ALL: [Self; 2] = [Self::Fragment, Self::Escrow];
+
+    /// The kind with this number: the first byte of a share and of its set's manifest.
+    #[must_use]
+    pub const fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            1 => Some(Self::Fragment),
+            2 => Some(Self::Escrow),
+            _ => None,
+        }
+    }
+
+    /// Its number.
+    #[must_use]
+    pub const fn byte(self) -> u8 {
+        self as u8
+    }
+
+    /// What the text form begins with, separator included.
+    #[must_use]
+    pub const fn prefix(self) -> &'static str {
+        match self {
+            Self::Fragment => "skf1",
+            Self::Escrow => "ske1",
+        }
+    }
+
+    const fn hrp(self) -> Hrp {
+        match self {
+            Self::Fragment => Hrp::parse_unchecked("skf"),
+            Self::Escrow => Hrp::parse_unchecked("ske"),
+        }
+    }
+}
+
+impl fmt::Display for ShareKind {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Fragment => "the fragment",
+            Self::Escrow => "an escrow key",
+        })
+    }
+}
+
 /// One custodian's share. The point is in secret memory; there is no `Clone`, `Debug` or `==`.
 pub struct Share {
+    kind: ShareKind,
     set_id: SetId,
     threshold: Threshold,
     point: Point,
@@ -77,14 +136,14 @@ pub struct Share {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ShareTextError {
     /// Neither 81 characters of text, nor hex nor base64 of 44 bytes.
-    #[error("a share has 81 characters (skf1…), or 88 in hex, or 60 in base64; this has {found}")]
+    #[error("a share has 81 characters (skf1… or ske1…), or 88 in hex, or 60 in base64; this has {found}")]
     Length {
         /// Characters without white space.
         found: usize,
     },
     /// Begins like a share but is not 81 characters long.
     #[error(
-        "a share that begins with skf1 has 81 characters; this has {found}, so some are missing or doubled"
+        "a share that begins with skf1 or ske1 has 81 characters; this has {found}, so some are missing or doubled"
     )]
     TextLength {
         /// Characters without white space.
@@ -111,8 +170,10 @@ pub enum ShareTextError {
     /// Not hex, not base64.
     #[error("this is not hex and not base64")]
     Encoding,
-    /// Made by a version that does not exist yet.
-    #[error("share format {found} is not known to this version; only 1 is")]
+    /// Made by a version that does not exist yet, or under the prefix of the other kind.
+    #[error(
+        "share format {found} is not known to this version, or does not go with the text's first letters"
+    )]
     Version {
         /// The format number.
         found: u8,
@@ -132,8 +193,14 @@ pub enum ShareTextError {
 
 impl Share {
     /// Puts a share together.
-    pub(super) const fn new(set_id: SetId, threshold: Threshold, point: Point) -> Self {
-        Self { set_id, threshold, point }
+    pub(super) const fn new(kind: ShareKind, set_id: SetId, threshold: Threshold, point: Point) -> Self {
+        Self { kind, set_id, threshold, point }
+    }
+
+    /// What it is a share of.
+    #[must_use]
+    pub const fn kind(&self) -> ShareKind {
+        self.kind
     }
 
     /// The set it belongs to.
@@ -169,23 +236,21 @@ impl Share {
     /// Reads the 44 bytes.
     pub fn from_bytes(bytes: &[u8; SHARE_BYTES]) -> Result<Self, ShareTextError> {
         let [version, a, b, c, d, e, f, g, h, x, needed, total, y @ ..] = bytes;
-        if *version != VERSION {
-            return Err(ShareTextError::Version { found: *version });
-        }
+        let kind = ShareKind::from_byte(*version).ok_or(ShareTextError::Version { found: *version })?;
         let threshold = Threshold::new(*needed, *total)?;
         if *x == 0 || *x > *total {
             return Err(ShareTextError::Number { x: *x, total: *total });
         }
         let set_id = SetId([*a, *b, *c, *d, *e, *f, *g, *h]);
         let point = Point { x: *x, y: Secret::filled_by(|out: &mut [u8; 32]| out.copy_from_slice(y)) };
-        Ok(Self { set_id, threshold, point })
+        Ok(Self { kind, set_id, threshold, point })
     }
 
     /// The 44 bytes.
     #[must_use]
     pub fn to_bytes(&self) -> Secret<SHARE_BYTES> {
         Secret::filled_by(|out| {
-            out[0] = VERSION;
+            out[0] = self.kind.byte();
             out[1..9].copy_from_slice(&self.set_id.0);
             out[9] = self.point.x;
             out[10] = self.threshold.needed();
@@ -198,7 +263,7 @@ impl Share {
     #[must_use]
     pub fn to_text(&self) -> Zeroizing<String> {
         let mut text = Zeroizing::new(String::with_capacity(SHARE_TEXT_CHARS));
-        bech32::encode_lower_to_fmt::<Bech32m, _>(&mut *text, HRP, self.to_bytes().expose())
+        bech32::encode_lower_to_fmt::<Bech32m, _>(&mut *text, self.kind.hrp(), self.to_bytes().expose())
             .expect("44 bytes are fewer than bech32m's limit, and writing to a String does not fail");
         wipe_stack();
         text
@@ -218,8 +283,10 @@ fn parse_any(text: &str) -> Result<Share, ShareTextError> {
         }
         compact.push(character);
     }
-    if compact.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("skf1")) {
-        return parse_bech32(&compact);
+    let begins_with =
+        |prefix: &str| compact.get(..PREFIX_CHARS).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+    if let Some(kind) = ShareKind::ALL.into_iter().find(|kind| begins_with(kind.prefix())) {
+        return parse_bech32(kind, &compact);
     }
     let mut bytes = Secret::<SHARE_BYTES>::zeroed();
     match compact.len() {
@@ -252,13 +319,13 @@ fn decode_base64(text: &str, bytes: &mut Secret<SHARE_BYTES>) -> Result<(), Shar
     Ok(())
 }
 
-fn parse_bech32(text: &str) -> Result<Share, ShareTextError> {
+fn parse_bech32(kind: ShareKind, text: &str) -> Result<Share, ShareTextError> {
     if text.len() != SHARE_TEXT_CHARS {
         return Err(ShareTextError::TextLength { found: text.len() });
     }
     let is_bech32 = |byte: u8| BECH32_ALPHABET.contains(&byte.to_ascii_lowercase());
-    if let Some(index) = text.bytes().skip(4).position(|byte| !is_bech32(byte)) {
-        return Err(ShareTextError::Character { at: index + 5 });
+    if let Some(index) = text.bytes().skip(PREFIX_CHARS).position(|byte| !is_bech32(byte)) {
+        return Err(ShareTextError::Character { at: index + PREFIX_CHARS + 1 });
     }
     if text.bytes().any(|byte| byte.is_ascii_lowercase())
         && text.bytes().any(|byte| byte.is_ascii_uppercase())
@@ -268,7 +335,9 @@ fn parse_bech32(text: &str) -> Result<Share, ShareTextError> {
     let checked = match CheckedHrpstring::new::<Bech32m>(text) {
         Ok(checked) => checked,
         Err(CheckedHrpstringError::Checksum(_)) => {
-            return Err(mistyped(text).map_or(ShareTextError::Checksum, |at| ShareTextError::Mistyped { at }));
+            return Err(
+                mistyped(kind, text).map_or(ShareTextError::Checksum, |at| ShareTextError::Mistyped { at })
+            );
         }
         Err(_) => return Err(ShareTextError::Checksum),
     };
@@ -281,24 +350,30 @@ fn parse_bech32(text: &str) -> Result<Share, ShareTextError> {
             *place = byte;
         }
     });
-    Share::from_bytes(bytes.expose())
+    match Share::from_bytes(bytes.expose())? {
+        share if share.kind == kind => Ok(share),
+        share => Err(ShareTextError::Version { found: share.kind.byte() }),
+    }
 }
 
 /// Place (from 1) of the one character whose replacement makes the checksum right, if there is one. The code is linear:
 /// a wrong character adds its difference, shifted by its distance from the end, to the remainder. (The corrector of the
 /// `bech32` crate does this too, but panics on some texts with several mistakes.)
-fn mistyped(text: &str) -> Option<usize> {
+fn mistyped(kind: ShareKind, text: &str) -> Option<usize> {
     // BIP-173: the high bits of the prefix, a zero, its low bits; then the characters' values.
-    let prefix = [3, 3, 3, 0, 19, 11, 6].into_iter();
+    let low = |byte: u8| u32::from(byte & 31);
+    let letters = kind.prefix().bytes().take(PREFIX_CHARS - 1);
+    let prefix = [3, 3, 3, 0].into_iter().chain(letters.map(low));
     let value = |byte: u8| {
         BECH32_ALPHABET.iter().zip(0..).find(|(letter, _)| **letter == byte).map(|(_, value)| value)
     };
-    let values = text.bytes().skip(4).filter_map(|byte| value(byte.to_ascii_lowercase()));
+    let values = text.bytes().skip(PREFIX_CHARS).filter_map(|byte| value(byte.to_ascii_lowercase()));
     let wanted = prefix.chain(values).fold(1, remainder_step) ^ BECH32M_REMAINDER;
     (1..32_u32).find_map(|difference| {
         let shifted =
             core::iter::successors(Some(difference), |remainder| Some(remainder_step(*remainder, 0)));
-        let distance = shifted.take(SHARE_TEXT_CHARS - 4).position(|remainder| remainder == wanted)?;
+        let distance =
+            shifted.take(SHARE_TEXT_CHARS - PREFIX_CHARS).position(|remainder| remainder == wanted)?;
         Some(SHARE_TEXT_CHARS - distance)
     })
 }
@@ -324,7 +399,7 @@ mod tests {
 
     fn share(y: [u8; 32]) -> Share {
         let point = Point { x: 2, y: Secret::filled_by(|out| *out = y) };
-        Share::new(SetId(*b"8 bytes!"), Threshold::new(2, 3).unwrap(), point)
+        Share::new(ShareKind::Fragment, SetId(*b"8 bytes!"), Threshold::new(2, 3).unwrap(), point)
     }
 
     fn error(text: &str) -> ShareTextError {
@@ -368,6 +443,24 @@ mod tests {
     }
 
     #[test]
+    fn an_escrow_share_says_what_it_is() {
+        let point = Point { x: 2, y: Secret::filled_by(|out| out.fill(0x31)) };
+        let escrow = Share::new(ShareKind::Escrow, SetId(*b"8 bytes!"), Threshold::new(2, 3).unwrap(), point);
+        let text = escrow.to_text();
+        assert!(text.starts_with("ske1"));
+        let found = Share::parse(&text).unwrap();
+        assert_eq!(found.kind(), ShareKind::Escrow);
+        assert!(found.to_bytes().same_as(&escrow.to_bytes()));
+        let mut wrong = text.to_string().into_bytes();
+        wrong[40] = if wrong[40] == b'q' { b'p' } else { b'q' };
+        assert_eq!(error(&String::from_utf8(wrong).unwrap()), ShareTextError::Mistyped { at: 41 });
+        // The bytes of one kind under the letters of the other, with a right checksum.
+        let hrp = ShareKind::Fragment.hrp();
+        let dressed = bech32::encode::<Bech32m>(hrp, escrow.to_bytes().expose()).unwrap();
+        assert_eq!(error(&dressed), ShareTextError::Version { found: 2 });
+    }
+
+    #[test]
     fn what_is_no_share_is_explained() {
         let text = share([7; 32]).to_text().to_string();
         assert_eq!(error(""), ShareTextError::Length { found: 0 });
@@ -393,7 +486,7 @@ mod tests {
             changed[index] = value;
             Share::from_bytes(&changed).err().unwrap()
         };
-        assert_eq!(with(0, 2), ShareTextError::Version { found: 2 });
+        assert_eq!(with(0, 3), ShareTextError::Version { found: 3 });
         assert_eq!(with(9, 0), ShareTextError::Number { x: 0, total: 3 });
         assert_eq!(with(9, 4), ShareTextError::Number { x: 4, total: 3 });
         assert_eq!(with(10, 1), ShareTextError::Threshold(ThresholdError { needed: 1, total: 3 }));
