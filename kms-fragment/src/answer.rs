@@ -14,8 +14,8 @@ use bytes::Bytes;
 use symbolon_proto::evaluate::{Evaluation, RemoteKey};
 use symbolon_proto::frame::{
     AnchorAnswer, AnchorRequest, AnchorValue, EvaluateOutcome, EvaluateRequest, EvaluateResponse, FrameType,
-    Heartbeat, Hello, ManifestAnswer, ManifestRequest, PresenceAnswer, Request, RequestHash, Target,
-    request_hash, request_type,
+    GroupAnswer, Heartbeat, Hello, ManifestAnswer, ManifestRequest, PresenceAnswer, Request, RequestHash,
+    Target, request_hash, request_type,
 };
 use symbolon_proto::frame::{MANIFESTS_MAX, Status};
 use symbolon_proto::id::{BrokerId, DeploymentId, KeyId};
@@ -104,6 +104,11 @@ impl Service {
             Ok(Request::Manifest(request)) => self.answer_manifest(peer, &request, frame),
             Ok(Request::Anchor(request)) => self.answer_anchor(peer, &request, frame),
             Ok(Request::Enrol(request)) => self.answer_enrol(peer.spki, &request, frame).to_bytes(),
+            // No group can be approved at this service yet, so every step of one is refused.
+            Ok(Request::Group(request)) => {
+                let (request_hash, op) = (request_hash(frame), request.op.code());
+                GroupAnswer { request_hash, op, outcome: Err(Status::NotApproved.into()) }.to_bytes()
+            }
             Err(_) if frame_type == Ok(FrameType::Evaluate) => self.unread(frame, Status::Malformed),
             Err(_) => return Answer::NotAFrame,
         };

@@ -130,6 +130,11 @@ impl fmt::Debug for Point {
 pub struct PublicKey(Point);
 
 impl PublicKey {
+    /// The public key that is this point.
+    pub const fn from_point(point: Point) -> Self {
+        Self(point)
+    }
+
     /// Decodes 32 bytes from anywhere.
     pub fn decode(bytes: &[u8; POINT_BYTES]) -> Result<Self, PointError> {
         Point::decode(bytes).map(Self)

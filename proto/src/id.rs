@@ -94,6 +94,8 @@ ids! {
     NodeId
     /// One request to a fragment service.
     RequestId
+    /// One run of the group ceremony.
+    SessionId
 }
 
 impl TenantId {

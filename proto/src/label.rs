@@ -30,6 +30,10 @@ pub enum Primitive {
     Context,
     /// Start of an HPKE info.
     HpkeInfo,
+    /// Start of a message signed with a static DKG key (`dkg::schnorr`).
+    Schnorr,
+    /// Start of the session id of a key generation, refresh or resharing.
+    DkgSession,
 }
 
 macro_rules! labels {
@@ -91,12 +95,24 @@ labels! {
         DLEQ_SEED = b"SKB1/dleq/seed";
         /// Fingerprint that two people compare (6.8).
         FINGERPRINT = b"SKB1/fingerprint";
+        /// Key and nonce of an encrypted share: H6 of COCKTAIL-DKG (16.12).
+        COCKTAIL_KEY = b"COCKTAIL-DKG-Ristretto255-SHA512-H6";
+        /// Challenge of a signature of COCKTAIL-DKG.
+        COCKTAIL_CHALLENGE = b"COCKTAIL-DKG-Ristretto255-SHA512-H7";
+        /// Nonce of a signature of COCKTAIL-DKG.
+        COCKTAIL_NONCE = b"COCKTAIL-DKG-Ristretto255-SHA512-NONCE";
+        /// Context of a session of COCKTAIL-DKG.
+        COCKTAIL_CONTEXT = b"COCKTAIL-DKG-CONTEXT";
     }
     Sha256 {
         /// Digest of a custodian share (7.3).
         SHARE_DIGEST = b"SKB1/share-digest";
         /// First transcript hash of a ceremony (7.6).
         CEREMONY = b"SKB1/ceremony";
+        /// Group proposal (16.12).
+        PROPOSAL = b"SKB1/proposal";
+        /// Commitments of a shared key (16.13).
+        GROUP_KEY = b"SKB1/group-key";
         /// Chain of the fragment service's evaluation log.
         EVALUATION_LOG = b"SKB1/evaluation-log";
     }
@@ -105,6 +121,8 @@ labels! {
         LEASE = b"SKB1/lease";
         /// Remote manifest (6.8).
         MANIFEST = b"SKB1/manifest";
+        /// Node card (16.12).
+        CARD = b"SKB1/card";
         /// Order of two officers (`order`).
         ORDER = b"SKB1/order";
         /// Certificate of destruction (`certificate`).
@@ -145,6 +163,14 @@ labels! {
         SHARE_SUBMISSION = b"SKB1/share-submission";
         /// Remote share in escrow (8).
         ESCROW_ENVELOPE = b"SKB1/escrow-envelope";
+    }
+    Schnorr {
+        /// A dealing on its way through the broker (16.13).
+        DEALING = b"SKB1/dealing";
+    }
+    DkgSession {
+        /// A run of the group ceremony (16.13).
+        RUN = b"SKB1/run";
     }
 }
 

@@ -62,3 +62,39 @@ pub(crate) fn lease_terms(node: u16) -> LeaseTerms {
         node,
     }
 }
+
+/// The private keys of a test node of a group.
+pub(crate) struct TestMember {
+    pub(crate) root: SigningSeed,
+    pub(crate) dkg: crate::group::Scalar,
+}
+
+/// A card with fresh keys.
+pub(crate) fn test_card(node: u8) -> (crate::card::VerifiedCard, TestMember) {
+    let (root, signing) = (SigningSeed::random(&mut rng()), SigningSeed::random(&mut rng()));
+    let dkg = crate::group::Scalar::random(&mut rng());
+    let card = crate::card::NodeCard {
+        node: NodeId::from_bytes([node; 16]),
+        signing: signing.public_key(),
+        spki_sha256: [node; 32],
+        dkg: *dkg.public_key().point(),
+        root: root.public_key(),
+    };
+    (card.sign(&root), TestMember { root, dkg })
+}
+
+/// A first group of fresh nodes, t of n.
+pub(crate) fn test_proposal(threshold: u16, nodes: u8) -> (crate::proposal::Proposal, Vec<TestMember>) {
+    let (cards, members) = (1..=nodes).map(test_card).unzip();
+    let terms = crate::proposal::ProposalTerms {
+        deployment: lease_holder().deployment,
+        key: lease_holder().key,
+        broker: lease_holder().broker,
+        broker_spki_sha256: [7; 32],
+        broker_signing: SigningSeed::random(&mut rng()).public_key(),
+        number: 1,
+        previous: [0; 32],
+        threshold,
+    };
+    (crate::proposal::Proposal::new(terms, cards).expect("a well-formed test group"), members)
+}

@@ -5,12 +5,13 @@
 //! checked once here, and trailing bytes are refused. One frame is one HTTP body.
 //!
 //! ```text
-//! 0x01 evaluate   0x02 hello   0x03 heartbeat   0x04 manifest chain   0x05 anchor   0x06 enrol
+//! 0x01 evaluate   0x02 hello   0x03 heartbeat   0x04 manifest chain   0x05 anchor   0x06 enrol   0x07 group
 //! ```
 
 mod anchor;
 mod enrol;
 mod evaluate;
+mod group;
 mod manifest;
 mod presence;
 
@@ -20,14 +21,20 @@ use thiserror::Error;
 pub use self::anchor::{AnchorAnswer, AnchorRequest, AnchorValue};
 pub use self::enrol::{EnrolAnswer, EnrolRequest, Enrolment};
 pub use self::evaluate::{BATCH_MAX, EvaluateOutcome, EvaluateRequest, EvaluateResponse, Target};
+pub use self::group::{
+    Approval, Base, Blame, ESCROW_ENVELOPE_BYTES_MAX, ESCROW_KEY_BYTES, EpochKey, GroupAnswer, GroupOp,
+    GroupRefusal, GroupReply, GroupRequest,
+};
 pub use self::manifest::{MANIFESTS_MAX, ManifestAnswer, ManifestRequest};
 pub use self::presence::{Heartbeat, Hello, Presence, PresenceAnswer};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::group::{PointError, ScalarError, Suite};
 use crate::lease::LeaseError;
 
-/// Bytes of the longest request frame: an evaluation of 64 points.
+/// Bytes of the longest request frame except those of the group ceremony: an evaluation of 64 points.
 pub const REQUEST_BYTES_MAX: usize = 2100;
+/// Bytes of the longest request frame of the group ceremony: the dealings of 16 nodes.
+pub const GROUP_REQUEST_BYTES_MAX: usize = 32 * 1024;
 /// Bytes of the longest answer frame: a chain of manifests.
 pub const RESPONSE_BYTES_MAX: usize = 32 * 1024;
 
@@ -53,6 +60,8 @@ pub enum FrameType {
     Anchor = 0x05,
     /// Ask to be enrolled.
     Enrol = 0x06,
+    /// A step of the group ceremony.
+    Group = 0x07,
 }
 
 impl FrameType {
@@ -64,12 +73,14 @@ impl FrameType {
             0x04 => Self::Manifest,
             0x05 => Self::Anchor,
             0x06 => Self::Enrol,
+            0x07 => Self::Group,
             _ => return None,
         })
     }
 }
 
-/// Status of an answer, as it stands on the wire. 0 to 9 are the specification's, 10 is ours.
+/// Status of an answer, as it stands on the wire. 0 to 9 are the specification's, the others are ours; those from 11
+/// on belong to the group ceremony.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u16)]
 pub enum Status {
@@ -95,6 +106,16 @@ pub enum Status {
     Busy = 9,
     /// The anchor's counter is not above the stored one.
     StaleAnchor = 10,
+    /// No operator of this node has approved the group.
+    NotApproved = 11,
+    /// This node knows nothing of the run: begin with its first round.
+    UnknownRun = 12,
+    /// A participant of the run broke the protocol; the answer names it.
+    ParticipantFault = 13,
+    /// The request contradicts what this node knows of the key.
+    Disagrees = 14,
+    /// Another run for this key is under way.
+    OtherRun = 15,
 }
 
 impl Status {
@@ -112,6 +133,11 @@ impl Status {
             8 => Self::StaleGeneration,
             9 => Self::Busy,
             10 => Self::StaleAnchor,
+            11 => Self::NotApproved,
+            12 => Self::UnknownRun,
+            13 => Self::ParticipantFault,
+            14 => Self::Disagrees,
+            15 => Self::OtherRun,
             _ => return None,
         })
     }
@@ -189,6 +215,9 @@ pub enum FrameError {
     /// The lease inside is not one.
     #[error("lease: {0}")]
     Lease(#[from] LeaseError),
+    /// The run inside is not one.
+    #[error(transparent)]
+    Run(#[from] crate::dkg::RunError),
     /// A signing key that is not an Ed25519 public key.
     #[error(transparent)]
     SigningKey(#[from] crate::signing::PublicKeyError),
@@ -209,6 +238,8 @@ pub enum Request {
     Anchor(AnchorRequest),
     /// 0x06.
     Enrol(EnrolRequest),
+    /// 0x07.
+    Group(GroupRequest),
 }
 
 impl Request {
@@ -221,6 +252,7 @@ impl Request {
             FrameType::Manifest => ManifestRequest::parse(frame).map(Self::Manifest),
             FrameType::Anchor => AnchorRequest::parse(frame).map(Self::Anchor),
             FrameType::Enrol => EnrolRequest::parse(frame).map(Self::Enrol),
+            FrameType::Group => GroupRequest::parse(frame).map(Self::Group),
         }
     }
 }

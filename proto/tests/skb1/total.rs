@@ -4,18 +4,20 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use symbolon_proto::capsule::Capsule;
+use symbolon_proto::card::VerifiedCard;
 use symbolon_proto::context::Scope;
 use symbolon_proto::evaluate::RemoteKey;
 use symbolon_proto::fingerprint::Fingerprint;
 use symbolon_proto::frame::{
     AnchorAnswer, AnchorRequest, AnchorValue, EnrolAnswer, EnrolRequest, Enrolment, EvaluateOutcome,
-    EvaluateRequest, EvaluateResponse, FrameType, Heartbeat, Hello, ManifestAnswer, ManifestRequest,
-    PresenceAnswer, Request, Status, request_hash,
+    EvaluateRequest, EvaluateResponse, FrameType, GroupAnswer, Heartbeat, Hello, ManifestAnswer,
+    ManifestRequest, PresenceAnswer, Request, Status, request_hash,
 };
 use symbolon_proto::id::{BrokerId, KeyId, RequestId};
 use symbolon_proto::lease::Lease;
 use symbolon_proto::manifest::VerifiedManifest;
 use symbolon_proto::possession::Possession;
+use symbolon_proto::proposal::Proposal;
 use symbolon_proto::record;
 use symbolon_proto::sealedbox;
 use symbolon_proto::secret::Secret;
@@ -33,6 +35,7 @@ fn decode_all(bytes: &[u8]) {
         Ok(Request::Manifest(request)) => again(request.to_bytes()),
         Ok(Request::Anchor(request)) => again(request.to_bytes()),
         Ok(Request::Enrol(request)) => again(request.to_bytes()),
+        Ok(Request::Group(request)) => again(request.to_bytes()),
         Err(_) => {}
     }
     let _ = EvaluateResponse::parse(bytes).map(|answer| again(answer.to_bytes()));
@@ -41,6 +44,9 @@ fn decode_all(bytes: &[u8]) {
     let _ = ManifestAnswer::parse(bytes).map(|answer| again(answer.to_bytes()));
     let _ = AnchorAnswer::parse(bytes).map(|answer| again(answer.to_bytes()));
     let _ = EnrolAnswer::parse(bytes).map(|answer| again(answer.to_bytes()));
+    let _ = GroupAnswer::parse(bytes).map(|answer| again(answer.to_bytes()));
+    let _ = VerifiedCard::parse(bytes).map(|card| again(card.as_bytes().to_vec()));
+    let _ = Proposal::parse(bytes).map(|proposal| again(proposal.to_bytes()));
     let _ = Lease::parse(bytes).map(|lease| again(lease.as_bytes().to_vec()));
     let _ = Capsule::parse(bytes).map(|capsule| again(capsule.to_bytes()));
     let _ = record::capsule_of(bytes);

@@ -1,0 +1,524 @@
+//! Frame 0x07: the group ceremony, in which nodes that do not talk to each other make, refresh and pass on a key.
+//! The broker relays everything and is trusted with nothing (`docs/skb1.md` section 16.14).
+//!
+//! ```text
+//! request  "SKB1" 0x07 suite format=1 op(1) nonce(16) body
+//! answer   "SKB1" 0x87 suite format=1 op(1) status(2) req_hash(32) body
+//! ```
+//!
+//! Every step is idempotent: after a lost answer the broker asks again, with another nonce, and gets the same answer.
+//! What travels inside (cards, proposals, dealings, manifests) is signed itself and is opaque here.
+
+use super::{FrameError, FrameType, RequestHash, Status};
+use crate::codec::{Reader, Writer};
+use crate::dkg::{DEALING_BYTES_MAX, DkgError, DkgFault, GroupKey, Run, RunKind, SCHNORR_BYTES};
+use crate::group::PublicKey;
+use crate::id::{KeyId, RequestId};
+use crate::manifest::{MANIFEST_BYTES_MAX, NODES_MAX};
+use crate::possession::Possession;
+use crate::proposal::PROPOSAL_BYTES_MAX;
+use crate::signing::SIGNATURE_BYTES;
+
+/// Bytes of an X-Wing public key.
+pub const ESCROW_KEY_BYTES: usize = crate::custody::XWING_PUBLIC_BYTES;
+/// Most bytes of a share sealed to the escrow key.
+pub const ESCROW_ENVELOPE_BYTES_MAX: usize = 2048;
+
+/// A step that a broker asks a node for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct GroupRequest {
+    /// Makes the request hash fresh.
+    pub nonce: RequestId,
+    /// The step.
+    pub op: GroupOp,
+}
+
+/// What there was before a resharing. A node that has a share compares it with its own state; one that is new learns
+/// it here, bound by the run.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Base {
+    /// The proposal of the old group, encoded.
+    pub group: Vec<u8>,
+    /// The sharing in the old group.
+    pub key: GroupKey,
+}
+
+/// The steps. Each says what repeating it does.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum GroupOp {
+    /// 1: what are you? Answered for everybody who can reach the node. [`GroupReply::Card`], always the same.
+    Card,
+    /// 2: would you be in this group, for this broker? Waits for an operator. [`GroupReply::Approval`]: repeated, it
+    /// asks how the proposal stands.
+    Propose {
+        /// The proposal, encoded.
+        proposal: Vec<u8>,
+    },
+    /// 3: round 1. [`GroupReply::Dealing`]; the node stores what it dealt and gives the same again for the same run.
+    /// A run with another session for the same key and epochs takes the place of one that was not committed.
+    Deal {
+        /// The run.
+        run: Run,
+        /// Of a resharing only.
+        base: Option<Base>,
+    },
+    /// 4: round 2, all dealings in the order of their dealers. [`GroupReply::Certified`]; the node stores the pending
+    /// share and gives the same signature again. Other dealings for the same run are [`Status::Disagrees`].
+    Verify {
+        /// The run.
+        run: Run,
+        /// Of a resharing only.
+        base: Option<Base>,
+        /// The dealings.
+        dealings: Vec<Vec<u8>>,
+    },
+    /// 5: round 3, the signatures of all receivers in their order. [`GroupReply::Committed`]; the share is in use
+    /// from now on, beside the one before it until [`GroupOp::Acknowledge`]. Repeated, it proves possession again.
+    Commit {
+        /// The run.
+        run: Run,
+        /// The signatures.
+        signatures: Vec<[u8; SCHNORR_BYTES]>,
+    },
+    /// 6: sign this manifest if it says what you know. [`GroupReply::ManifestSigned`]. Signing is deterministic, but
+    /// a node never signs two manifests with one number: another body for a signed number is [`Status::Disagrees`].
+    SignManifest {
+        /// Everything that is signed, encoded.
+        body: Vec<u8>,
+    },
+    /// 7: this is the manifest with all signatures. [`GroupReply::Done`], also when it is stored already.
+    StoreManifest {
+        /// The manifest, encoded.
+        manifest: Vec<u8>,
+    },
+    /// 8: the new shares work; erase those of earlier share epochs. [`GroupReply::Done`], also when they are gone.
+    Acknowledge {
+        /// The key.
+        key: KeyId,
+        /// Its epoch.
+        key_epoch: u32,
+        /// The epoch of the shares that stay.
+        share_epoch: u32,
+    },
+    /// 9: make a fresh key for this epoch; only of a node that holds the key alone. [`GroupReply::Epoch`] with the
+    /// same key again if the epoch exists.
+    NewEpoch {
+        /// The key.
+        key: KeyId,
+        /// The epoch to make.
+        key_epoch: u32,
+    },
+    /// 10: no capsule of this epoch is left. [`GroupReply::Retired`] says whether an order of two officers is still
+    /// needed; repeated, it asks again.
+    Retire {
+        /// The key.
+        key: KeyId,
+        /// The epoch.
+        key_epoch: u32,
+    },
+    /// 11: seal every share of this key to this X-Wing public key, too. [`GroupReply::Done`]; the same key again
+    /// changes nothing, another one is [`Status::Disagrees`].
+    SetEscrow {
+        /// The key.
+        key: KeyId,
+        /// The public key of the escrow custodians, [`ESCROW_KEY_BYTES`] long.
+        escrow: Vec<u8>,
+    },
+    /// 12: the share of these epochs, sealed to the escrow key. [`GroupReply::Escrow`]: the envelope that was made
+    /// with the share.
+    Escrow {
+        /// The key.
+        key: KeyId,
+        /// Its epoch.
+        key_epoch: u32,
+        /// The epoch of its shares.
+        share_epoch: u32,
+    },
+}
+
+impl GroupOp {
+    /// The number on the wire.
+    pub const fn code(&self) -> u8 {
+        match self {
+            Self::Card => 1,
+            Self::Propose { .. } => 2,
+            Self::Deal { .. } => 3,
+            Self::Verify { .. } => 4,
+            Self::Commit { .. } => 5,
+            Self::SignManifest { .. } => 6,
+            Self::StoreManifest { .. } => 7,
+            Self::Acknowledge { .. } => 8,
+            Self::NewEpoch { .. } => 9,
+            Self::Retire { .. } => 10,
+            Self::SetEscrow { .. } => 11,
+            Self::Escrow { .. } => 12,
+        }
+    }
+
+    fn read(code: u8, reader: &mut Reader<'_>) -> Result<Self, FrameError> {
+        Ok(match code {
+            1 => Self::Card,
+            2 => Self::Propose { proposal: reader.lp(PROPOSAL_BYTES_MAX)?.to_vec() },
+            3 => {
+                let (run, base) = read_run(reader)?;
+                Self::Deal { run, base }
+            }
+            4 => {
+                let (run, base) = read_run(reader)?;
+                let dealing = |reader: &mut Reader<'_>| Ok(reader.lp(DEALING_BYTES_MAX)?.to_vec());
+                Self::Verify { run, base, dealings: read_list(reader, dealing)? }
+            }
+            5 => {
+                let run = Run::read(reader)?;
+                Self::Commit { run, signatures: read_list(reader, |reader| Ok(reader.array()?))? }
+            }
+            6 => Self::SignManifest { body: reader.lp(MANIFEST_BYTES_MAX)?.to_vec() },
+            7 => Self::StoreManifest { manifest: reader.lp(MANIFEST_BYTES_MAX)?.to_vec() },
+            8 => {
+                let (key, key_epoch) = read_epoch(reader)?;
+                Self::Acknowledge { key, key_epoch, share_epoch: reader.u32()? }
+            }
+            9 => {
+                let (key, key_epoch) = read_epoch(reader)?;
+                Self::NewEpoch { key, key_epoch }
+            }
+            10 => {
+                let (key, key_epoch) = read_epoch(reader)?;
+                Self::Retire { key, key_epoch }
+            }
+            11 => Self::SetEscrow {
+                key: KeyId::from_bytes(reader.array()?),
+                escrow: reader.take(ESCROW_KEY_BYTES)?.to_vec(),
+            },
+            12 => {
+                let (key, key_epoch) = read_epoch(reader)?;
+                Self::Escrow { key, key_epoch, share_epoch: reader.u32()? }
+            }
+            found => return Err(FrameError::Code { found: found.into() }),
+        })
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        match self {
+            Self::Card => {}
+            Self::Propose { proposal: field }
+            | Self::SignManifest { body: field }
+            | Self::StoreManifest { manifest: field } => {
+                writer.lp(field);
+            }
+            Self::Deal { run, base } => write_run(writer, run, base.as_ref()),
+            Self::Verify { run, base, dealings } => {
+                write_run(writer, run, base.as_ref());
+                write_list(writer, dealings, |writer, dealing| writer.lp(dealing));
+            }
+            Self::Commit { run, signatures } => {
+                writer.bytes(&run.to_bytes());
+                write_list(writer, signatures, |writer, signature| writer.bytes(signature));
+            }
+            Self::Acknowledge { key, key_epoch, share_epoch }
+            | Self::Escrow { key, key_epoch, share_epoch } => {
+                writer.bytes(key.as_bytes()).u32(*key_epoch).u32(*share_epoch);
+            }
+            Self::NewEpoch { key, key_epoch } | Self::Retire { key, key_epoch } => {
+                writer.bytes(key.as_bytes()).u32(*key_epoch);
+            }
+            Self::SetEscrow { key, escrow } => {
+                writer.bytes(key.as_bytes()).bytes(escrow);
+            }
+        }
+    }
+}
+
+fn read_epoch(reader: &mut Reader<'_>) -> Result<(KeyId, u32), FrameError> {
+    Ok((KeyId::from_bytes(reader.array()?), reader.u32()?))
+}
+
+/// A run; one of a resharing brings what there was before.
+fn read_run(reader: &mut Reader<'_>) -> Result<(Run, Option<Base>), FrameError> {
+    let run = Run::read(reader)?;
+    let base = match run.kind {
+        RunKind::Reshare => {
+            Some(Base { group: reader.lp(PROPOSAL_BYTES_MAX)?.to_vec(), key: GroupKey::read(reader)? })
+        }
+        RunKind::Generate | RunKind::Refresh => None,
+    };
+    Ok((run, base))
+}
+
+/// Writes a run, and its base exactly if it reshares.
+fn write_run(writer: &mut Writer, run: &Run, base: Option<&Base>) {
+    writer.bytes(&run.to_bytes());
+    if let (RunKind::Reshare, Some(base)) = (run.kind, base) {
+        base.key.write(writer.lp(&base.group));
+    }
+}
+
+/// count(1), 1 to 16, then that many items.
+fn read_list<T>(
+    reader: &mut Reader<'_>,
+    item: impl Fn(&mut Reader<'_>) -> Result<T, FrameError>,
+) -> Result<Vec<T>, FrameError> {
+    let (found, max) = (usize::from(reader.u8()?), usize::from(NODES_MAX));
+    match (1..=max).contains(&found) {
+        true => (0..found).map(|_| item(reader)).collect(),
+        false => Err(FrameError::Count { found, max }),
+    }
+}
+
+fn write_list<'a, T>(
+    writer: &'a mut Writer,
+    items: &[T],
+    item: impl for<'w> Fn(&'w mut Writer, &T) -> &'w mut Writer,
+) {
+    writer.u8(u8::try_from(items.len()).expect("at most 16 items in a list of nodes"));
+    for each in items {
+        item(writer, each);
+    }
+}
+
+impl GroupRequest {
+    /// Reads a frame.
+    pub fn parse(frame: &[u8]) -> Result<Self, FrameError> {
+        let mut reader = super::open_request(frame, FrameType::Group)?;
+        let code = read_op(&mut reader)?;
+        let nonce = RequestId::from_bytes(reader.array()?);
+        let op = GroupOp::read(code, &mut reader)?;
+        reader.finish()?;
+        Ok(Self { nonce, op })
+    }
+
+    /// The frame. Panics with more than 16 dealings or signatures, and without the base of a resharing.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut writer = super::start_request(FrameType::Group, 1024);
+        writer.u8(1).u8(self.op.code()).bytes(self.nonce.as_bytes());
+        self.op.write(&mut writer);
+        writer.finish()
+    }
+}
+
+fn read_op(reader: &mut Reader<'_>) -> Result<u8, FrameError> {
+    match reader.u8()? {
+        1 => Ok(reader.u8()?),
+        found => Err(FrameError::Format { found }),
+    }
+}
+
+/// How a proposal stands at a node.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub enum Approval {
+    /// An operator has to compare fingerprints and approve.
+    Pending = 0,
+    /// Approved.
+    Approved = 1,
+    /// An operator declined.
+    Refused = 2,
+}
+
+impl Approval {
+    const fn from_byte(byte: u8) -> Option<Self> {
+        Some(match byte {
+            0 => Self::Pending,
+            1 => Self::Approved,
+            2 => Self::Refused,
+            _ => return None,
+        })
+    }
+}
+
+/// A key or a share that a node holds, proven.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct EpochKey {
+    /// y of a node that holds the key alone, y_i of a member of a group.
+    pub public: PublicKey,
+    /// Proof over the deployment, the key and its epoch.
+    pub possession: Possession,
+}
+
+/// What a node did. Well formed, nothing verified.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum GroupReply {
+    /// To [`GroupOp::Card`]: the card, encoded.
+    Card(Vec<u8>),
+    /// To [`GroupOp::Propose`].
+    Approval(Approval),
+    /// To [`GroupOp::Deal`]: the dealing, signed.
+    Dealing(Vec<u8>),
+    /// To [`GroupOp::Verify`]: the signature over the transcript.
+    Certified([u8; SCHNORR_BYTES]),
+    /// To [`GroupOp::Commit`].
+    Committed(EpochKey),
+    /// To [`GroupOp::SignManifest`]: the node's signature, and that of its root if it is the lead of the group.
+    ManifestSigned {
+        /// Of the node.
+        node: [u8; SIGNATURE_BYTES],
+        /// Of the lead's root.
+        root: Option<[u8; SIGNATURE_BYTES]>,
+    },
+    /// To [`GroupOp::StoreManifest`], [`GroupOp::Acknowledge`] and [`GroupOp::SetEscrow`].
+    Done,
+    /// To [`GroupOp::NewEpoch`].
+    Epoch(EpochKey),
+    /// To [`GroupOp::Retire`]: whether the epoch is retired; otherwise an order of two officers is needed.
+    Retired(bool),
+    /// To [`GroupOp::Escrow`]: the envelope.
+    Escrow(Vec<u8>),
+}
+
+/// Who broke the protocol, and how.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Blame {
+    /// The participant, as in [`DkgError::Participant`].
+    pub participant: u16,
+    /// What it did.
+    pub fault: DkgFault,
+}
+
+/// Why a node did nothing. Unauthenticated, as every error: a hint for the operator, not a reason to cut somebody off.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct GroupRefusal {
+    /// Not [`Status::Ok`].
+    pub status: Status,
+    /// Exactly with [`Status::ParticipantFault`].
+    pub blame: Option<Blame>,
+}
+
+impl From<Status> for GroupRefusal {
+    fn from(status: Status) -> Self {
+        Self { status, blame: None }
+    }
+}
+
+impl From<DkgError> for GroupRefusal {
+    fn from(error: DkgError) -> Self {
+        match error {
+            DkgError::Participant { participant, fault } => {
+                Self { status: Status::ParticipantFault, blame: Some(Blame { participant, fault }) }
+            }
+            DkgError::Setup(_) | DkgError::NoPart => Status::Disagrees.into(),
+            DkgError::Count { .. } => Status::Malformed.into(),
+            DkgError::State => Status::UnknownRun.into(),
+            DkgError::Degenerate => Status::Busy.into(),
+        }
+    }
+}
+
+/// The answer to a step.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct GroupAnswer {
+    /// The request it answers.
+    pub request_hash: RequestHash,
+    /// The number of the step that it answers.
+    pub op: u8,
+    /// What the node did, or why it did nothing.
+    pub outcome: Result<GroupReply, GroupRefusal>,
+}
+
+impl GroupAnswer {
+    /// Reads a frame.
+    pub fn parse(frame: &[u8]) -> Result<Self, FrameError> {
+        let mut reader = super::open_answer(frame, FrameType::Group)?;
+        let op = read_op(&mut reader)?;
+        let status = super::read_status(&mut reader)?;
+        let request_hash = reader.array()?;
+        let outcome = match status {
+            Status::Ok => Ok(GroupReply::read(op, &mut reader)?),
+            Status::ParticipantFault => Err(GroupRefusal { status, blame: Some(read_blame(&mut reader)?) }),
+            other => Err(other.into()),
+        };
+        reader.finish()?;
+        Ok(Self { request_hash, op, outcome })
+    }
+
+    /// The frame.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut writer = super::start_answer(FrameType::Group, 1024);
+        let status = self.outcome.as_ref().err().map_or(Status::Ok, |refusal| refusal.status);
+        writer.u8(1).u8(self.op).u16(status.code()).bytes(&self.request_hash);
+        match &self.outcome {
+            Ok(reply) => reply.write(&mut writer),
+            Err(GroupRefusal { blame: Some(blame), .. }) => {
+                writer.u16(blame.participant).u8(blame.fault.byte());
+            }
+            Err(_) => {}
+        }
+        writer.finish()
+    }
+}
+
+fn read_blame(reader: &mut Reader<'_>) -> Result<Blame, FrameError> {
+    let (participant, fault) = (reader.u16()?, reader.u8()?);
+    let fault = DkgFault::from_byte(fault).ok_or(FrameError::Code { found: fault.into() })?;
+    Ok(Blame { participant, fault })
+}
+
+impl GroupReply {
+    fn read(op: u8, reader: &mut Reader<'_>) -> Result<Self, FrameError> {
+        Ok(match op {
+            1 => Self::Card(reader.lp(crate::card::CARD_BYTES)?.to_vec()),
+            2 => {
+                let found = reader.u8()?;
+                Self::Approval(Approval::from_byte(found).ok_or(FrameError::Code { found: found.into() })?)
+            }
+            3 => Self::Dealing(reader.lp(DEALING_BYTES_MAX)?.to_vec()),
+            4 => Self::Certified(reader.array()?),
+            5 => Self::Committed(EpochKey::read(reader)?),
+            6 => Self::ManifestSigned {
+                node: reader.array()?,
+                root: match read_flag(reader)? {
+                    true => Some(reader.array()?),
+                    false => None,
+                },
+            },
+            7 | 8 | 11 => Self::Done,
+            9 => Self::Epoch(EpochKey::read(reader)?),
+            10 => Self::Retired(read_flag(reader)?),
+            12 => Self::Escrow(reader.lp(ESCROW_ENVELOPE_BYTES_MAX)?.to_vec()),
+            found => return Err(FrameError::Code { found: found.into() }),
+        })
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        match self {
+            Self::Card(field) | Self::Dealing(field) | Self::Escrow(field) => {
+                writer.lp(field);
+            }
+            Self::Approval(approval) => {
+                writer.u8(*approval as u8);
+            }
+            Self::Certified(signature) => {
+                writer.bytes(signature);
+            }
+            Self::Committed(key) | Self::Epoch(key) => {
+                writer.bytes(key.public.as_bytes()).bytes(key.possession.as_bytes());
+            }
+            Self::ManifestSigned { node, root } => {
+                writer.bytes(node).u8(root.is_some().into());
+                writer.bytes(root.as_ref().map_or(&[], <[u8; SIGNATURE_BYTES]>::as_slice));
+            }
+            Self::Done => {}
+            Self::Retired(retired) => {
+                writer.u8((*retired).into());
+            }
+        }
+    }
+}
+
+impl EpochKey {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, FrameError> {
+        let public =
+            PublicKey::decode(&reader.array()?).map_err(|error| FrameError::Point { index: 0, error })?;
+        Ok(Self { public, possession: Possession::from_bytes(reader.array()?) })
+    }
+}
+
+fn read_flag(reader: &mut Reader<'_>) -> Result<bool, FrameError> {
+    match reader.u8()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        found => Err(FrameError::Code { found: found.into() }),
+    }
+}
+
+#[cfg(test)]
+mod tests;
