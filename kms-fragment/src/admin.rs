@@ -11,20 +11,22 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use symbolon_proto::fingerprint::Fingerprint;
+use symbolon_proto::id::{BrokerId, KeyId};
+use symbolon_proto::order::Action;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::error::AdminError;
-use crate::report::{Approved, PendingReport, Status};
+use crate::report::{Approved, Carried, CertificateReport, PendingReport, Status};
 use crate::service::Service;
 
 /// Name of the socket in the state directory.
 pub const SOCKET: &str = "admin.sock";
 
 /// Longest request line, in bytes.
-const LINE_BYTES_MAX: u64 = 4096;
+const LINE_BYTES_MAX: u64 = 16 << 10;
 /// Longest answer, in bytes.
 const ANSWER_BYTES_MAX: u64 = 8 << 20;
 const CONNECTIONS_MAX: usize = 8;
@@ -53,8 +55,103 @@ pub enum Ask {
         /// Key id in hex; absent means all.
         key: Option<String>,
     },
+    /// End the enrolment of a broker.
+    Remove {
+        /// Broker id in hex.
+        broker: String,
+    },
+    /// Make the next epoch of a key.
+    NewEpoch {
+        /// Key id in hex.
+        key: String,
+    },
+    /// An order for officers to sign.
+    Draft {
+        /// What to order.
+        draft: Draft,
+        /// Days that it counts.
+        days: u32,
+    },
+    /// Carry a signed order out.
+    Order {
+        /// What the operator thinks it orders.
+        kind: OrderKind,
+        /// Its text form.
+        text: String,
+    },
+    /// Certificates of what was destroyed of a key.
+    Certificates {
+        /// Key id in hex.
+        key: String,
+    },
     /// How the service is.
     Status,
+}
+
+/// What an order is to say. Ids in hex.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum Draft {
+    /// Destroy a key, or an epoch of it.
+    Destroy {
+        /// The key.
+        key: String,
+        /// Only this epoch.
+        epoch: Option<u32>,
+    },
+    /// Cancel a destruction.
+    Cancel {
+        /// The key.
+        key: String,
+    },
+    /// Retire an epoch.
+    Retire {
+        /// The key.
+        key: String,
+        /// Its epoch.
+        epoch: u32,
+    },
+    /// Answer restores.
+    Restore {
+        /// The key.
+        key: String,
+        /// Its epoch.
+        epoch: u32,
+    },
+    /// Admit an older state of a broker.
+    Admit {
+        /// The broker.
+        broker: String,
+    },
+}
+
+/// Kinds of orders, as the commands that take them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OrderKind {
+    /// A key or an epoch.
+    Destroy,
+    /// What is cooling off.
+    Cancel,
+    /// An epoch.
+    Retire,
+    /// From a retired epoch.
+    Restore,
+    /// An older state of a broker.
+    Admit,
+}
+
+impl OrderKind {
+    const fn is(self, action: &Action) -> bool {
+        matches!(
+            (self, action),
+            (Self::Destroy, Action::Destroy { .. } | Action::DestroyEpoch { .. })
+                | (Self::Cancel, Action::Cancel { .. })
+                | (Self::Retire, Action::Retire { .. })
+                | (Self::Restore, Action::Restore { .. })
+                | (Self::Admit, Action::Admit { .. })
+        )
+    }
 }
 
 /// What comes back. Wire type, version 1.
@@ -65,8 +162,14 @@ pub enum Reply {
     Pending(Vec<PendingReport>),
     /// Answer to [`Ask::Approve`].
     Approved(Approved),
-    /// Answer to [`Ask::Suspend`] and [`Ask::Resume`]: how many keys changed.
+    /// Answer to [`Ask::Suspend`], [`Ask::Resume`], [`Ask::Remove`] and [`Ask::NewEpoch`]: how many changed.
     Changed(usize),
+    /// Answer to [`Ask::Draft`]: its text form.
+    Drafted(String),
+    /// Answer to [`Ask::Order`].
+    Carried(Carried),
+    /// Answer to [`Ask::Certificates`].
+    Certificates(Vec<CertificateReport>),
     /// Answer to [`Ask::Status`].
     Status(Box<Status>),
     /// Why not. One of our texts.
@@ -138,8 +241,21 @@ fn answer(service: &Service, ask: &Ask) -> Reply {
     let outcome = match ask {
         Ask::Pending => Ok(Reply::Pending(service.pending())),
         Ask::Approve { fingerprint, join } => approve(service, fingerprint, *join),
-        Ask::Suspend { key } => parse_key(key).and_then(|key| service.suspend(key)).map(Reply::Changed),
-        Ask::Resume { key } => parse_key(key).and_then(|key| service.resume(key)).map(Reply::Changed),
+        Ask::Suspend { key } => some_key(key).and_then(|key| service.suspend(key)).map(Reply::Changed),
+        Ask::Resume { key } => some_key(key).and_then(|key| service.resume(key)).map(Reply::Changed),
+        Ask::Remove { broker } => {
+            parse_broker(broker).and_then(|broker| service.remove(broker)).map(|()| Reply::Changed(1))
+        }
+        Ask::NewEpoch { key } => {
+            parse_key(key).and_then(|key| service.next_epoch(key)).map(|()| Reply::Changed(1))
+        }
+        Ask::Draft { draft, days } => {
+            action(service, draft).and_then(|action| service.draft(action, *days)).map(Reply::Drafted)
+        }
+        Ask::Order { kind, text } => service.carry_out(text, |action| kind.is(action)).map(Reply::Carried),
+        Ask::Certificates { key } => {
+            parse_key(key).and_then(|key| service.certificates(key)).map(Reply::Certificates)
+        }
         Ask::Status => Ok(Reply::Status(Box::new(service.status()))),
     };
     outcome.unwrap_or_else(|error| Reply::Refused(error.to_string()))
@@ -150,8 +266,32 @@ fn approve(service: &Service, fingerprint: &str, join: bool) -> Result<Reply, Ad
     service.approve(&fingerprint, join).map(Reply::Approved)
 }
 
-fn parse_key(key: &Option<String>) -> Result<Option<symbolon_proto::id::KeyId>, AdminError> {
-    key.as_ref().map(|text| text.parse().map_err(|_| AdminError::UnknownKey)).transpose()
+fn action(service: &Service, draft: &Draft) -> Result<Action, AdminError> {
+    Ok(match draft {
+        Draft::Destroy { key, epoch: None } => Action::Destroy { key: parse_key(key)? },
+        Draft::Destroy { key, epoch: Some(epoch) } => {
+            Action::DestroyEpoch { key: parse_key(key)?, key_epoch: *epoch }
+        }
+        Draft::Cancel { key } => Action::Cancel { key: parse_key(key)? },
+        Draft::Retire { key, epoch } => Action::Retire { key: parse_key(key)?, key_epoch: *epoch },
+        Draft::Restore { key, epoch } => Action::Restore { key: parse_key(key)?, key_epoch: *epoch },
+        Draft::Admit { broker } => {
+            let broker = parse_broker(broker)?;
+            Action::Admit { broker, generation: service.generation_of(broker)? }
+        }
+    })
+}
+
+fn some_key(key: &Option<String>) -> Result<Option<KeyId>, AdminError> {
+    key.as_deref().map(parse_key).transpose()
+}
+
+fn parse_key(text: &str) -> Result<KeyId, AdminError> {
+    text.parse().map_err(|_| AdminError::UnknownKey)
+}
+
+fn parse_broker(text: &str) -> Result<BrokerId, AdminError> {
+    text.parse().map_err(|_| AdminError::UnknownBroker)
 }
 
 /// Asks the service that runs on a state directory.

@@ -21,6 +21,7 @@ use symbolon_proto::frame::{MANIFESTS_MAX, Status};
 use symbolon_proto::id::{BrokerId, DeploymentId, KeyId};
 use symbolon_proto::lease::{Lease, LeaseHolder, LeaseTerms};
 
+use crate::epochs;
 use crate::evaluation_log::Record;
 use crate::identity::NODE_INDEX;
 use crate::rng::os_rng;
@@ -167,10 +168,9 @@ impl Service {
         let refusal = match self.check(&mut live, peer, request, broker) {
             Err(refusal) if refusal.status == Status::UnknownKey => return Err(refusal),
             Err(refusal) => refusal,
-            Ok(()) => {
+            Ok(key) => {
                 let bucket = live.buckets.get_mut(&key_id);
                 if bucket.is_some_and(|bucket| bucket.take(count.into(), now.boot_ms)) {
-                    let key = Arc::clone(&live.keys[&key_id]);
                     return Ok(Granted { key, broker, count });
                 }
                 Status::QuotaExhausted.into()
@@ -186,30 +186,27 @@ impl Service {
         Err(refusal)
     }
 
+    /// The scalar that may answer.
     fn check(
         &self,
         live: &mut Live,
         peer: &Peer,
         request: &EvaluateRequest,
         broker: BrokerId,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Arc<RemoteKey>, Refusal> {
         let target = request.target();
         let deployment = live.tables.brokers[&broker].deployment;
         let row = live.tables.keys.get(&target.key).filter(|row| row.deployment == deployment);
         let row = row.ok_or(Status::UnknownKey)?;
-        // Retired epochs answer under dual control only, and there is none yet.
-        if target.key_epoch != row.key_epoch || request.is_restore() {
-            return Err(Status::WrongKeyEpoch.into());
-        }
-        if target.share_epoch != row.share_epoch {
-            return Err(Status::WrongShareEpoch.into());
-        }
-        self.standing(live, peer, target.key, broker)
+        let share = epochs::select(row, target, request.is_restore(), self.now().unix_secs)?;
+        self.standing(live, peer, target.key, broker)?;
+        live.keys.get(&share).map(Arc::clone).ok_or_else(|| Status::WrongShareEpoch.into())
     }
 
-    /// Refuses an old generation and a suspended key, each with a signed lease that says so.
+    /// Refuses an old generation and a key that is not active, each with a signed lease that says so.
     fn standing(&self, live: &mut Live, peer: &Peer, key: KeyId, broker: BrokerId) -> Result<(), Refusal> {
-        let registered = live.tables.brokers[&broker].generation;
+        let row = &live.tables.brokers[&broker];
+        let (registered, barred) = (row.generation, row.admitted.map(|admitted| admitted.barred));
         let bound = peer.generation.load(Ordering::Acquire);
         if bound == 0 {
             // Without a hello nobody knows which generation speaks. Unsigned, so it harms nobody.
@@ -217,7 +214,10 @@ impl Service {
         }
         // Suspension first: the lease then says so, and a status must say the same as its lease.
         let status = match live.tables.keys[&key].state {
-            KeyState::Suspended => Status::Suspended,
+            KeyState::Destroyed => Status::Destroyed,
+            KeyState::Suspended | KeyState::PendingDestroy => Status::Suspended,
+            // Its lease cannot say so: what is registered now is older. Without one the broker takes it for "busy".
+            KeyState::Active if barred == Some(bound) => return Err(Status::StaleGeneration.into()),
             KeyState::Active if bound < registered => Status::StaleGeneration,
             KeyState::Active => return Ok(()),
         };
@@ -241,7 +241,7 @@ impl Service {
             generation: row.generation,
             seq: (u64::from(live.tables.starts) << LEASE_COUNTER_BITS) | live.leases,
             issued_secs: self.now().unix_secs,
-            ttl_secs: self.options.grants.lease_ttl_secs,
+            ttl_secs: self.options.grants_of(row.deployment).lease_ttl_secs,
             status: live.tables.keys[&key].state.into(),
             node: NODE_INDEX,
         };
@@ -264,9 +264,13 @@ impl Service {
 
     /// Remembers a new generation, on disk before anyone is told.
     fn register(&self, live: &mut Live, broker: BrokerId, generation: u64) -> Result<(), Refusal> {
-        let registered = live.tables.brokers[&broker].generation;
+        let row = &live.tables.brokers[&broker];
+        let registered = row.generation;
         if generation == 0 {
             return Err(Status::Malformed.into());
+        }
+        if row.admitted.is_some_and(|admitted| admitted.barred == generation) {
+            return Err(Status::StaleGeneration.into());
         }
         if generation <= registered {
             return Ok(()); // the same, or an older one that `standing` will refuse with a signature
@@ -344,7 +348,7 @@ impl Service {
     fn put_anchor(&self, live: &mut Live, peer: &Peer, broker: BrokerId, put: AnchorValue) -> Status {
         match peer.generation.load(Ordering::Acquire) {
             0 => return Status::Busy,
-            bound if bound < live.tables.brokers[&broker].generation => return Status::StaleGeneration,
+            bound if bound != live.tables.brokers[&broker].generation => return Status::StaleGeneration,
             _ => {}
         }
         let mut tables = live.tables.clone();

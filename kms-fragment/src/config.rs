@@ -1,17 +1,22 @@
 //! The configuration: one TOML file, unknown fields refused, secrets only by file path.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 use symbolon_proto::Zeroizing;
+use symbolon_proto::id::DeploymentId;
+use symbolon_proto::order::{Officer, Officers};
 
 use crate::quota::Quota;
 use crate::sealing::{PASSPHRASE_BYTES_MAX, PassphraseCost, Sealing};
 
 /// Longest lease: a broker that is cut off may use cached keys for so long at most (`docs/skb1.md` 5).
 pub const LEASE_TTL_SECS_MAX: u32 = 86_400;
+
+const DAY_SECS: u64 = 86_400;
 
 /// Largest configuration file, in bytes.
 const CONFIG_BYTES_MAX: u64 = 64 << 10;
@@ -35,6 +40,15 @@ pub struct Config {
     /// What brokers are granted.
     #[serde(default)]
     pub grants: Grants,
+    /// What the brokers of single deployments are granted instead.
+    #[serde(default, rename = "deployment")]
+    pub deployments: Vec<DeploymentGrants>,
+    /// People of whom two must sign every order, such as one to destroy a key. None, or at least two.
+    #[serde(default, rename = "officer", deserialize_with = "read_officers")]
+    pub officers: Officers,
+    /// How keys are destroyed.
+    #[serde(default)]
+    pub destruction: Destruction,
     /// What the listener tolerates.
     #[serde(default)]
     pub limits: Limits,
@@ -47,13 +61,86 @@ pub struct Grants {
     /// Seconds that a broker may use cached keys after each answer, 1 to 86,400. A suspension takes effect at the
     /// next heartbeat, or at the latest after this time if the broker hides from the service.
     pub lease_ttl_secs: u32,
+    /// Seconds that a broker may go on using cached keys after its last lease has ended, 0 to 86,400. Every second of it
+    /// is one more that a cut-off broker works on.
+    pub grace_secs: u32,
     /// Elements per key that may be evaluated, at once and per hour. Bounds what a broker taken over can open.
     pub quota: Quota,
 }
 
+/// What the brokers of one deployment are granted; what is absent is as in [`Grants`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeploymentGrants {
+    /// The deployment, 32 hex digits.
+    #[serde(deserialize_with = "read_deployment")]
+    pub id: DeploymentId,
+    /// See [`Grants::lease_ttl_secs`].
+    pub lease_ttl_secs: Option<u32>,
+    /// See [`Grants::grace_secs`].
+    pub grace_secs: Option<u32>,
+    /// See [`Grants::quota`].
+    pub quota: Option<Quota>,
+}
+
+impl DeploymentGrants {
+    const fn over(&self, grants: Grants) -> Grants {
+        Grants {
+            lease_ttl_secs: match self.lease_ttl_secs {
+                Some(secs) => secs,
+                None => grants.lease_ttl_secs,
+            },
+            grace_secs: match self.grace_secs {
+                Some(secs) => secs,
+                None => grants.grace_secs,
+            },
+            quota: match self.quota {
+                Some(quota) => quota,
+                None => grants.quota,
+            },
+        }
+    }
+}
+
+/// How keys are destroyed. Two officers order it; it happens when the cooling-off time has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Destruction {
+    /// Days between the order and the deed, 7 to 30. Two officers can cancel it until then.
+    pub cooling_off_days: u32,
+    /// Days that backups of this service are kept, 0 to 3,650. Goes into the certificate: until then a backup may still
+    /// hold what was destroyed.
+    pub backup_days: u32,
+}
+
+impl Default for Destruction {
+    fn default() -> Self {
+        Self { cooling_off_days: 14, backup_days: 90 }
+    }
+}
+
+impl Destruction {
+    /// The cooling-off time in seconds.
+    #[must_use]
+    pub const fn cooling_off_secs(&self) -> u64 {
+        self.cooling_off_days as u64 * DAY_SECS
+    }
+
+    /// How long backups are kept, in seconds.
+    #[must_use]
+    pub const fn backup_secs(&self) -> u64 {
+        self.backup_days as u64 * DAY_SECS
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        in_range("destruction.cooling_off_days", self.cooling_off_days.into(), 7, 30)?;
+        in_range("destruction.backup_days", self.backup_days.into(), 0, 3650)
+    }
+}
+
 impl Default for Grants {
     fn default() -> Self {
-        Self { lease_ttl_secs: 3600, quota: Quota::default() }
+        Self { lease_ttl_secs: 3600, grace_secs: 0, quota: Quota::default() }
     }
 }
 
@@ -105,6 +192,9 @@ pub enum ConfigError {
     /// Neither or both ways to open the state.
     #[error("give exactly one of `key_file` and `passphrase_file`")]
     Sealing,
+    /// Two sections for one deployment.
+    #[error("two [[deployment]] sections have the same `id`")]
+    SameDeployment,
     /// A number outside its range.
     #[error("`{field}` must be between {min} and {max}")]
     Range {
@@ -131,8 +221,21 @@ impl Config {
             return Err(ConfigError::Sealing);
         }
         config.grants.check()?;
+        for deployment in &config.deployments {
+            deployment.over(config.grants).check()?;
+        }
+        config.destruction.check()?;
         config.limits.check()?;
+        if config.deployment_grants().len() != config.deployments.len() {
+            return Err(ConfigError::SameDeployment);
+        }
         Ok(config)
+    }
+
+    /// What single deployments are granted.
+    #[must_use]
+    pub fn deployment_grants(&self) -> BTreeMap<DeploymentId, Grants> {
+        self.deployments.iter().map(|deployment| (deployment.id, deployment.over(self.grants))).collect()
     }
 
     /// What opens the state. Reads the passphrase file, never the key file.
@@ -153,6 +256,7 @@ impl Grants {
     /// Refuses grants that no manifest can carry.
     pub fn check(&self) -> Result<(), ConfigError> {
         in_range("grants.lease_ttl_secs", u64::from(self.lease_ttl_secs), 1, u64::from(LEASE_TTL_SECS_MAX))?;
+        in_range("grants.grace_secs", u64::from(self.grace_secs), 0, u64::from(LEASE_TTL_SECS_MAX))?;
         // A batch of 64 must fit into the bucket, or it could never be answered.
         in_range("grants.quota.burst", u64::from(self.quota.burst), 64, u64::from(u32::MAX))?;
         in_range("grants.quota.per_hour", u64::from(self.quota.per_hour), 1, u64::from(u32::MAX))
@@ -168,6 +272,24 @@ impl Limits {
         in_range("limits.idle_secs", self.idle_secs, 1, 86_400)?;
         in_range("limits.evaluations_max", self.evaluations_max as u64, 1, 256)
     }
+}
+
+fn read_deployment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DeploymentId, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+}
+
+fn read_officers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Officers, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Entry {
+        name: String,
+        key: String,
+    }
+    let read =
+        |entry: Entry| Ok(Officer { name: entry.name, key: entry.key.parse().map_err(de::Error::custom)? });
+    let entries = Vec::<Entry>::deserialize(deserializer)?;
+    let officers = entries.into_iter().map(read).collect::<Result<_, D::Error>>()?;
+    Officers::new(officers).map_err(de::Error::custom)
 }
 
 fn in_range(field: &'static str, value: u64, min: u64, max: u64) -> Result<(), ConfigError> {
@@ -197,8 +319,18 @@ mod tests {
 
     #[test]
     fn the_sample_is_valid_and_says_the_defaults() {
-        let config = Config::parse(include_str!("../../deploy/fragment.toml")).unwrap();
+        let sample = include_str!("../../deploy/fragment.toml");
+        assert!(Config::parse(sample).unwrap().officers.is_empty());
+        // Settings that are switched off stand behind a # without a blank.
+        let switched_on = sample.lines().map(|line| match line.strip_prefix('#') {
+            Some(setting) if !setting.starts_with(' ') => format!("{setting}\n"),
+            _ => format!("{line}\n"),
+        });
+        let config = Config::parse(&switched_on.collect::<String>()).unwrap();
         assert_eq!(config.grants, Grants::default());
+        assert_eq!(config.destruction, Destruction::default());
+        assert_eq!(config.officers.iter().count(), 2);
+        assert_eq!(config.deployments.len(), 1);
         assert_eq!(config.limits, Limits::default());
     }
 
@@ -225,6 +357,52 @@ mod tests {
             Config::parse(&text),
             Err(ConfigError::Range { field: "grants.lease_ttl_secs", .. })
         ));
+    }
+
+    #[test]
+    fn a_deployment_is_granted_its_own() {
+        let id = "0a".repeat(16);
+        let section = format!("[[deployment]]\nid = '{id}'\ngrace_secs = 60\n");
+        let config = Config::parse(&format!("{SMALL}{section}")).unwrap();
+        let grants = config.deployment_grants()[&id.parse().unwrap()];
+        assert_eq!(grants, Grants { grace_secs: 60, ..Grants::default() });
+        let twice = format!("{SMALL}{section}{section}");
+        assert!(matches!(Config::parse(&twice), Err(ConfigError::SameDeployment)));
+        let long = format!("{SMALL}{section}lease_ttl_secs = 86401\n");
+        assert!(matches!(Config::parse(&long), Err(ConfigError::Range { .. })));
+    }
+
+    #[test]
+    fn officers_are_checked_and_mistakes_explained() {
+        use symbolon_proto::order::OfficerKey;
+        use symbolon_proto::signing::SigningSeed;
+        let key = || OfficerKey::new(SigningSeed::random(&mut crate::rng::os_rng()).public_key()).to_string();
+        let (one, two) = (key(), key());
+        let text = |entries: &[(&str, &str)]| {
+            let entries =
+                entries.iter().map(|(name, key)| format!("[[officer]]\nname = '{name}'\nkey = '{key}'\n"));
+            format!("{SMALL}{}", entries.collect::<String>())
+        };
+        assert_eq!(Config::parse(&text(&[("a", &one), ("b", &two)])).unwrap().officers.iter().count(), 2);
+        let cases = [
+            (text(&[("a", &one)]), "at least two officers"),
+            (text(&[("a", &one), ("b", &one)]), "same key"),
+            (text(&[("a", &one), ("A", &two)]), "same name"),
+            (text(&[("a", &one), ("b", &two[1..])]), "sof1"),
+        ];
+        for (text, expected) in cases {
+            let ConfigError::Parse(error) = Config::parse(&text).unwrap_err() else { panic!("accepted") };
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_cooling_off_time_is_bounded() {
+        for days in [6, 31] {
+            let text = format!("{SMALL}[destruction]\ncooling_off_days = {days}");
+            let refused = Config::parse(&text);
+            assert!(matches!(refused, Err(ConfigError::Range { field: "destruction.cooling_off_days", .. })));
+        }
     }
 
     #[test]

@@ -3,8 +3,9 @@
 //! ```text
 //! sealing.toml        how to find the key (public)
 //! identity            service root key, node key, TLS key (sealed, written once)
-//! keys/<key_id>       one scalar k (sealed, written once)
-//! tables              brokers, pending enrolments, keys and manifests (sealed, replaced)
+//! keys/<key_id>…      one scalar k or share k_i each (sealed, written once, overwritten before it is removed)
+//! tables              brokers, keys and their epochs, manifests, orders (sealed, replaced)
+//! tombstones          what was destroyed, with certificates (sealed, only ever longer)
 //! evaluations.log     one line per evaluation (plain, hash-chained)
 //! evaluations.head    how far the log had come (sealed, replaced)
 //! lock, admin.sock    held while a service runs
@@ -15,7 +16,10 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rand_core::Rng;
 use rustix::fs::{FlockOperation, flock};
+
+use crate::rng::os_rng;
 
 /// Largest file that is read back, in bytes.
 pub const FILE_BYTES_MAX: u64 = 16 << 20;
@@ -68,6 +72,8 @@ pub enum DiskError {
 pub(crate) struct StateDir {
     path: PathBuf,
     _lock: File,
+    #[cfg(test)]
+    pub(crate) fault: std::sync::Mutex<fault::Fault>,
 }
 
 impl StateDir {
@@ -104,7 +110,12 @@ impl StateDir {
             .open(path.join("lock"))
             .map_err(io)?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self {
+                path: path.to_owned(),
+                _lock: lock,
+                #[cfg(test)]
+                fault: std::sync::Mutex::default(),
+            }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(DiskError::Locked { path: path.to_owned() }),
             Err(errno) => Err(io(errno.into())),
         }
@@ -133,22 +144,94 @@ impl StateDir {
 
     /// Replaces a file so that after a crash either the old or the new content is there, durable when it returns.
     pub(crate) fn write(&self, name: &str, content: &[u8]) -> Result<(), DiskError> {
+        self.attempt(name, |path| replace(path, content))
+    }
+
+    /// Overwrites a file and removes it; nothing to do if there is none. What the medium keeps beside it (journals,
+    /// snapshots, worn-out cells) is out of reach: that is why files are sealed under a key that lies elsewhere.
+    pub(crate) fn erase(&self, name: &str) -> Result<(), DiskError> {
+        self.attempt(name, overwrite_and_remove)
+    }
+
+    /// Names of the files in a folder of the directory.
+    pub(crate) fn list(&self, folder: &str) -> Result<Vec<String>, DiskError> {
+        let path = self.path(folder);
+        let entries = std::fs::read_dir(&path).and_then(|entries| {
+            entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned())).collect()
+        });
+        entries.map_err(|source| DiskError::Io { path, source })
+    }
+
+    fn attempt(&self, name: &str, change: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), DiskError> {
         let path = self.path(name);
-        let fresh = path.with_extension("new");
-        let parent = path.parent().unwrap_or(&self.path);
-        let replace = || -> io::Result<()> {
-            let mut file =
-                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-            file.write_all(content)?;
-            file.sync_all()?;
-            std::fs::rename(&fresh, &path)?;
-            File::open(parent)?.sync_all()
-        };
-        replace().map_err(|source| {
-            // Best effort: a half-written temporary is overwritten next time anyway.
-            drop(std::fs::remove_file(&fresh));
-            DiskError::Io { path: path.clone(), source }
-        })
+        #[cfg(test)]
+        let done = fault::around(&self.fault, || change(&path));
+        #[cfg(not(test))]
+        let done = change(&path);
+        done.map_err(|source| DiskError::Io { path, source })
+    }
+}
+
+fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let fresh = path.with_extension("new");
+    let written = (|| {
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        std::fs::rename(&fresh, path)?;
+        sync_folder_of(path)
+    })();
+    if written.is_err() {
+        // Best effort: a half-written temporary is overwritten next time anyway.
+        drop(std::fs::remove_file(&fresh));
+    }
+    written
+}
+
+fn overwrite_and_remove(path: &Path) -> io::Result<()> {
+    let mut file = match OpenOptions::new().write(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    let length = usize::try_from(file.metadata()?.len().min(FILE_BYTES_MAX)).unwrap_or(0);
+    let mut noise = vec![0; length];
+    os_rng().fill_bytes(&mut noise);
+    file.write_all(&noise)?;
+    file.sync_all()?;
+    std::fs::remove_file(path)?;
+    sync_folder_of(path)
+}
+
+fn sync_folder_of(path: &Path) -> io::Result<()> {
+    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// Crashes on request: from one change of the directory on, all fail, as if the process had died there.
+#[cfg(test)]
+pub(crate) mod fault {
+    use std::io;
+    use std::sync::{Mutex, PoisonError};
+
+    /// Changes that still succeed, and whether the first that fails has reached the disk all the same.
+    #[derive(Clone, Copy, Debug, Default)]
+    pub(crate) struct Fault(pub(crate) Option<(u32, bool)>);
+
+    pub(super) fn around(fault: &Mutex<Fault>, change: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        let mut fault = fault.lock().unwrap_or_else(PoisonError::into_inner);
+        let died = || Err(io::Error::other("the disk failed as the test wished"));
+        match &mut fault.0 {
+            None => change(),
+            Some((0, reached)) => {
+                if std::mem::take(reached) {
+                    change()?;
+                }
+                died()
+            }
+            Some((left, _)) => {
+                *left -= 1;
+                change()
+            }
+        }
     }
 }
 
@@ -203,5 +286,20 @@ mod tests {
         dir.write("a", b"second").unwrap();
         assert_eq!(dir.read("a").unwrap().unwrap(), b"second");
         assert_eq!(dir.read("b").unwrap(), None);
+    }
+
+    #[test]
+    fn an_erased_file_was_overwritten_first_and_is_gone() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = StateDir::create(&root.path().join("state")).unwrap();
+        dir.write("keys/a", b"precious").unwrap();
+        let link = root.path().join("link");
+        std::fs::hard_link(dir.path("keys/a"), &link).unwrap();
+        dir.erase("keys/a").unwrap();
+        assert_eq!(dir.read("keys/a").unwrap(), None);
+        assert_ne!(std::fs::read(&link).unwrap(), b"precious");
+        assert_eq!(std::fs::read(&link).unwrap().len(), 8);
+        dir.erase("keys/a").unwrap();
+        assert!(dir.list("keys").unwrap().is_empty());
     }
 }

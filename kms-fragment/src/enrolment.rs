@@ -9,19 +9,23 @@ use std::sync::Arc;
 use symbolon_proto::evaluate::RemoteKey;
 use symbolon_proto::fingerprint::Fingerprint;
 use symbolon_proto::frame::{EnrolAnswer, EnrolRequest, Enrolment, request_hash};
+use symbolon_proto::group::PublicKey;
 use symbolon_proto::id::{BrokerId, KeyId};
 use symbolon_proto::lease;
 use symbolon_proto::manifest::{Manifest, ManifestNode, VALIDITY_SECS_MAX, VerifiedManifest};
 use symbolon_proto::possession::PossessionClaim;
 
 use crate::clock::Now;
+use crate::config::Grants;
 use crate::error::{AdminError, ServiceError};
 use crate::identity::NODE_INDEX;
 use crate::quota::Bucket;
 use crate::report::Approved;
 use crate::rng::os_rng;
 use crate::service::{Live, Service};
-use crate::tables::{BROKERS_MAX, Broker, KEYS_MAX, Key, KeyState, MANIFESTS_KEPT, Pending, Tables};
+use crate::tables::{
+    BROKERS_MAX, Broker, Epoch, KEYS_MAX, Key, KeyState, MANIFESTS_KEPT, Pending, ShareId, Tables,
+};
 use crate::tls::SpkiHash;
 
 /// A manifest begins so long before now, for brokers whose clocks are behind.
@@ -39,9 +43,11 @@ impl Service {
         let position = tables.pending.iter().position(|pending| pending.fingerprint == *fingerprint);
         let pending = tables.pending.remove(position.ok_or(AdminError::NotPending)?);
         check_admission(&tables, &pending, join)?;
-        let shared = tables.keys_of(pending.deployment).map(|(id, _)| id).next();
+        let shared = tables.keys_of(pending.deployment).map(|(id, row)| (id, row.state)).next();
         let (key_id, fresh) = match shared {
-            Some(id) => (id, None),
+            // A deployment whose key is gone has nothing left to open; a new key would hide that.
+            Some((_, KeyState::Destroyed)) => return Err(AdminError::Destroyed),
+            Some((id, _)) => (id, None),
             None => {
                 let (id, row, key) = self.create_key(&pending, now)?;
                 tables.keys.insert(id, row);
@@ -55,15 +61,17 @@ impl Service {
             generation: 0,
             approved_at: now.unix_secs,
             anchor: None,
+            admitted: None,
         };
         tables.brokers.insert(pending.broker, broker);
         self.write_tables(&tables)?;
         live.tables = tables;
         let created = fresh.is_some();
         if let Some(key) = fresh {
-            let quota = self.options.grants.quota;
+            let quota = self.options.grants_of(pending.deployment).quota;
             live.buckets.insert(key_id, Bucket::holding(quota, quota.burst, now.boot_ms));
-            live.keys.insert(key_id, Arc::new(key));
+            let share = ShareId { key: key_id, key_epoch: 1, share_epoch: 1 };
+            live.keys.insert(share, Arc::new(key));
         }
         tracing::info!(broker = %pending.broker, key = %key_id, created, "the operator approved a broker");
         Ok(Approved {
@@ -78,21 +86,27 @@ impl Service {
         let mut rng = os_rng();
         let id = KeyId::random(&mut rng);
         let key = RemoteKey::generate(&mut rng);
-        self.write_key(id, &key)?;
+        self.write_key(&ShareId { key: id, key_epoch: 1, share_epoch: 1 }, &key)?;
         let mut row = Key {
             deployment: pending.deployment,
-            key_epoch: 1,
-            share_epoch: 1,
             state: KeyState::Active,
-            quota: self.options.grants.quota,
+            destruction: None,
+            quota: self.options.grants_of(pending.deployment).quota,
+            epochs: vec![Epoch::new(1)],
             manifests: Vec::new(),
         };
-        self.append_manifest(id, &mut row, &key, now);
+        self.append_manifest(id, &mut row, *key.public_key(), now);
         Ok((id, row, key))
     }
 
     /// Signs the next manifest of a key.
-    pub(crate) fn append_manifest(&self, id: KeyId, row: &mut Key, key: &RemoteKey, now: Now) {
+    pub(crate) fn append_manifest(&self, id: KeyId, row: &mut Key, public: PublicKey, now: Now) {
+        let (key_epoch, share_epoch) = match (row.newest(), self.newest_manifest(row)) {
+            (Some(newest), _) => (newest.key_epoch, newest.share_epoch()),
+            (None, Some(last)) => (last.key_epoch, last.share_epoch),
+            (None, None) => return,
+        };
+        let grants = self.options.grants_of(row.deployment);
         let (seq, prev_hash) = match row.manifests.last() {
             Some((seq, bytes)) => (seq + 1, request_hash(bytes)),
             None => (1, [0; 32]),
@@ -102,21 +116,21 @@ impl Service {
             deployment: row.deployment,
             key: id,
             state: row.state.into(),
-            key_epoch: row.key_epoch,
-            share_epoch: row.share_epoch,
-            public: *key.public_key(),
+            key_epoch,
+            share_epoch,
+            public,
             commitments: Vec::new(),
             nodes: vec![ManifestNode {
                 index: NODE_INDEX,
                 node: self.identity.node_id,
-                public: *key.public_key(),
+                public,
                 signing: self.identity.node.public_key(),
                 spki_sha256: *self.identity.tls.spki(),
             }],
-            lease_ttl_secs: self.options.grants.lease_ttl_secs,
+            lease_ttl_secs: grants.lease_ttl_secs,
             quota_burst: row.quota.burst,
             quota_per_hour: row.quota.per_hour,
-            grace_secs: 0,
+            grace_secs: grants.grace_secs,
             not_before_secs,
             not_after_secs: not_before_secs + VALIDITY_SECS_MAX,
             seq,
@@ -134,18 +148,21 @@ impl Service {
         let mut tables = live.tables.clone();
         let mut changed = false;
         for (id, row) in &mut tables.keys {
-            let key = &live.keys[id];
-            let current = self.newest(*id, row, key)?;
-            let left = current.not_after_secs.saturating_sub(now.unix_secs);
-            let granted = (current.lease_ttl_secs, current.quota_burst, current.quota_per_hour);
-            let grants = self.options.grants;
-            if left > RENEW_BEFORE_SECS
-                && granted == (grants.lease_ttl_secs, grants.quota.burst, grants.quota.per_hour)
-            {
+            let Some(newest) = row.newest() else { continue };
+            let share = ShareId { key: *id, key_epoch: newest.key_epoch, share_epoch: newest.share_epoch() };
+            let foreign = ServiceError::ForeignKey { key: *id };
+            let (Some(key), Some(current)) = (live.keys.get(&share), self.newest_manifest(row)) else {
+                return Err(foreign);
+            };
+            if current.public != *key.public_key() {
+                return Err(foreign);
+            }
+            let grants = self.options.grants_of(row.deployment);
+            if !is_outdated(&current, &grants, now) {
                 continue;
             }
             row.quota = grants.quota;
-            self.append_manifest(*id, row, key, now);
+            self.append_manifest(*id, row, *key.public_key(), now);
             changed = true;
         }
         if changed {
@@ -155,14 +172,12 @@ impl Service {
         Ok(())
     }
 
-    /// The newest manifest of a key, if it is ours and about this key.
-    fn newest(&self, id: KeyId, row: &Key, key: &RemoteKey) -> Result<Manifest, ServiceError> {
-        let foreign = ServiceError::ForeignKey { key: id };
-        let Some((_, bytes)) = row.manifests.last() else { return Err(foreign) };
-        match VerifiedManifest::first(bytes, &self.identity.root.public_key(), &row.deployment) {
-            Ok(newest) if newest.manifest().public == *key.public_key() => Ok(newest.manifest().clone()),
-            _ => Err(foreign),
-        }
+    /// The newest manifest of a key, if it is ours.
+    pub(crate) fn newest_manifest(&self, row: &Key) -> Option<Manifest> {
+        let (_, bytes) = row.manifests.last()?;
+        let newest =
+            VerifiedManifest::first(bytes, &self.identity.root.public_key(), &row.deployment).ok()?;
+        Some(newest.manifest().clone())
     }
 
     /// Answers an enrol frame: of a stranger, who goes on the list, or of a broker, who gets its manifest.
@@ -192,11 +207,15 @@ impl Service {
         let Some((id, row)) = live.tables.keys_of(broker.deployment).next() else {
             return Enrolment::Refused;
         };
-        let Some((_, manifest)) = row.manifests.last() else { return Enrolment::Refused };
-        let claim = PossessionClaim { deployment: row.deployment, key: id, key_epoch: row.key_epoch };
+        let (Some((_, manifest)), Some(newest)) = (row.manifests.last(), row.newest()) else {
+            return Enrolment::Refused;
+        };
+        let share = ShareId { key: id, key_epoch: newest.key_epoch, share_epoch: newest.share_epoch() };
+        let Some(key) = live.keys.get(&share) else { return Enrolment::Refused };
+        let claim = PossessionClaim { deployment: row.deployment, key: id, key_epoch: newest.key_epoch };
         Enrolment::Enrolled {
             root_key: self.identity.root.public_key(),
-            possession: live.keys[&id].prove_possession(&claim, &mut os_rng()),
+            possession: key.prove_possession(&claim, &mut os_rng()),
             manifest: manifest.clone(),
         }
     }
@@ -207,8 +226,17 @@ impl From<KeyState> for lease::KeyState {
         match state {
             KeyState::Active => Self::Active,
             KeyState::Suspended => Self::Suspended,
+            KeyState::PendingDestroy => Self::PendingDestroy,
+            KeyState::Destroyed => Self::Destroyed,
         }
     }
+}
+
+fn is_outdated(current: &Manifest, grants: &Grants, now: Now) -> bool {
+    let said = (current.lease_ttl_secs, current.grace_secs, current.quota_burst, current.quota_per_hour);
+    let Grants { lease_ttl_secs, grace_secs, quota } = *grants;
+    current.not_after_secs.saturating_sub(now.unix_secs) <= RENEW_BEFORE_SECS
+        || said != (lease_ttl_secs, grace_secs, quota.burst, quota.per_hour)
 }
 
 fn is_same(id: BrokerId, broker: &Broker, request: &EnrolRequest) -> bool {

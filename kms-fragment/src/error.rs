@@ -1,6 +1,8 @@
 //! Why the service does not start, and why it does not do what its operator wants.
 
+use symbolon_proto::certificate::CertificateError;
 use symbolon_proto::id::KeyId;
+use symbolon_proto::order::{Action, OrderError};
 
 use crate::config::ConfigError;
 use crate::disk::DiskError;
@@ -43,6 +45,22 @@ pub enum ServiceError {
         /// Which key.
         key: KeyId,
     },
+    /// The list of tombstones is shorter than it was.
+    #[error(
+        "the list of destroyed keys in the state directory is older than the tables; restore the newest `tombstones` file"
+    )]
+    OldTombstones,
+    /// The tables are from before a rotation of which the old epoch is destroyed.
+    #[error(
+        "the tables in the state directory are too old: they know only an epoch that was destroyed; restore newer ones"
+    )]
+    OldTables,
+    /// As many as can be kept.
+    #[error("this service has destroyed as many keys as it can remember; destructions wait")]
+    TooManyTombstones,
+    /// A certificate could not be made.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// A grant that no manifest can carry.
     #[error(transparent)]
     Grants(#[from] ConfigError),
@@ -70,6 +88,75 @@ pub enum AdminError {
     /// No such key.
     #[error("this service holds no such key")]
     UnknownKey,
+    /// No such broker.
+    #[error("no broker with this id is enrolled here")]
+    UnknownBroker,
+    /// No such epoch.
+    #[error("the key has no such epoch here")]
+    UnknownEpoch,
+    /// Officers have decided.
+    #[error("two officers have ordered its destruction, which is cooling off; two officers can cancel it")]
+    PendingDestroy,
+    /// Too late.
+    #[error("the key was destroyed; `symbolon fragment certificate` shows when")]
+    Destroyed,
+    /// Nothing was destroyed.
+    #[error("nothing of this key was destroyed")]
+    NotDestroyed,
+    /// Nothing to cancel.
+    #[error("no destruction of this key is cooling off")]
+    NothingPending,
+    /// The key's deployment is another.
+    #[error("the order is for another deployment than the key or broker belongs to; draft a new one")]
+    OtherDeployment,
+    /// The broker has registered another generation since.
+    #[error("the broker's registered generation is {registered}, not the order's; draft a new one")]
+    OtherGeneration {
+        /// What is registered.
+        registered: u64,
+    },
+    /// There is nothing that could be in the way.
+    #[error("this broker has no registered generation; it can unseal as it is")]
+    NoGeneration,
+    /// The file has another order than the command is for.
+    #[error("the file orders to {found}; that is not what this command does")]
+    OtherAction {
+        /// What it orders.
+        found: Action,
+    },
+    /// Nobody can order anything.
+    #[error("the configuration names no officers; add two [[officer]] sections and restart the service")]
+    NoOfficers,
+    /// Not believed.
+    #[error(transparent)]
+    Order(#[from] OrderError),
+    /// A draft that would expire at once, or too late.
+    #[error("a draft is valid for 1 to 30 days")]
+    DraftDays,
+    /// The newest epoch is in use.
+    #[error("this is the newest epoch, for which new capsules are made; it cannot be retired")]
+    NewestEpoch,
+    /// The broker has not asked.
+    #[error("the broker has not asked to retire this epoch; it asks when no capsule of it is left")]
+    NotAsked,
+    /// Retired already.
+    #[error("this epoch is retired already")]
+    RetiredAlready,
+    /// Not retired yet.
+    #[error("this epoch is not retired; retire it first")]
+    NotRetired,
+    /// Epochs come one after the other.
+    #[error("the newest epoch is {newest}; only the next one can be made")]
+    EpochOrder {
+        /// The newest.
+        newest: u32,
+    },
+    /// Two epochs are in use.
+    #[error("two epochs are in use already; retire the older one first")]
+    StillRotating,
+    /// Too many epochs are held.
+    #[error("four epochs are held; have two officers order the destruction of a retired one first")]
+    TooManyEpochs,
     /// The tables are full.
     #[error("the service holds as many brokers or keys as it can")]
     Full,

@@ -8,8 +8,9 @@
 //! server.rs      TLS 1.3 + X25519MLKEM768, mutual; HTTP/2; POST /skb1; limits
 //! answer.rs      one frame in, one frame out: evaluate, hello, heartbeat, manifest, anchor
 //! enrolment.rs   strangers wait, operators approve, manifests are signed
-//! service.rs     state, and what the operator may ask;  admin.rs, cli.rs: how
-//! tables.rs      brokers, keys;  disk.rs, sealing.rs: at rest;  evaluation_log.rs: counts, never content
+//! service.rs     state, and what the operator may ask;  admin.rs, cli/: how
+//! orders.rs      what two officers order;  destruction.rs, tombstones.rs: gone for good;  epochs.rs: rotation
+//! tables/        brokers, keys;  disk.rs, sealing.rs: at rest;  evaluation_log.rs: counts, never content
 //! ```
 //!
 //! As a library, for one process that runs everything:
@@ -20,9 +21,14 @@
 //! ```
 
 mod answer;
+mod destruction;
 mod enrolment;
+mod epochs;
 mod hex;
+mod orders;
 mod rng;
+mod status;
+mod tombstones;
 
 pub mod admin;
 pub mod cli;
@@ -40,7 +46,7 @@ pub mod service;
 pub mod tables;
 pub mod tls;
 
-pub use config::{Config, Grants, Limits};
+pub use config::{Config, Destruction, Grants, Limits};
 pub use error::{AdminError, ServiceError};
 pub use quota::Quota;
 pub use sealing::{PassphraseCost, Sealing};

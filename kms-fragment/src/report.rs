@@ -47,8 +47,41 @@ pub struct Status {
     pub brokers: Vec<BrokerReport>,
     /// Keys held.
     pub keys: Vec<KeyReport>,
+    /// Whose orders count.
+    pub officers: Vec<OfficerReport>,
+    /// Keys and epochs that were destroyed.
+    pub destroyed: usize,
     /// The evaluation log.
     pub log: LogReport,
+}
+
+/// Somebody whose signature counts on an order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfficerReport {
+    /// Their name.
+    pub name: String,
+    /// Their key, `sof1…`.
+    pub key: String,
+}
+
+/// An order that was carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Carried {
+    /// What was ordered.
+    pub what: String,
+    /// Who signed.
+    pub officers: Vec<String>,
+    /// When it takes effect, Unix seconds, unless it already has.
+    pub due_secs: Option<u64>,
+}
+
+/// A certificate of destruction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateReport {
+    /// What it says, for people.
+    pub says: String,
+    /// The certificate itself, to keep.
+    pub text: String,
 }
 
 /// An enrolled broker.
@@ -64,6 +97,10 @@ pub struct BrokerReport {
     pub generation: u64,
     /// When it was approved, Unix seconds.
     pub approved_at: u64,
+    /// When two officers last let an older state of it in, Unix seconds.
+    pub admitted_at: Option<u64>,
+    /// The generation that was registered before that, and is answered no more.
+    pub barred_generation: Option<u64>,
 }
 
 /// A key.
@@ -75,12 +112,54 @@ pub struct KeyReport {
     pub deployment: String,
     /// Whether it is answered for.
     pub state: KeyState,
-    /// Epoch of k.
+    /// Epoch of k that new capsules are made for; 0 if the key is destroyed.
     pub key_epoch: u32,
+    /// Its epochs, oldest first.
+    pub epochs: Vec<EpochReport>,
+    /// When it will be destroyed, Unix seconds.
+    pub destroy_at: Option<u64>,
+    /// Who ordered that.
+    pub ordered_by: Vec<String>,
     /// Sequence number of its newest manifest.
     pub manifest_seq: u64,
     /// Elements that the quota still allows.
     pub quota_left: u32,
+}
+
+/// An epoch of a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EpochReport {
+    /// Its number.
+    pub key_epoch: u32,
+    /// The epochs of its shares that are held.
+    pub share_epochs: Vec<u32>,
+    /// Whether it is answered for.
+    pub state: EpochStanding,
+}
+
+/// Whether an epoch is answered for. Times are Unix seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EpochStanding {
+    /// Answered.
+    Living,
+    /// Answered, and its broker has asked to retire it.
+    RetireAsked {
+        /// When.
+        at: u64,
+    },
+    /// Not answered.
+    Retired,
+    /// Answered for restores.
+    Restoring {
+        /// Until when.
+        until: u64,
+    },
+    /// Not answered; will be destroyed.
+    PendingDestroy {
+        /// When.
+        at: u64,
+    },
 }
 
 /// How far the evaluation log has come. Keep it elsewhere to notice if records disappear.

@@ -1,7 +1,8 @@
 //! The service: its state, how it is made and opened, and what its operator may ask.
 //!
 //! State changes are made on a copy, written to disk, and only then take effect, so what a broker was told is never
-//! forgotten by a crash. Answering brokers is in `answer.rs`, enrolment and manifests in `enrolment.rs`.
+//! forgotten by a crash. Answering brokers is in `answer.rs`, enrolment and manifests in `enrolment.rs`, what two officers
+//! order in `orders.rs`.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -11,28 +12,32 @@ use std::time::Duration;
 
 use symbolon_proto::evaluate::RemoteKey;
 use symbolon_proto::fingerprint::Fingerprint;
-use symbolon_proto::id::KeyId;
+use symbolon_proto::id::{DeploymentId, KeyId};
+use symbolon_proto::order::Officers;
 use symbolon_proto::secret::Secret;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use crate::admin;
 use crate::clock::{Clock, Now, SystemClock};
-use crate::config::{Config, Grants, Limits};
+use crate::config::{Config, Destruction, Grants, Limits};
+use crate::destruction;
 use crate::disk::{DiskError, StateDir};
 use crate::error::{AdminError, ServiceError};
 use crate::evaluation_log::{Anchor, EvaluationLog, LastUse, SEGMENT_BYTES_MAX};
 use crate::identity::Identity;
 use crate::quota::{Bucket, Quota};
-use crate::report::{BrokerReport, KeyReport, LogReport, PendingReport, Status};
+use crate::report::PendingReport;
 use crate::sealing::{Header, SealKey, Sealing, SealingError};
 use crate::server::{self, ServeError};
-use crate::tables::{KeyState, Tables};
+use crate::tables::{Key, KeyState, ShareId, Tables};
 use crate::tls::{SpkiHash, TlsIdentity};
+use crate::tombstones::Tombstones;
 
 const SEALING_FILE: &str = "sealing.toml";
 const IDENTITY_FILE: &str = "identity";
 const TABLES_FILE: &str = "tables";
+pub(crate) const TOMBSTONES_FILE: &str = "tombstones";
 const LOG_FILE: &str = "evaluations.log";
 const HEAD_FILE: &str = "evaluations.head";
 
@@ -44,6 +49,12 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(60);
 pub struct Options {
     /// What brokers are granted.
     pub grants: Grants,
+    /// What the brokers of single deployments are granted instead.
+    pub deployments: BTreeMap<DeploymentId, Grants>,
+    /// Whose orders count.
+    pub officers: Officers,
+    /// How keys are destroyed.
+    pub destruction: Destruction,
     /// What the listener tolerates.
     pub limits: Limits,
     /// Where time comes from.
@@ -52,7 +63,14 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { grants: Grants::default(), limits: Limits::default(), clock: Arc::new(SystemClock) }
+        Self {
+            grants: Grants::default(),
+            deployments: BTreeMap::new(),
+            officers: Officers::default(),
+            destruction: Destruction::default(),
+            limits: Limits::default(),
+            clock: Arc::new(SystemClock),
+        }
     }
 }
 
@@ -60,7 +78,20 @@ impl Options {
     /// Those of a configuration.
     #[must_use]
     pub fn of(config: &Config) -> Self {
-        Self { grants: config.grants, limits: config.limits, ..Self::default() }
+        Self {
+            grants: config.grants,
+            deployments: config.deployment_grants(),
+            officers: config.officers.clone(),
+            destruction: config.destruction,
+            limits: config.limits,
+            ..Self::default()
+        }
+    }
+
+    /// What the brokers of a deployment are granted.
+    #[must_use]
+    pub fn grants_of(&self, deployment: DeploymentId) -> Grants {
+        self.deployments.get(&deployment).copied().unwrap_or(self.grants)
     }
 }
 
@@ -80,7 +111,8 @@ pub struct Service {
 /// What changes while the service runs.
 pub(crate) struct Live {
     pub(crate) tables: Tables,
-    pub(crate) keys: BTreeMap<KeyId, Arc<RemoteKey>>,
+    pub(crate) tombstones: Tombstones,
+    pub(crate) keys: BTreeMap<ShareId, Arc<RemoteKey>>,
     pub(crate) buckets: BTreeMap<KeyId, Bucket>,
     /// Leases signed since the start.
     pub(crate) leases: u64,
@@ -116,20 +148,29 @@ impl Service {
             |name: &str| -> Result<_, ServiceError> { Ok(seal.open_file(name, &present(&dir, name)?)?) };
         let identity = Identity::from_bytes(&open(IDENTITY_FILE)?)?;
         let mut tables = Tables::from_json(&open(TABLES_FILE)?)?;
-        let keys: Result<BTreeMap<_, _>, ServiceError> = tables
-            .keys
-            .keys()
-            .map(|id| Ok((*id, Arc::new(read_key(*id, &open(&key_file(*id))?)?))))
-            .collect();
-        let keys = keys?;
+        let tombstones = match dir.read(TOMBSTONES_FILE)? {
+            None => Tombstones::default(),
+            Some(sealed) => {
+                let json = seal.open_file(TOMBSTONES_FILE, &sealed)?;
+                Tombstones::from_json(&json, &identity.root_fingerprint())?
+            }
+        };
+        check_tombstones(&tables, &tombstones)?;
+        let shares = tables.keys.iter().flat_map(|(id, row)| row.shares(*id));
+        let shares = shares.filter(|share| !tombstones.cover(share));
+        let keys = shares.map(|share| Ok((share, Arc::new(read_key(&share, &open(&share.file())?)?))));
+        let keys = keys.collect::<Result<BTreeMap<_, _>, ServiceError>>()?;
         let anchor = Anchor::from_bytes(&open(HEAD_FILE)?)
             .map_err(|_| SealingError::DoesNotOpen { file: HEAD_FILE.to_owned() })?;
         let (log, last_uses) = EvaluationLog::open(&dir.path(LOG_FILE), anchor)?;
         tables.starts += 1;
         let now = options.clock.now();
-        let buckets = tables.keys.keys();
-        let buckets = buckets.map(|id| (*id, bucket(options.grants.quota, last_uses.get(id), now))).collect();
-        let live = Live { tables, keys, buckets, leases: 0 };
+        let buckets = tables.keys.iter().map(|(id, row)| {
+            let quota = options.grants_of(row.deployment).quota;
+            (*id, bucket(quota, last_uses.get(id), now))
+        });
+        let buckets = buckets.collect();
+        let live = Live { tables, tombstones, keys, buckets, leases: 0 };
         let permits = Semaphore::new(options.limits.evaluations_max);
         let service = Self {
             dir,
@@ -141,6 +182,7 @@ impl Service {
             live: Mutex::new(live),
             anchored: Mutex::new(anchor),
         };
+        service.tend_destructions()?;
         service.renew_manifests()?;
         service.write_tables(&service.live().tables)?;
         service.tend_log();
@@ -175,6 +217,9 @@ impl Service {
             let service = Arc::clone(&self);
             let upkeep = tokio::task::spawn_blocking(move || {
                 service.tend_log();
+                if let Err(error) = service.tend_destructions() {
+                    tracing::error!(%error, "a destruction that is due could not be finished; free disk space");
+                }
                 if let Err(error) = service.renew_manifests() {
                     tracing::error!(%error, "manifests could not be renewed; free disk space");
                 }
@@ -217,19 +262,19 @@ impl Service {
 
     fn set_state(&self, key: Option<KeyId>, state: KeyState) -> Result<usize, AdminError> {
         let mut live = self.live();
-        if key.is_some_and(|id| !live.tables.keys.contains_key(&id)) {
-            return Err(AdminError::UnknownKey);
+        if let Some(key) = key {
+            check_changeable(live.tables.keys.get(&key).ok_or(AdminError::UnknownKey)?.state)?;
         }
+        let selected = live.tables.keys.iter().filter(|(id, row)| {
+            row.state != state && check_changeable(row.state).is_ok() && key.is_none_or(|key| key == **id)
+        });
+        let selected: Vec<KeyId> = selected.map(|(id, _)| *id).collect();
         let mut tables = live.tables.clone();
-        let selected = tables
-            .keys
-            .iter_mut()
-            .filter(|(id, row)| row.state != state && key.is_none_or(|key| key == **id));
-        let mut changed = 0;
-        for (id, row) in selected {
-            row.state = state;
-            self.append_manifest(*id, row, &live.keys[id], self.now());
-            changed += 1;
+        for id in &selected {
+            if let Some(row) = tables.keys.get_mut(id) {
+                row.state = state;
+            }
+            self.announce(&live, &mut tables, *id);
             tracing::warn!(key = %id, ?state, "the operator changed the state of a key");
         }
         if state == KeyState::Suspended {
@@ -238,40 +283,7 @@ impl Service {
         }
         self.write_tables(&tables)?;
         live.tables = tables;
-        Ok(changed)
-    }
-
-    /// How the service is.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        let now = self.now();
-        let mut live = self.live();
-        let Live { tables, buckets, .. } = &mut *live;
-        let keys = tables.keys.iter().map(|(id, key)| KeyReport {
-            key: id.to_string(),
-            deployment: key.deployment.to_string(),
-            state: key.state,
-            key_epoch: key.key_epoch,
-            manifest_seq: key.manifests.last().map_or(0, |(seq, _)| *seq),
-            quota_left: buckets.get_mut(id).map_or(0, |bucket| bucket.left(now.boot_ms)),
-        });
-        let brokers = tables.brokers.iter().map(|(id, broker)| BrokerReport {
-            broker: id.to_string(),
-            deployment: broker.deployment.to_string(),
-            fingerprint: Fingerprint::of_broker(&broker.spki, &broker.sign_key).to_string(),
-            generation: broker.generation,
-            approved_at: broker.approved_at,
-        });
-        let head = self.log.head();
-        Status {
-            root_fingerprint: self.root_fingerprint().to_string(),
-            node: self.identity.node_id.to_string(),
-            memory: symbolon_proto::secret::memory_mode().to_string(),
-            pending: tables.pending.len(),
-            brokers: brokers.collect(),
-            keys: keys.collect(),
-            log: LogReport { records: head.records, hash: crate::hex::encode(&head.hash) },
-        }
+        Ok(selected.len())
     }
 
     pub(crate) fn tls(&self) -> &TlsIdentity {
@@ -296,8 +308,8 @@ impl Service {
     }
 
     /// Seals k into its own file, before any table mentions it.
-    pub(crate) fn write_key(&self, id: KeyId, key: &RemoteKey) -> Result<(), DiskError> {
-        let name = key_file(id);
+    pub(crate) fn write_key(&self, share: &ShareId, key: &RemoteKey) -> Result<(), DiskError> {
+        let name = share.file();
         self.dir.write(&name, &self.seal.seal(&name, key.secret().expose()))
     }
 
@@ -327,18 +339,35 @@ impl Drop for Service {
     }
 }
 
-fn key_file(id: KeyId) -> String {
-    format!("keys/{id}")
+/// One person may suspend and resume; what two officers ordered only two officers change.
+const fn check_changeable(state: KeyState) -> Result<(), AdminError> {
+    match state {
+        KeyState::Active | KeyState::Suspended => Ok(()),
+        KeyState::PendingDestroy => Err(AdminError::PendingDestroy),
+        KeyState::Destroyed => Err(AdminError::Destroyed),
+    }
+}
+
+/// Whether tables and tombstones can be of one service, one of them perhaps older than the other.
+fn check_tombstones(tables: &Tables, tombstones: &Tombstones) -> Result<(), ServiceError> {
+    if tombstones.count() < tables.tombstones {
+        return Err(ServiceError::OldTombstones);
+    }
+    let mut applied = tables.clone();
+    destruction::apply(&mut applied, tombstones);
+    let is_whole = |row: &Key| row.state == KeyState::Destroyed || !row.epochs.is_empty();
+    if applied.keys.values().all(is_whole) { Ok(()) } else { Err(ServiceError::OldTables) }
 }
 
 fn present(dir: &StateDir, name: &str) -> Result<Vec<u8>, ServiceError> {
     dir.read(name)?.ok_or_else(|| ServiceError::Missing { file: name.to_owned() })
 }
 
-fn read_key(id: KeyId, bytes: &[u8]) -> Result<RemoteKey, ServiceError> {
-    let bytes: &[u8; 32] = bytes.try_into().map_err(|_| ServiceError::ForeignKey { key: id })?;
+fn read_key(share: &ShareId, bytes: &[u8]) -> Result<RemoteKey, ServiceError> {
+    let foreign = || ServiceError::ForeignKey { key: share.key };
+    let bytes: &[u8; 32] = bytes.try_into().map_err(|_| foreign())?;
     let secret = Secret::filled_by(|out: &mut [u8; 32]| out.copy_from_slice(bytes));
-    RemoteKey::from_secret(secret).map_err(|_| ServiceError::ForeignKey { key: id })
+    RemoteKey::from_secret(secret).map_err(|_| foreign())
 }
 
 /// What is left of a quota after a restart: as much as at the last record, and what has come back since.

@@ -41,6 +41,10 @@ use crate::{Options, Sealing, Service};
 pub struct TestClock(AtomicU64);
 
 impl TestClock {
+    pub fn new() -> Self {
+        Self(AtomicU64::new(1_000_000))
+    }
+
     pub fn forward(&self, secs: u64) {
         self.0.fetch_add(secs * 1000, Ordering::SeqCst);
     }
@@ -71,7 +75,7 @@ impl Fixture {
 
     pub async fn with(change: impl FnOnce(&mut Options)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let clock = Arc::new(TestClock(AtomicU64::new(1_000_000)));
+        let clock = Arc::new(TestClock::new());
         let mut options = Options { clock: Arc::clone(&clock) as _, ..Options::default() };
         change(&mut options);
         let service = Service::init(&dir.path().join("state"), &sealing(&dir), options).unwrap();
@@ -97,9 +101,30 @@ impl Fixture {
         (&mut self.task).await.unwrap()
     }
 
+    /// A service over a state directory that is there already, in `state` beside its `key`.
+    pub async fn over(dir: tempfile::TempDir) -> Self {
+        let clock = Arc::new(TestClock::new());
+        let options = Options { clock: Arc::clone(&clock) as _, ..Options::default() };
+        let service = Service::open(&dir.path().join("state"), &sealing(&dir), options).unwrap();
+        Self::run(service, dir, clock).await
+    }
+
+    /// Why the stopped service does not open again.
+    pub fn open_error(self) -> crate::ServiceError {
+        let Self { service, dir, .. } = self;
+        let options = service.options.clone();
+        drop(service);
+        Service::open(&dir.path().join("state"), &sealing(&dir), options).err().unwrap()
+    }
+
     /// Stops the service and opens it again from disk.
     pub async fn restart(mut self) -> Self {
         self.stop().await.unwrap();
+        self.reopen().await
+    }
+
+    /// Opens a stopped service again from disk.
+    pub async fn reopen(self) -> Self {
         let Self { service, clock, dir, .. } = self;
         let options = service.options.clone();
         drop(service);
@@ -145,6 +170,17 @@ impl Broker {
             manifest: None,
             generation: 0,
             sender: None,
+        }
+    }
+
+    /// The same broker on another machine: a clone, or restored from a backup.
+    pub fn twin(&self) -> Self {
+        Self {
+            tls: TlsIdentity::from_pkcs8(self.tls.key_pkcs8()).unwrap(),
+            signing: SigningSeed::random(&mut os_rng()),
+            manifest: self.manifest.clone(),
+            sender: None,
+            ..*self
         }
     }
 

@@ -3,7 +3,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod client;
+mod crash;
 mod enrol;
 mod evaluate;
+mod kill_switch;
+mod migration;
 mod operator;
 mod peers;
+mod people;
+mod rotation;

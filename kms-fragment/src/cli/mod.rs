@@ -1,5 +1,8 @@
 //! Commands of the service's operator, shared by `symbolon fragment` and the service's own binary.
 
+mod order;
+mod show;
+
 use std::error::Error;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -12,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::admin::{Ask, AskError, Reply, ask};
 use crate::config::{Config, ConfigError};
 use crate::error::ServiceError;
-use crate::report::{Approved, PendingReport, Status};
+use crate::report::Status;
 use crate::server::ServeError;
 use crate::service::{Options, Service};
 
@@ -55,6 +58,25 @@ pub enum FragmentCommand {
         #[command(flatten)]
         asking: Asking,
     },
+    /// End the enrolment of a broker: it is answered no more, and its cached keys live until its lease ends.
+    Remove {
+        /// Broker id, 32 hex digits.
+        broker: String,
+        /// How to ask.
+        #[command(flatten)]
+        asking: Asking,
+    },
+    /// Make the next epoch of a key that this service holds alone; its broker then rotates to it.
+    NewEpoch {
+        /// Key id, 32 hex digits.
+        key: String,
+        /// How to ask.
+        #[command(flatten)]
+        asking: Asking,
+    },
+    /// What two officers order: draft an order, carry one out.
+    #[command(flatten)]
+    Order(order::OrderCommand),
     /// Show brokers, keys, quotas and the evaluation log.
     Status(Asking),
     /// Print the fingerprint of the service root.
@@ -136,6 +158,20 @@ pub enum CliError {
     /// The running service said no; the text is its own.
     #[error("{0}")]
     Refused(Box<str>),
+    /// A file with an order or a certificate.
+    #[error("cannot read {path}")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A certificate that is not believed.
+    #[error(transparent)]
+    Certificate(#[from] symbolon_proto::certificate::CertificateError),
+    /// Not a fingerprint.
+    #[error(transparent)]
+    Fingerprint(#[from] symbolon_proto::fingerprint::FingerprintError),
     /// The answer does not belong to the question.
     #[error("the running fragment service is of another version; restart it")]
     Version,
@@ -162,24 +198,31 @@ pub async fn run(command: FragmentCommand) -> Result<(), CliError> {
         FragmentCommand::Init(common) => init(&common),
         FragmentCommand::Serve(common) => serve(&common).await,
         FragmentCommand::Pending(asking) => match send(&asking, &Ask::Pending).await? {
-            Reply::Pending(pending) => show(&asking, &pending, |out| show_pending(out, &pending)),
+            Reply::Pending(pending) => print(&asking, &pending, |out| show::pending(out, &pending)),
             _ => Err(CliError::Version),
         },
         FragmentCommand::Approve { fingerprint, join, asking } => {
             match send(&asking, &Ask::Approve { fingerprint: fingerprint.join(" "), join }).await? {
-                Reply::Approved(approved) => show(&asking, &approved, |out| show_approved(out, &approved)),
+                Reply::Approved(approved) => print(&asking, &approved, |out| show::approved(out, &approved)),
                 _ => Err(CliError::Version),
             }
         }
         FragmentCommand::Suspend { which, asking } => {
-            change(&asking, &Ask::Suspend { key: which.key }, "suspended").await
+            change(&asking, &Ask::Suspend { key: which.key }, "key(s) suspended").await
         }
         FragmentCommand::Resume { which, asking } => {
-            change(&asking, &Ask::Resume { key: which.key }, "resumed").await
+            change(&asking, &Ask::Resume { key: which.key }, "key(s) resumed").await
         }
+        FragmentCommand::Remove { broker, asking } => {
+            change(&asking, &Ask::Remove { broker }, "broker(s) removed").await
+        }
+        FragmentCommand::NewEpoch { key, asking } => {
+            change(&asking, &Ask::NewEpoch { key }, "epoch(s) made").await
+        }
+        FragmentCommand::Order(command) => command.run().await,
         FragmentCommand::Status(asking) => {
             let status = status(&asking).await?;
-            show(&asking, &status, |out| show_status(out, &status))
+            print(&asking, &status, |out| show::status(out, &status))
         }
         FragmentCommand::Fingerprint(asking) => {
             let fingerprint = match status(&asking).await {
@@ -188,7 +231,7 @@ pub async fn run(command: FragmentCommand) -> Result<(), CliError> {
                 }
                 status => status?.root_fingerprint,
             };
-            show(&asking, &fingerprint, |out| writeln!(out, "{fingerprint}"))
+            print(&asking, &fingerprint, |out| writeln!(out, "{fingerprint}"))
         }
     }
 }
@@ -265,12 +308,12 @@ async fn status(asking: &Asking) -> Result<Status, CliError> {
 
 async fn change(asking: &Asking, question: &Ask, done: &str) -> Result<(), CliError> {
     match send(asking, question).await? {
-        Reply::Changed(keys) => show(asking, &keys, |out| writeln!(out, "{keys} key(s) {done}")),
+        Reply::Changed(keys) => print(asking, &keys, |out| writeln!(out, "{keys} {done}")),
         _ => Err(CliError::Version),
     }
 }
 
-fn show<T: serde::Serialize>(
+fn print<T: serde::Serialize>(
     asking: &Asking,
     value: &T,
     table: impl FnOnce(&mut dyn Write) -> io::Result<()>,
@@ -283,55 +326,4 @@ fn show<T: serde::Serialize>(
         }
     }
     Ok(())
-}
-
-fn show_pending(out: &mut dyn Write, pending: &[PendingReport]) -> io::Result<()> {
-    if pending.is_empty() {
-        return writeln!(out, "No broker waits for approval.");
-    }
-    for broker in pending {
-        writeln!(out, "{}", broker.fingerprint)?;
-        writeln!(out, "  broker {}  deployment {}", broker.broker, broker.deployment)?;
-        if broker.joins {
-            writeln!(
-                out,
-                "  joins a deployment that has brokers here: approve with --join only if that is meant"
-            )?;
-        }
-    }
-    writeln!(
-        out,
-        "\nCompare with what the broker's operator reads to you, then: symbolon fragment approve <fingerprint>"
-    )
-}
-
-fn show_approved(out: &mut dyn Write, approved: &Approved) -> io::Result<()> {
-    let how = if approved.created { "has a new key" } else { "shares the key" };
-    writeln!(out, "Broker {} is enrolled and {how} {}.", approved.broker, approved.key)
-}
-
-fn show_status(out: &mut dyn Write, status: &Status) -> io::Result<()> {
-    writeln!(out, "root     {}", status.root_fingerprint)?;
-    writeln!(out, "node     {}", status.node)?;
-    writeln!(out, "memory   {}", status.memory)?;
-    writeln!(out, "pending  {}", status.pending)?;
-    for key in &status.keys {
-        let state = match key.state {
-            crate::tables::KeyState::Active => "ACTIVE",
-            crate::tables::KeyState::Suspended => "SUSPENDED",
-        };
-        writeln!(
-            out,
-            "key      {}  {state}  quota left {}  deployment {}",
-            key.key, key.quota_left, key.deployment
-        )?;
-    }
-    for broker in &status.brokers {
-        writeln!(
-            out,
-            "broker   {}  generation {}  {}",
-            broker.broker, broker.generation, broker.fingerprint
-        )?;
-    }
-    writeln!(out, "log      {} records, head {}", status.log.records, status.log.hash)
 }
