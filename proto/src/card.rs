@@ -157,7 +157,7 @@ mod tests {
     fn every_byte_is_signed_or_the_signature() {
         let (card, member) = test_card(1);
         assert_eq!(VerifiedCard::parse(card.as_bytes()).unwrap(), card);
-        assert_eq!(card.card().dkg, *member.dkg.public_key().point());
+        assert_eq!(card.card().dkg, *member.dkg.public());
         for position in 0..CARD_BYTES {
             let mut forged = *card.as_bytes();
             forged[position] ^= 1;

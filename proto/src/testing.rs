@@ -66,18 +66,18 @@ pub(crate) fn lease_terms(node: u16) -> LeaseTerms {
 /// The private keys of a test node of a group.
 pub(crate) struct TestMember {
     pub(crate) root: SigningSeed,
-    pub(crate) dkg: crate::group::Scalar,
+    pub(crate) dkg: crate::dkg::StaticKey,
 }
 
 /// A card with fresh keys.
 pub(crate) fn test_card(node: u8) -> (crate::card::VerifiedCard, TestMember) {
     let (root, signing) = (SigningSeed::random(&mut rng()), SigningSeed::random(&mut rng()));
-    let dkg = crate::group::Scalar::random(&mut rng());
+    let dkg = crate::dkg::StaticKey::generate(&mut rng());
     let card = crate::card::NodeCard {
         node: NodeId::from_bytes([node; 16]),
         signing: signing.public_key(),
         spki_sha256: [node; 32],
-        dkg: *dkg.public_key().point(),
+        dkg: *dkg.public(),
         root: root.public_key(),
     };
     (card.sign(&root), TestMember { root, dkg })
