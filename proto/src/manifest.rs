@@ -7,6 +7,8 @@
 
 mod error;
 
+use std::cmp::Ordering;
+
 use curve25519_dalek::ristretto::RistrettoPoint;
 use curve25519_dalek::scalar::Scalar as CurveScalar;
 use curve25519_dalek::traits::Identity;
@@ -14,11 +16,14 @@ use sha2::{Digest, Sha256};
 
 pub use self::error::ManifestError;
 use crate::capsule::EncapsulationKey;
+use crate::card::VerifiedCard;
 use crate::codec::{Reader, Writer};
+use crate::dkg::GroupKey;
 use crate::group::{POINT_BYTES, Point, PublicKey, Suite};
 use crate::id::{DeploymentId, KeyId, NodeId};
 use crate::label;
 use crate::lease::{KeyState, LEASE_TTL_SECS_MAX};
+use crate::proposal::Proposal;
 use crate::signing::{SIGNATURE_BYTES, SigningPublicKey, SigningSeed};
 
 /// Most nodes of a remote key.
@@ -107,17 +112,69 @@ impl Manifest {
         writer.finish()
     }
 
-    /// The whole manifest, signed by the service root and by the nodes in their order. Several nodes that do not
-    /// share a process sign [`Manifest::signed_bytes`] and append their 64 bytes instead.
+    /// The whole manifest, signed by the service root and by the nodes in their order, if one party has all keys. Nodes
+    /// that do not share a process sign what [`Manifest::parse_body`] read, and [`Manifest::assemble`] joins them.
     pub fn sign(&self, root: &SigningSeed, nodes: &[&SigningSeed]) -> Vec<u8> {
+        let body = self.signed_bytes();
+        let nodes: Vec<_> = nodes.iter().map(|seed| seed.sign(&body)).collect();
+        self.assemble(&root.sign(&body), &nodes)
+    }
+
+    /// The whole manifest, from the signatures over [`Manifest::signed_bytes`] by the root of the lead (the node with
+    /// the lowest index) and by all nodes in their order. Whether they are any good shows when it is accepted.
+    pub fn assemble(&self, root: &[u8; SIGNATURE_BYTES], nodes: &[[u8; SIGNATURE_BYTES]]) -> Vec<u8> {
         let mut bytes = self.signed_bytes();
-        let signatures: Vec<_> = std::iter::once(&root).chain(nodes).map(|seed| seed.sign(&bytes)).collect();
-        bytes.extend(signatures.into_iter().flatten());
+        bytes.extend(root);
+        bytes.extend(nodes.as_flattened());
         bytes
+    }
+
+    /// Reads what is to be signed, for a node that is asked to: everything in it holds together, but whether it is true
+    /// the node must compare with what it knows.
+    pub fn parse_body(bytes: &[u8]) -> Result<Self, ManifestError> {
+        let mut reader = Reader::new(bytes);
+        let manifest = Self::read(&mut reader)?;
+        reader.finish()?;
+        manifest.check_terms()?;
+        Ok(manifest)
+    }
+
+    /// Whether it describes exactly this sharing among exactly these nodes.
+    #[must_use]
+    pub fn describes(&self, group: &Proposal, key: &GroupKey) -> bool {
+        let terms = group.terms();
+        (self.deployment, self.key) == (terms.deployment, terms.key)
+            && self.public == key.public()
+            && self.commitments == key.commitments()[1..]
+            && Self::members(group, key).is_some_and(|members| members == self.nodes)
+    }
+
+    /// The nodes of a group as a manifest names them; `None` if the sharing is degenerate.
+    pub fn members(group: &Proposal, key: &GroupKey) -> Option<Vec<ManifestNode>> {
+        let member = |(index, card): (u16, &VerifiedCard)| {
+            let (public, card) = (key.share(index)?, card.card());
+            let (node, signing, spki_sha256) = (card.node, card.signing, card.spki_sha256);
+            Some(ManifestNode { index, node, public, signing, spki_sha256 })
+        };
+        (1..).zip(group.cards()).map(member).collect()
+    }
+
+    /// The sharing that it publishes.
+    pub fn group_key(&self) -> GroupKey {
+        let commitments = std::iter::once(self.public.point()).chain(&self.commitments).copied().collect();
+        GroupKey::new(commitments).expect("a manifest has 1 to 16 commitments")
     }
 
     fn parse(bytes: &[u8]) -> Result<(Self, &[u8], &[u8]), ManifestError> {
         let mut reader = Reader::new(bytes);
+        let manifest = Self::read(&mut reader)?;
+        let signed = &bytes[..bytes.len() - reader.rest().len()];
+        let signatures = reader.take((manifest.nodes.len() + 1) * SIGNATURE_BYTES)?;
+        reader.finish()?;
+        Ok((manifest, signed, signatures))
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, ManifestError> {
         if reader.take(label::MANIFEST.len())? != label::MANIFEST {
             return Err(ManifestError::Label);
         }
@@ -131,16 +188,16 @@ impl Manifest {
         if Suite::from_byte(suite).is_none() {
             return Err(ManifestError::Suite { found: suite });
         }
-        let state = read_state(&mut reader)?;
+        let state = read_state(reader)?;
         let (key_epoch, share_epoch) = (reader.u32()?, reader.u32()?);
         let (threshold, count) = (reader.u16()?, reader.u16()?);
         if threshold < 1 || threshold > count || count > NODES_MAX {
             return Err(ManifestError::Threshold { threshold, nodes: count });
         }
         let public = PublicKey::decode(&reader.array()?)?;
-        let commitments = (1..threshold).map(|_| read_point(&mut reader)).collect::<Result<_, _>>()?;
-        let nodes = (0..count).map(|_| read_node(&mut reader)).collect::<Result<_, _>>()?;
-        let manifest = Self {
+        let commitments = (1..threshold).map(|_| read_point(reader)).collect::<Result<_, _>>()?;
+        let nodes = (0..count).map(|_| read_node(reader)).collect::<Result<_, _>>()?;
+        Ok(Self {
             deployment,
             key,
             state,
@@ -157,11 +214,7 @@ impl Manifest {
             not_after_secs: reader.u64()?,
             seq: reader.u64()?,
             prev_hash: reader.array()?,
-        };
-        let signed = &bytes[..bytes.len() - reader.rest().len()];
-        let signatures = reader.take((usize::from(count) + 1) * SIGNATURE_BYTES)?;
-        reader.finish()?;
-        Ok((manifest, signed, signatures))
+        })
     }
 
     fn check(&self, signed: &[u8], signatures: &[u8], root: &SigningPublicKey) -> Result<(), ManifestError> {
@@ -169,15 +222,22 @@ impl Manifest {
         if !root.verifies(signed, &signatures[0]) {
             return Err(ManifestError::RootSignature);
         }
-        let mut last = 0;
         for (node, signature) in self.nodes.iter().zip(&signatures[1..]) {
+            if !node.signing.verifies(signed, signature) {
+                return Err(ManifestError::NodeSignature { node: node.index });
+            }
+        }
+        self.check_terms()
+    }
+
+    /// Everything that holds or does not without looking at signatures.
+    fn check_terms(&self) -> Result<(), ManifestError> {
+        let mut last = 0;
+        for node in &self.nodes {
             if node.index <= last {
                 return Err(ManifestError::NodeIndex { found: node.index });
             }
             last = node.index;
-            if !node.signing.verifies(signed, signature) {
-                return Err(ManifestError::NodeSignature { node: node.index });
-            }
             if self.expected_share(node.index) != Some(*node.public.point()) {
                 return Err(ManifestError::Share { node: node.index });
             }
@@ -189,6 +249,24 @@ impl Manifest {
         match self.lease_ttl_secs.max(self.grace_secs) <= LEASE_TTL_SECS_MAX {
             true => Ok(()),
             false => Err(ManifestError::Lease),
+        }
+    }
+
+    /// The key changes only with its epoch, the shares and who has them only with theirs, and no epoch goes back.
+    fn check_epochs(&self, next: &Self) -> Result<(), ManifestError> {
+        if next.key_epoch > self.key_epoch {
+            return Ok(());
+        }
+        if next.key_epoch < self.key_epoch || next.public != self.public {
+            return Err(ManifestError::KeyChanged);
+        }
+        let (found, accepted) = (next.share_epoch, self.share_epoch);
+        match found.cmp(&accepted) {
+            Ordering::Less => Err(ManifestError::OlderShares { found, accepted }),
+            Ordering::Equal if (&next.nodes, &next.commitments) != (&self.nodes, &self.commitments) => {
+                Err(ManifestError::NodesChanged)
+            }
+            Ordering::Equal | Ordering::Greater => Ok(()),
         }
     }
 
@@ -238,11 +316,8 @@ impl VerifiedManifest {
             Some(1) => {}
             Some(_) => return Err(ManifestError::Gap { found, accepted }),
         }
-        let epochs = next.manifest.key_epoch.cmp(&self.manifest.key_epoch);
-        match (epochs, next.manifest.public == self.manifest.public) {
-            (std::cmp::Ordering::Greater, _) | (std::cmp::Ordering::Equal, true) => Ok(next),
-            _ => Err(ManifestError::KeyChanged),
-        }
+        self.manifest.check_epochs(&next.manifest)?;
+        Ok(next)
     }
 
     /// Its fields.

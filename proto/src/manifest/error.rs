@@ -109,6 +109,17 @@ pub enum ManifestError {
     /// The public key changed without a new key epoch, or the epoch went back.
     #[error("the public key changed without a new key epoch")]
     KeyChanged,
+    /// The shares are of an earlier epoch than the accepted ones.
+    #[error("share epoch {found} is older than the accepted one, {accepted}")]
+    OlderShares {
+        /// Its share epoch.
+        found: u32,
+        /// The accepted one.
+        accepted: u32,
+    },
+    /// The nodes or their shares changed without a new share epoch.
+    #[error("the nodes or their shares changed without a new share epoch")]
+    NodesChanged,
     /// The key's state forbids new capsules.
     #[error("the remote key is {0:?}")]
     NotActive(KeyState),

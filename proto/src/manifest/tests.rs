@@ -159,3 +159,111 @@ fn the_largest_manifest_has_the_stated_size() {
         ManifestError::Threshold { threshold: 16, nodes: 17 }
     );
 }
+
+/// A group of three whose members sign apart from each other.
+struct Apart {
+    group: Proposal,
+    key: GroupKey,
+    seeds: Vec<SigningSeed>,
+    roots: Vec<SigningSeed>,
+}
+
+impl Apart {
+    fn new(share: u8) -> Self {
+        let (proposal, members) = crate::testing::test_proposal(2, 3);
+        let seeds: Vec<_> = members.iter().map(|_| SigningSeed::random(&mut rng())).collect();
+        let card = |((card, member), seed): ((&VerifiedCard, &crate::testing::TestMember), &SigningSeed)| {
+            crate::card::NodeCard { signing: seed.public_key(), ..*card.card() }.sign(&member.root)
+        };
+        let cards = proposal.cards().iter().zip(&members).zip(&seeds).map(card).collect();
+        let group = Proposal::new(*proposal.terms(), cards).unwrap();
+        let point = |byte: u8| {
+            let bytes = crate::secret::Secret::filled_by(|out| out[0] = byte);
+            *crate::evaluate::RemoteKey::from_secret(bytes).unwrap().public_key().point()
+        };
+        let key = GroupKey::new(vec![point(7), point(share)]).unwrap();
+        Self { group, key, seeds, roots: members.into_iter().map(|member| member.root).collect() }
+    }
+
+    fn manifest(&self) -> Manifest {
+        Manifest {
+            public: self.key.public(),
+            commitments: self.key.commitments()[1..].to_vec(),
+            nodes: Manifest::members(&self.group, &self.key).unwrap(),
+            ..service().manifest
+        }
+    }
+
+    fn assemble(&self, manifest: &Manifest) -> Vec<u8> {
+        let body = manifest.signed_bytes();
+        assert_eq!(Manifest::parse_body(&body).as_ref(), Ok(manifest));
+        let nodes: Vec<_> = self.seeds.iter().map(|seed| seed.sign(&body)).collect();
+        manifest.assemble(&self.roots[0].sign(&body), &nodes)
+    }
+
+    fn accept(&self, manifest: &Manifest) -> Result<VerifiedManifest, ManifestError> {
+        let deployment = lease_holder().deployment;
+        VerifiedManifest::first(&self.assemble(manifest), &self.roots[0].public_key(), &deployment)
+    }
+
+    fn next(&self, after: &VerifiedManifest, manifest: &Manifest) -> Result<VerifiedManifest, ManifestError> {
+        let next = Manifest { seq: after.manifest().seq + 1, prev_hash: after.hash(), ..manifest.clone() };
+        after.next(&self.assemble(&next), &self.roots[0].public_key())
+    }
+}
+
+#[test]
+fn nodes_that_sign_apart_make_one_manifest() {
+    let apart = Apart::new(9);
+    let manifest = apart.manifest();
+    assert!(manifest.describes(&apart.group, &apart.key));
+    assert_eq!(manifest.group_key(), apart.key);
+    assert!(!manifest.describes(&apart.group, &Apart::new(10).key));
+    assert!(!manifest.describes(&Apart::new(9).group, &apart.key));
+    assert!(apart.accept(&manifest).is_ok());
+    let body = manifest.signed_bytes();
+    let mut nodes: Vec<_> = apart.seeds.iter().map(|seed| seed.sign(&body)).collect();
+    nodes.swap(1, 2);
+    let (root, deployment) = (&apart.roots[0], lease_holder().deployment);
+    let check = |bytes: &[u8]| VerifiedManifest::first(bytes, &root.public_key(), &deployment).unwrap_err();
+    assert_eq!(
+        check(&manifest.assemble(&root.sign(&body), &nodes)),
+        ManifestError::NodeSignature { node: 2 }
+    );
+    let missing = check(&manifest.assemble(&root.sign(&body), &nodes[..2]));
+    assert_eq!(missing, ManifestError::Layout(crate::codec::DecodeError::Truncated { missing: 64 }));
+}
+
+#[test]
+fn a_node_reads_what_it_is_to_sign() {
+    let apart = Apart::new(9);
+    let manifest = apart.manifest();
+    let parse = |change: fn(&mut Manifest)| {
+        let mut changed = manifest.clone();
+        change(&mut changed);
+        Manifest::parse_body(&changed.signed_bytes()).unwrap_err()
+    };
+    assert_eq!(parse(|m| m.nodes.swap(0, 1)), ManifestError::NodeIndex { found: 1 });
+    assert_eq!(parse(|m| m.nodes[1].public = m.nodes[0].public), ManifestError::Share { node: 2 });
+    assert_eq!(parse(|m| m.not_after_secs = m.not_before_secs), ManifestError::Validity);
+    assert_eq!(parse(|m| m.grace_secs = LEASE_TTL_SECS_MAX + 1), ManifestError::Lease);
+    let whole = apart.assemble(&manifest);
+    assert!(matches!(Manifest::parse_body(&whole), Err(ManifestError::Layout(_))));
+}
+
+#[test]
+fn shares_and_nodes_change_only_with_their_epoch() {
+    let apart = Apart::new(9);
+    let first = apart.accept(&apart.manifest()).unwrap();
+    let second = apart.next(&first, &Manifest { share_epoch: 2, ..apart.manifest() }).unwrap();
+    let back = apart.next(&second, &apart.manifest()).unwrap_err();
+    assert_eq!(back, ManifestError::OlderShares { found: 1, accepted: 2 });
+    let refreshed = Apart { key: Apart::new(10).key, ..apart };
+    let moved = Manifest { share_epoch: 2, ..refreshed.manifest() };
+    assert_eq!(refreshed.next(&second, &moved).unwrap_err(), ManifestError::NodesChanged);
+    assert!(refreshed.next(&second, &Manifest { share_epoch: 3, ..moved.clone() }).is_ok());
+    assert!(refreshed.next(&second, &Manifest { key_epoch: 2, share_epoch: 1, ..moved.clone() }).is_ok());
+    let mut renamed = Manifest { share_epoch: 2, ..second.manifest().clone() };
+    renamed.nodes[2].spki_sha256 = [0; 32];
+    assert_eq!(refreshed.next(&second, &renamed).unwrap_err(), ManifestError::NodesChanged);
+}
