@@ -1,11 +1,12 @@
 #![allow(clippy::unwrap_used)]
 
-use super::super::{GROUP_REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX, Request};
+use super::super::{GROUP_REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX, Request, Status};
 use super::*;
 use crate::codec::DecodeError;
-use crate::dkg::{Dealers, RunError};
+use crate::dkg::{Dealers, DkgError, DkgFault, RunError};
 use crate::evaluate::RemoteKey;
 use crate::id::SessionId;
+use crate::possession::Possession;
 use crate::testing::{rng, test_proposal};
 
 fn run(kind: RunKind) -> Run {
