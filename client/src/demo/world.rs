@@ -175,6 +175,12 @@ impl World {
         Ok(&running.inside)
     }
 
+    /// The broker's open session, if it runs and is unsealed.
+    #[must_use]
+    pub fn session(&self) -> Option<Arc<symbolon_broker::session::Session>> {
+        self.broker.as_ref()?.inside.session().ok()
+    }
+
     /// Whether this is the deployment's own fragment: it fits the check value of its share set.
     #[must_use]
     pub fn is_its_fragment(&self, fragment: &symbolon_proto::hierarchy::Fragment) -> bool {

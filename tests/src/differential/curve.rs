@@ -2,19 +2,16 @@
 
 use getrandom::SysRng;
 use rand_core::{Rng, UnwrapErr};
-use symbolon_proto::blind::Blinded;
 use symbolon_proto::capsule::{Capsule, EncapsulationKey, Kek, encapsulate};
 use symbolon_proto::context::{CapsuleContext, Scope};
-use symbolon_proto::evaluate::{self, Answer, RemoteKey};
-use symbolon_proto::frame::{EvaluateOutcome, EvaluateRequest, EvaluateResponse, Target};
+use symbolon_proto::evaluate::RemoteKey;
+use symbolon_proto::frame::{EvaluateRequest, Target};
 use symbolon_proto::group::Point;
 use symbolon_proto::hierarchy::{Fragment, PurposeKeys};
-use symbolon_proto::id::{BrokerId, CapsuleId, DeploymentId, KeyId, MountId, NodeId, RequestId, TenantId};
-use symbolon_proto::lease::{KeyState, Lease, LeaseHolder, LeaseTerms};
-use symbolon_proto::manifest::ManifestNode;
-use symbolon_proto::signing::SigningSeed;
+use symbolon_proto::id::{CapsuleId, DeploymentId, KeyId, MountId, RequestId, TenantId};
 
 use super::oracle::{Question, ask};
+use crate::selfplay;
 
 fn rng() -> UnwrapErr<SysRng> {
     UnwrapErr(SysRng)
@@ -85,7 +82,6 @@ fn both_take_the_same_encodings() {
 
 /// Both halves of a key, a place, and what is kept there.
 struct Case {
-    holder: LeaseHolder,
     keys: PurposeKeys,
     remote: RemoteKey,
     context: CapsuleContext,
@@ -95,25 +91,20 @@ struct Case {
 impl Case {
     fn new() -> Self {
         let rng = &mut rng();
-        let holder = LeaseHolder {
-            deployment: DeploymentId::random(rng),
-            broker: BrokerId::random(rng),
-            key: KeyId::random(rng),
-            generation: 1,
-        };
+        let deployment = DeploymentId::random(rng);
         let context = CapsuleContext {
-            deployment: holder.deployment,
+            deployment,
             tenant: TenantId::random(rng),
             mount: MountId::random(rng),
             bucket: 3,
             kek_epoch: 2,
             capsule: CapsuleId::random(rng),
-            key: holder.key,
+            key: KeyId::random(rng),
             fragment_epoch: 1,
             scope: Scope::Bucket,
         };
-        let keys = Fragment::random(rng).root(&holder.deployment).purposes(1);
-        Self { holder, keys, remote: RemoteKey::generate(rng), context, kek: Kek::random(rng) }
+        let keys = Fragment::random(rng).root(&deployment).purposes(1);
+        Self { keys, remote: RemoteKey::generate(rng), context, kek: Kek::random(rng) }
     }
 
     fn close(&self) -> Vec<u8> {
@@ -121,53 +112,9 @@ impl Case {
         encapsulate(&self.context, &remote, &self.keys, &self.kek, &mut rng()).unwrap().to_bytes()
     }
 
-    /// The whole way of a broker: blind, ask, verify, unblind, open.
     fn open(&self, capsule: &[u8]) -> Kek {
         let capsule = Capsule::parse(capsule).unwrap();
-        let target = Target { key: self.holder.key, key_epoch: 1, share_epoch: 1 };
-        let blinded = Blinded::blind(&[&capsule], target, &mut rng()).unwrap();
-        let (node, frame) = self.answer(blinded.request());
-        let Ok(Answer::Evaluated(evaluation, _)) =
-            evaluate::verify(blinded.request(), &frame, &self.holder, &node)
-        else {
-            panic!("the honest answer was refused");
-        };
-        let shared = blinded.finalize(evaluation).unwrap().pop().unwrap();
-        capsule.open(&self.context, &self.keys.capsule, shared).unwrap()
-    }
-
-    fn answer(&self, request: &EvaluateRequest) -> (ManifestNode, Vec<u8>) {
-        let seed = SigningSeed::random(&mut rng());
-        let terms = LeaseTerms {
-            deployment: self.holder.deployment,
-            broker: self.holder.broker,
-            key: self.holder.key,
-            generation: 1,
-            seq: 1,
-            issued_secs: 0,
-            ttl_secs: 60,
-            status: KeyState::Active,
-            node: 1,
-        };
-        let evaluation = self.remote.evaluate(request, &mut rng());
-        let lease = Lease::sign(terms, &seed);
-        let outcome = EvaluateOutcome::Done { points: evaluation.points, proof: evaluation.proof, lease };
-        let response = EvaluateResponse {
-            target: *request.target(),
-            node_index: 1,
-            request_hash: *request.hash(),
-            quota_left: 0,
-            time_secs: 0,
-            outcome,
-        };
-        let node = ManifestNode {
-            index: 1,
-            node: NodeId::from_bytes([0; 16]),
-            public: *self.remote.public_key(),
-            signing: seed.public_key(),
-            spki_sha256: [0; 32],
-        };
-        (node, response.to_bytes())
+        selfplay::open(&capsule, &self.context, &self.keys.capsule, &self.remote).unwrap()
     }
 }
 
