@@ -10,8 +10,10 @@ use symbolon_core::audit::Action;
 use symbolon_proto::manifest::VerifiedManifest;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
+use crate::alarm::{Alarm, Reason};
+use crate::anchor::{Anchor, AnchorError};
 use crate::fragment::{LeaseState, Remote};
 use crate::keys::Keys;
 use crate::open::{MANIFEST, StoredManifest};
@@ -24,15 +26,35 @@ const EXPIRY_TICK: Duration = Duration::from_millis(500);
 /// How often rows of expired tokens are removed; they are refused from the moment they expire.
 const SWEEP_TICK: Duration = Duration::from_secs(300);
 
+/// What a contact with the remote needs.
+pub struct Link {
+    /// Leases and canary.
+    pub keys: Keys,
+    /// Who is asked.
+    pub remote: Arc<Remote>,
+    /// What it remembers of our log.
+    pub anchor: Arc<Anchor>,
+    /// What is registered.
+    pub generation: u64,
+}
+
+/// How often and how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Between two contacts.
+    pub heartbeat: Duration,
+    /// Without a lease, until the broker seals itself.
+    pub dead_man_hours: u64,
+}
+
 /// Starts the tasks of a session.
-pub fn start(session: &Arc<Session>, remote: Arc<Remote>, heartbeat: Duration) {
+pub fn start(session: &Arc<Session>, link: Link, pace: Pace, alarm: &Alarm) {
     let keys = session.keys.clone();
+    let weak = || Arc::downgrade(session);
     tokio::spawn(until_closed(keys.closing(), end_leases(keys.clone())));
-    tokio::spawn(until_closed(
-        keys.closing(),
-        keep_lease(Arc::downgrade(session), keys.clone(), remote, heartbeat),
-    ));
-    tokio::spawn(until_closed(keys.closing(), sweep_tokens(Arc::downgrade(session))));
+    tokio::spawn(until_closed(keys.closing(), keep_lease(weak(), link, pace.heartbeat, alarm.clone())));
+    tokio::spawn(until_closed(keys.closing(), watch_dead_man(weak(), pace.dead_man_hours, alarm.clone())));
+    tokio::spawn(until_closed(keys.closing(), sweep_tokens(weak())));
 }
 
 async fn until_closed(mut closing: watch::Receiver<bool>, work: impl Future<Output = ()>) {
@@ -62,16 +84,18 @@ async fn end_leases(keys: Keys) {
 
 /// Renews the lease, registers with a remote that was away, proves with a canary that what is written can be read, and keeps
 /// the newest manifest.
-async fn keep_lease(session: Weak<Session>, keys: Keys, remote: Arc<Remote>, every: Duration) {
+async fn keep_lease(session: Weak<Session>, link: Link, every: Duration, alarm: Alarm) {
     let mut beat = interval(every);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     beat.tick().await; // the first contact was made by the unseal
     loop {
         beat.tick().await;
-        let Some(generation) = session.upgrade().map(|session| session.generation()) else { return };
-        contact(&keys, &remote, generation).await;
+        let contacted = contact(&link).await;
         let Some(session) = session.upgrade() else { return };
-        if let Err(error) = keep_manifest(&session, &remote.manifest()).await {
+        if let Err(reason) = contacted {
+            return seal_itself(&session, reason, &alarm).await;
+        }
+        if let Err(error) = keep_manifest(&session, &link.remote.manifest()).await {
             warn!(%error, "the newest manifest of the fragment service could not be stored; the next heartbeat tries again");
         }
         if let Err(error) = workload::rotate_if_due(&session).await {
@@ -92,10 +116,37 @@ async fn keep_manifest(session: &Session, manifest: &VerifiedManifest) -> Result
     session.commit(vec![change], draft).await.map(drop)
 }
 
-/// One contact with the remote: a heartbeat, or a registration if there has been none, and a canary if one is due.
-pub async fn contact(keys: &Keys, remote: &Remote, generation: u64) {
+/// One contact with the remote: the anchor if it was not compared yet, a heartbeat, or a registration if there has been none,
+/// a canary if one is due, and the anchor put if the log has grown. An error is a reason to seal the broker.
+pub async fn contact(link: &Link) -> Result<(), Reason> {
+    alarming(link.anchor.confirm().await)?;
+    if !link.anchor.is_confirmed() {
+        return Ok(());
+    }
+    renew(link).await;
+    alarming(link.anchor.update().await)
+}
+
+/// A remote that is away is no alarm; a store that is not the newest is.
+fn alarming(anchored: Result<(), AnchorError>) -> Result<(), Reason> {
+    match anchored {
+        Ok(()) => Ok(()),
+        Err(AnchorError::Away(error)) => {
+            warn!(%error, "the fragment service could not be asked for or given the anchor; the next heartbeat tries again");
+            Ok(())
+        }
+        Err(AnchorError::RolledBack(reason)) => Err(Reason::RolledBack(reason)),
+        Err(AnchorError::Log(error)) => {
+            error!(%error, "the log cannot be compared with the anchor");
+            Err(Reason::LogDamaged)
+        }
+    }
+}
+
+async fn renew(link: &Link) {
+    let Link { keys, remote, generation, .. } = link;
     let known = keys.leases().state(keys.now()) != LeaseState::Unknown;
-    let answer = if known { remote.heartbeat().await } else { remote.hello(generation).await };
+    let answer = if known { remote.heartbeat().await } else { remote.hello(*generation).await };
     match answer {
         Ok(state) if state == LeaseState::Active && keys.canary_due() => match keys.canary().await {
             Ok(()) => info!("canary: what is written now can be read again"),
@@ -104,6 +155,34 @@ pub async fn contact(keys: &Keys, remote: &Remote, generation: u64) {
         Ok(_) => {}
         Err(error) => warn!(%error, "no contact with the fragment service"),
     }
+}
+
+/// Seals the broker when it has held no active lease for too long.
+async fn watch_dead_man(session: Weak<Session>, hours: u64, alarm: Alarm) {
+    let mut tick = interval(EXPIRY_TICK);
+    loop {
+        tick.tick().await;
+        let Some(session) = session.upgrade() else { return };
+        let now = session.now();
+        session.dead_man.notice(session.keys.leases().usable_until(now) > now.boot_ms, now);
+        if session.dead_man.left_ms(now) == 0 {
+            return seal_itself(&session, Reason::DeadMan { hours }, &alarm).await;
+        }
+    }
+}
+
+/// The entry first, while there are keys to write it with. Without an entry it is sealed all the same.
+async fn seal_itself(session: &Session, reason: Reason, alarm: &Alarm) {
+    error!(%reason, "the broker seals itself");
+    let why = match reason {
+        Reason::RolledBack(_) => "the store is not the one that the fragment service remembers",
+        Reason::LogDamaged => "the log cannot be compared with what the fragment service remembers",
+        Reason::DeadMan { .. } => "no active lease for too long",
+    };
+    if session.record(Session::internal(Action::Seal, why)).await.is_err() {
+        warn!("that the broker seals itself could not be entered into the audit log");
+    }
+    alarm.raise(reason);
 }
 
 async fn sweep_tokens(session: Weak<Session>) {

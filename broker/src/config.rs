@@ -14,6 +14,9 @@ mod remote;
 
 pub use remote::{Remote, RemoteNode, RemoteTableError};
 
+/// A year: whoever wants longer wants no dead man's switch, and there is no such choice.
+const DEAD_MAN_HOURS_MAX: u64 = 8760;
+
 /// The whole file.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -124,6 +127,12 @@ pub enum ConfigError {
         /// Where and why.
         source: Box<toml::de::Error>,
     },
+    /// A dead man's switch that would never act, or at once.
+    #[error("remote.dead_man_hours must be from 1 to 8760, not {hours}; 72 is the default")]
+    DeadMan {
+        /// The refused number.
+        hours: u64,
+    },
     /// Plain HTTP beyond this machine.
     #[error("without [tls] the broker listens on loopback only; {listen} is not")]
     PlainHttp {
@@ -149,6 +158,10 @@ impl Config {
             .map_err(|source| ConfigError::Parse { path: PathBuf::new(), source: Box::new(source) })?;
         if config.tls.is_none() && !config.listen.ip().is_loopback() {
             return Err(ConfigError::PlainHttp { listen: config.listen });
+        }
+        let hours = config.remote.dead_man_hours;
+        if !(1..=DEAD_MAN_HOURS_MAX).contains(&hours) {
+            return Err(ConfigError::DeadMan { hours });
         }
         Ok(config)
     }
@@ -193,6 +206,17 @@ mod tests {
     fn an_unknown_field_is_named() {
         let error = Config::parse(&SMALL.replace("[store]", "lisen = 1\n[store]")).unwrap_err();
         assert!(error.to_string().contains("lisen"), "{error}");
+    }
+
+    #[test]
+    fn the_dead_mans_switch_cannot_be_switched_off() {
+        let with = |hours: u64| format!("{SMALL}\ndead_man_hours = {hours}");
+        assert_eq!(Config::parse(SMALL).unwrap().remote.dead_man_hours, 72);
+        assert_eq!(Config::parse(&with(1)).unwrap().remote.dead_man_hours, 1);
+        for hours in [0, 8761] {
+            let error = Config::parse(&with(hours)).unwrap_err();
+            assert!(matches!(error, ConfigError::DeadMan { .. }), "{error}");
+        }
     }
 
     #[test]

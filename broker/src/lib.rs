@@ -1,5 +1,7 @@
 //! The Symbolon broker: HTTP faces, TLS, store, fragment client and background tasks around `symbolon-core`.
 
+pub mod alarm;
+pub mod anchor;
 pub mod app;
 pub mod background;
 pub mod buckets;

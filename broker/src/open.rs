@@ -1,9 +1,11 @@
 //! From purpose keys to an open session: the order of an unseal.
 //!
 //! ```text
-//! log checked against its checkpoint ▶ next generation committed with the unseal's entry ▶ remote connected ▶
-//! mounts and policies read ▶ hello (generation registered, lease) ▶ canary ▶ background tasks
+//! log checked against its checkpoint ▶ anchor compared with the remote's ▶ next generation committed with the unseal's entry ▶
+//! mounts and policies read ▶ hello (generation registered, lease) ▶ canary ▶ anchor put ▶ background tasks
 //! ```
+//!
+//! A store that is older than the anchor is refused before anything is written to it or registered.
 //!
 //! A remote that does not answer does not stop the unseal: custodians need not come twice. The session then holds no KEK and
 //! answers 503 until a heartbeat succeeds.
@@ -17,13 +19,16 @@ use rand_core::Rng;
 use serde::{Deserialize, Serialize};
 use symbolon_core::audit::Action;
 use symbolon_core::clock::Clock;
+use symbolon_core::dead_man::DeadMan;
 use symbolon_core::path::PolicyName;
 use symbolon_core::policy::Policy;
 use symbolon_core::seal::{SealRecord, Sealed, Unsealed};
 use symbolon_proto::id::TenantId;
-use tracing::error;
+use tracing::{error, warn};
 
-use crate::background;
+use crate::alarm::{Alarm, Reason};
+use crate::anchor::{Anchor, AnchorError};
+use crate::background::{self, Link};
 use crate::buckets::Buckets;
 use crate::config;
 use crate::deployment::{Deployment, LogSeed};
@@ -62,8 +67,8 @@ impl Opener {
         Self { store, clock, remote }
     }
 
-    /// Opens a session with the keys of a finished ceremony.
-    pub async fn open(&self, sealed: &Sealed, unsealed: Unsealed) -> Result<Arc<Session>, OpError> {
+    /// Opens a session with the keys of a finished ceremony. Its tasks raise `alarm` if it must not stay open.
+    pub async fn open(&self, sealed: &Sealed, unsealed: Unsealed, alarm: &Alarm) -> Result<Opened, OpError> {
         let unsealed = Arc::new(unsealed);
         let rows = Rows::new(Arc::clone(&self.store), Arc::clone(&unsealed));
         check_seal_record(&rows, sealed).await?;
@@ -75,10 +80,13 @@ impl Opener {
             );
             return Err(OpError::Integrity);
         }
-        let generation = next_generation(&rows, &writer).await?;
         let leases = Leases::default();
         let enrolled = read_enrolment(&rows, sealed).await?;
         let remote = deployment.connect(&self.remote, sealed.broker(), enrolled, &leases, &self.clock)?;
+        let anchor =
+            Arc::new(Anchor::new(Arc::clone(&remote), Arc::clone(&self.store), Arc::clone(&unsealed)));
+        check_anchor(&anchor).await?;
+        let generation = next_generation(&rows, &writer).await?;
         let keys = self.keys(&unsealed, &remote, leases);
         let session = Session::assemble(Parts {
             mounts: read_mounts(&rows).await?,
@@ -89,10 +97,27 @@ impl Opener {
             unsealed,
             writer,
             generation,
+            dead_man: DeadMan::new(self.remote.dead_man_hours, self.clock.now()),
         });
-        background::contact(&session.keys, &remote, generation).await;
-        background::start(&session, remote, Duration::from_secs(self.remote.heartbeat_secs.max(1)));
-        Ok(session)
+        let link = Link { keys: session.keys.clone(), remote, anchor, generation };
+        self.begin(session, link, alarm).await
+    }
+
+    /// The first contact, if the remote is there, and the tasks that make the later ones.
+    async fn begin(&self, session: Arc<Session>, link: Link, alarm: &Alarm) -> Result<Opened, OpError> {
+        if link.anchor.is_confirmed()
+            && let Err(reason) = background::contact(&link).await
+        {
+            drop(session.close());
+            return Err(OpError::SelfSealed(reason));
+        }
+        let anchor = Arc::clone(&link.anchor);
+        let pace = background::Pace {
+            heartbeat: Duration::from_secs(self.remote.heartbeat_secs.max(1)),
+            dead_man_hours: self.remote.dead_man_hours,
+        };
+        background::start(&session, link, pace, alarm);
+        Ok(Opened { session, anchor })
     }
 
     fn keys(&self, unsealed: &Arc<Unsealed>, remote: &Arc<Remote>, leases: Leases) -> Keys {
@@ -104,6 +129,29 @@ impl Opener {
             Arc::clone(&self.clock),
         )
     }
+}
+
+/// A session, and what its store is anchored to.
+pub struct Opened {
+    /// For requests.
+    pub session: Arc<Session>,
+    /// To be put once more before the session is closed.
+    pub anchor: Arc<Anchor>,
+}
+
+/// Refuses an old store. A remote that does not answer is asked again before any key is opened.
+async fn check_anchor(anchor: &Anchor) -> Result<(), OpError> {
+    let reason = match anchor.confirm().await {
+        Ok(()) => return Ok(()),
+        Err(AnchorError::Away(error)) => {
+            warn!(%error, "whether this store is the newest is checked as soon as the fragment service answers");
+            return Ok(());
+        }
+        Err(AnchorError::RolledBack(reason)) => Reason::RolledBack(reason),
+        Err(AnchorError::Log(_)) => Reason::LogDamaged,
+    };
+    error!(%reason, "the broker stays sealed");
+    Err(OpError::SelfSealed(reason))
 }
 
 /// The newest manifest that this broker accepted (`docs/skb1.md` 6.8). Wire type, hex.
@@ -201,6 +249,7 @@ pub(crate) struct Parts {
     pub unsealed: Arc<Unsealed>,
     pub writer: Writer,
     pub generation: u64,
+    pub dead_man: DeadMan,
 }
 
 impl Session {
@@ -215,6 +264,7 @@ impl Session {
             unsealed: parts.unsealed,
             writer: parts.writer,
             generation: parts.generation,
+            dead_man: parts.dead_man,
             policies: RwLock::new(parts.policies),
             acls: Mutex::default(),
             taking: Arc::default(),

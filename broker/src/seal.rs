@@ -11,9 +11,12 @@ use symbolon_proto::share::Share;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 
+use crate::alarm::{Alarm, Reason};
+use crate::anchor::Anchor;
+use crate::open::{Opened, Opener};
 use crate::ops::OpError;
 use crate::random::os_rng;
-use crate::session::{Opener, Session};
+use crate::session::Session;
 use symbolon_core::clock::Clock;
 
 /// Commands waiting for the seal task; more are refused as busy.
@@ -34,6 +37,8 @@ pub enum View {
         sealed: Arc<Sealed>,
         /// Ceremony nonce and progress, if one is under way.
         ceremony: Option<(String, Progress)>,
+        /// Why the broker sealed itself or would not open, if that is how it came to be sealed.
+        reason: Option<Reason>,
     },
     /// Open.
     Open {
@@ -65,7 +70,19 @@ impl SealHandle {
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let first = sealed.map_or(View::Uninitialised, |sealed| closed(Arc::new(sealed)));
         let (publish, view) = watch::channel(first);
-        tokio::spawn(SealTask { inbox, publish, opener, clock, ceremony: None }.run());
+        let (alarm, alarms) = Alarm::new();
+        let task = SealTask {
+            inbox,
+            publish,
+            opener,
+            clock,
+            alarm,
+            alarms,
+            ceremony: None,
+            anchor: None,
+            reason: None,
+        };
+        tokio::spawn(task.run());
         Self { commands, view }
     }
 
@@ -120,7 +137,7 @@ impl SealHandle {
 }
 
 fn closed(sealed: Arc<Sealed>) -> View {
-    View::Sealed { sealed, ceremony: None }
+    View::Sealed { sealed, ceremony: None, reason: None }
 }
 
 struct SealTask {
@@ -128,7 +145,13 @@ struct SealTask {
     publish: watch::Sender<View>,
     opener: Opener,
     clock: Arc<dyn Clock>,
+    alarm: Alarm,
+    alarms: mpsc::Receiver<Reason>,
     ceremony: Option<Ceremony>,
+    /// Of the open session.
+    anchor: Option<Arc<Anchor>>,
+    /// Why the broker sealed itself, until it is open again.
+    reason: Option<Reason>,
 }
 
 impl SealTask {
@@ -140,6 +163,7 @@ impl SealTask {
                     Some(command) => self.handle(command).await,
                     None => return self.seal().await,
                 },
+                Some(reason) = self.alarms.recv() => self.seal_for(reason).await,
                 _ = age_check.tick() => self.forget_old_shares(),
             }
         }
@@ -194,25 +218,59 @@ impl SealTask {
     fn keep(&mut self, sealed: Arc<Sealed>, ceremony: Ceremony) {
         let progress = ceremony.progress();
         let shown = (!progress.given.is_empty()).then(|| (ceremony.nonce(), progress));
-        self.publish.send_replace(View::Sealed { sealed, ceremony: shown });
+        self.publish.send_replace(View::Sealed { sealed, ceremony: shown, reason: self.reason });
         self.ceremony = Some(ceremony);
     }
 
     async fn open(&mut self, sealed: Arc<Sealed>, ceremony: Ceremony) -> Result<(), OpError> {
-        self.publish.send_replace(closed(Arc::clone(&sealed)));
+        self.publish.send_replace(self.closed(Arc::clone(&sealed)));
         let unsealed: Unsealed =
             ceremony.finish().inspect_err(|error: &CeremonyError| warn!(%error, "ceremony failed"))?;
-        let session = self.opener.open(&sealed, unsealed).await?;
+        let Opened { session, anchor } = match self.opener.open(&sealed, unsealed, &self.alarm).await {
+            Ok(opened) => opened,
+            Err(error) => {
+                if let OpError::SelfSealed(reason) = error {
+                    self.reason = Some(reason);
+                    self.publish.send_replace(self.closed(sealed));
+                }
+                return Err(error);
+            }
+        };
         info!(generation = session.generation(), "unsealed");
+        while self.alarms.try_recv().is_ok() {} // of the session before
+        self.reason = None;
+        self.anchor = Some(anchor);
         self.publish.send_replace(View::Open { sealed, session });
         Ok(())
+    }
+
+    fn closed(&self, sealed: Arc<Sealed>) -> View {
+        View::Sealed { sealed, ceremony: None, reason: self.reason }
+    }
+
+    /// An alarm that was raised while the broker was already being sealed says nothing new.
+    async fn seal_for(&mut self, reason: Reason) {
+        if matches!(*self.publish.borrow(), View::Open { .. }) {
+            self.reason = Some(reason);
+            self.seal().await;
+        }
+    }
+
+    /// Puts the anchor of what was done, so that a copy of the store from before is known as one.
+    async fn put_anchor(&mut self) {
+        if let Some(anchor) = self.anchor.take()
+            && let Err(error) = anchor.update().await
+        {
+            warn!(%error, "the anchor could not be put before sealing; until the next unseal an older copy of the store may pass");
+        }
     }
 
     async fn seal(&mut self) {
         self.abandon_ceremony();
         let view = self.publish.borrow().clone();
         let View::Open { sealed, session } = view else { return };
-        self.publish.send_replace(closed(sealed));
+        self.publish.send_replace(self.closed(sealed));
+        self.put_anchor().await;
         let remains = session.close();
         drop(session);
         if tokio::time::timeout(DRAIN_MAX, remains.gone()).await.is_err() {

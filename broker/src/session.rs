@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use symbolon_core::audit::{Action, Detail, Draft, Outcome, Receipt};
 use symbolon_core::clock::{Clock, Now};
+use symbolon_core::dead_man::DeadMan;
 use symbolon_core::json::Map;
 use symbolon_core::path::{ApiPath, PolicyName};
 use symbolon_core::policy::{Acl, Denial, Grant, Operation, Policy};
@@ -49,6 +50,8 @@ pub struct Session {
     pub(crate) unsealed: Arc<Unsealed>,
     pub(crate) writer: Writer,
     pub(crate) generation: u64,
+    /// Seals the broker if no lease comes for too long.
+    pub(crate) dead_man: DeadMan,
     pub(crate) policies: RwLock<HashMap<PolicyName, Arc<Policy>>>,
     pub(crate) acls: Mutex<HashMap<Vec<PolicyName>, Arc<Acl>>>,
     /// Held from the commit of policies or mounts until they are in use.

@@ -3,6 +3,7 @@
 //! Pure: no I/O, clock, environment or runtime. Randomness is an argument. The normative text is
 //! `docs/skb1.md`; module documentation names its sections.
 
+pub mod anchor;
 pub mod armour;
 pub mod blind;
 pub mod capsule;

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 
 mod audit;
+mod dead_man;
 mod dependencies;
 mod differential;
 mod disk;
@@ -14,6 +15,7 @@ mod hvac;
 mod matrix;
 mod memory;
 mod remote;
+mod rollback;
 mod rows;
 mod seal;
 mod selfplay;

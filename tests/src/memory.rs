@@ -18,6 +18,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use symbolon::SubjectToken;
 use symbolon::demo::world::World;
+use symbolon_broker::alarm::Alarm;
 use symbolon_broker::app::App;
 use symbolon_broker::clock::SystemClock;
 use symbolon_broker::config::Config;
@@ -220,7 +221,7 @@ async fn needles(site: &Site) -> Needles {
     own_secrets(&mut needles, &all, &unsealed);
     let config = site.world.broker_config(false).unwrap();
     let session = Opener::new(Arc::clone(&store), Arc::new(SystemClock), config.remote);
-    let session = session.open(&sealed, unsealed).await.unwrap();
+    let session = session.open(&sealed, unsealed, &Alarm::new().0).await.unwrap().session;
     let id = |bytes: &[u8]| -> [u8; 16] { bytes.try_into().unwrap() };
     let mut keks = BTreeMap::new();
     for (key, _) in rows::of(&all, Table::Capsule) {

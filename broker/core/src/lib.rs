@@ -4,6 +4,7 @@
 
 pub mod audit;
 pub mod clock;
+pub mod dead_man;
 pub mod identity;
 pub mod json;
 pub mod keyring;

@@ -251,8 +251,10 @@ impl Unsealed {
     #[must_use]
     pub fn derive(fragment: &Fragment, sealed: &Sealed) -> Self {
         let root = fragment.root(&sealed.deployment);
+        // Details of entries cannot be sealed anew without changing the tree, so their key is that of the first epoch for good.
         let audit = Arc::new(root.purposes(FIRST_EPOCH).audit);
-        Self { deployment: sealed.deployment, broker: sealed.broker, keys: root.purposes(FIRST_EPOCH), audit }
+        let keys = root.purposes(sealed.set.frag_epoch());
+        Self { deployment: sealed.deployment, broker: sealed.broker, keys, audit }
     }
 
     /// Deployment id.

@@ -118,6 +118,11 @@ pub enum EvaluateError {
     /// Later, perhaps. Unsigned, so it changes nothing.
     #[error("the fragment service is busy; retry in a second")]
     Busy,
+    /// No hello yet: the anchor comes first.
+    #[error(
+        "the fragment service has not been reached since the unseal; the next heartbeat checks the anchor and registers this broker"
+    )]
+    NotRegistered,
     /// The two clocks are more than five minutes apart, so its leases say nothing.
     #[error(
         "the clocks of broker and fragment service differ by more than five minutes, or ours was set back; correct the clock, keys stay closed until then"
@@ -153,7 +158,9 @@ impl EvaluateError {
     #[must_use]
     pub fn problem(&self) -> FragmentProblem {
         match self {
-            Self::Silent { .. } | Self::Unreachable { .. } | Self::Busy => FragmentProblem::Silent,
+            Self::Silent { .. } | Self::Unreachable { .. } | Self::Busy | Self::NotRegistered => {
+                FragmentProblem::Silent
+            }
             Self::Impostor { .. } | Self::Lied(_) | Self::NoFrame { .. } => FragmentProblem::Lied,
             Self::Suspended => FragmentProblem::Suspended,
             Self::QuotaExhausted => FragmentProblem::Quota,

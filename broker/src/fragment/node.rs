@@ -8,6 +8,8 @@
 //! Every answer is proven or signed before it has an effect; whoever lies is named. A connection that breaks under a
 //! question is replaced once; a node that says nothing costs the deadline and no more.
 
+mod anchor;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -42,6 +44,8 @@ pub(crate) struct Node {
     link: Mutex<Option<(Sender, SpkiHash)>>,
     pace: Pace,
     incidents: AtomicU64,
+    /// Counter of the newest anchor that it is known to hold.
+    anchored: AtomicU64,
     common: Arc<Common>,
 }
 
@@ -79,8 +83,8 @@ impl Node {
     ) -> Result<Arc<Self>, RemoteConfigError> {
         let pin = Pinned::new(spki);
         let wire = Wire::new(url, client, Pin::Exactly(pin.clone()))?;
-        let (link, pace, incidents) = Default::default();
-        Ok(Arc::new(Self { id, url: url.to_owned(), wire, pin, link, pace, incidents, common }))
+        let (link, pace, incidents, anchored) = Default::default();
+        Ok(Arc::new(Self { id, url: url.to_owned(), wire, pin, link, pace, incidents, anchored, common }))
     }
 
     pub(crate) fn id(&self) -> NodeId {
@@ -219,6 +223,9 @@ impl Node {
 
     /// The open connection, or a new one that knows our generation; and whether it is new.
     async fn link(&self) -> Result<(Sender, bool), EvaluateError> {
+        if self.common.holder().generation == 0 {
+            return Err(EvaluateError::NotRegistered); // nothing is asked before the anchor was compared and a hello said
+        }
         let mut link = self.link.lock().await;
         let spki = self.pin.get();
         if let Some((sender, _)) = link.as_ref().filter(|(sender, made)| !sender.is_closed() && *made == spki)

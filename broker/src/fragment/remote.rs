@@ -34,6 +34,10 @@ use super::{EvaluateError, Evaluated, Evaluator, quorum};
 use crate::config;
 use crate::random::os_rng;
 
+mod anchor;
+
+pub(crate) use anchor::Remembered;
+
 /// A manifest with less left than this is looked up anew at the next contact. Services renew at half of 30 days.
 const REFRESH_BEFORE_SECS: u64 = 15 * 24 * 60 * 60;
 

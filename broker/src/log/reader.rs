@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use symbolon_proto::log::tile::{TILE_WIDTH, TileError, decode_hashes, encode_bundle, encode_hashes};
+use symbolon_proto::log::tree::leaf_hash;
 use symbolon_proto::log::{Checkpoint, CheckpointError, Hash, SignedNote, Tile, TileKind};
 
 use super::rows::{
     BUNDLE_ENTRIES_MAX, StoredEntry, bundle_key, bundles_end, checkpoint_key, decode_bundle, first_index,
     tile_key,
 };
-use super::tail::{TailError, tile_roots};
+use super::tail::{TailError, first_loose, root_with, tile_roots};
 use crate::store::{Scan, Store, StoreError};
 
 /// Most entries that one call reads.
@@ -73,6 +74,16 @@ impl LogReader {
         let limit = limit.min(READ_ENTRIES_MAX);
         let until = self.size().await?.min(from.saturating_add(limit as u64));
         self.read(from, until).await
+    }
+
+    /// Root of the tree over the first `size` entries, as it was when the log had so many; `None` if it never had.
+    pub async fn root_at(&self, size: u64) -> Result<Option<Hash>, LogError> {
+        if self.size().await? < size {
+            return Ok(None);
+        }
+        let loose = self.read(first_loose(size), size).await?;
+        let leaves = loose.iter().map(|entry| leaf_hash(&entry.bytes)).collect();
+        Ok(Some(root_with(self.store.as_ref(), size, leaves).await?))
     }
 
     /// The bytes of `checkpoint`, `tile/<L>/<N>[.p/<W>]` or `tile/entries/<N>[.p/<W>]`; `None` if there is no such

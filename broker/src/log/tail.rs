@@ -160,9 +160,24 @@ fn push_hash(levels: &mut Vec<Vec<Hash>>, node: Node, hash: Hash) -> Option<Comp
     })
 }
 
+/// Root of the tree over the first `size` entries. `leaves` are the hashes of those that no complete tile holds.
+pub(super) async fn root_with(store: &dyn Store, size: u64, leaves: Vec<Hash>) -> Result<Hash, TailError> {
+    let levels = levels_above(store, size, leaves).await?;
+    Ok(Frontier::read(size, &mut |node| node_in(&levels, node))?.root())
+}
+
+/// The first entry that no complete tile of a log of `size` entries holds.
+pub(super) fn first_loose(size: u64) -> u64 {
+    size - size % u64::from(TILE_WIDTH)
+}
+
 /// The unfinished tile of every level of a log of `size` entries.
 async fn read_levels(store: &dyn Store, size: u64) -> Result<Vec<Vec<Hash>>, TailError> {
-    let mut levels = vec![last_leaves(store, size - size % u64::from(TILE_WIDTH), size).await?];
+    levels_above(store, size, last_leaves(store, first_loose(size), size).await?).await
+}
+
+async fn levels_above(store: &dyn Store, size: u64, leaves: Vec<Hash>) -> Result<Vec<Vec<Hash>>, TailError> {
+    let mut levels = vec![leaves];
     let mut nodes = size >> TILE_HEIGHT;
     for below in 0.. {
         if nodes == 0 {

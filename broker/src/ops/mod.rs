@@ -132,6 +132,9 @@ pub enum OpError {
     /// A custodian's share was refused. Names the custodian, never the share.
     #[error(transparent)]
     Share(#[from] symbolon_core::seal::CeremonyError),
+    /// The broker may not open, or has just sealed itself. The text says why and who must act.
+    #[error("{0}")]
+    SelfSealed(crate::alarm::Reason),
     /// Somebody else changed the same thing first.
     #[error("the item changed meanwhile; read it again and retry")]
     Conflict,
@@ -203,4 +206,4 @@ pub enum FragmentProblem {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -18,8 +18,9 @@ pub fn status(app: &App) -> SealStatus {
     let mut status = blank();
     match app.seal.view() {
         View::Uninitialised => status.enrolling = app.init.enrolling(),
-        View::Sealed { sealed, ceremony } => {
+        View::Sealed { sealed, ceremony, reason } => {
             describe(&mut status, &sealed);
+            status.sealed_because = reason.map(|reason| reason.to_string()).unwrap_or_default();
             if let Some((nonce, progress)) = ceremony {
                 status.progress = u8::try_from(progress.given.len()).unwrap_or(u8::MAX);
                 status.given = progress.given;
@@ -34,6 +35,7 @@ pub fn status(app: &App) -> SealStatus {
             status.cluster_id = sealed.deployment().to_string();
             status.lease = leases.summary(now);
             status.lease_left_secs = leases.usable_until(now).saturating_sub(now.boot_ms) / 1000;
+            status.dead_man_left_secs = session.dead_man.left_ms(now) / 1000;
             status.generation = session.generation() >> 32; // the lower half is chance
         }
     }
@@ -55,6 +57,8 @@ fn blank() -> SealStatus {
         memory: memory_mode().to_string(),
         lease: "unknown".to_owned(),
         lease_left_secs: 0,
+        dead_man_left_secs: 0,
+        sealed_because: String::new(),
         generation: 0,
     }
 }

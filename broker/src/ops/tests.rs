@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use symbolon_core::audit::{Detail, Draft};
+use symbolon_core::dead_man::DeadMan;
 use symbolon_core::identity::approle::AppRole;
 use symbolon_core::json::Map;
 use symbolon_core::kv::SecretMeta;
@@ -92,6 +93,12 @@ fn sealed(fragment: &Fragment) -> Sealed {
     .unwrap()
 }
 
+/// The keys of some deployment.
+pub(crate) fn unsealed() -> Unsealed {
+    let fragment = Fragment::random(&mut os_rng());
+    Unsealed::derive(&fragment, &sealed(&fragment))
+}
+
 /// An open broker with a KV mount at `secret`, and the root token.
 struct Bench {
     app: App,
@@ -175,6 +182,7 @@ impl Bench {
             unsealed,
             writer,
             generation: 1,
+            dead_man: DeadMan::new(72, clock.now()),
         });
         let config = Config::parse(
             "listen = \"127.0.0.1:8200\"\n[store]\npath = \"nowhere\"\n[remote]\nurl = \"https://f.example\"\nfingerprint = \"0\"",

@@ -38,6 +38,10 @@ pub struct SealStatus {
     pub lease: String,
     /// Seconds until the lease ends; 0 if there is none.
     pub lease_left_secs: u64,
+    /// Seconds until the broker seals itself if no active lease comes; 0 when sealed.
+    pub dead_man_left_secs: u64,
+    /// Why the broker sealed itself or would not open; empty otherwise.
+    pub sealed_because: String,
     /// How often the deployment was unsealed; 0 when sealed.
     pub generation: u64,
 }

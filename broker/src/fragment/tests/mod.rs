@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod anchor;
 pub mod fake;
 mod liars;
 mod real;

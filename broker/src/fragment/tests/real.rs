@@ -17,8 +17,8 @@ use crate::random::os_rng;
 use symbolon_core::clock::Clock;
 
 /// The real service on a real socket.
-struct Running {
-    service: Arc<Service>,
+pub struct Running {
+    pub service: Arc<Service>,
     address: SocketAddr,
     dir: tempfile::TempDir,
     stop: oneshot::Sender<()>,
@@ -26,7 +26,7 @@ struct Running {
 }
 
 impl Running {
-    async fn start(options: Options) -> Self {
+    pub async fn start(options: Options) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let sealing = Sealing::KeyFile(dir.path().join("key"));
         let service = Service::init(&dir.path().join("state"), &sealing, options).unwrap();
@@ -53,20 +53,20 @@ impl Running {
         Self::run(service, dir, address).await
     }
 
-    fn settings(&self) -> config::Remote {
+    pub fn settings(&self) -> config::Remote {
         settings(format!("https://{}", self.address), self.service.root_fingerprint().to_string())
     }
 }
 
-struct Party {
+pub struct Party {
     identity: BrokerIdentity,
-    deployment: DeploymentId,
-    broker: BrokerId,
+    pub deployment: DeploymentId,
+    pub broker: BrokerId,
     clock: Arc<TestClock>,
 }
 
 impl Party {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             identity: BrokerIdentity::generate().unwrap(),
             deployment: DeploymentId::random(&mut os_rng()),
@@ -80,11 +80,17 @@ impl Party {
             .unwrap()
     }
 
-    async fn enrolled(&self, running: &Running) -> Arc<Remote> {
+    pub async fn enrolled(&self, running: &Running) -> Arc<Remote> {
         let enroller = self.enroller(&running.settings());
         assert!(matches!(enroller.enrol().await.unwrap(), EnrolOutcome::Pending));
         running.service.approve(&self.identity.fingerprint(), false).unwrap();
-        let EnrolOutcome::Enrolled(enrolled) = enroller.enrol().await.unwrap() else {
+        self.enrolled_again(running).await
+    }
+
+    /// Another remote of an enrolment that is approved.
+    pub async fn enrolled_again(&self, running: &Running) -> Arc<Remote> {
+        let EnrolOutcome::Enrolled(enrolled) = self.enroller(&running.settings()).enrol().await.unwrap()
+        else {
             panic!("still pending")
         };
         let clock = Arc::clone(&self.clock);

@@ -103,6 +103,7 @@ fn op_error(error: &OpError) -> OAuthError {
         | OpError::Init(_)
         | OpError::Enrol(_)
         | OpError::NotApproved
+        | OpError::SelfSealed(_)
         | OpError::Keys(_)
         | OpError::KubernetesRole(_)
         | OpError::JwtConfig(_)

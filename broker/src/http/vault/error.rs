@@ -176,6 +176,7 @@ fn op_parts(error: &OpError) -> (StatusCode, Option<Cow<'static, str>>) {
         | OpError::Enrol(_)
         | OpError::NotApproved
         | OpError::IssuerKeys
+        | OpError::SelfSealed(_)
         | OpError::Busy => (StatusCode::SERVICE_UNAVAILABLE, own()),
         OpError::BadToken | OpError::BadTokenNamed => (StatusCode::FORBIDDEN, own()),
         OpError::Denied(_) => {

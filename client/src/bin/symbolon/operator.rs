@@ -235,6 +235,8 @@ async fn status(globals: &Globals) -> Result<(), Failure> {
         ("secret memory", "memory"),
         ("remote lease", "lease"),
         ("lease seconds left", "lease_left_secs"),
+        ("seals itself in seconds", "dead_man_left_secs"),
+        ("sealed because", "sealed_because"),
         ("generation", "generation"),
         ("deployment", "cluster_id"),
     ] {

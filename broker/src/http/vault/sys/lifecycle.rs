@@ -91,6 +91,8 @@ fn seal_body(status: &SealStatus, version: &str) -> Value {
         "memory": status.memory,
         "lease": status.lease,
         "lease_left_secs": status.lease_left_secs,
+        "dead_man_left_secs": status.dead_man_left_secs,
+        "sealed_because": status.sealed_because,
         "generation": status.generation,
         "symbolon_version": env!("CARGO_PKG_VERSION"),
     });
@@ -237,6 +239,8 @@ mod tests {
             memory: "secret".into(),
             lease: "active".into(),
             lease_left_secs: 9,
+            dead_man_left_secs: 8,
+            sealed_because: String::new(),
             generation: 4,
         }
     }

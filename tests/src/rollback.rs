@@ -1,0 +1,98 @@
+//! A store that is put back to an older copy of itself does not open, and a broker that was only unlucky does.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::site::{BRISK, CALM, Got, Site};
+
+fn store(site: &Site) -> PathBuf {
+    site.world.path("store.redb")
+}
+
+/// Stops the broker and copies its store.
+async fn back_up(site: &mut Site) -> PathBuf {
+    let (from, to) = (store(site), site.world.path("backup.redb"));
+    site.restart(async |_| assert!(std::fs::copy(&from, &to).is_ok())).await;
+    to
+}
+
+async fn give_both(site: &Site) -> Got {
+    let body = |at: usize| json!({ "key": site.shares[at].as_str() }).to_string();
+    site.ask("PUT", "sys/unseal", "", &body(0)).await.expect(200);
+    site.ask("PUT", "sys/unseal", "", &body(1)).await
+}
+
+async fn reason(site: &Site) -> String {
+    let status = site.get("sys/seal-status", "").await.expect(200).json();
+    assert_eq!(status["sealed"], true);
+    status["sealed_because"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_copy_of_the_store_is_refused_and_the_newest_is_not() {
+    let mut site = Site::open(CALM).await;
+    site.write("app/db", "old").await;
+    let backup = back_up(&mut site).await;
+    site.unseal().await;
+    site.write("app/db", "new").await;
+    let (path, newest) = (store(&site), site.world.path("newest.redb"));
+    site.restart(async |_| {
+        std::fs::copy(&path, &newest).unwrap();
+        std::fs::copy(&backup, &path).unwrap();
+    })
+    .await;
+    let before = site.send(site.request("GET", "log/checkpoint")).await.expect(200).text;
+    let refused = give_both(&site).await.expect(503).text;
+    for words in ["old copy", "restore the newest backup", "two officers"] {
+        assert!(refused.contains(words), "{refused}");
+    }
+    assert!(refused.contains(&reason(&site).await), "the status says the same");
+    assert_eq!(
+        site.send(site.request("GET", "log/checkpoint")).await.text,
+        before,
+        "and nothing was written"
+    );
+    give_both(&site).await.expect(503);
+    site.restart(async |_| assert!(std::fs::copy(&newest, &path).is_ok())).await;
+    site.unseal().await; // the refused copy has not registered a generation either, or this one would be fenced
+    assert_eq!(site.read("app/db").await.expect(200).json()["data"]["data"]["value"], "new");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_copy_that_opens_while_the_remote_is_away_is_sealed_before_it_opens_a_secret() {
+    let mut site = Site::open(BRISK).await;
+    site.write("app/db", "old").await;
+    let backup = back_up(&mut site).await;
+    site.unseal().await;
+    site.write("app/db", "new").await;
+    site.world.stop_broker().await.unwrap();
+    std::fs::copy(&backup, store(&site)).unwrap();
+    site.start_again().await;
+    site.world.stop_fragment().await.unwrap();
+    site.unseal().await;
+    site.read("app/db").await.expect(503);
+    site.world.start_fragment().await.unwrap();
+    let text = loop {
+        let got = site.read("app/db").await.expect(503);
+        let sealed = site.client().seal_status().await.unwrap().sealed;
+        assert!(!got.text.contains("old\""), "{}", got.text);
+        if sealed {
+            break reason(&site).await;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    };
+    assert!(text.contains("restore the newest backup"), "{text}"); // its own unseal may have made it long enough to be another history
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_remote_that_was_away_at_the_unseal_finds_the_right_store_right() {
+    let mut site = Site::open(BRISK).await;
+    site.write("app/db", "kept").await;
+    site.restart(async |_| ()).await;
+    site.world.stop_fragment().await.unwrap();
+    site.unseal().await;
+    site.read("app/db").await.expect(503);
+    site.world.start_fragment().await.unwrap();
+    site.wait_for_read("app/db", 200, &[503]).await;
+}
