@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use getrandom::SysRng;
 use rand_core::UnwrapErr;
+use symbolon_broker::alarm::Alarm;
 use symbolon_broker::clock::SystemClock;
 use symbolon_broker::config;
 use symbolon_broker::open::Opener;
@@ -169,7 +170,7 @@ impl<'a> Loot<'a> {
         let sealed = sealed(disk);
         let unsealed = Unsealed::derive(&self.fragment(), &sealed);
         let opener = Opener::new(store, Arc::new(SystemClock), self.address.clone());
-        opener.open(&sealed, unsealed).await.ok()
+        opener.open(&sealed, unsealed, &Alarm::new().0).await.ok().map(|opened| opened.session)
     }
 }
 
