@@ -22,6 +22,7 @@ pub mod audit;
 mod auth;
 mod call;
 mod client;
+mod custody;
 #[cfg(feature = "servers")]
 pub mod demo;
 mod error;
@@ -38,6 +39,7 @@ pub mod workload;
 
 pub use self::auth::{Auth, CreateToken, Login, TokenInfo};
 pub use self::client::{Builder, Client};
+pub use self::custody::{Ceremony, CeremonyState, Collected, Proving, Refused};
 pub use self::error::{Error, Refusal};
 pub use self::kv::{
     Kv, MetadataChange, Secret, SecretData, SecretMetadata, VersionMetadata, Versions, WroteVersion,

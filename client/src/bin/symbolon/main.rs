@@ -4,18 +4,22 @@
 //! with a [`failure::Failure`]: what happened, what to do next, and a documented exit code (`docs/cli.md`).
 
 mod audit;
+mod ceremony;
 mod completion;
+mod custodian;
 mod environment;
 mod eso;
 mod failure;
 mod globals;
 mod indent;
 mod input;
+mod key_file;
 mod kv;
 #[cfg(feature = "servers")]
 mod load;
 mod login;
 mod moment;
+mod officer;
 mod operator;
 mod output;
 mod policy;
@@ -44,6 +48,12 @@ pub struct Cli {
 enum Command {
     /// Initialise, unseal, seal, and see the state of a broker
     Operator(Asking<operator::Operator>),
+    /// Follow a ceremony: who has given, who is missing, what is wrong
+    Ceremony(Asking<ceremony::CeremonyCommand>),
+    /// Keys of those who hold shares, and giving a share
+    Custodian(Asking<custodian::Custodian>),
+    /// Keys of those whose orders a fragment service carries out
+    Officer(Asking<officer::Officer>),
     /// Read and write secrets
     Kv(Asking<kv::Kv>),
     /// Manage policies
@@ -83,6 +93,9 @@ fn main() -> ExitCode {
 async fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Operator(asking) => asking.command.run(&asking.globals).await,
+        Command::Ceremony(asking) => asking.command.run(&asking.globals).await,
+        Command::Custodian(asking) => asking.command.run(&asking.globals).await,
+        Command::Officer(asking) => asking.command.run(asking.globals.out()),
         Command::Kv(asking) => asking.command.run(&asking.globals).await,
         Command::Policy(asking) => asking.command.run(&asking.globals).await,
         Command::Token(asking) => asking.command.run(&asking.globals).await,

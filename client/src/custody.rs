@@ -1,0 +1,180 @@
+//! Ceremonies as custodians see them: state, submission, signature (`docs/custody.md`).
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::Method;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use symbolon_proto::custody::{
+    CeremonyBinding, ShareEnvelope, Submission, XWingPublicKey, transcript::Transcript,
+};
+use symbolon_proto::share::ShareSetManifest;
+
+use crate::client::Client;
+use crate::error::Error;
+
+/// Far above 32 manifests and envelopes.
+const STATE_BYTES_MAX: usize = 1 << 20;
+const EXPECTED: &str = "a ceremony";
+
+/// The answer of every ceremony route.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CeremonyState {
+    /// The ceremony under way, or the last one while signatures are missing.
+    pub ceremony: Option<Ceremony>,
+}
+
+/// A ceremony. Everything in it is public or sealed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Ceremony {
+    /// `unseal`, `reshare`, `epoch`, `rekey`, `drill`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `collecting`, `proving`, `signing`, `done`, `cancelled`.
+    pub stage: String,
+    /// Deployment id, 32 hexadecimal digits.
+    pub deployment: String,
+    /// Nonce, 64 hexadecimal digits.
+    pub nonce: String,
+    /// The broker's X-Wing key for this ceremony, base64.
+    pub key: String,
+    /// What the broker says is its fingerprint. Compute it with [`Ceremony::key`] instead.
+    pub fingerprint: String,
+    /// When it began, Unix milliseconds.
+    pub opened_ms: u64,
+    /// When the shares given so far are wiped, Unix milliseconds.
+    pub expires_ms: Option<u64>,
+    /// The set whose shares are recombined.
+    pub give: Collected,
+    /// The new set, if the ceremony makes one.
+    pub prove: Option<Proving>,
+    /// The last refusals.
+    #[serde(default)]
+    pub refused: Vec<Refused>,
+    /// Transcript so far, base64.
+    pub transcript: String,
+}
+
+/// A share set and who gave.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Collected {
+    /// The manifest, base64.
+    pub manifest: String,
+    /// Names of those who gave their share.
+    pub names: Vec<String>,
+}
+
+/// The new set and who proved that the new share opens.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Proving {
+    /// The manifest, base64.
+    pub manifest: String,
+    /// Names of those who proved.
+    pub names: Vec<String>,
+    /// Share envelopes by number, base64.
+    #[serde(default)]
+    pub envelopes: BTreeMap<u8, String>,
+}
+
+/// A share that was not taken.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Refused {
+    /// When, Unix milliseconds.
+    pub at_ms: u64,
+    /// Whose, if that is known.
+    #[serde(default)]
+    pub name: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl Ceremony {
+    /// What submissions are bound to.
+    pub fn binding(&self) -> Result<CeremonyBinding, Error> {
+        let deployment = self.deployment.parse().map_err(|_| protocol())?;
+        let nonce = nonce_bytes(&self.nonce).ok_or_else(protocol)?;
+        Ok(CeremonyBinding { deployment, nonce })
+    }
+
+    /// What submissions are sealed to. Compare its fingerprint with the broker's console before using it.
+    pub fn key(&self) -> Result<XWingPublicKey, Error> {
+        XWingPublicKey::from_bytes(&decode(&self.key)?).map_err(|_| protocol())
+    }
+
+    /// The set whose shares are recombined.
+    pub fn giving(&self) -> Result<ShareSetManifest, Error> {
+        ShareSetManifest::decode(&decode(&self.give.manifest)?).map_err(|_| protocol())
+    }
+
+    /// The new set, if there is one.
+    pub fn proving(&self) -> Result<Option<ShareSetManifest>, Error> {
+        let Some(prove) = &self.prove else { return Ok(None) };
+        ShareSetManifest::decode(&decode(&prove.manifest)?).map(Some).map_err(|_| protocol())
+    }
+
+    /// The envelope of new share `x`, if its custodian has keys.
+    pub fn envelope(&self, x: u8) -> Result<Option<ShareEnvelope>, Error> {
+        let Some(text) = self.prove.as_ref().and_then(|prove| prove.envelopes.get(&x)) else {
+            return Ok(None);
+        };
+        ShareEnvelope::from_bytes(&decode(text)?).map(Some).map_err(|_| protocol())
+    }
+
+    /// What happened so far.
+    pub fn transcript(&self) -> Result<Transcript, Error> {
+        Transcript::decode(&decode(&self.transcript)?).map_err(|_| protocol())
+    }
+}
+
+fn protocol() -> Error {
+    Error::Protocol { expected: EXPECTED }
+}
+
+fn decode(text: &str) -> Result<Vec<u8>, Error> {
+    STANDARD.decode(text).map_err(|_| protocol())
+}
+
+/// 64 hexadecimal digits.
+fn nonce_bytes(text: &str) -> Option<[u8; 32]> {
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    let mut bytes = [0; 32];
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * index..2 * index + 2)?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+impl Client {
+    /// The ceremony under way; needs no token and works on a sealed broker.
+    pub async fn ceremony(&self) -> Result<Option<Ceremony>, Error> {
+        let call = self.v1(Method::GET, "sys/symbolon/ceremony").token(None).limit(STATE_BYTES_MAX);
+        Ok(call.send().await?.raw::<CeremonyState>(EXPECTED)?.ceremony)
+    }
+
+    /// Gives or proves a share.
+    pub async fn submit_share(&self, submission: &Submission) -> Result<Option<Ceremony>, Error> {
+        let body = json!({ "submission": STANDARD.encode(submission.encode()) });
+        let call = self.v1(Method::PUT, "sys/symbolon/ceremony/submit").token(None).json(&body);
+        Ok(call.limit(STATE_BYTES_MAX).send().await?.raw::<CeremonyState>(EXPECTED)?.ceremony)
+    }
+
+    /// Adds a custodian's signatures: under the transcript and, for a member of the new set, under its manifest.
+    pub async fn sign_ceremony(
+        &self,
+        name: &str,
+        transcript: &[u8; 64],
+        manifest: Option<&[u8; 64]>,
+    ) -> Result<Option<Ceremony>, Error> {
+        let body = json!({
+            "name": name,
+            "transcript": STANDARD.encode(transcript),
+            "manifest": manifest.map(|signature| STANDARD.encode(signature)),
+        });
+        let call = self.v1(Method::PUT, "sys/symbolon/ceremony/sign").token(None).json(&body);
+        Ok(call.limit(STATE_BYTES_MAX).send().await?.raw::<CeremonyState>(EXPECTED)?.ceremony)
+    }
+}
