@@ -174,7 +174,7 @@ async fn check_seal_record(rows: &Rows, sealed: &Sealed) -> Result<(), OpError> 
     Err(OpError::Integrity)
 }
 
-async fn read_enrolment(rows: &Rows, sealed: &Sealed) -> Result<Enrolled, OpError> {
+pub(crate) async fn read_enrolment(rows: &Rows, sealed: &Sealed) -> Result<Enrolled, OpError> {
     let (StoredManifest(manifest), _) = rows.read(MANIFEST).await?.ok_or(OpError::Integrity)?;
     let manifest = HEXLOWER.decode(manifest.as_bytes()).map_err(|_| OpError::Integrity)?;
     let root = HEXLOWER.decode(sealed.record().service_root.as_bytes()).map_err(|_| OpError::Integrity)?;
@@ -223,7 +223,7 @@ async fn next_generation(rows: &Rows, writer: &Writer) -> Result<u64, OpError> {
     Ok(next)
 }
 
-async fn read_mounts(rows: &Rows) -> Result<Mounts, OpError> {
+pub(crate) async fn read_mounts(rows: &Rows) -> Result<Mounts, OpError> {
     Ok(Mounts {
         secrets: mount::load(rows, Side::Secrets).await?,
         logins: mount::load(rows, Side::Logins).await?,

@@ -16,7 +16,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::capsule::{Capsule, SharedSecret};
-use crate::evaluate::VerifiedEvaluation;
+use crate::evaluate::{RemoteKey, VerifiedEvaluation};
 use crate::frame::{BATCH_MAX, EvaluateRequest, Target};
 use crate::group::{Point, SCALAR_BYTES, Scalar};
 use crate::id::RequestId;
@@ -113,6 +113,16 @@ impl Blinded {
         let secrets = unblind(self.rhos, &combined);
         secret::wipe_stack();
         Ok(secrets)
+    }
+
+    /// Evaluates with the key itself and unblinds: recovery from escrow (section 8), where nobody else computed anything
+    /// that a proof would be needed for.
+    pub fn finalize_locally(self, key: &RemoteKey, rng: &mut dyn CryptoRng) -> Vec<SharedSecret> {
+        let points = key.evaluate(&self.request, rng).points;
+        let elements: Vec<RistrettoPoint> = points.iter().map(|point| *point.element()).collect();
+        let secrets = unblind(self.rhos, &elements);
+        secret::wipe_stack();
+        secrets
     }
 
     #[inline(never)]

@@ -9,19 +9,22 @@
 //! escrow key exists only as shares among other custodians than those of the fragment. Whoever has t envelopes and
 //! those shares has k and can evaluate without the remotes: *an escrow bypasses revocation, on purpose*.
 
+use curve25519_dalek::scalar::Scalar as CurveScalar;
 use rand_core::CryptoRng;
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use super::armor::{self, ArmorError, Content};
 use super::hpke::{SEALED_OVERHEAD_BYTES, XWING_PUBLIC_BYTES, XWingKeyError, XWingPublicKey, XWingSeed};
+use crate::blind;
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::evaluate::RemoteKey;
 use crate::fingerprint::Fingerprint;
-use crate::group::{PublicKey, SCALAR_BYTES};
+use crate::group::{PublicKey, SCALAR_BYTES, Scalar};
 use crate::hierarchy::Fragment;
 use crate::id::{DeploymentId, KeyId};
 use crate::label;
-use crate::secret::Secret;
+use crate::secret::{self, Secret};
 use crate::share::{SHARE_SET_BYTES_MAX, ShareKind, ShareSetError, ShareSetManifest};
 
 const FORMAT: u8 = 1;
@@ -173,6 +176,46 @@ impl EscrowPlace {
 
 fn info(place: &EscrowPlace) -> Vec<u8> {
     [label::ESCROW_ENVELOPE, place.deployment.as_bytes(), place.key.as_bytes()].concat()
+}
+
+/// Shares that do not make the key.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub enum CombineError {
+    /// Two shares of one node, or none at all.
+    #[error("the shares are not of different nodes")]
+    Nodes,
+    /// Every share is what its envelope says, yet together they are not the key of the manifest.
+    #[error(
+        "the escrowed shares do not give the remote key of the manifest; envelopes of another sharing are among them"
+    )]
+    OtherKey,
+}
+
+/// k from the shares of t different nodes, checked against y.
+pub fn combine(shares: &[(u16, RemoteKey)], expected: &PublicKey) -> Result<RemoteKey, CombineError> {
+    let nodes: Vec<u16> = shares.iter().map(|(node, _)| *node).collect();
+    let repeated = nodes.iter().enumerate().any(|(index, node)| nodes[..index].contains(node));
+    if nodes.is_empty() || nodes.contains(&0) || repeated {
+        return Err(CombineError::Nodes);
+    }
+    let key = RemoteKey::from_secret(interpolate(shares, &nodes));
+    secret::wipe_stack();
+    match key {
+        Ok(key) if key.public_key() == expected => Ok(key),
+        _ => Err(CombineError::OtherKey),
+    }
+}
+
+/// The sum of λ_i·k_i.
+#[inline(never)]
+fn interpolate(shares: &[(u16, RemoteKey)], nodes: &[u16]) -> Secret<SCALAR_BYTES> {
+    let mut sum = Zeroizing::new(CurveScalar::ZERO);
+    for (node, share) in shares {
+        let share = Scalar::from_secret(share.secret()).expect("checked when the key was made");
+        let term = Zeroizing::new(blind::lagrange(*node, nodes) * share.element());
+        *sum += *term;
+    }
+    Secret::filled_by(|out| *out = sum.to_bytes())
 }
 
 /// The public escrow key and the set of those who hold shares of the private one. Public.

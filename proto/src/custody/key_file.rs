@@ -43,7 +43,7 @@ pub struct KeyFile {
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Public {
     Custodian(Box<Card>),
-    Officer { name: String, key: SigningPublicKey },
+    Officer { name: String, key: Box<SigningPublicKey> },
 }
 
 /// Why there is no key file, or why it stays closed.
@@ -225,7 +225,9 @@ impl Public {
         }
         Ok(match keys.kind() {
             KeyKind::Custodian => Self::Custodian(Box::new(keys.card(name)?)),
-            KeyKind::Officer => Self::Officer { name: name.to_owned(), key: keys.signing().public_key() },
+            KeyKind::Officer => {
+                Self::Officer { name: name.to_owned(), key: Box::new(keys.signing().public_key()) }
+            }
         })
     }
 
@@ -249,6 +251,6 @@ impl Public {
         let name = name.ok().filter(|name| is_custodian_name(name)).ok_or(KeyFileError::Name)?.to_owned();
         let key = SigningPublicKey::from_bytes(&reader.array()?).map_err(|_| CardError::Key)?;
         reader.finish()?;
-        Ok(Self::Officer { name, key })
+        Ok(Self::Officer { name, key: Box::new(key) })
     }
 }

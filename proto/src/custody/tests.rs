@@ -1,7 +1,9 @@
 //! Keys, envelopes, submissions, escrow and transcripts with everything that can be wrong about them.
 #![allow(clippy::unwrap_used)]
 
-use super::escrow::{EscrowEnvelope, EscrowError, EscrowKey, EscrowKeyError, EscrowedShare};
+use super::escrow::{
+    CombineError, EscrowEnvelope, EscrowError, EscrowKey, EscrowKeyError, EscrowedShare, combine,
+};
 use super::*;
 use crate::evaluate::RemoteKey;
 use crate::hierarchy::Fragment;
@@ -276,6 +278,26 @@ fn escrow_custodians_get_the_remote_share_back() {
     let opened = envelope.open(&seed).unwrap();
     assert!(opened.secret().same_as(share.secret()));
     assert_eq!((envelope.place().share_epoch, envelope.place().node), (4, 2));
+}
+
+#[test]
+fn any_two_of_three_escrowed_shares_make_the_key() {
+    use curve25519_dalek::scalar::Scalar;
+    let secret = |scalar: &Scalar| Secret::filled_by(|out| *out = scalar.to_bytes());
+    let key = RemoteKey::generate(&mut rng());
+    let slope = RemoteKey::generate(&mut rng());
+    let scalar = |key: &RemoteKey| Scalar::from_canonical_bytes(*key.secret().expose()).unwrap();
+    let (constant, slope) = (scalar(&key), scalar(&slope));
+    let share = |x: u16| (x, RemoteKey::from_secret(secret(&(constant + slope * Scalar::from(x)))).unwrap());
+    let y = key.public_key();
+    for [one, other] in [[1, 2], [2, 3], [3, 1]] {
+        let combined = combine(&[share(one), share(other)], y).unwrap();
+        assert!(combined.secret().same_as(key.secret()));
+    }
+    assert_eq!(combine(&[share(1)], y).err(), Some(CombineError::OtherKey));
+    assert_eq!(combine(&[share(1), (2, share(3).1)], y).err(), Some(CombineError::OtherKey));
+    assert_eq!(combine(&[share(1), share(1)], y).err(), Some(CombineError::Nodes));
+    assert_eq!(combine(&[], y).err(), Some(CombineError::Nodes));
 }
 
 #[test]

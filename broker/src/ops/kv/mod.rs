@@ -10,6 +10,7 @@
 //! that a write first asks whether the secret exists, because that decides between `create` and `update`.
 
 mod names;
+mod recover;
 mod write;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ use crate::records::{Place, Table, version_key};
 use crate::session::{Attempt, Authorised, Session};
 use crate::store::{Expect, Op};
 
+pub(crate) use recover::{RecoveredVersion, recover_mount};
 use write::Tries;
 pub use write::{patch, write};
 

@@ -1,7 +1,7 @@
 //! `symbolon ceremony`: who has given, who is missing, what is wrong.
 
 use std::io::{IsTerminal, Write};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use symbolon::{Ceremony, CeremonyState};
@@ -119,9 +119,7 @@ fn people(set: &ShareSetManifest, done: &[String], verb: &str, title: &str) -> S
 }
 
 fn minutes_left(expires_ms: u64) -> u64 {
-    let now =
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs().saturating_mul(1000));
-    expires_ms.saturating_sub(now).div_ceil(60_000)
+    expires_ms.saturating_sub(crate::moment::now_ms()).div_ceil(60_000)
 }
 
 /// A moment in UTC from Unix milliseconds.

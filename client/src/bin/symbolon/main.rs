@@ -24,6 +24,8 @@ mod operator;
 mod output;
 mod policy;
 #[cfg(feature = "servers")]
+mod recovery;
+#[cfg(feature = "servers")]
 mod servers;
 mod token;
 mod token_file;
@@ -56,6 +58,9 @@ enum Command {
     Officer(Asking<officer::Officer>),
     /// Read and write secrets
     Kv(Asking<kv::Kv>),
+    /// Escrow of the remote key: make it, prove it on a copy of the store, use it when the vendor is gone
+    #[cfg(feature = "servers")]
+    Recovery(Asking<recovery::Recovery>),
     /// Manage policies
     Policy(Asking<policy::Policy>),
     /// Make, look up, renew and revoke tokens
@@ -97,6 +102,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Custodian(asking) => asking.command.run(&asking.globals).await,
         Command::Officer(asking) => asking.command.run(asking.globals.out()),
         Command::Kv(asking) => asking.command.run(&asking.globals).await,
+        #[cfg(feature = "servers")]
+        Command::Recovery(asking) => asking.command.run(asking.globals.out()).await,
         Command::Policy(asking) => asking.command.run(&asking.globals).await,
         Command::Token(asking) => asking.command.run(&asking.globals).await,
         Command::Login(login) => login.run().await,

@@ -1,5 +1,13 @@
 //! Moments in UTC, without a calendar library.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Milliseconds since the Unix epoch; 0 on a machine whose clock stands before it.
+pub fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// RFC 3339 of milliseconds since the Unix epoch, to the second.
 pub fn utc(unix_ms: u64) -> String {
     let secs = unix_ms / 1000;

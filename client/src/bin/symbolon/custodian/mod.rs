@@ -7,6 +7,9 @@ mod submit;
 
 use clap::Subcommand;
 
+#[cfg(feature = "servers")]
+pub use self::reveal::{Print, print_share};
+
 use crate::failure::Failure;
 use crate::globals::Globals;
 use crate::key_file::Show;
