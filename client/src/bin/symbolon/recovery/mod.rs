@@ -122,8 +122,8 @@ fn show(out: Output, report: &Report) -> Result<(), Failure> {
     if out.is_json() {
         return Ok(());
     }
-    let wrong = report.epochs.iter().flat_map(|epoch| &epoch.wrong).chain(&report.wrong_names);
-    wrong.map(|what| out.line(&printable(&format!("  !  {what}")))).collect()
+    let mut wrong = report.epochs.iter().flat_map(|epoch| &epoch.wrong).chain(&report.wrong_names);
+    wrong.try_for_each(|what| out.line(&printable(&format!("  !  {what}"))))
 }
 
 /// Exit code 6 if anything does not open.
