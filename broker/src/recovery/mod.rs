@@ -17,6 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use symbolon_core::clock::{Clock, Now};
+use symbolon_core::dead_man::DeadMan;
 use symbolon_core::seal::{SealRecord, Sealed, Unsealed};
 use symbolon_proto::custody::XWingSeed;
 use symbolon_proto::custody::escrow::{self, EscrowEnvelope, EscrowKey};
@@ -205,9 +206,22 @@ impl Unlocked {
             Leases::default(),
             Arc::clone(&clock),
         );
+        // No background task runs, so nothing counts the hours.
+        let dead_man = DeadMan::new(u64::MAX, clock.now());
         let mounts = read_mounts(&rows).await?;
         let policies = HashMap::new();
-        Ok(Session::assemble(Parts { rows, keys, mounts, policies, clock, unsealed, writer, generation: 0 }))
+        let generation = 0;
+        Ok(Session::assemble(Parts {
+            rows,
+            keys,
+            mounts,
+            policies,
+            clock,
+            unsealed,
+            writer,
+            generation,
+            dead_man,
+        }))
     }
 }
 
