@@ -4,11 +4,12 @@
 //! must be the same bytes, or two parties could hash the same message differently.
 
 pub mod callers;
+pub mod group;
 
 use symbolon_proto::capsule::Capsule;
 use symbolon_proto::frame::{
-    AnchorAnswer, EnrolAnswer, EvaluateResponse, FrameType, ManifestAnswer, PresenceAnswer, Request,
-    request_type,
+    AnchorAnswer, EnrolAnswer, EvaluateResponse, FrameType, GroupAnswer, ManifestAnswer, PresenceAnswer,
+    Request, request_type,
 };
 use symbolon_proto::id::DeploymentId;
 use symbolon_proto::lease::Lease;
@@ -43,6 +44,7 @@ pub fn request(data: &[u8]) {
         Request::Manifest(request) => request.to_bytes(),
         Request::Anchor(request) => request.to_bytes(),
         Request::Enrol(request) => request.to_bytes(),
+        Request::Group(request) => request.to_bytes(),
     };
     assert_eq!(written, data);
 }
@@ -56,6 +58,7 @@ pub fn answer(data: &[u8]) {
         ManifestAnswer::parse(data).map(|answer| answer.to_bytes()),
         AnchorAnswer::parse(data).map(|answer| answer.to_bytes()),
         EnrolAnswer::parse(data).map(|answer| answer.to_bytes()),
+        GroupAnswer::parse(data).map(|answer| answer.to_bytes()),
     ]
     .into_iter()
     .flatten()

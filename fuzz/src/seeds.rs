@@ -8,15 +8,17 @@ use getrandom::SysRng;
 use rand_core::UnwrapErr;
 use symbolon_core::policy::DEFAULT_POLICY;
 use symbolon_fuzz::callers::{NOW_SECS, seed_key_set};
+use symbolon_fuzz::group::{seed_card, seed_group, seed_run, seed_share, seed_static_key};
 use symbolon_fuzz::{seed_key, seed_root};
 use symbolon_proto::capsule::{EncapsulationKey, Kek, encapsulate};
 use symbolon_proto::context::{CapsuleContext, RecordContext, RecordKind, Scope};
+use symbolon_proto::dkg::{DkgFault, GroupKey};
 use symbolon_proto::evaluate::RemoteKey;
 use symbolon_proto::fingerprint::Fingerprint;
 use symbolon_proto::frame::{
-    AnchorAnswer, AnchorRequest, AnchorValue, EnrolAnswer, EnrolRequest, Enrolment, EvaluateOutcome,
-    EvaluateRequest, EvaluateResponse, FrameType, Heartbeat, Hello, ManifestAnswer, ManifestRequest,
-    PresenceAnswer, Status, Target,
+    AnchorAnswer, AnchorRequest, AnchorValue, Approval, Base, EnrolAnswer, EnrolRequest, Enrolment,
+    EvaluateOutcome, EvaluateRequest, EvaluateResponse, FrameType, GroupAnswer, GroupOp, GroupReply,
+    GroupRequest, Heartbeat, Hello, ManifestAnswer, ManifestRequest, PresenceAnswer, Status, Target,
 };
 use symbolon_proto::hierarchy::Fragment;
 use symbolon_proto::id::{
@@ -41,6 +43,7 @@ fn rng() -> UnwrapErr<SysRng> {
 fn main() -> io::Result<()> {
     let remote = RemoteKey::generate(&mut rng());
     protocol(&remote)?;
+    group(&remote)?;
     capsules(&remote)?;
     shares()?;
     log()?;
@@ -152,6 +155,52 @@ fn lease(holder: &LeaseHolder, node: &SigningSeed) -> Lease {
         node: 1,
     };
     Lease::sign(terms, node)
+}
+
+fn group(remote: &RemoteKey) -> io::Result<()> {
+    let (run, session) = seed_run();
+    let dealing =
+        session.deal(&seed_static_key(1), Some(&seed_share()), &mut rng()).expect("the dealer's share");
+    let pending =
+        session.receive(&seed_static_key(2), None, std::slice::from_ref(&dealing)).expect("it is honest");
+    let proposal = seed_group(2, &[2, 3, 4], None).to_bytes();
+    let body = manifest(remote, &SigningSeed::random(&mut rng())).signed_bytes();
+    seed("card", "first", seed_card(1).as_bytes())?;
+    seed("proposal", "two-of-three", &proposal)?;
+    seed("dkg", "run", &run.to_bytes())?;
+    seed("dkg", "dealing", &dealing)?;
+    seed("dkg", "pending", &pending.to_secret_bytes())?;
+    seed("dkg", "manifest", &body)?;
+    let key = GroupKey::new(vec![*seed_share().public_key().point()]).expect("one commitment");
+    let base = Some(Base { group: seed_group(1, &[1], None).to_bytes(), key });
+    let escrow = vec![7; symbolon_proto::frame::ESCROW_KEY_BYTES];
+    let ops = [
+        ("card", GroupOp::Card),
+        ("propose", GroupOp::Propose { proposal }),
+        ("deal", GroupOp::Deal { run, base: base.clone() }),
+        ("verify", GroupOp::Verify { run, base, dealings: vec![dealing.clone()] }),
+        ("commit", GroupOp::Commit { run, signatures: vec![*pending.signature(); 3] }),
+        ("sign-manifest", GroupOp::SignManifest { body }),
+        ("acknowledge", GroupOp::Acknowledge { key: KEY, key_epoch: 1, share_epoch: 2 }),
+        ("retire", GroupOp::Retire { key: KEY, key_epoch: 1 }),
+        ("set-escrow", GroupOp::SetEscrow { key: KEY, escrow }),
+    ];
+    for (name, op) in ops {
+        let request = GroupRequest { nonce: RequestId::from_bytes([9; 16]), op };
+        seed("request", &format!("group-{name}"), &request.to_bytes())?;
+    }
+    let outcomes = [
+        ("approval", 2, Ok(GroupReply::Approval(Approval::Pending))),
+        ("dealing", 3, Ok(GroupReply::Dealing(dealing))),
+        ("blame", 4, Err(DkgFault::Share.by(1).into())),
+        ("signed", 6, Ok(GroupReply::ManifestSigned { node: [1; 64], root: Some([2; 64]) })),
+        ("retired", 10, Ok(GroupReply::Retired(false))),
+    ];
+    for (name, op, outcome) in outcomes {
+        let answer = GroupAnswer { request_hash: [6; 32], op, outcome };
+        seed("answer", &format!("group-{name}"), &answer.to_bytes())?;
+    }
+    Ok(())
 }
 
 fn capsules(remote: &RemoteKey) -> io::Result<()> {

@@ -6,12 +6,13 @@ use proptest::prelude::*;
 use symbolon_proto::capsule::Capsule;
 use symbolon_proto::card::VerifiedCard;
 use symbolon_proto::context::Scope;
+use symbolon_proto::dkg::DkgFault;
 use symbolon_proto::evaluate::RemoteKey;
 use symbolon_proto::fingerprint::Fingerprint;
 use symbolon_proto::frame::{
     AnchorAnswer, AnchorRequest, AnchorValue, EnrolAnswer, EnrolRequest, Enrolment, EvaluateOutcome,
-    EvaluateRequest, EvaluateResponse, FrameType, GroupAnswer, Heartbeat, Hello, ManifestAnswer,
-    ManifestRequest, PresenceAnswer, Request, Status, request_hash,
+    EvaluateRequest, EvaluateResponse, FrameType, GroupAnswer, GroupOp, GroupReply, GroupRequest, Heartbeat,
+    Hello, ManifestAnswer, ManifestRequest, PresenceAnswer, Request, Status, request_hash,
 };
 use symbolon_proto::id::{BrokerId, KeyId, RequestId};
 use symbolon_proto::lease::Lease;
@@ -85,6 +86,8 @@ fn messages(seed: u64, count: usize) -> Vec<Vec<u8>> {
         possession: Possession::from_bytes([4; 64]),
         manifest: vec![5; 300],
     };
+    let group = |op| GroupRequest { nonce: id, op }.to_bytes();
+    let did = |op, outcome| GroupAnswer { request_hash: hash, op, outcome }.to_bytes();
     let signing_key = world.node_seed.public_key();
     let enrol =
         EnrolRequest { deployment: holder.deployment, broker: holder.broker, signing_key, nonce: [6; 32] };
@@ -109,6 +112,13 @@ fn messages(seed: u64, count: usize) -> Vec<Vec<u8>> {
         world.outcome(&evaluate, refused).to_bytes(),
         world.honest(&evaluate).to_bytes(),
         world.close(&context).0.to_bytes(),
+        group(GroupOp::Card),
+        group(GroupOp::Propose { proposal: vec![8; 400] }),
+        group(GroupOp::Acknowledge { key, key_epoch: 1, share_epoch: 2 }),
+        group(GroupOp::StoreManifest { manifest: vec![9; 794] }),
+        did(4, Ok(GroupReply::Certified([1; 64]))),
+        did(4, Err(DkgFault::Share.by(2).into())),
+        did(6, Ok(GroupReply::ManifestSigned { node: [1; 64], root: Some([2; 64]) })),
     ]
 }
 
@@ -122,6 +132,7 @@ fn readers(bytes: &[u8]) -> usize {
         ManifestAnswer::parse(bytes).is_ok(),
         AnchorAnswer::parse(bytes).is_ok(),
         EnrolAnswer::parse(bytes).is_ok(),
+        GroupAnswer::parse(bytes).is_ok(),
         Lease::parse(bytes).is_ok(),
         Capsule::parse(bytes).is_ok(),
     ]
@@ -140,9 +151,17 @@ proptest! {
 
     /// Random bytes behind a true header get deeper.
     #[test]
-    fn random_bodies_never_panic(kind in 0_u8..8, answer in any::<bool>(), body in vec(any::<u8>(), 0..2200)) {
+    fn random_bodies_never_panic(
+        kind in 0_u8..8,
+        op in 0_u8..14,
+        answer in any::<bool>(),
+        body in vec(any::<u8>(), 0..2200),
+    ) {
         let type_byte = kind | if answer { 0x80 } else { 0 };
         decode_all(&[b"SKB1", &[type_byte, 1][..], &body].concat());
+        decode_all(&[b"SKB1", &[7 | type_byte & 0x80, 1, 1, op][..], &body].concat());
+        decode_all(&[b"SKB1/card\x01\x01", &body[..]].concat());
+        decode_all(&[b"SKB1/proposal\x01\x01", &body[..]].concat());
         decode_all(&[b"SKB1/lease", &body[..]].concat());
         decode_all(&[b"SKB1/manifest\x01", &body[..]].concat());
     }
