@@ -14,8 +14,8 @@ use bytes::Bytes;
 use symbolon_proto::evaluate::{Evaluation, RemoteKey};
 use symbolon_proto::frame::{
     AnchorAnswer, AnchorRequest, AnchorValue, EvaluateOutcome, EvaluateRequest, EvaluateResponse, FrameType,
-    GroupAnswer, Heartbeat, Hello, ManifestAnswer, ManifestRequest, PresenceAnswer, Request, RequestHash,
-    Target, request_hash, request_type,
+    GroupAnswer, GroupOp, GroupRequest, Heartbeat, Hello, ManifestAnswer, ManifestRequest, PresenceAnswer,
+    Request, RequestHash, Target, request_hash, request_type,
 };
 use symbolon_proto::frame::{MANIFESTS_MAX, Status};
 use symbolon_proto::id::{BrokerId, DeploymentId, KeyId};
@@ -26,7 +26,7 @@ use crate::evaluation_log::Record;
 use crate::identity::NODE_INDEX;
 use crate::rng::os_rng;
 use crate::service::{Live, Service};
-use crate::tables::KeyState;
+use crate::tables::{Key, KeyState};
 use crate::tls::SpkiHash;
 
 /// Bits of a lease's sequence number that count within one start.
@@ -38,7 +38,7 @@ pub(crate) struct Peer {
     /// Hash of its TLS key.
     pub(crate) spki: SpkiHash,
     /// Generation that its hello registered; 0 for none yet.
-    generation: AtomicU64,
+    pub(crate) generation: AtomicU64,
 }
 
 impl Peer {
@@ -95,7 +95,7 @@ impl Service {
 
     fn answer_now(&self, peer: &Peer, frame: &[u8]) -> Answer {
         let frame_type = request_type(frame);
-        if frame_type != Ok(FrameType::Enrol) && !self.knows(&peer.spki) {
+        if !may_strangers_ask(frame) && !self.knows(&peer.spki) {
             return Answer::NotEnrolled;
         }
         let bytes = match Request::parse(frame) {
@@ -105,10 +105,10 @@ impl Service {
             Ok(Request::Manifest(request)) => self.answer_manifest(peer, &request, frame),
             Ok(Request::Anchor(request)) => self.answer_anchor(peer, &request, frame),
             Ok(Request::Enrol(request)) => self.answer_enrol(peer.spki, &request, frame).to_bytes(),
-            // No group can be approved at this service yet, so every step of one is refused.
             Ok(Request::Group(request)) => {
+                let outcome = self.step(peer, &request.op);
                 let (request_hash, op) = (request_hash(frame), request.op.code());
-                GroupAnswer { request_hash, op, outcome: Err(Status::NotApproved.into()) }.to_bytes()
+                GroupAnswer { request_hash, op, outcome }.to_bytes()
             }
             Err(_) if frame_type == Ok(FrameType::Evaluate) => self.unread(frame, Status::Malformed),
             Err(_) => return Answer::NotAFrame,
@@ -134,7 +134,7 @@ impl Service {
         let (lease, quota_left) = {
             let mut live = self.live();
             let quota_left = live.buckets.get_mut(&key_id).map_or(0, |bucket| bucket.left(now.boot_ms));
-            (self.lease(&mut live, peer, key_id), quota_left)
+            (self.lease(&mut live, peer, key_id, Some(request.target())), quota_left)
         };
         let (status, count) = match &lease {
             Ok(_) => (Status::Ok, granted.count),
@@ -199,12 +199,19 @@ impl Service {
         let row = live.tables.keys.get(&target.key).filter(|row| row.deployment == deployment);
         let row = row.ok_or(Status::UnknownKey)?;
         let share = epochs::select(row, target, request.is_restore(), self.now().unix_secs)?;
-        self.standing(live, peer, target.key, broker)?;
+        self.standing(live, peer, target.key, broker, Some(target))?;
         live.keys.get(&share).map(Arc::clone).ok_or_else(|| Status::WrongShareEpoch.into())
     }
 
     /// Refuses an old generation and a key that is not active, each with a signed lease that says so.
-    fn standing(&self, live: &mut Live, peer: &Peer, key: KeyId, broker: BrokerId) -> Result<(), Refusal> {
+    fn standing(
+        &self,
+        live: &mut Live,
+        peer: &Peer,
+        key: KeyId,
+        broker: BrokerId,
+        target: Option<&Target>,
+    ) -> Result<(), Refusal> {
         let row = &live.tables.brokers[&broker];
         let (registered, barred) = (row.generation, row.admitted.map(|admitted| admitted.barred));
         let bound = peer.generation.load(Ordering::Acquire);
@@ -221,17 +228,23 @@ impl Service {
             KeyState::Active if bound < registered => Status::StaleGeneration,
             KeyState::Active => return Ok(()),
         };
-        Err(Refusal { status, lease: Some(Box::new(self.sign_lease(live, broker, key))) })
+        Err(Refusal { status, lease: Some(Box::new(self.sign_lease(live, broker, key, target))) })
     }
 
     /// A lease for an answer that goes well, unless the wind has turned meanwhile.
-    fn lease(&self, live: &mut Live, peer: &Peer, key: KeyId) -> Result<Lease, Refusal> {
+    fn lease(
+        &self,
+        live: &mut Live,
+        peer: &Peer,
+        key: KeyId,
+        target: Option<&Target>,
+    ) -> Result<Lease, Refusal> {
         let (broker, _) = live.tables.broker_by_spki(&peer.spki).ok_or(Status::UnknownKey)?;
-        self.standing(live, peer, key, broker)?;
-        Ok(self.sign_lease(live, broker, key))
+        self.standing(live, peer, key, broker, target)?;
+        Ok(self.sign_lease(live, broker, key, target))
     }
 
-    fn sign_lease(&self, live: &mut Live, broker: BrokerId, key: KeyId) -> Lease {
+    fn sign_lease(&self, live: &mut Live, broker: BrokerId, key: KeyId, target: Option<&Target>) -> Lease {
         live.leases += 1;
         let row = &live.tables.brokers[&broker];
         let terms = LeaseTerms {
@@ -243,7 +256,7 @@ impl Service {
             issued_secs: self.now().unix_secs,
             ttl_secs: self.options.grants_of(row.deployment).lease_ttl_secs,
             status: live.tables.keys[&key].state.into(),
-            node: NODE_INDEX,
+            node: node_index(live.tables.keys.get(&key), target),
         };
         Lease::sign(terms, &self.identity.node)
     }
@@ -256,10 +269,10 @@ impl Service {
                 .and_then(|broker| self.register(&mut live, broker, holder.generation))
                 .and_then(|()| {
                     peer.generation.store(holder.generation, Ordering::Release);
-                    self.lease(&mut live, peer, holder.key)
+                    self.lease(&mut live, peer, holder.key, None)
                 })
         };
-        self.presence(FrameType::Hello, frame, outcome)
+        self.presence(FrameType::Hello, frame, holder.key, outcome)
     }
 
     /// Remembers a new generation, on disk before anyone is told.
@@ -292,9 +305,9 @@ impl Service {
         let outcome = {
             let mut live = self.live();
             self.claimed_broker(&live, peer, request.holder())
-                .and_then(|_| self.lease(&mut live, peer, request.holder().key))
+                .and_then(|_| self.lease(&mut live, peer, request.holder().key, None))
         };
-        self.presence(FrameType::Heartbeat, frame, outcome)
+        self.presence(FrameType::Heartbeat, frame, request.holder().key, outcome)
     }
 
     /// The broker behind the connection, if it is who it says and the key is its deployment's.
@@ -319,7 +332,7 @@ impl Service {
         let live = self.live();
         let broker = live.tables.broker_by_spki(&peer.spki).map(|(_, broker)| broker.deployment);
         let row = live.tables.keys.get(&request.key).filter(|row| Some(row.deployment) == broker);
-        let newer = |row: &crate::tables::Key| {
+        let newer = |row: &Key| {
             let newer = row.manifests.iter().filter(|(seq, _)| *seq > request.after_seq);
             newer.take(MANIFESTS_MAX).map(|(_, bytes)| bytes.clone()).collect()
         };
@@ -364,14 +377,20 @@ impl Service {
         Status::Ok
     }
 
-    fn presence(&self, frame_type: FrameType, frame: &[u8], outcome: Result<Lease, Refusal>) -> Vec<u8> {
+    fn presence(
+        &self,
+        frame_type: FrameType,
+        frame: &[u8],
+        key: KeyId,
+        outcome: Result<Lease, Refusal>,
+    ) -> Vec<u8> {
+        let node_index = node_index(self.live().tables.keys.get(&key), None);
         let (status, lease) = match outcome {
             Ok(lease) => (Status::Ok, Some(lease)),
             Err(refusal) => (refusal.status, refusal.lease.map(|lease| *lease)),
         };
         let (request_hash, time_secs) = (request_hash(frame), self.now().unix_secs);
-        PresenceAnswer { frame_type, status, node_index: NODE_INDEX, request_hash, time_secs, lease }
-            .to_bytes()
+        PresenceAnswer { frame_type, status, node_index, request_hash, time_secs, lease }.to_bytes()
     }
 
     /// Answer to an evaluation that was not read: nothing in it is known but its hash.
@@ -388,15 +407,36 @@ impl Service {
         outcome: EvaluateOutcome,
     ) -> EvaluateResponse {
         let now = self.now();
-        let quota_left =
-            self.live().buckets.get_mut(&target.key).map_or(0, |bucket| bucket.left(now.boot_ms));
+        let mut live = self.live();
+        let quota_left = live.buckets.get_mut(&target.key).map_or(0, |bucket| bucket.left(now.boot_ms));
         EvaluateResponse {
             target,
-            node_index: NODE_INDEX,
+            node_index: node_index(live.tables.keys.get(&target.key), Some(&target)),
             request_hash,
             quota_left,
             time_secs: now.unix_secs,
             outcome,
         }
     }
+}
+
+/// Steps that lead to enrolment are answered for everybody.
+fn may_strangers_ask(frame: &[u8]) -> bool {
+    match request_type(frame) {
+        Ok(FrameType::Enrol) => true,
+        Ok(FrameType::Group) => matches!(
+            Request::parse(frame),
+            Ok(Request::Group(GroupRequest { op: GroupOp::Card | GroupOp::Propose { .. }, .. }))
+        ),
+        _ => false,
+    }
+}
+
+/// Our index in the sharing that is asked for, or else in the one that the newest manifest of the group names: a broker
+/// that has not seen a new manifest yet knows us by that one.
+fn node_index(row: Option<&Key>, target: Option<&Target>) -> u16 {
+    let asked =
+        |row: &Key| target.and_then(|target| row.sharing(target.key_epoch, target.share_epoch)).cloned();
+    let sharing = row.and_then(|row| asked(row).or_else(|| row.announced_sharing().cloned()));
+    sharing.map_or(NODE_INDEX, |sharing| sharing.index)
 }

@@ -39,6 +39,9 @@ impl Service {
     pub fn approve(&self, fingerprint: &Fingerprint, join: bool) -> Result<Approved, AdminError> {
         let now = self.now();
         let mut live = self.live();
+        if let Some(approved) = self.approve_wish(&mut live, fingerprint, join)? {
+            return Ok(approved);
+        }
         let mut tables = live.tables.clone();
         let position = tables.pending.iter().position(|pending| pending.fingerprint == *fingerprint);
         let pending = tables.pending.remove(position.ok_or(AdminError::NotPending)?);
@@ -94,13 +97,18 @@ impl Service {
             quota: self.options.grants_of(pending.deployment).quota,
             epochs: vec![Epoch::new(1)],
             manifests: Vec::new(),
+            group: None,
+            escrow: None,
         };
         self.append_manifest(id, &mut row, *key.public_key(), now);
         Ok((id, row, key))
     }
 
-    /// Signs the next manifest of a key.
+    /// Signs the next manifest of a key that this service holds alone.
     pub(crate) fn append_manifest(&self, id: KeyId, row: &mut Key, public: PublicKey, now: Now) {
+        if row.group.is_some() {
+            return;
+        }
         let (key_epoch, share_epoch) = match (row.newest(), self.newest_manifest(row)) {
             (Some(newest), _) => (newest.key_epoch, newest.share_epoch()),
             (None, Some(last)) => (last.key_epoch, last.share_epoch),
@@ -148,6 +156,9 @@ impl Service {
         let mut tables = live.tables.clone();
         let mut changed = false;
         for (id, row) in &mut tables.keys {
+            if row.group.is_some() {
+                continue; // its broker renews what all nodes sign
+            }
             let Some(newest) = row.newest() else { continue };
             let share = ShareId { key: *id, key_epoch: newest.key_epoch, share_epoch: newest.share_epoch() };
             let foreign = ServiceError::ForeignKey { key: *id };
@@ -204,7 +215,8 @@ impl Service {
     }
 
     fn enrolled(&self, live: &Live, broker: &Broker) -> Enrolment {
-        let Some((id, row)) = live.tables.keys_of(broker.deployment).next() else {
+        let alone = |(_, row): &(KeyId, &Key)| row.group.is_none();
+        let Some((id, row)) = live.tables.keys_of(broker.deployment).find(alone) else {
             return Enrolment::Refused;
         };
         let (Some((_, manifest)), Some(newest)) = (row.manifests.last(), row.newest()) else {

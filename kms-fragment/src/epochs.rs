@@ -17,6 +17,9 @@ impl Service {
         let mut live = self.live();
         let mut tables = live.tables.clone();
         let row = tables.keys.get_mut(&key).ok_or(AdminError::UnknownKey)?;
+        if row.group.is_some() {
+            return Err(AdminError::HeldByGroup);
+        }
         if check_new_epoch(row, wanted)? == Next::Exists {
             return Ok(());
         }

@@ -157,6 +157,14 @@ pub enum AdminError {
     /// Too many epochs are held.
     #[error("four epochs are held; have two officers order the destruction of a retired one first")]
     TooManyEpochs,
+    /// A proposal that does not follow what is held.
+    #[error(
+        "the proposed group does not follow the one that holds the key here; its operator must propose again"
+    )]
+    OtherGroup,
+    /// The key is held with others.
+    #[error("this key is held by a group of nodes; its broker makes new epochs with all of them")]
+    HeldByGroup,
     /// The tables are full.
     #[error("the service holds as many brokers or keys as it can")]
     Full,

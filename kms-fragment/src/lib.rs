@@ -10,6 +10,7 @@
 //! enrolment.rs   strangers wait, operators approve, manifests are signed
 //! service.rs     state, and what the operator may ask;  admin.rs, cli/: how
 //! orders.rs      what two officers order;  destruction.rs, tombstones.rs: gone for good;  epochs.rs: rotation
+//! group/         keys that several services hold together: membership, ceremonies, manifests, escrow
 //! tables/        brokers, keys;  disk.rs, sealing.rs: at rest;  evaluation_log.rs: counts, never content
 //! ```
 //!
@@ -24,6 +25,7 @@ mod answer;
 mod destruction;
 mod enrolment;
 mod epochs;
+mod group;
 mod hex;
 mod orders;
 mod rng;

@@ -17,6 +17,32 @@ pub struct PendingReport {
     pub joins: bool,
     /// When it last asked, Unix seconds.
     pub asked_at: u64,
+    /// What it asks for.
+    #[serde(default)]
+    pub wish: Wish,
+}
+
+/// What waits for approval.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Wish {
+    /// A broker wants a key that this service holds alone.
+    #[default]
+    Broker,
+    /// A broker wants a key that these nodes hold together. The fingerprint is that of the group with the broker.
+    Group {
+        /// How many of them must answer.
+        threshold: u16,
+        /// Fingerprints of their roots, in the order of their indices.
+        members: Vec<String>,
+        /// The number of the group, from 1.
+        number: u32,
+    },
+    /// A broker wants shares of its key sealed to escrow custodians. The fingerprint is that of their key.
+    Escrow {
+        /// The key, hex.
+        key: String,
+    },
 }
 
 /// A broker that was let in.
@@ -122,6 +148,14 @@ pub struct KeyReport {
     pub ordered_by: Vec<String>,
     /// Sequence number of its newest manifest.
     pub manifest_seq: u64,
+    /// How many nodes must answer, and how many hold it; 1 and 1 if this service holds it alone.
+    pub threshold: u16,
+    /// Their number.
+    pub nodes: u16,
+    /// The index of this one.
+    pub index: u16,
+    /// Whether shares are sealed to escrow custodians on request, which bypasses every revocation.
+    pub escrow: bool,
     /// Elements that the quota still allows.
     pub quota_left: u32,
 }

@@ -23,6 +23,7 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use symbolon_proto::frame::GROUP_REQUEST_BYTES_MAX;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -38,7 +39,7 @@ use crate::tls::{ALPN, SpkiHash, TlsError, spki_hash};
 /// The one route.
 pub const ROUTE: &str = "/skb1";
 
-/// Largest request frame, in bytes: an evaluation of 64 elements has 2,100.
+/// Largest request frame of a stranger, in bytes: a group proposal with 16 members has less.
 pub const REQUEST_BYTES_MAX: usize = 4096;
 
 const HEADER_BYTES_MAX: u32 = 4096;
@@ -236,7 +237,8 @@ async fn respond(
     if request.method() != Method::POST {
         return status(StatusCode::METHOD_NOT_ALLOWED);
     }
-    let body = Limited::new(request.into_body(), REQUEST_BYTES_MAX).collect();
+    let limit = if service.knows(&peer.spki) { GROUP_REQUEST_BYTES_MAX } else { REQUEST_BYTES_MAX };
+    let body = Limited::new(request.into_body(), limit).collect();
     let frame = match timeout(BODY_DEADLINE, body).await {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(_)) => return status(StatusCode::PAYLOAD_TOO_LARGE),

@@ -25,9 +25,10 @@ use crate::destruction;
 use crate::disk::{DiskError, StateDir};
 use crate::error::{AdminError, ServiceError};
 use crate::evaluation_log::{Anchor, EvaluationLog, LastUse, SEGMENT_BYTES_MAX};
-use crate::identity::Identity;
+use crate::group::Wishes;
+use crate::identity::{self, Identity};
 use crate::quota::{Bucket, Quota};
-use crate::report::PendingReport;
+use crate::report::{PendingReport, Wish};
 use crate::sealing::{Header, SealKey, Sealing, SealingError};
 use crate::server::{self, ServeError};
 use crate::tables::{Key, KeyState, ShareId, Tables};
@@ -114,6 +115,8 @@ pub(crate) struct Live {
     pub(crate) tombstones: Tombstones,
     pub(crate) keys: BTreeMap<ShareId, Arc<RemoteKey>>,
     pub(crate) buckets: BTreeMap<KeyId, Bucket>,
+    /// Groups and escrow keys that wait for the operator. In memory only, like strangers.
+    pub(crate) wishes: Wishes,
     /// Leases signed since the start.
     pub(crate) leases: u64,
 }
@@ -146,7 +149,11 @@ impl Service {
     fn load(dir: StateDir, seal: SealKey, options: Options) -> Result<Arc<Self>, ServiceError> {
         let open =
             |name: &str| -> Result<_, ServiceError> { Ok(seal.open_file(name, &present(&dir, name)?)?) };
-        let identity = Identity::from_bytes(&open(IDENTITY_FILE)?)?;
+        let stored = open(IDENTITY_FILE)?;
+        let identity = Identity::from_bytes(&stored)?;
+        if !identity::is_current(&stored) {
+            dir.write(IDENTITY_FILE, &seal.seal(IDENTITY_FILE, &identity.to_bytes()))?;
+        }
         let mut tables = Tables::from_json(&open(TABLES_FILE)?)?;
         let tombstones = match dir.read(TOMBSTONES_FILE)? {
             None => Tombstones::default(),
@@ -170,7 +177,7 @@ impl Service {
             (*id, bucket(quota, last_uses.get(id), now))
         });
         let buckets = buckets.collect();
-        let live = Live { tables, tombstones, keys, buckets, leases: 0 };
+        let live = Live { tables, tombstones, keys, buckets, wishes: Wishes::default(), leases: 0 };
         let permits = Semaphore::new(options.limits.evaluations_max);
         let service = Self {
             dir,
@@ -246,8 +253,9 @@ impl Service {
             broker: pending.broker.to_string(),
             joins: live.tables.keys_of(pending.deployment).next().is_some(),
             asked_at: pending.asked_at,
+            wish: Wish::Broker,
         };
-        live.tables.pending.iter().map(report).collect()
+        live.tables.pending.iter().map(report).chain(self.wishes(&live)).collect()
     }
 
     /// Stops answering for one key, or for all. Returns how many were active.
@@ -355,8 +363,11 @@ fn check_tombstones(tables: &Tables, tombstones: &Tombstones) -> Result<(), Serv
     }
     let mut applied = tables.clone();
     destruction::apply(&mut applied, tombstones);
-    let is_whole = |row: &Key| row.state == KeyState::Destroyed || !row.epochs.is_empty();
-    if applied.keys.values().all(is_whole) { Ok(()) } else { Err(ServiceError::OldTables) }
+    let is_whole = |row: &Key, before: &Key| {
+        row.state == KeyState::Destroyed || !row.epochs.is_empty() || before.epochs.is_empty()
+    };
+    let mut pairs = applied.keys.values().zip(tables.keys.values());
+    if pairs.all(|(row, before)| is_whole(row, before)) { Ok(()) } else { Err(ServiceError::OldTables) }
 }
 
 fn present(dir: &StateDir, name: &str) -> Result<Vec<u8>, ServiceError> {

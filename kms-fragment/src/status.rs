@@ -1,6 +1,7 @@
 //! What the operator sees.
 
 use crate::clock::Now;
+use crate::identity::NODE_INDEX;
 use crate::quota::Bucket;
 use crate::report::{BrokerReport, EpochReport, EpochStanding, KeyReport, LogReport, Status};
 use crate::service::{Live, Service};
@@ -32,6 +33,7 @@ impl Service {
 }
 
 fn key_report(id: KeyId, key: &Key, bucket: Option<&mut Bucket>, now: Now) -> KeyReport {
+    let group = key.group.as_ref().and_then(|group| group.proposals.last());
     KeyReport {
         key: id.to_string(),
         deployment: key.deployment.to_string(),
@@ -41,6 +43,10 @@ fn key_report(id: KeyId, key: &Key, bucket: Option<&mut Bucket>, now: Now) -> Ke
         destroy_at: key.destruction.as_ref().map(|ordered| ordered.due_secs),
         ordered_by: key.destruction.as_ref().map(|ordered| ordered.officers.clone()).unwrap_or_default(),
         manifest_seq: key.manifests.last().map_or(0, |(seq, _)| *seq),
+        threshold: group.map_or(1, |group| group.terms().threshold),
+        nodes: group.map_or(1, symbolon_proto::proposal::Proposal::nodes),
+        index: key.newest_sharing().map_or(NODE_INDEX, |sharing| sharing.index),
+        escrow: key.escrow.is_some(),
         quota_left: bucket.map_or(0, |bucket| bucket.left(now.boot_ms)),
     }
 }

@@ -3,30 +3,49 @@
 use std::io::{self, Write};
 
 use crate::report::{
-    Approved, Carried, CertificateReport, EpochStanding, OfficerReport, PendingReport, Status,
+    Approved, Carried, CertificateReport, EpochStanding, OfficerReport, PendingReport, Status, Wish,
 };
 
 pub(super) fn pending(out: &mut dyn Write, pending: &[PendingReport]) -> io::Result<()> {
     if pending.is_empty() {
-        return writeln!(out, "No broker waits for approval.");
+        return writeln!(out, "Nobody waits for approval.");
     }
-    for broker in pending {
-        writeln!(out, "{}", broker.fingerprint)?;
-        writeln!(out, "  broker {}  deployment {}", broker.broker, broker.deployment)?;
-        if broker.joins {
+    for waiting in pending {
+        writeln!(out, "{}", waiting.fingerprint)?;
+        wish(out, waiting)?;
+        if waiting.joins {
             writeln!(
                 out,
-                "  joins a deployment that has brokers here: approve with --join only if that is meant"
+                "  joins a deployment that has keys here: approve with --join only if that is meant"
             )?;
         }
     }
     writeln!(
         out,
-        "\nCompare with what the broker's operator reads to you, then: symbolon fragment approve <fingerprint>"
+        "\nCompare with what the operators of the broker and of the other nodes read to you, then: symbolon fragment approve <fingerprint>"
     )
 }
 
+fn wish(out: &mut dyn Write, waiting: &PendingReport) -> io::Result<()> {
+    match &waiting.wish {
+        Wish::Broker => {
+            writeln!(out, "  broker {}  deployment {}", waiting.broker, waiting.deployment)
+        }
+        Wish::Group { threshold, members, number } => {
+            writeln!(out, "  broker {}  deployment {}", waiting.broker, waiting.deployment)?;
+            writeln!(out, "  group {number}: {threshold} of {} nodes, whose roots are", members.len())?;
+            members.iter().try_for_each(|member| writeln!(out, "    {member}"))
+        }
+        Wish::Escrow { key } => {
+            writeln!(out, "  escrow of key {key}: its custodians could open everything without any service")
+        }
+    }
+}
+
 pub(super) fn approved(out: &mut dyn Write, approved: &Approved) -> io::Result<()> {
+    if approved.broker.is_empty() {
+        return writeln!(out, "Shares of key {} are sealed to this escrow key from now on.", approved.key);
+    }
     let how = if approved.created { "has a new key" } else { "shares the key" };
     writeln!(out, "Broker {} is enrolled and {how} {}.", approved.broker, approved.key)
 }
@@ -39,6 +58,12 @@ pub(super) fn status(out: &mut dyn Write, status: &Status) -> io::Result<()> {
     for key in &status.keys {
         let (id, state, left) = (&key.key, key.state, key.quota_left);
         writeln!(out, "key      {id}  {state}  quota left {left}  deployment {}", key.deployment)?;
+        if key.nodes > 1 {
+            writeln!(out, "  node {} of {}, of which {} must answer", key.index, key.nodes, key.threshold)?;
+        }
+        if key.escrow {
+            writeln!(out, "  sealed to escrow custodians, who bypass every revocation")?;
+        }
         if let Some(at) = key.destroy_at {
             writeln!(
                 out,

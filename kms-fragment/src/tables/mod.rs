@@ -8,10 +8,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use symbolon_proto::dkg::GroupKey;
 use symbolon_proto::fingerprint::Fingerprint;
 use symbolon_proto::frame::AnchorValue;
 use symbolon_proto::id::{BrokerId, DeploymentId, KeyId};
 use symbolon_proto::order::UsedOrders;
+use symbolon_proto::proposal::{GroupId, Proposal};
 use symbolon_proto::signing::SigningPublicKey;
 
 use crate::quota::Quota;
@@ -34,6 +36,9 @@ pub const BROKERS_MAX: usize = 1024;
 
 /// Epochs of a key that answer without an order: the newest, and the one that is being rotated away.
 pub const LIVING_EPOCHS_MAX: usize = 2;
+
+/// Groups of a key that are remembered: the one that holds it, the one that follows, and two before.
+pub const PROPOSALS_KEPT: usize = 4;
 
 /// Epochs of a key that are held at all, retired ones included.
 pub const EPOCHS_MAX: usize = 4;
@@ -187,6 +192,16 @@ impl ShareId {
             (key_epoch, share_epoch) => format!("keys/{}-{key_epoch}-{share_epoch}", self.key),
         }
     }
+
+    /// Name of the file with the run that makes it.
+    pub(crate) fn run_file(&self) -> String {
+        format!("keys/{}-{}-{}.run", self.key, self.key_epoch, self.share_epoch)
+    }
+
+    /// Name of the file with its escrow envelope.
+    pub(crate) fn escrow_file(&self) -> String {
+        format!("keys/{}-{}-{}.escrow", self.key, self.key_epoch, self.share_epoch)
+    }
 }
 
 /// A key of which this service holds a share, or the whole.
@@ -200,10 +215,47 @@ pub struct Key {
     pub destruction: Option<Ordered>,
     /// How much of it may be used.
     pub quota: Quota,
-    /// Its epochs, oldest first; none exactly when it is destroyed.
+    /// Its epochs, oldest first; none when it is destroyed, or not made yet by its group.
     pub epochs: Vec<Epoch>,
     /// Signed manifests, oldest first, each with its sequence number.
     pub manifests: Vec<(u64, Vec<u8>)>,
+    /// There if this service holds shares of it together with others.
+    pub group: Option<Group>,
+    /// X-Wing public key that shares are sealed to on request, approved by the operator.
+    pub escrow: Option<Vec<u8>>,
+}
+
+/// What is known of the groups that hold a key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Group {
+    /// Groups that the operator approved, oldest first; at most [`PROPOSALS_KEPT`].
+    pub proposals: Vec<Proposal>,
+    /// What each share belongs to, by key epoch and share epoch.
+    pub sharings: BTreeMap<(u32, u32), Sharing>,
+    /// Key epoch and share epoch of the newest stored manifest.
+    pub announced: Option<(u32, u32)>,
+    /// Number and SHA-256 of the last manifest body that was signed: never two with one number.
+    pub signed: Option<(u64, [u8; 32])>,
+}
+
+impl Group {
+    /// The approved group with this id.
+    pub(crate) fn proposal(&self, id: &GroupId) -> Option<&Proposal> {
+        self.proposals.iter().find(|proposal| proposal.id() == *id)
+    }
+}
+
+/// The sharing that one of our shares belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sharing {
+    /// Id of the run that made it.
+    pub run: [u8; 32],
+    /// The group.
+    pub group: GroupId,
+    /// Our index in it, from 1.
+    pub index: u16,
+    /// y, the commitments and so every y_i.
+    pub key: GroupKey,
 }
 
 impl Key {
@@ -220,6 +272,25 @@ impl Key {
     /// The same, to change it.
     pub(crate) fn epoch_mut(&mut self, key_epoch: u32) -> Option<&mut Epoch> {
         self.epochs.iter_mut().find(|epoch| epoch.key_epoch == key_epoch)
+    }
+
+    /// The sharing of one of our shares; none where this service holds the key alone.
+    pub(crate) fn sharing(&self, key_epoch: u32, share_epoch: u32) -> Option<&Sharing> {
+        self.group.as_ref()?.sharings.get(&(key_epoch, share_epoch))
+    }
+
+    /// The sharing of the newest share.
+    pub(crate) fn newest_sharing(&self) -> Option<&Sharing> {
+        let newest = self.newest()?;
+        self.sharing(newest.key_epoch, newest.share_epoch())
+    }
+
+    /// The sharing that the newest stored manifest names, or the newest one before there is a manifest.
+    pub(crate) fn announced_sharing(&self) -> Option<&Sharing> {
+        let announced = self.group.as_ref()?.announced;
+        announced
+            .and_then(|(key_epoch, share_epoch)| self.sharing(key_epoch, share_epoch))
+            .or(self.newest_sharing())
     }
 
     /// Every scalar that belongs to it.

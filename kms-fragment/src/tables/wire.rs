@@ -1,5 +1,7 @@
 //! The tables on disk: JSON, format 2. Format 1, of the first release, is read and written again as 2.
 
+mod group;
+
 use serde::{Deserialize, Serialize};
 use symbolon_proto::frame::AnchorValue;
 use symbolon_proto::id::{BrokerId, DeploymentId, KeyId};
@@ -92,6 +94,8 @@ struct WireKey {
     quota: Quota,
     epochs: Vec<WireEpoch>,
     manifests: Vec<(u64, String)>,
+    group: Option<group::WireGroup>,
+    escrow: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -182,7 +186,7 @@ impl From<Key1> for WireKey {
         let Key1 { id, deployment, key_epoch, share_epoch, state, quota, manifests } = key;
         let living = WireEpochState::Living { retire_asked: None };
         let epochs = vec![WireEpoch { key_epoch, state: living, share_epochs: vec![share_epoch] }];
-        Self { id, deployment, state, destruction: None, quota, epochs, manifests }
+        Self { id, deployment, state, destruction: None, quota, epochs, manifests, group: None, escrow: None }
     }
 }
 
@@ -226,6 +230,8 @@ impl From<(&KeyId, &Key)> for WireKey {
             quota: key.quota,
             epochs: key.epochs.iter().map(WireEpoch::from).collect(),
             manifests: key.manifests.iter().map(|(seq, bytes)| (*seq, crate::hex::encode(bytes))).collect(),
+            group: key.group.as_ref().map(group::WireGroup::from),
+            escrow: key.escrow.as_ref().map(|escrow| crate::hex::encode(escrow)),
         }
     }
 }
@@ -240,13 +246,15 @@ impl WireKey {
             quota: self.quota,
             epochs: self.epochs.into_iter().map(WireEpoch::parse).collect(),
             manifests: manifests.collect::<Option<_>>().ok_or(TablesError)?,
+            group: self.group.map(group::WireGroup::parse).transpose()?,
+            escrow: self.escrow.map(|text| crate::hex::decode(&text).ok_or(TablesError)).transpose()?,
         };
         let is_pending = row.state == KeyState::PendingDestroy;
         let is_destroyed = row.state == KeyState::Destroyed;
         let numbers = row.epochs.windows(2).all(|pair| pair[0].key_epoch < pair[1].key_epoch);
         let shares = row.epochs.iter().all(|epoch| matches!(epoch.share_epochs.len(), 1 | 2));
         let consistent = is_pending == row.destruction.is_some()
-            && is_destroyed == row.epochs.is_empty()
+            && (is_destroyed == row.epochs.is_empty() || row.group.is_some())
             && row.epochs.len() <= EPOCHS_MAX;
         match consistent && numbers && shares {
             true => Ok((KeyId::from_bytes(self.id.0), row)),

@@ -196,7 +196,7 @@ impl Broker {
         post(self.sender.as_ref().unwrap(), Method::POST, "/skb1", frame).await
     }
 
-    async fn frame(&self, frame: Vec<u8>) -> Bytes {
+    pub async fn frame(&self, frame: Vec<u8>) -> Bytes {
         let (status, answer) = self.post(frame).await;
         assert_eq!(status, StatusCode::OK);
         answer

@@ -6,6 +6,7 @@ mod client;
 mod crash;
 mod enrol;
 mod evaluate;
+mod group;
 mod kill_switch;
 mod migration;
 mod operator;

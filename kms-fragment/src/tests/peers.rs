@@ -4,7 +4,9 @@ use std::time::Duration;
 use hyper::{Method, StatusCode};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use symbolon_proto::evaluate::Answer;
-use symbolon_proto::frame::{Enrolment, EvaluateOutcome, EvaluateResponse, Status, Target};
+use symbolon_proto::frame::{
+    Enrolment, EvaluateOutcome, EvaluateResponse, GROUP_REQUEST_BYTES_MAX, Status, Target,
+};
 use symbolon_proto::id::KeyId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -121,9 +123,16 @@ async fn other_routes_methods_and_sizes_are_refused() {
     let check = async |method, path, bytes: usize| post(sender, method, path, vec![0; bytes]).await.0;
     assert_eq!(check(Method::GET, "/skb1", 0).await, StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(check(Method::POST, "/", 0).await, StatusCode::NOT_FOUND);
-    assert_eq!(check(Method::POST, "/skb1", REQUEST_BYTES_MAX + 1).await, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(
+        check(Method::POST, "/skb1", GROUP_REQUEST_BYTES_MAX + 1).await,
+        StatusCode::PAYLOAD_TOO_LARGE
+    );
     assert_eq!(check(Method::POST, "/skb1", 1 << 20).await, StatusCode::PAYLOAD_TOO_LARGE);
-    assert_eq!(check(Method::POST, "/skb1", REQUEST_BYTES_MAX).await, StatusCode::BAD_REQUEST);
+    assert_eq!(check(Method::POST, "/skb1", GROUP_REQUEST_BYTES_MAX).await, StatusCode::BAD_REQUEST);
+    let mut stranger = Broker::new();
+    stranger.connect(fixture.address).await;
+    let (status, _) = stranger.post(vec![0; REQUEST_BYTES_MAX + 1]).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "strangers have less room");
 }
 
 #[tokio::test]
