@@ -29,10 +29,8 @@ impl Service {
     pub(super) fn deal(&self, peer: &Peer, run: &Run, base: Option<&Base>) -> Step {
         let live = self.live();
         self.allow(&live, peer, run.key)?;
-        if let Some(state) = self.state_of(run)? {
-            if !state.dealing.is_empty() {
-                return Ok(GroupReply::Dealing(state.dealing));
-            }
+        if let Some(state) = self.state_of(run)?.filter(|state| !state.dealing.is_empty()) {
+            return Ok(GroupReply::Dealing(state.dealing));
         }
         let prepared = self.prepare(&live, run, base)?;
         let dealing = prepared.session.deal(

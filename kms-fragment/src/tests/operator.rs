@@ -4,7 +4,8 @@ use symbolon_proto::evaluate::Answer;
 use symbolon_proto::frame::{Enrolment, Presence};
 
 use super::client::{Broker, Fixture};
-use crate::admin::{Ask, AskError, Reply, SOCKET, ask};
+use super::people::People;
+use crate::admin::{Ask, AskError, Draft, OrderKind, Reply, SOCKET, ask};
 use crate::tables::KeyState;
 
 async fn said(fixture: &Fixture, question: Ask) -> Reply {
@@ -51,6 +52,37 @@ async fn wishes_that_cannot_be_met_are_explained() {
         let Reply::Refused(text) = said(&fixture, wish).await else { panic!() };
         assert!(text.contains(expected), "{text}");
     }
+}
+
+#[tokio::test]
+async fn officers_act_over_the_socket() {
+    let people = People::new();
+    let fixture = Fixture::with(|options| people.enter(options)).await;
+    let broker = fixture.broker().await;
+    let key = broker.target().key.to_string();
+    let draft = Draft::Destroy { key: key.clone(), epoch: None };
+    let Reply::Drafted(draft) = said(&fixture, Ask::Draft { draft, days: 3 }).await else { panic!() };
+    let text = people.sign(&draft, &[0, 2]);
+    let other = said(&fixture, Ask::Order { kind: OrderKind::Admit, text: text.clone() }).await;
+    let Reply::Refused(why) = other else { panic!() };
+    assert!(why.contains("not what this command does"), "{why}");
+    let carried = said(&fixture, Ask::Order { kind: OrderKind::Destroy, text: text.clone() }).await;
+    let Reply::Carried(carried) = carried else { panic!() };
+    assert_eq!(carried.officers, ["ana", "carla"]);
+    let Reply::Refused(why) = said(&fixture, Ask::Order { kind: OrderKind::Destroy, text }).await else {
+        panic!()
+    };
+    assert!(why.contains("already"), "{why}");
+    let Reply::Status(status) = said(&fixture, Ask::Status).await else { panic!() };
+    assert_eq!((status.keys[0].destroy_at, status.officers.len()), (carried.due_secs, 3));
+    let Reply::Refused(why) = said(&fixture, Ask::Certificates { key: key.clone() }).await else { panic!() };
+    assert!(why.contains("nothing"), "{why}");
+    fixture.clock.forward(14 * 86_400);
+    fixture.service.tend_destructions().unwrap();
+    let Reply::Certificates(found) = said(&fixture, Ask::Certificates { key }).await else { panic!() };
+    assert!(found[0].text.starts_with("-----BEGIN SYMBOLON CERTIFICATE OF DESTRUCTION-----"));
+    let remove = Ask::Remove { broker: broker.id.to_string() };
+    assert!(matches!(said(&fixture, remove).await, Reply::Changed(1)));
 }
 
 #[tokio::test]
