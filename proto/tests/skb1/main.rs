@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod hedge;
+mod histories;
 mod malicious;
 mod splice;
 mod threshold;
