@@ -6,6 +6,7 @@
 //! quorum.rs  an evaluation by t of n nodes: the quickest first, the others soon after
 //! node.rs    one node: mutual TLS, deadline, proof
 //! chain.rs   the manifests still needed: the newest, and the last of each older key epoch
+//! stored.rs  the enrolment in the store
 //! leases.rs  until when cached keys may be used, and the signal to wipe them
 //! ```
 
@@ -28,6 +29,7 @@ mod node;
 mod pace;
 mod quorum;
 pub mod remote;
+pub mod stored;
 mod tls;
 mod wire;
 

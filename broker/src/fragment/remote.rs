@@ -122,6 +122,17 @@ impl Remote {
         self.common.manifest()
     }
 
+    /// What to store of all that was accepted.
+    #[must_use]
+    pub fn enrolled(&self) -> Enrolled {
+        self.common.chain().enrolled()
+    }
+
+    /// Forgets an older key epoch of which no capsule is left: it can then not be asked for any more.
+    pub fn forget_epoch(&self, key_epoch: u32) {
+        self.common.chain_mut().forget(key_epoch);
+    }
+
     /// Leases from this remote.
     #[must_use]
     pub fn leases(&self) -> &Leases {
