@@ -6,6 +6,8 @@ mod anchor;
 pub mod fake;
 mod liars;
 mod real;
+mod ring;
+mod threshold;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
