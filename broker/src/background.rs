@@ -5,6 +5,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use symbolon_core::audit::Action;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
@@ -89,6 +90,10 @@ async fn keep_lease(session: Weak<Session>, link: Link, every: Duration, alarm: 
         let Some(session) = session.upgrade() else { return };
         if let Err(reason) = contacted {
             return seal_itself(&session, reason, &alarm).await;
+        }
+        let progress = watch::Sender::new(Progress::default());
+        if let Err(error) = Changer::new(&session, &link.remote, &progress).renew_if_due().await {
+            warn!(%error, "the manifest of the fragment services could not be renewed; the next heartbeat tries again");
         }
         if let Err(error) = stored::keep(&session, &link.remote).await {
             warn!(%error, "the newest manifest of the fragment service could not be stored; the next heartbeat tries again");

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use symbolon_proto::manifest::{ManifestError, VerifiedManifest};
+use symbolon_proto::proposal::Proposal;
 use symbolon_proto::signing::SigningPublicKey;
 
 use super::enrolled::{Enrolled, Member};
@@ -18,11 +19,18 @@ pub(crate) struct Chain {
     newest: Arc<VerifiedManifest>,
     older: Vec<Arc<VerifiedManifest>>,
     members: Vec<Member>,
+    group: Option<Proposal>,
 }
 
 impl From<Enrolled> for Chain {
-    fn from(Enrolled { root, manifest, older, members }: Enrolled) -> Self {
-        Self { root, newest: Arc::new(manifest), older: older.into_iter().map(Arc::new).collect(), members }
+    fn from(Enrolled { root, manifest, older, members, group }: Enrolled) -> Self {
+        Self {
+            root,
+            newest: Arc::new(manifest),
+            older: older.into_iter().map(Arc::new).collect(),
+            members,
+            group,
+        }
     }
 }
 
@@ -39,6 +47,7 @@ impl Chain {
             manifest: (*self.newest).clone(),
             older: self.older.iter().map(|held| (**held).clone()).collect(),
             members: self.members.clone(),
+            group: self.group.clone(),
         }
     }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use symbolon_core::audit::Action;
 use symbolon_proto::id::{DeploymentId, NodeId};
 use symbolon_proto::manifest::VerifiedManifest;
+use symbolon_proto::proposal::Proposal;
 use symbolon_proto::signing::SigningPublicKey;
 
 use super::enrolled::{Enrolled, Member};
@@ -18,6 +19,10 @@ use crate::ops::OpError;
 use crate::records::{Place, Rows};
 use crate::session::Session;
 use crate::store::{Expect, Op};
+
+mod change;
+
+pub(crate) use change::{Change, clear_change, keep_change, read_change};
 
 /// The newest manifest that this broker accepted. Wire type, hex.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -36,6 +41,9 @@ struct StoredRemote {
     older: Vec<String>,
     /// The nodes and their roots.
     members: Vec<StoredMember>,
+    /// The proposal that the group was made with, in hex; empty where one service holds the whole key.
+    #[serde(default)]
+    group: String,
 }
 
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -67,7 +75,11 @@ pub async fn read(rows: &Rows, root: &[u8; 32], deployment: &DeploymentId) -> Re
     let older =
         remote.older.iter().map(|held| Ok(verified(&bytes(held)?)?)).collect::<Result<_, OpError>>()?;
     let members = remote.members.iter().map(member).collect::<Result<_, _>>()?;
-    Ok(Enrolled { root, manifest: verified(&manifest)?, older, members })
+    let group = match remote.group.as_str() {
+        "" => None,
+        group => Some(proposal(group)?),
+    };
+    Ok(Enrolled { root, manifest: verified(&manifest)?, older, members, group })
 }
 
 /// Stores what the remote has accepted since; an older manifest is never accepted again. Does nothing if nothing is new.
@@ -102,6 +114,7 @@ fn stored(enrolled: &Enrolled) -> (StoredManifest, StoredRemote) {
         root: HEXLOWER.encode(enrolled.root.as_bytes()),
         older: enrolled.older.iter().map(hex).collect(),
         members: enrolled.members.iter().map(member).collect(),
+        group: enrolled.group.as_ref().map(|group| HEXLOWER.encode(&group.to_bytes())).unwrap_or_default(),
     };
     (StoredManifest(hex(&enrolled.manifest)), remote)
 }
@@ -109,6 +122,10 @@ fn stored(enrolled: &Enrolled) -> (StoredManifest, StoredRemote) {
 fn member(stored: &StoredMember) -> Result<Member, OpError> {
     let node = bytes(&stored.node)?.as_slice().try_into().map_err(|_| OpError::Integrity)?;
     Ok(Member { node: NodeId::from_bytes(node), root: root_key(&stored.root)? })
+}
+
+fn proposal(hex: &str) -> Result<Proposal, OpError> {
+    Proposal::parse(&bytes(hex)?).map_err(|_| OpError::Integrity)
 }
 
 fn root_key(hex: &str) -> Result<SigningPublicKey, OpError> {

@@ -25,7 +25,8 @@ use super::types::{CustodianShare, Init, InitAnswer, Mount};
 use super::{OpError, policy, token, workload};
 use crate::app::App;
 use crate::deployment::Deployment;
-use crate::fragment::{EnrolOutcome, Enrolled, Enroller, Leases, stored};
+use crate::fragment::group::GroupEnroller;
+use crate::fragment::{EnrolError, EnrolOutcome, Enrolled, Enroller, Leases, stored};
 use crate::keys::{Keys, SYSTEM_SLOT, TOKEN_SLOT};
 use crate::mounts::MountList;
 use crate::open::{GENERATION, Generation, SEAL_COPY, start_log};
@@ -114,6 +115,9 @@ async fn enrol(
     broker: BrokerId,
 ) -> Result<Enrolled, OpError> {
     let remote = &app.config.remote;
+    if remote.nodes.len() > 1 {
+        return enrol_group(app, deployment, id, broker).await;
+    }
     let enroller = Enroller::new(&remote.nodes[0], remote.deadline_ms, &deployment.identity, id, broker)?;
     let deadline = Instant::now() + Duration::from_secs(app.config.init.approval_secs);
     loop {
@@ -129,6 +133,29 @@ async fn enrol(
         }
         sleep(APPROVAL_POLL).await;
     }
+}
+
+/// The same with several services: their operators and ours compare the fingerprint of the whole group.
+async fn enrol_group(
+    app: &App,
+    deployment: &Deployment,
+    id: DeploymentId,
+    broker: BrokerId,
+) -> Result<Enrolled, OpError> {
+    let remote = &app.config.remote;
+    let enroller = GroupEnroller::gather(remote, &deployment.identity, id, broker, FIRST_GENERATION);
+    let enroller = enroller.await.map_err(EnrolError::Group)?;
+    let fingerprint = enroller.fingerprint().to_string();
+    warn!(%fingerprint, "the operators of all fragment services must compare this, then `symbolon fragment approve`");
+    app.init.announce(fingerprint);
+    let deadline = Instant::now() + Duration::from_secs(app.config.init.approval_secs);
+    while !enroller.approved().await.map_err(EnrolError::Group)? {
+        if Instant::now() >= deadline {
+            return Err(OpError::NotApproved);
+        }
+        sleep(APPROVAL_POLL).await;
+    }
+    Ok(enroller.make(app.clock.now().unix_secs()).await.map_err(EnrolError::Group)?)
 }
 
 fn deal(

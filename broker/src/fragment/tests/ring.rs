@@ -137,6 +137,7 @@ fn connect(
         manifest: VerifiedManifest::first(&signed, &root, &manifest.deployment).unwrap(),
         older: Vec::new(),
         members: nodes.iter().map(member).collect(),
+        group: None,
     };
     let mut settings = settings(String::new(), String::new());
     let configured = |(node, url): (&Arc<Node>, String)| RemoteNode {
