@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 
 use crate::alarm::{Alarm, Reason};
 use crate::anchor::{Anchor, AnchorError};
+use crate::fragment::group::{Changer, Progress};
 use crate::fragment::{LeaseState, Remote, stored};
 use crate::keys::Keys;
 use crate::ops::{token, workload};
