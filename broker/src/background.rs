@@ -5,21 +5,18 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use data_encoding::HEXLOWER;
 use symbolon_core::audit::Action;
-use symbolon_proto::manifest::VerifiedManifest;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
 use crate::alarm::{Alarm, Reason};
 use crate::anchor::{Anchor, AnchorError};
-use crate::fragment::{LeaseState, Remote};
+use crate::fragment::group::{Changer, Progress};
+use crate::fragment::{LeaseState, Remote, stored};
 use crate::keys::Keys;
-use crate::open::{MANIFEST, StoredManifest};
-use crate::ops::{OpError, token, workload};
+use crate::ops::{token, workload};
 use crate::session::Session;
-use crate::store::Expect;
 
 /// How often the end of the lease is looked at; a cached key outlives its lease by at most this.
 const EXPIRY_TICK: Duration = Duration::from_millis(500);
@@ -95,25 +92,17 @@ async fn keep_lease(session: Weak<Session>, link: Link, every: Duration, alarm: 
         if let Err(reason) = contacted {
             return seal_itself(&session, reason, &alarm).await;
         }
-        if let Err(error) = keep_manifest(&session, &link.remote.manifest()).await {
+        let progress = watch::Sender::new(Progress::default());
+        if let Err(error) = Changer::new(&session, &link.remote, &progress).renew_if_due().await {
+            warn!(%error, "the manifest of the fragment services could not be renewed; the next heartbeat tries again");
+        }
+        if let Err(error) = stored::keep(&session, &link.remote).await {
             warn!(%error, "the newest manifest of the fragment service could not be stored; the next heartbeat tries again");
         }
         if let Err(error) = workload::rotate_if_due(&session).await {
             warn!(%error, "the next key for workload tokens could not be made; the next heartbeat tries again");
         }
     }
-}
-
-/// Stores a manifest that is newer than the stored one; an older one is never accepted again (`docs/skb1.md` 6.8).
-async fn keep_manifest(session: &Session, manifest: &VerifiedManifest) -> Result<(), OpError> {
-    let (StoredManifest(stored), revision) = session.rows.read(MANIFEST).await?.ok_or(OpError::Integrity)?;
-    let newest = HEXLOWER.encode(manifest.as_bytes());
-    if stored == newest {
-        return Ok(());
-    }
-    let change = session.rows.put(MANIFEST, &StoredManifest(newest), Expect::Revision(revision))?;
-    let draft = Session::internal(Action::Remote, "newer manifest of the fragment service");
-    session.commit(vec![change], draft).await.map(drop)
 }
 
 /// One contact with the remote: the anchor if it was not compared yet, a heartbeat, or a registration if there has been none,

@@ -12,7 +12,7 @@ use crate::store::embedded::CACHE_BYTES_DEFAULT;
 
 mod remote;
 
-pub use remote::{Remote, RemoteNode, RemoteTableError};
+pub use remote::{GroupTerms, Remote, RemoteNode, RemoteTableError};
 
 /// A year: whoever wants longer wants no dead man's switch, and there is no such choice.
 const DEAD_MAN_HOURS_MAX: u64 = 8760;

@@ -32,7 +32,7 @@ use crate::background::{self, Link};
 use crate::buckets::Buckets;
 use crate::config;
 use crate::deployment::{Deployment, LogSeed};
-use crate::fragment::{Enrolled, Leases, Remote};
+use crate::fragment::{Enrolled, Leases, Remote, stored};
 use crate::keys::Keys;
 use crate::login_keys::LoginKeys;
 use crate::mounts::Mounts;
@@ -154,13 +154,6 @@ async fn check_anchor(anchor: &Anchor) -> Result<(), OpError> {
     Err(OpError::SelfSealed(reason))
 }
 
-/// The newest manifest that this broker accepted (`docs/skb1.md` 6.8). Wire type, hex.
-#[derive(Clone, Default, Serialize, Deserialize)]
-pub struct StoredManifest(pub String);
-
-/// Where that manifest is kept, under the index key: who can write the store still cannot plant another one.
-pub const MANIFEST: Place<'static> = Place { name: "remote manifest", ..GENERATION };
-
 /// Where a sealed copy of the public seal record is kept.
 pub const SEAL_COPY: Place<'static> = Place { name: "seal record", ..GENERATION };
 
@@ -175,11 +168,9 @@ async fn check_seal_record(rows: &Rows, sealed: &Sealed) -> Result<(), OpError> 
 }
 
 pub(crate) async fn read_enrolment(rows: &Rows, sealed: &Sealed) -> Result<Enrolled, OpError> {
-    let (StoredManifest(manifest), _) = rows.read(MANIFEST).await?.ok_or(OpError::Integrity)?;
-    let manifest = HEXLOWER.decode(manifest.as_bytes()).map_err(|_| OpError::Integrity)?;
     let root = HEXLOWER.decode(sealed.record().service_root.as_bytes()).map_err(|_| OpError::Integrity)?;
     let root = root.as_slice().try_into().map_err(|_| OpError::Integrity)?;
-    Ok(Enrolled::restore(root, &manifest, &sealed.deployment())?)
+    stored::read(rows, root, &sealed.deployment()).await
 }
 
 /// Starts the writer of the log; refuses a log that was cut or altered.

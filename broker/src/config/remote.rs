@@ -30,6 +30,30 @@ pub struct Remote {
     pub heartbeat_secs: u64,
     /// Hours without an ACTIVE lease after which the broker seals itself.
     pub dead_man_hours: u64,
+    /// What a group's manifests ask for.
+    pub terms: GroupTerms,
+}
+
+/// What the manifests of several nodes say, which this broker writes and every node signs. None signs more than it grants.
+/// One service alone writes its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GroupTerms {
+    /// Seconds that cached keys may be used after each answer, at most 86,400.
+    pub lease_ttl_secs: u32,
+    /// Seconds that cached keys of the standard tier outlive the last lease, at most 86,400. Every second of it is one more
+    /// that a cut-off broker works on.
+    pub grace_secs: u32,
+    /// Elements that may be evaluated at once.
+    pub quota_burst: u32,
+    /// Elements that may be evaluated in an hour.
+    pub quota_per_hour: u32,
+}
+
+impl Default for GroupTerms {
+    fn default() -> Self {
+        Self { lease_ttl_secs: 3600, grace_secs: 0, quota_burst: 16_384, quota_per_hour: 16_384 }
+    }
 }
 
 /// What stands in the file.
@@ -47,6 +71,8 @@ struct Written {
     heartbeat_secs: u64,
     #[serde(default = "dead_man_hours")]
     dead_man_hours: u64,
+    #[serde(default)]
+    terms: GroupTerms,
 }
 
 fn deadline_ms() -> u64 {
@@ -88,8 +114,8 @@ impl TryFrom<Written> for Remote {
     type Error = RemoteTableError;
 
     fn try_from(written: Written) -> Result<Self, RemoteTableError> {
-        let Written { url, fingerprint, node, threshold, deadline_ms, heartbeat_secs, dead_man_hours } =
-            written;
+        let (dead_man_hours, terms) = (written.dead_man_hours, written.terms);
+        let Written { url, fingerprint, node, threshold, deadline_ms, heartbeat_secs, .. } = written;
         let nodes = match (url, fingerprint, node.is_empty()) {
             (Some(url), Some(fingerprint), true) => vec![RemoteNode { url, fingerprint }],
             (None, None, false) => node,
@@ -105,7 +131,7 @@ impl TryFrom<Written> for Remote {
         let only_one = (nodes.len() == 1).then_some(1);
         let threshold = threshold.or(only_one).filter(|t| (1..=nodes.len()).contains(&usize::from(*t)));
         let threshold = threshold.ok_or(RemoteTableError::Threshold { nodes: nodes.len() })?;
-        Ok(Self { nodes, threshold, deadline_ms, heartbeat_secs, dead_man_hours })
+        Ok(Self { nodes, threshold, deadline_ms, heartbeat_secs, dead_man_hours, terms })
     }
 }
 

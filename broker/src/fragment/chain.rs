@@ -7,9 +7,10 @@
 use std::sync::Arc;
 
 use symbolon_proto::manifest::{ManifestError, VerifiedManifest};
+use symbolon_proto::proposal::Proposal;
 use symbolon_proto::signing::SigningPublicKey;
 
-use super::enrolled::Enrolled;
+use super::enrolled::{Enrolled, Member};
 
 /// The part of a chain that is still needed. Key epochs ascend; there is always a newest one.
 #[derive(Clone, Debug)]
@@ -17,11 +18,19 @@ pub(crate) struct Chain {
     root: SigningPublicKey,
     newest: Arc<VerifiedManifest>,
     older: Vec<Arc<VerifiedManifest>>,
+    members: Vec<Member>,
+    group: Option<Proposal>,
 }
 
 impl From<Enrolled> for Chain {
-    fn from(Enrolled { root, manifest, older, .. }: Enrolled) -> Self {
-        Self { root, newest: Arc::new(manifest), older: older.into_iter().map(Arc::new).collect() }
+    fn from(Enrolled { root, manifest, older, members, group }: Enrolled) -> Self {
+        Self {
+            root,
+            newest: Arc::new(manifest),
+            older: older.into_iter().map(Arc::new).collect(),
+            members,
+            group,
+        }
     }
 }
 
@@ -29,6 +38,22 @@ impl Chain {
     /// The manifest that new capsules are made under.
     pub(crate) fn newest(&self) -> &Arc<VerifiedManifest> {
         &self.newest
+    }
+
+    /// What to store.
+    pub(crate) fn enrolled(&self) -> Enrolled {
+        Enrolled {
+            root: self.root,
+            manifest: (*self.newest).clone(),
+            older: self.older.iter().map(|held| (**held).clone()).collect(),
+            members: self.members.clone(),
+            group: self.group.clone(),
+        }
+    }
+
+    /// Forgets a key epoch, when no capsule of it is left. The newest stays.
+    pub(crate) fn forget(&mut self, key_epoch: u32) {
+        self.older.retain(|held| held.manifest().key_epoch != key_epoch);
     }
 
     /// Key epochs that can be opened, oldest first.

@@ -50,6 +50,9 @@ pub enum EnrolError {
     /// The configured fingerprint is none.
     #[error("`remote.fingerprint` must be the twelve groups that the service's operator read out: {0}")]
     Fingerprint(#[from] FingerprintError),
+    /// The ceremony of several services.
+    #[error(transparent)]
+    Group(#[from] super::group::GroupError),
     /// The address or the identity.
     #[error(transparent)]
     Config(#[from] RemoteConfigError),

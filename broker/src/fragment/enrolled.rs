@@ -1,12 +1,15 @@
 //! What a broker keeps of its enrolment: whom it trusts, and the manifests that follow from it.
 
+use symbolon_proto::card::VerifiedCard;
 use symbolon_proto::fingerprint::Fingerprint;
 use symbolon_proto::id::{DeploymentId, NodeId};
 use symbolon_proto::manifest::{ManifestNode, VerifiedManifest};
+use symbolon_proto::proposal::Proposal;
 use symbolon_proto::signing::SigningPublicKey;
 use tracing::warn;
 
 use super::enrol::EnrolError;
+use super::group::GroupError;
 use super::tls::SpkiHash;
 use crate::config;
 
@@ -21,6 +24,8 @@ pub struct Enrolled {
     pub older: Vec<VerifiedManifest>,
     /// The roots of the nodes, each compared by its fingerprint.
     pub members: Vec<Member>,
+    /// The group that the nodes are, if there are several; a key that one service made alone has none.
+    pub group: Option<Proposal>,
 }
 
 /// A node and the root that vouches for it.
@@ -37,7 +42,15 @@ impl Enrolled {
     #[must_use]
     pub fn alone(root: SigningPublicKey, manifest: VerifiedManifest) -> Self {
         let members = manifest.manifest().nodes.iter().map(|node| Member { node: node.node, root }).collect();
-        Self { root, manifest, older: Vec::new(), members }
+        Self { root, manifest, older: Vec::new(), members, group: None }
+    }
+
+    /// The enrolment with a group, whose lead signs the chain.
+    pub(crate) fn group(group: Proposal, manifest: VerifiedManifest) -> Result<Self, GroupError> {
+        let member = |card: &VerifiedCard| Member { node: card.card().node, root: card.card().root };
+        let members: Vec<_> = group.cards().iter().map(member).collect();
+        let root = members.first().map(|member| member.root).ok_or(GroupError::NotAGroup)?;
+        Ok(Self { root, manifest, older: Vec::new(), members, group: Some(group) })
     }
 
     /// From the broker's own storage, which must be authenticated.

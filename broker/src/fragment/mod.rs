@@ -6,6 +6,8 @@
 //! quorum.rs  an evaluation by t of n nodes: the quickest first, the others soon after
 //! node.rs    one node: mutual TLS, deadline, proof
 //! chain.rs   the manifests still needed: the newest, and the last of each older key epoch
+//! group/     making, refreshing and passing on a key among nodes that do not talk to each other
+//! stored.rs  the enrolment in the store
 //! leases.rs  until when cached keys may be used, and the signal to wipe them
 //! ```
 
@@ -22,12 +24,14 @@ mod common;
 pub mod enrol;
 mod enrolled;
 mod error;
+pub mod group;
 pub mod identity;
 pub mod leases;
 mod node;
 mod pace;
 mod quorum;
 pub mod remote;
+pub mod stored;
 mod tls;
 mod wire;
 

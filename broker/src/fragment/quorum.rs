@@ -22,7 +22,8 @@ use tracing::warn;
 
 use super::EvaluateError;
 use super::error::NodeFailure;
-use super::node::Node;
+use super::node::{Judged, Node};
+use crate::crypto;
 
 /// Nodes beyond the first t are asked after this.
 pub(crate) const HEDGE_AFTER: Duration = Duration::from_millis(50);
@@ -51,8 +52,7 @@ pub(crate) async fn evaluate(
 ) -> Result<Vec<SharedSecret>, EvaluateError> {
     let request = Arc::new(blinded.request().clone());
     let evaluations = Round::new(nodes, threshold, request).run(Instant::now() + deadline).await?;
-    let finalized =
-        tokio::task::spawn_blocking(move || blinded.finalize_threshold(&evaluations, threshold)).await;
+    let finalized = crypto::run(move || blinded.finalize_threshold(&evaluations, threshold)).await;
     // The evaluations are of this request, of t different nodes: nothing is left that could be refused.
     finalized.map_err(|_| EvaluateError::Busy)?.map_err(|_| EvaluateError::Busy)
 }
@@ -64,11 +64,12 @@ pub(crate) async fn evaluate_alone(
 ) -> Result<Vec<SharedSecret>, EvaluateError> {
     let question = node.question(blinded.request().target().key_epoch)?;
     let frame = node.ask(blinded.request().to_bytes()).await?;
-    // Checking a proof over 64 points takes milliseconds, which the runtime's threads must not spend.
-    let (question, judged, secrets) = tokio::task::spawn_blocking(move || {
+    // Checking a proof over 64 points takes milliseconds, which the runtime's threads must not spend; and the unblinding
+    // that follows makes secrets.
+    let (question, judged, secrets) = crypto::run(move || {
         let judged = question.judge(blinded.request(), &frame);
         let secrets = match &judged {
-            Ok(super::node::Judged::Evaluated(evaluation, _)) => blinded.finalize(evaluation.clone()).ok(),
+            Ok(Judged::Evaluated(evaluation, _)) => blinded.finalize(evaluation.clone()).ok(),
             _ => None,
         };
         (question, judged, secrets)

@@ -16,9 +16,10 @@ use symbolon_proto::blind::Blinded;
 use symbolon_proto::capsule::{EncapsulationKey, SharedSecret};
 use symbolon_proto::evaluate::Fault;
 use symbolon_proto::frame::{ManifestAnswer, ManifestRequest, Status, Target, request_hash};
-use symbolon_proto::id::{BrokerId, KeyId, RequestId};
-use symbolon_proto::lease::KeyState;
+use symbolon_proto::id::{BrokerId, KeyId, NodeId, RequestId};
+use symbolon_proto::lease::{KeyState, LeaseHolder};
 use symbolon_proto::manifest::{ManifestError, VerifiedManifest};
+use symbolon_proto::proposal::Proposal;
 use tokio::sync::mpsc;
 use tracing::warn;
 
@@ -48,6 +49,10 @@ const CHAIN_REQUESTS_MAX: usize = 16;
 pub struct Remote {
     common: Arc<Common>,
     nodes: RwLock<Arc<[Arc<Node>]>>,
+    settings: config::Remote,
+    client: ClientKey,
+    broker: BrokerId,
+    clock: Arc<dyn Clock>,
 }
 
 /// How a node is doing, for status pages.
@@ -94,14 +99,87 @@ impl Remote {
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, RemoteConfigError> {
         let client = ClientKey::new(identity).map_err(|_| RemoteConfigError::Tls)?;
-        let addresses = enrolled.addresses(settings);
+        Self::assemble(settings.clone(), client, broker, enrolled, leases, clock)
+    }
+
+    fn assemble(
+        settings: config::Remote,
+        client: ClientKey,
+        broker: BrokerId,
+        enrolled: Enrolled,
+        leases: Leases,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, RemoteConfigError> {
         let deadline = Duration::from_millis(settings.deadline_ms);
-        let common = Common::new(deadline, broker, enrolled.into(), leases, clock);
+        let common = Common::new(deadline, broker, enrolled.clone().into(), leases, Arc::clone(&clock));
+        let remote = Self { common, nodes: RwLock::new(Arc::new([])), settings, client, broker, clock };
+        remote.seat(&enrolled)?;
+        Ok(Arc::new(remote))
+    }
+
+    /// Makes the nodes of a manifest ours. Those that stay keep their connections.
+    fn seat(&self, enrolled: &Enrolled) -> Result<(), RemoteConfigError> {
+        let held = self.nodes();
         let node = |(at, member, spki): (&config::RemoteNode, Member, SpkiHash)| {
-            Node::new(&at.url, member.node, spki, &client, Arc::clone(&common))
+            let stays = held.iter().find(|node| node.id() == member.node && node.url() == at.url);
+            match stays {
+                Some(node) => {
+                    node.repin(spki);
+                    Ok(Arc::clone(node))
+                }
+                None => Node::new(&at.url, member.node, spki, &self.client, Arc::clone(&self.common)),
+            }
         };
-        let nodes = addresses.into_iter().map(node).collect::<Result<_, _>>()?;
-        Ok(Arc::new(Self { common, nodes: RwLock::new(nodes) }))
+        let nodes = enrolled.addresses(&self.settings).into_iter().map(node).collect::<Result<_, _>>()?;
+        *self.nodes.write().unwrap_or_else(PoisonError::into_inner) = nodes;
+        Ok(())
+    }
+
+    /// The same broker under another enrolment, which nobody relies on yet.
+    pub(crate) fn trial(&self, enrolled: Enrolled, leases: Leases) -> Result<Arc<Self>, RemoteConfigError> {
+        let (settings, client) = (self.settings.clone(), self.client.clone());
+        Self::assemble(settings, client, self.broker, enrolled, leases, Arc::clone(&self.clock))
+    }
+
+    /// Takes an enrolment into use that was proven to work. Evaluations under way end under the one before.
+    pub(crate) fn adopt(&self, enrolled: Enrolled) -> Result<(), RemoteConfigError> {
+        self.seat(&enrolled)?;
+        *self.common.chain_mut() = enrolled.into();
+        self.common.leases.govern(self.manifest().manifest());
+        Ok(())
+    }
+
+    pub(crate) fn settings(&self) -> &config::Remote {
+        &self.settings
+    }
+
+    pub(crate) fn client(&self) -> &ClientKey {
+        &self.client
+    }
+
+    pub(crate) fn holder(&self) -> LeaseHolder {
+        self.common.holder()
+    }
+
+    /// The group that the nodes are, if there are several.
+    pub(crate) fn group(&self) -> Option<Proposal> {
+        self.common.chain().enrolled().group
+    }
+
+    /// Where a node is, by the nodes in use.
+    pub(crate) fn url_of(&self, id: NodeId) -> Option<String> {
+        self.nodes().iter().find(|node| node.id() == id).map(|node| node.url().to_owned())
+    }
+
+    /// Evaluates by exactly these nodes of the newest manifest.
+    pub(crate) async fn evaluate_with(
+        &self,
+        set: &[u16],
+        blinded: Blinded,
+    ) -> Result<Vec<SharedSecret>, EvaluateError> {
+        let nodes: Vec<_> = self.nodes().iter().filter(|node| set.contains(&node.index())).cloned().collect();
+        let threshold = self.manifest().manifest().threshold();
+        quorum::evaluate(nodes, threshold, blinded, self.common.deadline).await
     }
 
     /// Registers the generation of an unseal: from then on the services refuse older ones. The answers are leases. Returns
@@ -120,6 +198,17 @@ impl Remote {
     #[must_use]
     pub fn manifest(&self) -> Arc<VerifiedManifest> {
         self.common.manifest()
+    }
+
+    /// What to store of all that was accepted.
+    #[must_use]
+    pub fn enrolled(&self) -> Enrolled {
+        self.common.chain().enrolled()
+    }
+
+    /// Forgets an older key epoch of which no capsule is left: it can then not be asked for any more.
+    pub fn forget_epoch(&self, key_epoch: u32) {
+        self.common.chain_mut().forget(key_epoch);
     }
 
     /// Leases from this remote.
@@ -159,7 +248,7 @@ impl Remote {
         Err(failed)
     }
 
-    fn nodes(&self) -> Arc<[Arc<Node>]> {
+    pub(crate) fn nodes(&self) -> Arc<[Arc<Node>]> {
         Arc::clone(&self.nodes.read().unwrap_or_else(PoisonError::into_inner))
     }
 

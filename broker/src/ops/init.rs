@@ -25,10 +25,11 @@ use super::types::{CustodianShare, Init, InitAnswer, Mount};
 use super::{OpError, policy, token, workload};
 use crate::app::App;
 use crate::deployment::Deployment;
-use crate::fragment::{EnrolOutcome, Enrolled, Enroller, Leases};
+use crate::fragment::group::GroupEnroller;
+use crate::fragment::{EnrolError, EnrolOutcome, Enrolled, Enroller, Leases, stored};
 use crate::keys::{Keys, SYSTEM_SLOT, TOKEN_SLOT};
 use crate::mounts::MountList;
-use crate::open::{GENERATION, Generation, MANIFEST, SEAL_COPY, StoredManifest, start_log};
+use crate::open::{GENERATION, Generation, SEAL_COPY, start_log};
 use crate::random::os_rng;
 use crate::records::{Rows, seal_record_key};
 use crate::seal::View;
@@ -114,6 +115,9 @@ async fn enrol(
     broker: BrokerId,
 ) -> Result<Enrolled, OpError> {
     let remote = &app.config.remote;
+    if remote.nodes.len() > 1 {
+        return enrol_group(app, deployment, id, broker).await;
+    }
     let enroller = Enroller::new(&remote.nodes[0], remote.deadline_ms, &deployment.identity, id, broker)?;
     let deadline = Instant::now() + Duration::from_secs(app.config.init.approval_secs);
     loop {
@@ -129,6 +133,29 @@ async fn enrol(
         }
         sleep(APPROVAL_POLL).await;
     }
+}
+
+/// The same with several services: their operators and ours compare the fingerprint of the whole group.
+async fn enrol_group(
+    app: &App,
+    deployment: &Deployment,
+    id: DeploymentId,
+    broker: BrokerId,
+) -> Result<Enrolled, OpError> {
+    let remote = &app.config.remote;
+    let enroller = GroupEnroller::gather(remote, &deployment.identity, id, broker, FIRST_GENERATION);
+    let enroller = enroller.await.map_err(EnrolError::Group)?;
+    let fingerprint = enroller.fingerprint().to_string();
+    warn!(%fingerprint, "the operators of all fragment services must compare this, then `symbolon fragment approve`");
+    app.init.announce(fingerprint);
+    let deadline = Instant::now() + Duration::from_secs(app.config.init.approval_secs);
+    while !enroller.approved().await.map_err(EnrolError::Group)? {
+        if Instant::now() >= deadline {
+            return Err(OpError::NotApproved);
+        }
+        sleep(APPROVAL_POLL).await;
+    }
+    Ok(enroller.make(app.clock.now().unix_secs()).await.map_err(EnrolError::Group)?)
 }
 
 fn deal(
@@ -190,9 +217,8 @@ async fn write(
     let rows = Rows::new(store, Arc::clone(&unsealed));
     let (token, mut changes) = contents(&rows, &unsealed, &keys, app)?;
     changes.extend(deployment.rows(&unsealed)?);
-    let manifest = data_encoding::HEXLOWER.encode(enrolled.manifest.as_bytes());
     changes.push(rows.put(SEAL_COPY, sealed.record(), Expect::Absent)?);
-    changes.push(rows.put(MANIFEST, &StoredManifest(manifest), Expect::Absent)?);
+    changes.extend(stored::first_rows(&rows, enrolled)?);
     let record = serde_json::to_vec(sealed.record()).map_err(|_| OpError::Integrity)?;
     changes.push(Op::Put { key: seal_record_key(), value: record, expect: Expect::Absent });
     let writer = start_log(&app.store, &app.clock, &unsealed, &deployment.log).await?;

@@ -38,6 +38,7 @@ pub type Behaviour = Box<dyn Fn(&Node, &[u8]) -> Option<Vec<u8>> + Send + Sync>;
 
 /// The keys of a node, and answers made with them.
 pub struct Node {
+    pub index: u16,
     pub key: RemoteKey,
     pub signing: SigningSeed,
     pub root: SigningSeed,
@@ -53,6 +54,7 @@ impl Node {
     pub fn new() -> Self {
         let mut rng = os_rng();
         Self {
+            index: 1,
             key: RemoteKey::generate(&mut rng),
             signing: SigningSeed::random(&mut rng),
             root: SigningSeed::random(&mut rng),
@@ -65,10 +67,34 @@ impl Node {
         }
     }
 
+    /// Another node for the same key, with the given share of it.
+    pub fn beside(&self, index: u16, key: RemoteKey) -> Self {
+        let Self { deployment, broker, key_id, .. } = *self;
+        Self { index, key, deployment, broker, key_id, clock: Arc::clone(&self.clock), ..Self::new() }
+    }
+
+    /// Its place in a manifest.
+    pub fn seat(&self) -> ManifestNode {
+        ManifestNode {
+            index: self.index,
+            node: NodeId::from_bytes([9 + self.index.to_be_bytes()[1]; 16]),
+            public: *self.key.public_key(),
+            signing: self.signing.public_key(),
+            spki_sha256: *self.tls.spki(),
+        }
+    }
+
     /// A manifest, changed at will before it is signed.
     pub fn manifest(&self, change: impl FnOnce(&mut Manifest)) -> Vec<u8> {
+        let mut manifest = self.fields();
+        change(&mut manifest);
+        manifest.sign(&self.root, &[&self.signing])
+    }
+
+    /// What an honest service says of a key that this node holds alone.
+    pub fn fields(&self) -> Manifest {
         let now = self.clock.now().unix_secs();
-        let mut manifest = Manifest {
+        Manifest {
             deployment: self.deployment,
             key: self.key_id,
             state: KeyState::Active,
@@ -76,13 +102,7 @@ impl Node {
             share_epoch: 1,
             public: *self.key.public_key(),
             commitments: Vec::new(),
-            nodes: vec![ManifestNode {
-                index: 1,
-                node: NodeId::from_bytes([9; 16]),
-                public: *self.key.public_key(),
-                signing: self.signing.public_key(),
-                spki_sha256: *self.tls.spki(),
-            }],
+            nodes: vec![self.seat()],
             lease_ttl_secs: 3600,
             quota_burst: 64,
             quota_per_hour: 64,
@@ -91,9 +111,7 @@ impl Node {
             not_after_secs: now + 20 * 24 * 3600,
             seq: 1,
             prev_hash: [0; 32],
-        };
-        change(&mut manifest);
-        manifest.sign(&self.root, &[&self.signing])
+        }
     }
 
     pub fn lease(&self, generation: u64, change: impl FnOnce(&mut LeaseTerms)) -> Lease {
@@ -108,7 +126,7 @@ impl Node {
             issued_secs: self.clock.now().unix_secs(),
             ttl_secs: 3600,
             status: KeyState::Active,
-            node: 1,
+            node: self.index,
         };
         change(&mut terms);
         Lease::sign(terms, &self.signing)
@@ -129,7 +147,7 @@ impl Node {
         PresenceAnswer {
             frame_type,
             status: Status::Ok,
-            node_index: 1,
+            node_index: self.index,
             request_hash: frame::request_hash(frame),
             time_secs: self.clock.now().unix_secs(),
             lease: Some(self.lease(1, |_| ())),
@@ -140,7 +158,7 @@ impl Node {
         let Evaluation { points, proof } = self.key.evaluate(request, &mut os_rng());
         EvaluateResponse {
             target: *request.target(),
-            node_index: 1,
+            node_index: self.index,
             request_hash: *request.hash(),
             quota_left: 64,
             time_secs: self.clock.now().unix_secs(),
@@ -225,7 +243,7 @@ impl Stage {
     }
 }
 
-async fn run(node: Arc<Node>, behaviour: Arc<Mutex<Behaviour>>) -> SocketAddr {
+pub async fn run(node: Arc<Node>, behaviour: Arc<Mutex<Behaviour>>) -> SocketAddr {
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(node.tls.key_pkcs8().to_vec()));
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])

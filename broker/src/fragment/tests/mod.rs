@@ -6,6 +6,8 @@ mod anchor;
 pub mod fake;
 mod liars;
 mod real;
+mod ring;
+mod threshold;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,6 +51,7 @@ pub fn settings(url: String, fingerprint: String) -> config::Remote {
         deadline_ms: 20_000,
         heartbeat_secs: 60,
         dead_man_hours: 72,
+        terms: config::GroupTerms::default(),
     }
 }
 
