@@ -1,4 +1,4 @@
-//! What an open broker does by itself: heartbeats, canaries, and the end of leases and tokens.
+//! What an open broker does by itself: heartbeats, canaries, rotations, and the end of leases and tokens.
 //!
 //! Every task ends when its session closes. None of them holds the session, so none keeps keys alive.
 
@@ -18,6 +18,7 @@ use crate::fragment::{LeaseState, Remote};
 use crate::keys::Keys;
 use crate::open::{MANIFEST, StoredManifest};
 use crate::ops::{OpError, token, workload};
+use crate::rotation;
 use crate::session::Session;
 use crate::store::Expect;
 
@@ -55,6 +56,7 @@ pub fn start(session: &Arc<Session>, link: Link, pace: Pace, alarm: &Alarm) {
     tokio::spawn(until_closed(keys.closing(), keep_lease(weak(), link, pace.heartbeat, alarm.clone())));
     tokio::spawn(until_closed(keys.closing(), watch_dead_man(weak(), pace.dead_man_hours, alarm.clone())));
     tokio::spawn(until_closed(keys.closing(), sweep_tokens(weak())));
+    tokio::spawn(until_closed(keys.closing(), rotation::run(weak(), rotation::Pace::SERVING)));
 }
 
 async fn until_closed(mut closing: watch::Receiver<bool>, work: impl Future<Output = ()>) {

@@ -6,6 +6,7 @@
 //! quorum.rs  an evaluation by t of n nodes: the quickest first, the others soon after
 //! node.rs    one node: mutual TLS, deadline, proof
 //! chain.rs   the manifests still needed: the newest, and the last of each older key epoch
+//! rotation.rs  new key epochs and the end of old ones
 //! leases.rs  until when cached keys may be used, and the signal to wipe them
 //! ```
 
@@ -28,6 +29,7 @@ mod node;
 mod pace;
 mod quorum;
 pub mod remote;
+mod rotation;
 mod tls;
 mod wire;
 
@@ -37,6 +39,7 @@ pub use error::{EvaluateError, NodeFailure};
 pub use identity::{BrokerIdentity, IdentityError};
 pub use leases::{LeaseState, Leases, NodeLease};
 pub use remote::{NodeReport, Remote};
+pub use rotation::{RemoteRotation, RotateError, Rotated};
 pub use tls::SpkiHash;
 pub use wire::RemoteConfigError;
 
