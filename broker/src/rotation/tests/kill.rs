@@ -36,7 +36,6 @@ async fn killed_at_every_write(
             writes += 1;
         }
         assert!(writes >= 5, "{writes} writes: too few to mean anything");
-        println!("{failure:?}: {writes} kills");
     }
 }
 

@@ -123,7 +123,7 @@ mod tests {
                 key_epochs: vec![1, 2],
                 progress: Some(progress),
                 running: true,
-                rate: 3.14159,
+                rate: 2.5678,
             },
             mounts: vec![MountStatus { path: "team/a".to_owned(), tier: Tier::High, keks }],
             own: OwnEpochs { epoch: 2, older_tokens, wanted: false },
@@ -133,7 +133,7 @@ mod tests {
         let facts = facts(&status);
         assert_eq!(facts["remote"]["last"]["left"], 6);
         assert_eq!(facts["remote"]["last"]["finished"], Value::Null);
-        assert_eq!(facts["remote"]["rate_per_second"], 3.1);
+        assert_eq!(facts["remote"]["rate_per_second"], 2.6);
         assert_eq!(
             (&facts["keks"]["team/a/"]["state"], &facts["keks"]["team/a/"]["tier"]),
             (&json!("moving"), &json!("high"))
