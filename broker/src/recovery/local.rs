@@ -31,7 +31,8 @@ impl LocalKeys {
 }
 
 /// Recovery reads: nothing on a copy is rotated.
-const READ_ONLY: RotateError = RotateError::Refused("this is a copy that is being recovered; nothing on it is rotated");
+const READ_ONLY: RotateError =
+    RotateError::Refused("this is a copy that is being recovered; nothing on it is rotated");
 
 impl RemoteRotation for LocalKeys {
     fn new_epoch(&self) -> Rotated<'_, u32> {
