@@ -1,4 +1,4 @@
-//! What an open broker does by itself: heartbeats, canaries, and the end of leases and tokens.
+//! What an open broker does by itself: heartbeats, canaries, rotations, and the end of leases and tokens.
 //!
 //! Every task ends when its session closes. None of them holds the session, so none keeps keys alive.
 
@@ -16,6 +16,7 @@ use crate::fragment::group::{Changer, Progress};
 use crate::fragment::{LeaseState, Remote, stored};
 use crate::keys::Keys;
 use crate::ops::{token, workload};
+use crate::rotation;
 use crate::session::Session;
 
 /// How often the end of the lease is looked at; a cached key outlives its lease by at most this.
@@ -52,6 +53,7 @@ pub fn start(session: &Arc<Session>, link: Link, pace: Pace, alarm: &Alarm) {
     tokio::spawn(until_closed(keys.closing(), keep_lease(weak(), link, pace.heartbeat, alarm.clone())));
     tokio::spawn(until_closed(keys.closing(), watch_dead_man(weak(), pace.dead_man_hours, alarm.clone())));
     tokio::spawn(until_closed(keys.closing(), sweep_tokens(weak())));
+    tokio::spawn(until_closed(keys.closing(), rotation::run(weak(), rotation::Pace::SERVING)));
 }
 
 async fn until_closed(mut closing: watch::Receiver<bool>, work: impl Future<Output = ()>) {

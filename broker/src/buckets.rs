@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 use crate::keys::{self, BUCKET_SECRETS_MAX};
 use crate::ops::OpError;
 use crate::records::{Place, Table};
+use crate::rotation::MountKeks;
 use crate::session::Session;
 use crate::store::Expect;
 
@@ -36,7 +37,8 @@ struct Claimed {
 struct NextBucket(u32);
 
 impl Buckets {
-    /// A bucket with room for one more secret of `mount`. A place that is then not used is lost, which costs nothing.
+    /// A bucket with room for one more secret of `mount`. A place that is then not used is lost, which costs nothing. The caller
+    /// holds a pass, because a claim makes a key.
     pub async fn assign(&self, session: &Session, mount: MountId) -> Result<u32, OpError> {
         let mut claimed = self.claimed.lock().await;
         if let Some(open) = claimed.get_mut(&mount).filter(|open| open.left > 0) {
@@ -66,7 +68,9 @@ async fn try_claim(session: &Session, mount: MountId) -> Result<u32, OpError> {
         Some((next, revision)) => (next, Expect::Revision(revision)),
         None => (NextBucket::default(), Expect::Absent),
     };
-    let slot = keys::slot(mount, bucket);
+    let epoch = MountKeks::read(session, mount).await?.epoch;
+    session.keys.ensure_canary().await?;
+    let slot = keys::slot(mount, bucket, epoch);
     let (capsule, kek) = session.keys.create(slot)?;
     let counter = session.rows.put(place, &NextBucket(bucket + 1), expect)?;
     let draft = Session::internal(Action::KeyRotate, "new key for a bucket of secrets");

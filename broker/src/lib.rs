@@ -22,6 +22,7 @@ pub mod process;
 pub mod random;
 pub mod records;
 pub mod recovery;
+pub mod rotation;
 pub mod run;
 pub mod seal;
 pub mod session;

@@ -41,6 +41,7 @@ use crate::ops::types::StoredPolicy;
 use crate::ops::{OpError, mount, policy};
 use crate::random::os_rng;
 use crate::records::{NO_SCOPE, Place, Rows, Table};
+use crate::rotation::{self, Rotation};
 use crate::session::Session;
 use crate::store::{Expect, Store};
 use crate::writer::{LogKeys, StartError, Writer};
@@ -98,7 +99,9 @@ impl Opener {
             writer,
             generation,
             dead_man: DeadMan::new(self.remote.dead_man_hours, self.clock.now()),
+            rotation: Rotation::new(Arc::clone(&remote) as _),
         });
+        session.keys.replace_own(rotation::read_own(&session.rows).await?);
         let link = Link { keys: session.keys.clone(), remote, anchor, generation };
         self.begin(session, link, alarm).await
     }
@@ -241,6 +244,7 @@ pub(crate) struct Parts {
     pub writer: Writer,
     pub generation: u64,
     pub dead_man: DeadMan,
+    pub rotation: Rotation,
 }
 
 impl Session {
@@ -252,6 +256,7 @@ impl Session {
             login_keys: LoginKeys::default(),
             mounts: RwLock::new(Arc::new(parts.mounts)),
             clock: parts.clock,
+            rotation: parts.rotation,
             unsealed: parts.unsealed,
             writer: parts.writer,
             generation: parts.generation,

@@ -10,7 +10,8 @@
 //! 0x03 mounts, login mounts     0x0b counters          0x20 log bundles  ┐
 //! 0x04 policies                 0x10 secrets' metadata 0x21 log tiles    │ log and writer
 //! 0x05 login configuration      0x11 directory entries 0x22 checkpoint   ┘
-//! 0x06 login roles              0x07 secret ids        0x08 secret-id accessors
+//! 0x06 login roles              0x07 secret ids        0x14 capsules   scope ‖ secret_id ‖ version ‖ kek_epoch (high tier)
+//! 0x08 secret-id accessors
 //! ```
 
 use std::sync::Arc;
@@ -60,6 +61,8 @@ pub enum Table {
     Version = 0x12,
     /// KEKs: SKB1 capsules.
     Capsule = 0x13,
+    /// Keys of single versions: SKB1 capsules of the high tier.
+    VersionCapsule = 0x14,
 }
 
 /// Rows that one listing may return; a directory or table beyond it is an error, never a silent cut.
@@ -136,6 +139,22 @@ pub fn capsule_key(tenant: TenantId, mount: MountId, bucket: u32, kek_epoch: u32
     key
 }
 
+/// The key of an SKB1 capsule of one version of one secret.
+#[must_use]
+pub fn version_capsule_key(
+    tenant: TenantId,
+    mount: MountId,
+    secret: SecretId,
+    version: u64,
+    kek_epoch: u32,
+) -> Vec<u8> {
+    let mut key = prefix(tenant, Table::VersionCapsule, mount);
+    key.extend_from_slice(secret.as_bytes());
+    key.extend_from_slice(&version.to_be_bytes());
+    key.extend_from_slice(&kek_epoch.to_be_bytes());
+    key
+}
+
 /// The key of the public seal record.
 #[must_use]
 pub fn seal_record_key() -> Vec<u8> {
@@ -153,6 +172,16 @@ pub fn end_of(prefix: &[u8]) -> Vec<u8> {
         }
     }
     end
+}
+
+/// A row of a group as [`Rows::page`] finds it.
+pub struct Paged<T> {
+    /// Its key.
+    pub key: Vec<u8>,
+    /// What it holds, if it opens.
+    pub value: Result<T, RecordError>,
+    /// Its revision.
+    pub revision: u64,
 }
 
 /// Typed, encrypted rows of one unsealed deployment.
@@ -208,6 +237,36 @@ impl Rows {
         Ok(rows.iter().any(|(key, _)| *key != own))
     }
 
+    /// Rows of a group after a key of it, at most `limit`, each with its key and revision; an empty key begins at the
+    /// beginning. For whoever goes through a group without knowing the names: a row that is damaged fails alone.
+    pub async fn page<T: DeserializeOwned>(
+        &self,
+        group: Place<'_>,
+        after: &[u8],
+        limit: usize,
+    ) -> Result<Vec<Paged<T>>, RecordError> {
+        let prefix = self.group_prefix(&group);
+        let from = if after.is_empty() { prefix.clone() } else { [after, &[0]].concat() };
+        let scan = Scan { from: &from, until: &end_of(&prefix), descending: false, limit };
+        let rows = self.store.scan(scan).await?;
+        let open = |(key, row): (Vec<u8>, Row)| {
+            let value = self.open(&group, &key, &row);
+            Paged { key, value, revision: row.revision }
+        };
+        Ok(rows.into_iter().map(open).collect())
+    }
+
+    /// A change that writes the row of a group that [`Self::page`] gave.
+    pub fn put_paged<T: Serialize>(
+        &self,
+        group: Place<'_>,
+        key: &[u8],
+        value: &T,
+        expect: Expect,
+    ) -> Result<Op, RecordError> {
+        self.seal(&group, key.to_vec(), value, expect)
+    }
+
     /// The rows of a raw prefix, still closed.
     pub async fn scan(&self, prefix: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Row)>, RecordError> {
         let until = end_of(prefix);
@@ -216,13 +275,21 @@ impl Rows {
 
     /// A change that writes one row.
     pub fn put<T: Serialize>(&self, place: Place<'_>, value: &T, expect: Expect) -> Result<Op, RecordError> {
-        let key = self.key(&place);
+        self.seal(&place, self.key(&place), value, expect)
+    }
+
+    fn seal<T: Serialize>(
+        &self,
+        place: &Place<'_>,
+        key: Vec<u8>,
+        value: &T,
+        expect: Expect,
+    ) -> Result<Op, RecordError> {
         let plain = zeroize::Zeroizing::new(
             serde_json::to_vec(value).expect("wire types have string keys and no fallible serialisers"),
         );
-        let value =
-            sealedbox::seal(self.index().secret(), &self.context(&place, &key), &plain, &mut os_rng())
-                .map_err(|_| RecordError::TooLong)?;
+        let value = sealedbox::seal(self.index().secret(), &self.context(place, &key), &plain, &mut os_rng())
+            .map_err(|_| RecordError::TooLong)?;
         Ok(Op::Put { key, value, expect })
     }
 

@@ -18,11 +18,12 @@ use symbolon_core::token::Caller;
 use symbolon_proto::hierarchy::AuditKey;
 
 use crate::buckets::Buckets;
-use crate::keys::{Keys, SYSTEM_SLOT};
+use crate::keys::Keys;
 use crate::login_keys::LoginKeys;
 use crate::mounts::Mounts;
 use crate::ops::{OpError, Requester, token};
 use crate::records::Rows;
+use crate::rotation::Rotation;
 use crate::store::Op;
 use crate::writer::{CommitError, Writer};
 
@@ -47,6 +48,8 @@ pub struct Session {
     pub mounts: RwLock<Arc<Mounts>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// New keys for what is stored.
+    pub rotation: Rotation,
     pub(crate) unsealed: Arc<Unsealed>,
     pub(crate) writer: Writer,
     pub(crate) generation: u64,
@@ -324,7 +327,7 @@ impl Authorised {
     pub async fn audited<T>(&self, result: Result<T, OpError>) -> Result<T, OpError> {
         let Err(mut error) = result else { return result };
         if matches!(error, OpError::NotFound | OpError::NoMount)
-            && let Err(missing) = self.session().keys.kek(SYSTEM_SLOT).await
+            && let Err(missing) = self.session().keys.system_kek().await
         {
             // A 404 makes clients delete their copies, so nothing is called absent while the remote half is withdrawn.
             error = missing.into();
@@ -376,7 +379,8 @@ fn needs_sudo(path: &ApiPath) -> bool {
         "auth/token/create-orphan",
         "auth/token/revoke-orphan",
     ];
-    const BELOW: [&str; 4] = ["sys/auth/", "sys/audit/", "sys/raw/", "sys/leases/lookup/"];
+    const BELOW: [&str; 5] =
+        ["sys/auth/", "sys/audit/", "sys/raw/", "sys/leases/lookup/", "sys/symbolon/rotate/"];
     let path = path.as_str();
     EXACT.contains(&path) || path == "sys/audit" || BELOW.iter().any(|prefix| path.starts_with(prefix))
 }

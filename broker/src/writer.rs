@@ -53,8 +53,8 @@ use task::Task;
 const QUEUE_MAX: usize = 1024;
 /// Longest wait for a place in the queue.
 const QUEUE_WAIT_MAX: Duration = Duration::from_secs(10);
-/// Most operations of one job.
-pub const JOB_OPS_MAX: usize = 4096;
+/// Most operations of one job: a secret with 2,048 versions of two rows each, its metadata and its folders.
+pub const JOB_OPS_MAX: usize = 5120;
 /// Most bytes of keys and values of one job.
 pub const JOB_BYTES_MAX: usize = 8 << 20;
 /// Longest detail in bytes, before sealing. Paths have at most 1024 bytes and names less.

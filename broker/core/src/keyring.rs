@@ -72,6 +72,11 @@ impl Keyring {
         kek
     }
 
+    /// Drops one KEK: its capsule is gone.
+    pub fn forget(&mut self, slot: &KekSlot) {
+        self.keks.remove(slot);
+    }
+
     /// Drops every KEK and ends their use until the next lease. Each is wiped when its last user lets go.
     pub fn flush(&mut self) {
         self.keks.clear();

@@ -102,6 +102,18 @@ pub struct VersionMeta {
     pub deletion: Option<u64>,
     /// Whether the payload is gone for good.
     pub destroyed: bool,
+    /// KEK epoch that its payload is sealed under.
+    #[serde(default = "first_kek_epoch", skip_serializing_if = "is_first_kek_epoch")]
+    pub kek_epoch: u32,
+}
+
+const fn first_kek_epoch() -> u32 {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // the shape that serde asks for
+fn is_first_kek_epoch(epoch: &u32) -> bool {
+    *epoch == first_kek_epoch()
 }
 
 impl VersionMeta {
@@ -141,6 +153,18 @@ impl SecretMeta {
     pub fn version(&self, version: u64) -> Option<(u64, &VersionMeta)> {
         let version = if version == 0 { self.current } else { version };
         self.versions.get(&version).map(|meta| (version, meta))
+    }
+
+    /// Versions whose payload is sealed under another KEK epoch than `epoch`, with that epoch.
+    pub fn payloads_not_under(&self, epoch: u32) -> impl Iterator<Item = (u64, u32)> + '_ {
+        let sealed = self.versions.iter().filter(|(_, meta)| !meta.destroyed);
+        sealed.map(|(&version, meta)| (version, meta.kek_epoch)).filter(move |(_, under)| *under != epoch)
+    }
+
+    /// The KEK epoch of a version's payload, if its facts are kept.
+    #[must_use]
+    pub fn kek_epoch(&self, version: u64) -> Option<u32> {
+        self.versions.get(&version).map(|meta| meta.kek_epoch)
     }
 
     /// The versions whose payload exists.

@@ -8,6 +8,7 @@
 //! chain.rs   the manifests still needed: the newest, and the last of each older key epoch
 //! group/     making, refreshing and passing on a key among nodes that do not talk to each other
 //! stored.rs  the enrolment in the store
+//! rotation.rs  new key epochs and the end of old ones
 //! leases.rs  until when cached keys may be used, and the signal to wipe them
 //! ```
 
@@ -32,6 +33,7 @@ mod pace;
 mod quorum;
 pub mod remote;
 pub mod stored;
+mod rotation;
 mod tls;
 mod wire;
 
@@ -41,6 +43,7 @@ pub use error::{EvaluateError, NodeFailure};
 pub use identity::{BrokerIdentity, IdentityError};
 pub use leases::{LeaseState, Leases, NodeLease};
 pub use remote::{NodeReport, Remote};
+pub use rotation::{RemoteRotation, RotateError, Rotated};
 pub use tls::SpkiHash;
 pub use wire::RemoteConfigError;
 

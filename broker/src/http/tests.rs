@@ -84,7 +84,7 @@ async fn status_routes_answer_before_init() {
 }
 
 /// Every route, with a verb that it knows. New routes belong here.
-const ROUTES: [(&str, &str); 65] = [
+const ROUTES: [(&str, &str); 71] = [
     ("GET", "/v1/sys/health"),
     ("GET", "/v1/sys/seal-status"),
     ("GET", "/v1/sys/init"),
@@ -116,6 +116,12 @@ const ROUTES: [(&str, &str); 65] = [
     ("PUT", "/v1/sys/capabilities"),
     ("PUT", "/v1/sys/capabilities-accessor"),
     ("GET", "/v1/sys/symbolon/audit"),
+    ("PUT", "/v1/sys/rotate"),
+    ("GET", "/v1/sys/symbolon/rotation"),
+    ("PUT", "/v1/sys/symbolon/rotate/remote"),
+    ("PUT", "/v1/sys/symbolon/rotate/retire"),
+    ("PUT", "/v1/sys/symbolon/rotate/kek"),
+    ("PUT", "/v1/sys/symbolon/rotate/kek/secret"),
     ("GET", "/v1/sys/unknown"),
     ("PUT", "/v1/auth/token/create"),
     ("PUT", "/v1/auth/token/create-orphan"),

@@ -17,6 +17,7 @@ pub mod kv;
 pub mod login;
 pub mod mount;
 pub mod policy;
+pub mod rotate;
 pub mod rules;
 pub mod seal;
 pub mod token;
@@ -149,6 +150,9 @@ pub enum OpError {
     /// The store refused or failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A rotation that cannot be now.
+    #[error(transparent)]
+    Rotation(#[from] crate::rotation::RotationRefusal),
     /// The audit log cannot be written, so nothing may be disclosed.
     #[error("the audit log cannot be written; the request was refused")]
     AuditUnavailable,

@@ -7,7 +7,7 @@ use symbolon_core::path::{ApiPath, MountPath};
 use symbolon_core::policy::Operation;
 use symbolon_proto::id::{MountId, TenantId};
 
-use super::types::Mount;
+use super::types::{Mount, Tier};
 use super::{OpError, Requester};
 use crate::app::App;
 use crate::mounts::{MOUNTS_MAX, MountList, Mounts};
@@ -67,7 +67,7 @@ pub struct Enable {
     pub kind: String,
     /// Free text, at most 1024 bytes.
     pub description: String,
-    /// Options; for `kv` only `version = 2`.
+    /// Options; for `kv` `version = 2`, and `tier = standard` or `high`.
     pub options: BTreeMap<String, String>,
     /// Default lifetime in seconds, 0 for the system's.
     pub default_ttl_secs: u64,
@@ -211,10 +211,34 @@ fn check(side: Side, spec: &Enable) -> Result<(), OpError> {
     if spec.kind == "kv" && spec.options.get("version").is_some_and(|version| version != "2") {
         return Err(OpError::Invalid("this version serves KV version 2 only; set the option `version` to 2"));
     }
+    if spec.kind == "kv" && spec.options.get(Tier::OPTION).is_some_and(|tier| Tier::parse(tier).is_none()) {
+        return Err(OpError::Invalid("the option `tier` of a KV engine is `standard` or `high`"));
+    }
     if spec.description.len() > 1024 {
         return Err(OpError::Invalid("the description is longer than 1024 bytes"));
     }
     Ok(())
+}
+
+/// A tier is chosen once. What is in the mount would have to be sealed anew, and whoever read the mount list meanwhile would be
+/// told of a protection that most of it does not have yet.
+pub async fn change_tier(
+    app: &App,
+    who: &Requester<'_>,
+    api: &ApiPath,
+    path: &MountPath,
+) -> Result<(), OpError> {
+    let attempt = Attempt::begin(app.session()?, who, Action::MountWrite, api)
+        .await?
+        .authorise(Operation::Update, api)
+        .await?;
+    let found = Side::Secrets.of(&attempt.session().mounts()).at(path).is_some();
+    let why = if found {
+        "the tier of a mount is chosen when it is enabled; enable another mount with the tier you want and copy the secrets"
+    } else {
+        "no mount at this path"
+    };
+    attempt.audited(Err(OpError::Invalid(why))).await
 }
 
 /// Disables an engine or login method and removes everything below it. Disabling an absent one is no error.
@@ -269,6 +293,7 @@ async fn erase(attempt: &Authorised, mount: MountId) -> Result<(), OpError> {
         Table::Entry,
         Table::Version,
         Table::Capsule,
+        Table::VersionCapsule,
         Table::Counter,
         Table::LoginConfig,
         Table::LoginRole,

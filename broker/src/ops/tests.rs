@@ -27,13 +27,14 @@ use super::types::{KvTarget, Mount, WriteSecret};
 use super::*;
 use crate::app::App;
 use crate::config::Config;
-use crate::fragment::{EvaluateError, Evaluated, Evaluator, Leases};
+use crate::fragment::{EvaluateError, Evaluated, Evaluator, Leases, RemoteRotation, Rotated};
 use crate::keys::Keys;
 use crate::mounts::{MountList, Mounts};
 use crate::open::Parts;
 use crate::ops::init::Initialising;
 use crate::random::os_rng;
 use crate::records::{Place, Rows, Table};
+use crate::rotation::Rotation;
 use crate::seal::SealHandle;
 use crate::session::Session;
 use crate::store::memory::MemoryStore;
@@ -66,7 +67,17 @@ impl Evaluator for Away {
     }
 }
 
-fn sealed(fragment: &Fragment) -> Sealed {
+impl RemoteRotation for Away {
+    fn new_epoch(&self) -> Rotated<'_, u32> {
+        Box::pin(async { Err(EvaluateError::Suspended.into()) })
+    }
+
+    fn retire(&self, _: u32) -> Rotated<'_, ()> {
+        Box::pin(async { Err(EvaluateError::Suspended.into()) })
+    }
+}
+
+pub(crate) fn sealed(fragment: &Fragment) -> Sealed {
     let deployment = DeploymentId::from_bytes([1; 16]);
     let holders = ["ana", "boris"].map(Holder::named);
     let threshold = Threshold::new(2, 2).unwrap();
@@ -183,6 +194,7 @@ impl Bench {
             writer,
             generation: 1,
             dead_man: DeadMan::new(72, clock.now()),
+            rotation: Rotation::new(Arc::new(Away)),
         });
         let config = Config::parse(
             "listen = \"127.0.0.1:8200\"\n[store]\npath = \"nowhere\"\n[remote]\nurl = \"https://f.example\"\nfingerprint = \"0\"",

@@ -20,7 +20,7 @@ use symbolon_proto::id::TenantId;
 use super::types::{CapabilitiesAnswer, IssuedToken};
 use super::{OpError, Requester};
 use crate::app::App;
-use crate::keys::TOKEN_SLOT;
+use crate::keys::KeyError;
 use crate::random::os_rng;
 use crate::records::{NO_SCOPE, Place, Table};
 use crate::session::{Attempt, Authorised, Session};
@@ -87,8 +87,7 @@ pub async fn authenticate(
     let now = session.now().unix_secs();
     match TokenShape::of(token)? {
         TokenShape::Batch => {
-            let key = session.keys.kek(TOKEN_SLOT).await?;
-            let caller = MachineToken::open(key.kek.secret(), token, remote, now)?;
+            let caller = open_machine(session, token, remote, now).await?;
             require_ancestors(session, caller.parent, now).await?;
             Ok(caller)
         }
@@ -100,6 +99,26 @@ pub async fn authenticate(
             Ok(caller)
         }
     }
+}
+
+/// A machine token does not say which KEK sealed it: after a roll the older ones are tried too, as long as such tokens live.
+async fn open_machine(
+    session: &Session,
+    token: &str,
+    remote: Option<IpAddr>,
+    now_secs: u64,
+) -> Result<Caller, OpError> {
+    let own = session.keys.own();
+    for slot in own.tokens() {
+        let key = match session.keys.kek(slot).await {
+            Err(KeyError::Moved) if slot != own.token() => continue, // removed meanwhile: no such token lives
+            key => key?,
+        };
+        if let Ok(caller) = MachineToken::open(key.kek.secret(), token, remote, now_secs) {
+            return Ok(caller);
+        }
+    }
+    Err(OpError::BadToken)
 }
 
 fn hash(session: &Session, token: &str) -> TokenHash {
@@ -183,7 +202,7 @@ pub async fn make(session: &Session, kind: TokenKind, claims: TokenClaims) -> Re
 
 async fn make_machine(session: &Session, claims: TokenClaims) -> Result<NewToken, OpError> {
     let machine = MachineToken::new(TenantId::SYSTEM, claims);
-    let key = session.keys.kek(TOKEN_SLOT).await?;
+    let key = session.keys.kek(session.keys.own().token()).await?;
     let token = machine.seal(key.kek.secret(), &mut os_rng()).map_err(|_| {
         OpError::Invalid("the token would be too long; give it fewer policies or less metadata")
     })?;

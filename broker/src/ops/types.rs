@@ -102,6 +102,50 @@ pub struct Mount {
     pub max_ttl_secs: u64,
 }
 
+/// How the keys of a KV mount's secrets are kept (`docs/skb1.md` 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// One KEK for up to 1,024 secrets, cached while the lease lasts.
+    Standard,
+    /// A capsule for each version of each secret, opened through the remote for each read and never cached.
+    High,
+}
+
+impl Tier {
+    /// The name of the mount option.
+    pub const OPTION: &'static str = "tier";
+
+    /// A tier by its name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "standard" => Some(Self::Standard),
+            "high" => Some(Self::High),
+            _ => None,
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Standard => "standard",
+            Self::High => "high",
+        }
+    }
+}
+
+impl Mount {
+    /// The tier that was chosen when it was enabled. A name that this version does not know means the stricter one.
+    #[must_use]
+    pub fn tier(&self) -> Tier {
+        match self.options.get(Tier::OPTION) {
+            None => Tier::Standard,
+            Some(name) => Tier::parse(name).unwrap_or(Tier::High),
+        }
+    }
+}
+
 /// Mount paths in rows are their text.
 mod mount_path {
     use serde::{Deserialize, Deserializer, Serializer, de};

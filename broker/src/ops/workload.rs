@@ -28,7 +28,6 @@ use zeroize::Zeroize;
 use super::login::evidence::{self, Admitted};
 use super::{OpError, Requester};
 use crate::app::App;
-use crate::keys::SYSTEM_SLOT;
 use crate::random::os_rng;
 use crate::records::{NO_SCOPE, Place, Rows, Table, prefix};
 use crate::session::{Session, describe};
@@ -157,12 +156,13 @@ async fn public_keys(session: &Session) -> Result<(Vec<SigningKey>, u64), OpErro
     session.rows.read::<Vec<SigningKey>>(PUBLIC).await?.ok_or(OpError::Integrity)
 }
 
-/// The private keys, opened once per lease.
+/// The private keys, opened once per lease. With a pass, so that no roll of the deployment's own KEK comes in between.
 async fn signers(session: &Session) -> Result<Arc<Signers>, OpError> {
-    let _lease_lives = session.keys.kek(SYSTEM_SLOT).await?;
+    let _lease_lives = session.keys.system_kek().await?;
     if let Some(signers) = session.keys.attached::<Signers>() {
         return Ok(signers);
     }
+    let _pass = session.keys.pass().await;
     let (stored, _) = private_keys(session).await?;
     let open = |key: &StoredKey| {
         let pkcs8 = Zeroizing::new(STANDARD.decode(&key.pkcs8).map_err(|_| OpError::Integrity)?);
@@ -174,7 +174,8 @@ async fn signers(session: &Session) -> Result<Arc<Signers>, OpError> {
 
 async fn private_keys(session: &Session) -> Result<(Vec<StoredKey>, u64), OpError> {
     let row = session.rows.store().get(&row_key()).await?.ok_or(OpError::Integrity)?;
-    let plain = session.keys.open_record(SYSTEM_SLOT, &context(session.unsealed()), &row.value).await?;
+    let slot = session.keys.own().system();
+    let plain = session.keys.open_record(slot, &context(session.unsealed()), &row.value).await?;
     Ok((serde_json::from_slice(&plain).map_err(|_| OpError::Integrity)?, row.revision))
 }
 
@@ -182,6 +183,7 @@ async fn private_keys(session: &Session) -> Result<(Vec<StoredKey>, u64), OpErro
 pub async fn rotate_if_due(session: &Session) -> Result<(), OpError> {
     let policy = KeyPolicy::default();
     let now = session.now().unix_secs();
+    let _pass = session.keys.pass().await;
     let (mut public, public_revision) = public_keys(session).await?;
     if !wants_new_key(&public, &policy, now) {
         return Ok(());
@@ -193,7 +195,7 @@ pub async fn rotate_if_due(session: &Session) -> Result<(), OpError> {
     public.push(next);
     let public: Vec<SigningKey> = published(&public, &policy, now).cloned().collect();
     private.retain(|key| public.iter().any(|kept| kept.kid() == key.kid));
-    let kek = session.keys.kek(SYSTEM_SLOT).await?;
+    let kek = session.keys.system_kek().await?;
     let changes = vec![
         session.rows.put(PUBLIC, &public, Expect::Revision(public_revision))?,
         Op::Put {
@@ -209,8 +211,23 @@ pub async fn rotate_if_due(session: &Session) -> Result<(), OpError> {
     Ok(())
 }
 
+/// The private keys under another KEK of the deployment's own: the change that a roll of that KEK commits.
+pub(crate) async fn rolled(session: &Session, from: &OpenKek, to: &OpenKek) -> Result<Op, OpError> {
+    let row = session.rows.store().get(&row_key()).await?.ok_or(OpError::Integrity)?;
+    let context = context(session.unsealed());
+    let value = record::rewrap(
+        (&from.kek, &from.capsule),
+        (&to.kek, &to.capsule),
+        &context,
+        &row.value,
+        &mut os_rng(),
+    )
+    .map_err(|_| OpError::Integrity)?;
+    Ok(Op::Put { key: row_key(), value, expect: Expect::Revision(row.revision) })
+}
+
 /// The first signing key, for `init`.
-pub(super) fn first_keys(
+pub(crate) fn first_keys(
     rows: &Rows,
     unsealed: &Unsealed,
     kek: &OpenKek,

@@ -8,7 +8,7 @@ use symbolon_proto::evaluate::RemoteKey;
 use symbolon_proto::frame::Target;
 use symbolon_proto::id::KeyId;
 
-use crate::fragment::{EvaluateError, Evaluated, Evaluator};
+use crate::fragment::{EvaluateError, Evaluated, Evaluator, RemoteRotation, RotateError, Rotated};
 use crate::random::os_rng;
 
 /// Share epoch of requests that never leave the process.
@@ -27,6 +27,20 @@ impl LocalKeys {
 
     fn of_epoch(&self, key_epoch: u32) -> Result<&RemoteKey, EvaluateError> {
         self.epochs.get(&key_epoch).ok_or(EvaluateError::KeyEpoch { key_epoch })
+    }
+}
+
+/// Recovery reads: nothing on a copy is rotated.
+const READ_ONLY: RotateError =
+    RotateError::Refused("this is a copy that is being recovered; nothing on it is rotated");
+
+impl RemoteRotation for LocalKeys {
+    fn new_epoch(&self) -> Rotated<'_, u32> {
+        Box::pin(async { Err(READ_ONLY) })
+    }
+
+    fn retire(&self, _: u32) -> Rotated<'_, ()> {
+        Box::pin(async { Err(READ_ONLY) })
     }
 }
 

@@ -35,6 +35,7 @@ use crate::keys::Keys;
 use crate::open::{Parts, read_enrolment, read_mounts, start_log};
 use crate::ops::OpError;
 use crate::records::{RecordError, Rows, seal_record_key};
+use crate::rotation::{Rotation, read_own};
 use crate::session::Session;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::{Store, StoreError};
@@ -202,10 +203,11 @@ impl Unlocked {
         let keys = Keys::start(
             Arc::clone(&unsealed),
             Arc::clone(&store),
-            evaluator as _,
+            Arc::clone(&evaluator) as _,
             Leases::default(),
             Arc::clone(&clock),
         );
+        keys.replace_own(read_own(&rows).await?);
         // No background task runs, so nothing counts the hours.
         let dead_man = DeadMan::new(u64::MAX, clock.now());
         let mounts = read_mounts(&rows).await?;
@@ -221,6 +223,7 @@ impl Unlocked {
             writer,
             generation,
             dead_man,
+            rotation: Rotation::new(evaluator),
         }))
     }
 }

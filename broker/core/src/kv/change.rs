@@ -44,6 +44,15 @@ pub struct Write {
     pub removed: Vec<u64>,
 }
 
+impl Write {
+    /// Notes the KEK epoch that the new payload is sealed under.
+    #[must_use]
+    pub fn under(mut self, kek_epoch: u32) -> Self {
+        self.meta.moved(self.version, kek_epoch);
+        self
+    }
+}
+
 /// What a destruction leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Removal {
@@ -79,7 +88,8 @@ impl SecretMeta {
         let mut meta = self.clone();
         let version = meta.current + 1;
         let deletion = meta.deletes_after(mount).map(|after| now_ms.saturating_add(after));
-        meta.versions.insert(version, VersionMeta { created: now_ms, deletion, destroyed: false });
+        meta.versions
+            .insert(version, VersionMeta { created: now_ms, deletion, destroyed: false, kek_epoch: 1 });
         meta.current = version;
         meta.updated = now_ms;
         let removed = meta.prune(mount);
@@ -147,6 +157,13 @@ impl SecretMeta {
             Some(())
         });
         Ok(changed.map(|meta| Removal { meta, removed }))
+    }
+
+    /// The payload of `version` is sealed under another KEK epoch now. No change that anybody sees.
+    pub fn moved(&mut self, version: u64, kek_epoch: u32) {
+        if let Some(facts) = self.versions.get_mut(&version) {
+            facts.kek_epoch = kek_epoch;
+        }
     }
 
     fn change_versions(

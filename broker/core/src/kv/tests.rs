@@ -100,7 +100,7 @@ fn versions_expire() {
     assert_eq!(deletion(50, 60), Some(1050));
     assert_eq!(deletion(-1, 60), None);
     assert_eq!(deletion(50, -1), Some(1050));
-    let version = VersionMeta { created: 1, deletion: Some(1050), destroyed: false };
+    let version = VersionMeta { created: 1, deletion: Some(1050), destroyed: false, kek_epoch: 1 };
     assert!(version.is_live(1049) && !version.is_live(1050));
 }
 
@@ -138,6 +138,20 @@ fn the_row_format_is_stable() {
         r#"{"format":1,"secret_id":"07070707070707070707070707070707","bucket":3,"current":1,"oldest":0,"versions":{"1":{"created":1000,"destroyed":false}},"max_versions":0,"cas_required":false,"delete_version_after":0,"created":100,"updated":1000}"#
     );
     assert_eq!(serde_json::from_str::<SecretMeta>(&text).unwrap(), written(1));
+}
+
+#[test]
+fn each_version_remembers_its_kek_epoch() {
+    let meta = written(2).write(None, &MOUNT, 5).unwrap().under(4).meta;
+    assert_eq!((meta.kek_epoch(1), meta.kek_epoch(3), meta.kek_epoch(4)), (Some(1), Some(4), None));
+    assert_eq!(meta.payloads_not_under(4).collect::<Vec<_>>(), [(1, 1), (2, 1)]);
+    let text = serde_json::to_string(&meta).unwrap();
+    assert!(text.contains(r#""3":{"created":5,"destroyed":false,"kek_epoch":4}"#), "{text}");
+    let mut back: SecretMeta = serde_json::from_str(&text).unwrap();
+    assert_eq!(back, meta, "a row without the number means the first epoch");
+    back = back.destroy(&[1], 6).unwrap().unwrap().meta;
+    back.moved(2, 4);
+    assert_eq!(back.payloads_not_under(4).count(), 0, "what is destroyed has no payload");
 }
 
 proptest! {

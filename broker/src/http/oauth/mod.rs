@@ -112,6 +112,7 @@ fn op_error(error: &OpError) -> OAuthError {
         | OpError::Share(_)
         | OpError::Integrity
         | OpError::Store(_)
+        | OpError::Rotation(_)
         | OpError::AuditUnavailable => OAuthError::ServerError,
     }
 }

@@ -203,6 +203,7 @@ fn op_parts(error: &OpError) -> (StatusCode, Option<Cow<'static, str>>) {
         | OpError::Init(_)
         | OpError::Share(_)
         | OpError::ShareText(_)
+        | OpError::Rotation(_)
         | OpError::Conflict => (StatusCode::BAD_REQUEST, own()),
         OpError::Integrity | OpError::Store(_) | OpError::AuditUnavailable => {
             (StatusCode::INTERNAL_SERVER_ERROR, own())

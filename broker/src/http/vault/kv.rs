@@ -285,8 +285,10 @@ mod tests {
     fn metadata_shows_vaults_shape() {
         let mut meta = SecretMeta::new(SecretId::from_bytes([7; 16]), 0, 1_709_210_096_000);
         meta.current = 1;
-        meta.versions
-            .insert(1, VersionMeta { created: 1_709_210_096_120, deletion: Some(0), destroyed: false });
+        meta.versions.insert(
+            1,
+            VersionMeta { created: 1_709_210_096_120, deletion: Some(0), destroyed: false, kek_epoch: 1 },
+        );
         assert_eq!(
             metadata_facts(&meta),
             json!({
@@ -309,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_live_version_has_an_empty_deletion_time() {
-        let live = VersionMeta { created: 0, deletion: None, destroyed: false };
+        let live = VersionMeta { created: 0, deletion: None, destroyed: false, kek_epoch: 1 };
         let facts = version_facts(4, &live, None);
         assert_eq!(facts["deletion_time"], "");
         assert_eq!(facts["custom_metadata"], Value::Null);

@@ -3,6 +3,7 @@
 mod audit;
 mod lifecycle;
 mod mounts;
+mod rotate;
 
 use std::collections::BTreeMap;
 
@@ -43,11 +44,14 @@ pub async fn route(app: &App, request: &VaultRequest, rest: &[&str]) -> Answer {
         (["policies", "acl", name], _) => policy::route(app, request, Spelling::Current, Some(name)).await,
         (["policy"], _) => policy::route(app, request, Spelling::Old, None).await,
         (["policy", name], _) => policy::route(app, request, Spelling::Old, Some(name)).await,
+        (["rotate"], Verb::Write) => rotate::all_keks(app, request).await,
         (["symbolon", "audit"], Verb::Read) => audit::search(app, request).await,
+        (["symbolon", "rotate", what @ ..], _) => rotate::route(app, request, what).await,
+        (["symbolon", "rotation"], Verb::Read) => rotate::status(app, request).await,
         (["capabilities-self"], Verb::Write) => capabilities(app, request, Subject::Own).await,
         (["capabilities"], Verb::Write) => capabilities(app, request, Subject::Token).await,
         (["capabilities-accessor"], Verb::Write) => capabilities(app, request, Subject::Accessor).await,
-        (["health" | "seal-status" | "init" | "unseal" | "seal" | "leader"], _) => unsupported(),
+        (["health" | "seal-status" | "init" | "unseal" | "seal" | "leader" | "rotate"], _) => unsupported(),
         (["capabilities-self" | "capabilities" | "capabilities-accessor"], _) => unsupported(),
         _ => unrouted(app, request).await,
     }

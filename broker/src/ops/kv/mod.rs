@@ -3,6 +3,7 @@
 //! ```text
 //! mod.rs       read, list, metadata, versions: what the faces call
 //! write.rs     new versions, with check-and-set and retries
+//! values.rs    sealed payloads, in both tiers
 //! names.rs     which folders show which names
 //! ```
 //!
@@ -11,6 +12,7 @@
 
 mod names;
 mod recover;
+pub(crate) mod values;
 mod write;
 
 use std::collections::BTreeMap;
@@ -19,14 +21,12 @@ use symbolon_core::audit::{Action, SecretValue};
 use symbolon_core::kv::{KvSettings, MetadataUpdate, SecretMeta, merge_custom_metadata};
 use symbolon_core::path::ApiPath;
 use symbolon_core::policy::Operation;
-use symbolon_proto::context::{RecordContext, RecordKind};
-use symbolon_proto::id::{SecretId, TenantId};
+use symbolon_proto::id::TenantId;
 
 use super::types::{KvFolder, KvTarget, Mount, Page, ReadSecret, VersionsChange};
 use super::{OpError, Requester};
 use crate::app::App;
-use crate::keys::{SYSTEM_SLOT, slot};
-use crate::records::{Place, Table, version_key};
+use crate::records::{Place, Table};
 use crate::session::{Attempt, Authorised, Session};
 use crate::store::{Expect, Op};
 
@@ -49,17 +49,6 @@ fn meta_place(target: &KvTarget) -> Place<'_> {
 
 fn settings_place(mount: &Mount) -> Place<'static> {
     Place { tenant: TenantId::SYSTEM, table: Table::Mount, scope: mount.id, group: "", name: "kv settings" }
-}
-
-fn record_context(session: &Session, target: &KvTarget, secret: SecretId, version: u64) -> RecordContext {
-    RecordContext {
-        kind: RecordKind::Value,
-        deployment: session.unsealed().deployment(),
-        tenant: TenantId::SYSTEM,
-        mount: target.mount.id,
-        secret,
-        version,
-    }
 }
 
 async fn find_meta(session: &Session, target: &KvTarget) -> Result<Option<Found>, OpError> {
@@ -105,28 +94,12 @@ pub async fn read(
 }
 
 async fn find_version(session: &Session, target: &KvTarget, version: u64) -> Result<Version, OpError> {
-    let (meta, _) = existing_meta(session, target).await?;
+    let ((meta, _), value) = values::find(session, target, version).await?;
     let (number, facts) = meta.version(version).ok_or(OpError::NotFound)?;
-    let value = if facts.is_live(session.now().unix_ms) {
-        Some(open_version(session, target, &meta, number).await?)
-    } else {
-        session.keys.kek(SYSTEM_SLOT).await?; // "deleted" is an absence too: see `Authorised::audited`
-        None
-    };
+    if value.is_none() {
+        session.keys.system_kek().await?; // "deleted" is an absence too: see `Authorised::audited`
+    }
     Ok(Version { number, meta: *facts, custom: meta.custom_metadata, value })
-}
-
-async fn open_version(
-    session: &Session,
-    target: &KvTarget,
-    meta: &SecretMeta,
-    version: u64,
-) -> Result<SecretValue, OpError> {
-    let key = version_key(TenantId::SYSTEM, target.mount.id, meta.secret_id, version);
-    let row = session.rows.store().get(&key).await?.ok_or(OpError::Integrity)?;
-    let context = record_context(session, target, meta.secret_id, version);
-    let slot = slot(target.mount.id, meta.bucket);
-    Ok(SecretValue::new(session.keys.open_record(slot, &context, &row.value).await?))
 }
 
 /// Names in a folder, folders with a slash at their end.
@@ -166,6 +139,7 @@ pub async fn write_metadata(
     update: &MetadataUpdate,
 ) -> Result<(), OpError> {
     let attempt = Attempt::begin(app.session()?, who, Action::MetadataWrite, &target.api).await?;
+    let _pass = attempt.session().keys.pass().await; // it may choose a bucket for a new secret
     let found = find_meta(attempt.session(), target).await?;
     let operation = if found.is_some() { Operation::Update } else { Operation::Create };
     let attempt = attempt.authorise(operation, &target.api).await?;
@@ -232,19 +206,10 @@ pub async fn delete_metadata(app: &App, who: &Requester<'_>, target: &KvTarget) 
 
 async fn removal(session: &Session, target: &KvTarget) -> Result<Vec<Op>, OpError> {
     let Some((meta, revision)) = find_meta(session, target).await? else { return Ok(Vec::new()) };
-    let mut changes = payload_removals(target, &meta, meta.payloads());
+    let mut changes = values::removals(target, &meta, meta.payloads());
     changes.push(session.rows.delete(meta_place(target), Expect::Revision(revision)));
     changes.extend(names::removals(session, target).await?);
     Ok(changes)
-}
-
-fn payload_removals(
-    target: &KvTarget,
-    meta: &SecretMeta,
-    versions: impl IntoIterator<Item = u64>,
-) -> Vec<Op> {
-    let key = |version| version_key(TenantId::SYSTEM, target.mount.id, meta.secret_id, version);
-    versions.into_iter().map(|version| Op::Delete { key: key(version), expect: Expect::Any }).collect()
 }
 
 /// Soft-deletes the newest version. Deleting an absent one is no error.
@@ -311,9 +276,9 @@ fn decided_changes(
     decide: impl Fn(&SecretMeta, u64) -> Decision,
 ) -> Result<Vec<Op>, OpError> {
     let Some((meta, revision)) = found else { return Ok(Vec::new()) };
-    let Some((meta, removed)) = decide(&meta, session.now().unix_ms)? else { return Ok(Vec::new()) };
-    let mut changes = payload_removals(target, &meta, removed);
-    changes.push(session.rows.put(meta_place(target), &meta, Expect::Revision(revision))?);
+    let Some((next, removed)) = decide(&meta, session.now().unix_ms)? else { return Ok(Vec::new()) };
+    let mut changes = values::removals(target, &meta, removed);
+    changes.push(session.rows.put(meta_place(target), &next, Expect::Revision(revision))?);
     Ok(changes)
 }
 

@@ -5,18 +5,14 @@ use symbolon_core::json::{self, Limits, Map};
 use symbolon_core::kv::{KvError, SecretMeta};
 use symbolon_core::policy::Operation;
 use symbolon_proto::Zeroizing;
-use symbolon_proto::id::{SecretId, TenantId};
+use symbolon_proto::id::SecretId;
 
-use super::{
-    Found, existing_meta, find_meta, meta_place, mount_settings, names, open_version, payload_removals,
-    record_context,
-};
+use super::{Found, find_meta, meta_place, mount_settings, names, values};
 use crate::app::App;
-use crate::keys::slot;
-use crate::ops::types::{KvTarget, WriteSecret, WroteSecret};
+use crate::ops::types::{KvTarget, Tier, WriteSecret, WroteSecret};
 use crate::ops::{OpError, Requester};
 use crate::random::os_rng;
-use crate::records::version_key;
+use crate::rotation::MountKeks;
 use crate::session::{Attempt, Authorised, Session};
 use crate::store::{Expect, Op};
 
@@ -96,13 +92,11 @@ async fn merged(
     target: &KvTarget,
     patch: &Map,
 ) -> Result<(Found, Zeroizing<Vec<u8>>), OpError> {
-    let found = existing_meta(session, target).await?;
-    let (meta, _) = &found;
-    let live = meta.version(0).filter(|(_, facts)| facts.is_live(session.now().unix_ms));
-    let (version, _) = live.ok_or(OpError::NotFound)?;
-    let value = open_version(session, target, meta, version).await?;
-    let mut data: Map =
-        value.transform(|bytes| json::parse(bytes, STORED)).map_err(|_| OpError::Integrity)?;
+    let (found, value) = values::find(session, target, 0).await?;
+    let mut data: Map = value
+        .ok_or(OpError::NotFound)?
+        .transform(|bytes| json::parse(bytes, STORED))
+        .map_err(|_| OpError::Integrity)?;
     merge(&mut data, patch);
     Ok((found, encode(&data)))
 }
@@ -129,7 +123,8 @@ fn encode(data: &Map) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(serde_json::to_vec(data).expect("JSON values always serialise"))
 }
 
-/// One try: decides on the metadata as found, seals, and commits everything together.
+/// One try: decides on the metadata as found, seals, and commits everything together. The key that it chooses stays one
+/// to choose until that is done.
 async fn store_version(
     attempt: &mut Authorised,
     target: &KvTarget,
@@ -137,6 +132,7 @@ async fn store_version(
     data: &[u8],
     cas: Option<u64>,
 ) -> Result<WroteSecret, OpError> {
+    let _pass = attempt.session().keys.pass().await;
     let planned = plan(attempt.session(), target, found, data, cas).await;
     let (wrote, changes) = attempt.audited(planned).await?;
     attempt.note_version(wrote.version);
@@ -155,13 +151,11 @@ async fn plan(
     let now = session.now().unix_ms;
     refuse_early(found.as_ref(), cas)?;
     let (meta, expect, mut changes) = existing_or_new(session, target, found).await?;
-    let write = meta.write(cas, &settings, now)?;
-    let context = record_context(session, target, write.meta.secret_id, write.version);
-    let record = session.keys.seal_record(slot(target.mount.id, meta.bucket), &context, data).await?;
-    let key = version_key(TenantId::SYSTEM, target.mount.id, meta.secret_id, write.version);
-    changes.push(Op::Put { key, value: record, expect: Expect::Absent });
+    let epoch = MountKeks::read(session, target.mount.id).await?.epoch;
+    let write = meta.write(cas, &settings, now)?.under(epoch);
+    changes.extend(values::seal(session, target, &write, data).await?);
     changes.push(session.rows.put(meta_place(target), &write.meta, expect)?);
-    changes.extend(payload_removals(target, &write.meta, write.removed));
+    changes.extend(values::removals(target, &meta, write.removed.iter().copied()));
     let facts = write.meta.versions.get(&write.version).copied().ok_or(OpError::Integrity)?;
     let wrote =
         WroteSecret { version: write.version, meta: facts, custom_metadata: write.meta.custom_metadata };
@@ -186,7 +180,10 @@ pub(super) async fn existing_or_new(
     if let Some((meta, revision)) = found {
         return Ok((meta, Expect::Revision(revision), Vec::new()));
     }
-    let bucket = session.buckets.assign(session, target.mount.id).await?;
+    let bucket = match target.mount.tier() {
+        Tier::Standard => session.buckets.assign(session, target.mount.id).await?,
+        Tier::High => 0, // its versions have keys of their own
+    };
     let meta = SecretMeta::new(SecretId::random(&mut os_rng()), bucket, session.now().unix_ms);
     Ok((meta, Expect::Absent, names::additions(session, target)?))
 }

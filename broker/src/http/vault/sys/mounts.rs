@@ -12,7 +12,7 @@ use super::super::{Answer, unrouted, unsupported};
 use crate::app::App;
 use crate::mounts::MountList;
 use crate::ops::mount::{self, Enable, Side};
-use crate::ops::types::Mount;
+use crate::ops::types::{Mount, Tier};
 
 /// Lifetime that a mount without one of its own gives, and at most: Vault's 768 hours, in seconds.
 const SYSTEM_TTL_SECS: u64 = 768 * 3600;
@@ -23,6 +23,9 @@ pub(super) async fn route(app: &App, request: &VaultRequest, side: Side, path: &
         ([], Verb::Read | Verb::List) => list(app, request, side).await,
         ([], _) => unsupported(),
         ([path @ .., "tune"], Verb::Read) if !path.is_empty() => tune(app, request, side, path).await,
+        ([path @ .., "tune"], Verb::Write) if side == Side::Secrets && !path.is_empty() => {
+            retune(app, request, path).await
+        }
         ([.., "tune"], _) => unrouted(app, request).await,
         (path, Verb::Read) => read(app, request, side, path).await,
         (path, Verb::Write) => enable(app, request, side, path).await,
@@ -57,6 +60,16 @@ async fn tune(app: &App, request: &VaultRequest, side: Side, path: &[&str]) -> A
     data["description"] = json!(found.description);
     data["options"] = options_facts(&found);
     Ok(request.envelope("system", data, &request.fields.reader()).into_response())
+}
+
+/// Tuning is not served. A wish for another tier gets the reason why that one will not be.
+async fn retune(app: &App, request: &VaultRequest, path: &[&str]) -> Answer {
+    let options = request.fields.reader().pairs("options")?.unwrap_or_default();
+    if !options.contains_key(Tier::OPTION) {
+        return unrouted(app, request).await;
+    }
+    mount::change_tier(app, &request.requester(), &request.path, &mount_path(path)?).await?;
+    unsupported()
 }
 
 async fn enable(app: &App, request: &VaultRequest, side: Side, path: &[&str]) -> Answer {
@@ -100,7 +113,7 @@ fn with_version(options: &mut BTreeMap<String, String>, version: &str) -> String
 
 /// Vault's mount object.
 fn mount_facts(mount: &Mount, side: Side) -> Value {
-    json!({
+    let mut facts = json!({
         "accessor": mount.accessor,
         "config": config_facts(mount, side),
         "deprecation_status": "supported",
@@ -114,7 +127,12 @@ fn mount_facts(mount: &Mount, side: Side) -> Value {
         "seal_wrap": false,
         "type": mount.kind,
         "uuid": uuid(&mount.id.to_string()),
-    })
+    });
+    if mount.kind == "kv" {
+        // Ours, and not among the options unless it was given there: tools compare those with what they asked for.
+        facts["tier"] = json!(mount.tier().as_str());
+    }
+    facts
 }
 
 fn config_facts(mount: &Mount, side: Side) -> Value {
@@ -189,12 +207,17 @@ mod tests {
     fn mounts_have_vaults_shape() {
         let facts = mount_facts(&mount("kv"), Side::Secrets);
         assert_eq!(facts["options"], json!({"version": "2"}));
+        assert_eq!(facts["tier"], "standard");
         assert_eq!(facts["uuid"], "abababab-abab-abab-abab-abababababab");
         assert_eq!(
             facts["config"],
             json!({"default_lease_ttl": 2_764_800, "force_no_cache": false, "max_lease_ttl": 60})
         );
+        let mut high = mount("kv");
+        high.options.insert("tier".into(), "high".into());
+        assert_eq!(mount_facts(&high, Side::Secrets)["tier"], "high");
         let facts = mount_facts(&mount("approle"), Side::Logins);
+        assert_eq!(facts.get("tier"), None);
         assert_eq!(facts["options"], Value::Null);
         assert_eq!(facts["config"]["token_type"], "default-service");
     }

@@ -1,0 +1,144 @@
+//! `sys/rotate` as Vault has it, and `sys/symbolon/rotate/…`, `sys/symbolon/rotation`: ours.
+//!
+//! | Route | Does |
+//! |---|---|
+//! | `PUT sys/rotate` | new KEKs for all KV mounts and for the deployment itself |
+//! | `PUT sys/symbolon/rotate/kek/<mount>` | new KEKs for one KV mount |
+//! | `PUT sys/symbolon/rotate/remote` | a new key epoch of the remote, and all capsules re-wrapped for it |
+//! | `PUT sys/symbolon/rotate/retire` | the end of the oldest key epoch, refused while capsules need it |
+//! | `GET sys/symbolon/rotation` | how all this stands |
+
+use serde_json::{Map, Value, json};
+use symbolon_core::path::MountPath;
+
+use super::super::error::FaceError;
+use super::super::request::{VaultRequest, Verb};
+use super::super::{Answer, unrouted, unsupported};
+use crate::app::App;
+use crate::http::time::rfc3339;
+use crate::ops::rotate;
+use crate::rotation::{MountStatus, Phase, Progress, Status};
+
+/// `PUT sys/rotate`.
+pub(super) async fn all_keks(app: &App, request: &VaultRequest) -> Answer {
+    rotate::keks(app, &request.requester(), &request.path).await?;
+    Ok(request.done("system", &request.fields.reader()))
+}
+
+/// Routes below `sys/symbolon/rotate`.
+pub(super) async fn route(app: &App, request: &VaultRequest, what: &[&str]) -> Answer {
+    let (who, read) = (request.requester(), request.fields.reader());
+    match (what, request.verb) {
+        (["remote"], Verb::Write) => {
+            let newest = rotate::remote(app, &who, &request.path).await?;
+            Ok(request.envelope("system", json!({ "key_epoch": newest }), &read).into_response())
+        }
+        (["retire"], Verb::Write) => {
+            let retired = rotate::retire(app, &who, &request.path).await?;
+            Ok(request.envelope("system", json!({ "retired_key_epoch": retired }), &read).into_response())
+        }
+        (["kek"], Verb::Write) => all_keks(app, request).await,
+        (["kek", mount @ ..], Verb::Write) => {
+            let path = MountPath::parse(&mount.join("/")).map_err(FaceError::from)?;
+            rotate::mount_keks(app, &who, &request.path, &path).await?;
+            Ok(request.done("system", &read))
+        }
+        (["remote" | "retire" | "kek"] | ["kek", ..], _) => unsupported(),
+        _ => unrouted(app, request).await,
+    }
+}
+
+/// `GET sys/symbolon/rotation`.
+pub(super) async fn status(app: &App, request: &VaultRequest) -> Answer {
+    let status = rotate::status(app, &request.requester(), &request.path).await?;
+    Ok(request.envelope("system", facts(&status), &request.fields.reader()).into_response())
+}
+
+fn facts(status: &Status) -> Value {
+    let mounts: Map<String, Value> =
+        status.mounts.iter().map(|mount| (format!("{}/", mount.path), mount_facts(mount))).collect();
+    let numbers: Map<String, Value> =
+        status.numbers.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+    let older: Vec<u32> = status.own.older_tokens.iter().map(|older| older.epoch).collect();
+    json!({
+        "remote": {
+            "key_epochs": status.remote.key_epochs,
+            "running": status.remote.running,
+            "rate_per_second": (status.remote.rate * 10.0).round() / 10.0,
+            "last": status.remote.progress.as_ref().map(progress_facts),
+        },
+        "keks": mounts,
+        "own": { "kek_epoch": status.own.epoch, "rolling": status.own.wanted, "older_token_epochs": older },
+        "problem": status.problem,
+        "numbers": numbers,
+    })
+}
+
+fn progress_facts(progress: &Progress) -> Value {
+    json!({
+        "key_epoch": progress.key_epoch,
+        "capsules": progress.total,
+        "done": progress.done,
+        "left": progress.total.saturating_sub(progress.done),
+        "started": moment(progress.started_ms),
+        "finished": moment(progress.finished_ms),
+    })
+}
+
+fn mount_facts(mount: &MountStatus) -> Value {
+    let state = match mount.keks.phase {
+        Phase::Settled => "settled",
+        Phase::Preparing { .. } => "preparing",
+        Phase::Moving => "moving",
+    };
+    json!({
+        "tier": mount.tier.as_str(),
+        "kek_epoch": mount.keks.epoch,
+        "state": state,
+        "payloads_moved": mount.keks.moved,
+        "started": moment(mount.keks.started_ms),
+        "finished": moment(mount.keks.finished_ms),
+    })
+}
+
+/// Null for what has not happened.
+fn moment(unix_ms: u64) -> Value {
+    if unix_ms == 0 { Value::Null } else { json!(rfc3339(unix_ms)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::{OlderTokens, OwnEpochs};
+    use crate::ops::types::Tier;
+    use crate::rotation::{MountKeks, RemoteStatus};
+
+    #[test]
+    fn the_status_has_numbers_and_words() {
+        let progress = Progress { key_epoch: 2, total: 10, done: 4, started_ms: 1, finished_ms: 0 };
+        let older_tokens = vec![OlderTokens { epoch: 1, until_secs: 9 }];
+        let keks = MountKeks { phase: Phase::Moving, epoch: 3, ..MountKeks::default() };
+        let status = Status {
+            remote: RemoteStatus {
+                key_epochs: vec![1, 2],
+                progress: Some(progress),
+                running: true,
+                rate: 2.5678,
+            },
+            mounts: vec![MountStatus { path: "team/a".to_owned(), tier: Tier::High, keks }],
+            own: OwnEpochs { epoch: 2, older_tokens, wanted: false },
+            problem: None,
+            numbers: vec![("symbolon_rewrap_capsules", 10)],
+        };
+        let facts = facts(&status);
+        assert_eq!(facts["remote"]["last"]["left"], 6);
+        assert_eq!(facts["remote"]["last"]["finished"], Value::Null);
+        assert_eq!(facts["remote"]["rate_per_second"], 2.6);
+        assert_eq!(
+            (&facts["keks"]["team/a/"]["state"], &facts["keks"]["team/a/"]["tier"]),
+            (&json!("moving"), &json!("high"))
+        );
+        assert_eq!(facts["own"], json!({"kek_epoch": 2, "rolling": false, "older_token_epochs": [1]}));
+        assert_eq!(facts["numbers"]["symbolon_rewrap_capsules"], 10);
+    }
+}

@@ -1,0 +1,304 @@
+//! KEKs, opened with the remote half and kept only as long as its lease lasts.
+//!
+//! ```text
+//! key(place) ── cached and lease alive? ──▶ Arc<OpenKek>
+//!     └─ queue ─▶ loader: one frame for up to 64 places of a key epoch ─▶ evaluate ─▶ open capsules ─▶ keyring ─▶ all who wait
+//!
+//! place.rs      where capsules are, and the contexts that bind them there
+//! capsules.rs   closing and opening them
+//! loader.rs     batches
+//! canary.rs     proof that what is written now can be read again
+//! own.rs        which KEKs the deployment's own records have
+//! gate.rs       who may be at work with keys of an old epoch
+//! ```
+//!
+//! Requests for the same place are answered by one evaluation. The keyring is flushed when the lease ends, when the remote
+//! suspends the key under its signature, and when the session closes. Keys of the high tier never enter it.
+
+use std::any::Any;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use symbolon_core::clock::{Clock, Now};
+use symbolon_core::keyring::{KekSlot, Keyring, OpenKek, SECRETS_PER_BUCKET};
+use symbolon_core::seal::Unsealed;
+use symbolon_proto::Zeroizing;
+use symbolon_proto::context::RecordContext;
+use symbolon_proto::record;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::fragment::{Evaluator, Leases};
+use crate::ops::{FragmentProblem, OpError};
+use crate::random::os_rng;
+use crate::store::{Expect, Op, Store};
+
+mod canary;
+mod capsules;
+mod gate;
+mod loader;
+mod own;
+mod place;
+
+use canary::Canary;
+use gate::Gate;
+use loader::{LOADS_MAX, Load, load_all};
+
+pub use canary::CANARY_MS_MAX;
+pub use capsules::{Placed, Rewrapped};
+pub use gate::{Barrier, Pass};
+pub use loader::BATCH_MAX;
+pub use own::{OLDER_TOKEN_KEKS_MAX, OWN_EPOCHS, OlderTokens, OwnEpochs};
+pub use place::{CapsulePlace, FIRST_KEK_EPOCH, SYSTEM_SLOT, TOKEN_SLOT, VersionSlot, slot};
+
+/// Secrets that fit into a bucket, for whoever assigns them.
+pub const BUCKET_SECRETS_MAX: u32 = SECRETS_PER_BUCKET;
+
+/// What opens and closes capsules in one unsealed period. Cheap to clone.
+#[derive(Clone)]
+pub struct Keys {
+    shared: Arc<Shared>,
+    loads: mpsc::Sender<Load>,
+}
+
+type Attached = Arc<dyn Any + Send + Sync>;
+
+struct Shared {
+    unsealed: Arc<Unsealed>,
+    store: Arc<dyn Store>,
+    evaluator: Arc<dyn Evaluator>,
+    leases: Leases,
+    clock: Arc<dyn Clock>,
+    keyring: Mutex<Keyring>,
+    /// Something opened with these keys; it goes when they go.
+    attached: Mutex<Option<Attached>>,
+    canary: Canary,
+    own: RwLock<OwnEpochs>,
+    gate: Gate,
+    /// True once the session has closed; background tasks end with it.
+    closed: watch::Sender<bool>,
+}
+
+/// Why a KEK is not to be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyError {
+    /// The remote half is missing.
+    Fragment(FragmentProblem),
+    /// The capsule is damaged or from elsewhere.
+    Integrity,
+    /// The capsule is not there, or the record is sealed with another one: somebody may have moved both meanwhile. Read again;
+    /// if nothing has changed, this is damage.
+    Moved,
+    /// The store failed, or too many wait.
+    Busy,
+}
+
+impl From<KeyError> for OpError {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Fragment(problem) => Self::FragmentUnavailable(problem),
+            KeyError::Integrity | KeyError::Moved => Self::Integrity,
+            KeyError::Busy => Self::Busy,
+        }
+    }
+}
+
+impl Keys {
+    /// Starts the loader. It ends when the last clone is dropped.
+    #[must_use]
+    pub fn start(
+        unsealed: Arc<Unsealed>,
+        store: Arc<dyn Store>,
+        evaluator: Arc<dyn Evaluator>,
+        leases: Leases,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let (loads, queue) = mpsc::channel(LOADS_MAX);
+        let shared = Arc::new(Shared {
+            unsealed,
+            store,
+            evaluator,
+            leases,
+            clock,
+            keyring: Mutex::default(),
+            attached: Mutex::default(),
+            canary: Canary::default(),
+            own: RwLock::default(),
+            gate: Gate::default(),
+            closed: watch::Sender::new(false),
+        });
+        tokio::spawn(load_all(queue, Arc::clone(&shared)));
+        Self { shared, loads }
+    }
+
+    /// The key of a place, from the keyring or through the remote. A version's is opened anew for each batch of requests.
+    pub async fn key(&self, place: impl Into<CapsulePlace>) -> Result<Arc<OpenKek>, KeyError> {
+        let place = place.into();
+        if let Some(kek) = self.shared.cached(&place) {
+            return Ok(kek);
+        }
+        let (answer, wait) = oneshot::channel();
+        self.loads.try_send(Load { place, answer }).map_err(|_| KeyError::Busy)?;
+        wait.await.map_err(|_| KeyError::Busy)?
+    }
+
+    /// The KEK of a bucket.
+    pub async fn kek(&self, slot: KekSlot) -> Result<Arc<OpenKek>, KeyError> {
+        self.key(slot).await
+    }
+
+    /// Opens a stored record with the key of its place.
+    pub async fn open_record(
+        &self,
+        place: impl Into<CapsulePlace>,
+        context: &RecordContext,
+        record: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        let kek = self.key(place).await?;
+        match record::capsule_of(record) {
+            Ok(capsule) if capsule != kek.capsule => Err(KeyError::Moved),
+            _ => record::open(&kek.kek, context, &kek.capsule, record).map_err(|_| KeyError::Integrity),
+        }
+    }
+
+    /// Seals a record for its slot. Refused without a living lease, so that nothing is written that could not be read.
+    pub async fn seal_record(
+        &self,
+        slot: KekSlot,
+        context: &RecordContext,
+        value: &[u8],
+    ) -> Result<Vec<u8>, OpError> {
+        seal_with(&*self.kek(slot).await?, context, value)
+    }
+
+    /// A new key and the change that stores its capsule. Needs a fresh canary ([`Self::ensure_canary`]); whoever commits
+    /// the change holds a pass from before this call.
+    pub fn create(&self, place: impl Into<CapsulePlace>) -> Result<(Op, OpenKek), KeyError> {
+        let place = place.into();
+        self.shared.require_canary()?;
+        let (capsule, kek) = self.shared.close(place)?;
+        Ok((Op::Put { key: place.key(), value: capsule.to_bytes(), expect: Expect::Absent }, kek))
+    }
+
+    /// Takes a new KEK into use, after its capsule is durable.
+    pub fn keep(&self, slot: KekSlot, kek: OpenKek) {
+        let _ = self.shared.keep(slot.into(), kek);
+    }
+
+    /// Forgets a KEK whose capsule is gone.
+    pub fn forget(&self, slot: &KekSlot) {
+        self.shared.ring().forget(slot);
+    }
+
+    /// Leave to choose a key and commit with it; see [`Pass`].
+    pub async fn pass(&self) -> Pass {
+        self.shared.gate.pass().await
+    }
+
+    /// Waits for all passes and keeps new ones back; see [`Barrier`].
+    pub async fn barrier(&self) -> Barrier {
+        self.shared.gate.barrier().await
+    }
+
+    /// KEK epochs of the deployment's own records.
+    #[must_use]
+    pub fn own(&self) -> OwnEpochs {
+        self.shared.own.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes other epochs of the deployment's own records into use, after they are durable.
+    pub fn replace_own(&self, epochs: OwnEpochs) {
+        *self.shared.own.write().unwrap_or_else(PoisonError::into_inner) = epochs;
+    }
+
+    /// Opens the KEK of the deployment's own records: succeeds only while the remote half is to be had.
+    pub async fn system_kek(&self) -> Result<Arc<OpenKek>, KeyError> {
+        let slot = self.shared.own.read().unwrap_or_else(PoisonError::into_inner).system();
+        self.kek(slot).await
+    }
+
+    /// Wipes cached keys and what was attached to them. Requests under way keep theirs until they end.
+    pub fn flush(&self) {
+        self.shared.ring().flush();
+        self.detach();
+    }
+
+    /// Keeps something that was opened with these keys for as long as the lease lasts, and hands it back for use.
+    pub fn attach<T: Send + Sync + 'static>(&self, opened: T) -> Arc<T> {
+        let opened = Arc::new(opened);
+        *self.shared.attached() = Some(Arc::clone(&opened) as _);
+        opened
+    }
+
+    /// What was attached, unless the lease has ended since.
+    #[must_use]
+    pub fn attached<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.shared.attached().clone()?.downcast().ok()
+    }
+
+    /// Forgets what was attached.
+    pub fn detach(&self) {
+        *self.shared.attached() = None;
+    }
+
+    /// Wipes cached keys and answers nothing any more.
+    pub fn close(&self) {
+        self.shared.closed.send_replace(true);
+        self.flush();
+    }
+
+    /// The time, as leases count it.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        self.shared.clock.now()
+    }
+
+    /// Becomes true when the session closes.
+    #[must_use]
+    pub fn closing(&self) -> watch::Receiver<bool> {
+        self.shared.closed.subscribe()
+    }
+
+    /// Lets time do its work: wipes cached keys whose lease has ended, though nobody asks for them.
+    pub fn expire(&self) {
+        let now = self.shared.clock.now();
+        if self.shared.leases.usable_until(now) <= now.boot_ms {
+            self.flush();
+        }
+    }
+
+    /// KEKs held now.
+    #[must_use]
+    pub fn cached(&self) -> usize {
+        self.shared.ring().len()
+    }
+
+    /// State of the lease.
+    #[must_use]
+    pub fn leases(&self) -> &Leases {
+        &self.shared.leases
+    }
+}
+
+impl Shared {
+    fn ring(&self) -> MutexGuard<'_, Keyring> {
+        self.keyring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn attached(&self) -> MutexGuard<'_, Option<Attached>> {
+        self.attached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn cached(&self, place: &CapsulePlace) -> Option<Arc<OpenKek>> {
+        let CapsulePlace::Bucket(slot) = place else { return None };
+        let now = self.clock.now();
+        let usable_until = self.leases.usable_until(now);
+        let mut ring = self.ring();
+        ring.set_usable_until(usable_until);
+        ring.find(slot, now)
+    }
+}
+
+/// Seals a record with an opened key.
+pub fn seal_with(kek: &OpenKek, context: &RecordContext, value: &[u8]) -> Result<Vec<u8>, OpError> {
+    record::seal(&kek.kek, context, &kek.capsule, value, &mut os_rng())
+        .map_err(|_| OpError::Invalid("the value is longer than 1 MiB"))
+}

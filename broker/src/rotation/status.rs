@@ -1,0 +1,81 @@
+//! What operators and monitoring see of rotations.
+
+use super::{MountKeks, Progress};
+use crate::keys::OwnEpochs;
+use crate::ops::OpError;
+use crate::ops::types::Tier;
+use crate::session::Session;
+
+/// Everything.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// The remote key.
+    pub remote: RemoteStatus,
+    /// KV mounts, by path.
+    pub mounts: Vec<MountStatus>,
+    /// The deployment's own KEKs.
+    pub own: OwnEpochs,
+    /// What stands in the way, if something does; one of our own texts.
+    pub problem: Option<&'static str>,
+    /// Numbers for monitoring: name and value.
+    pub numbers: Vec<(&'static str, u64)>,
+}
+
+/// The remote key.
+#[derive(Clone, Debug)]
+pub struct RemoteStatus {
+    /// Epochs whose capsules can be opened, oldest first.
+    pub key_epochs: Vec<u32>,
+    /// How far the last rotation is; `None` if there was none.
+    pub progress: Option<Progress>,
+    /// Whether capsules are being re-wrapped.
+    pub running: bool,
+    /// Capsules re-wrapped a second, since the rotation began or the broker was unsealed.
+    pub rate: f64,
+}
+
+/// A KV mount.
+#[derive(Clone, Debug)]
+pub struct MountStatus {
+    /// Where it is mounted.
+    pub path: String,
+    /// Its tier.
+    pub tier: Tier,
+    /// Its KEK epochs.
+    pub keks: MountKeks,
+}
+
+/// How rotations stand.
+pub async fn status(session: &Session) -> Result<Status, OpError> {
+    let live = *session.rotation.live();
+    let progress = Progress::read(session).await?;
+    let mut mounts = Vec::new();
+    for mount in session.mounts().secrets.0.iter().filter(|mount| mount.kind == "kv") {
+        let keks = MountKeks::read(session, mount.id).await?;
+        mounts.push(MountStatus { path: mount.path.as_str().to_owned(), tier: mount.tier(), keks });
+    }
+    let key_epochs = session.keys.key_epochs();
+    let last = progress.unwrap_or_default();
+    let numbers = vec![
+        ("symbolon_remote_key_epoch", key_epochs.last().copied().unwrap_or(0).into()),
+        ("symbolon_remote_key_epochs_living", key_epochs.len() as u64),
+        ("symbolon_rewrap_running", live.rewrapping.into()),
+        ("symbolon_rewrap_capsules", last.total),
+        ("symbolon_rewrap_capsules_done", last.done),
+        ("symbolon_rewrap_capsules_damaged", live.damaged_capsules),
+        ("symbolon_kek_rolls_running", mounts.iter().filter(|mount| mount.is_rolling()).count() as u64),
+        ("symbolon_kek_roll_payloads_moved_total", live.moved),
+        ("symbolon_kek_roll_payloads_damaged", live.damaged_payloads),
+        ("symbolon_rotation_failures_total", live.failures),
+    ];
+    let remote = RemoteStatus { key_epochs, progress, running: live.rewrapping, rate: live.rate() };
+    Ok(Status { remote, mounts, own: session.keys.own(), problem: live.problem, numbers })
+}
+
+impl MountStatus {
+    /// Whether a roll has not ended.
+    #[must_use]
+    pub fn is_rolling(&self) -> bool {
+        self.keks.phase != super::Phase::Settled
+    }
+}

@@ -1,0 +1,9 @@
+//! Rotations that are killed, raced and left by the remote: every secret stays readable, and the end is always reached.
+#![allow(clippy::unwrap_used)]
+
+mod kill;
+mod races;
+mod refusals;
+mod remote;
+mod tier;
+mod world;

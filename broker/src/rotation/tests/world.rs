@@ -1,0 +1,301 @@
+//! A deployment on the store that fails on demand: killed and opened again as often as a test wants.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use symbolon_core::clock::Clock;
+use symbolon_core::dead_man::DeadMan;
+use symbolon_core::json::Map;
+use symbolon_core::path::{ApiPath, MountPath, SecretPath};
+use symbolon_core::seal::Unsealed;
+use symbolon_core::token::TokenClaims;
+use symbolon_proto::Zeroizing;
+use symbolon_proto::hierarchy::Fragment;
+use symbolon_proto::log::NoteSigner;
+use symbolon_proto::secret::Secret;
+use symbolon_proto::signing::SigningSeed;
+use tokio::task::JoinSet;
+
+use super::remote::{Connected, LocalRemote};
+use crate::app::App;
+use crate::config::Config;
+use crate::keys::{CapsulePlace, Keys, SYSTEM_SLOT, TOKEN_SLOT};
+use crate::mounts::{MountList, Mounts};
+use crate::open::Parts;
+use crate::ops::init::Initialising;
+use crate::ops::mount::{self, Enable, Side};
+use crate::ops::types::{KvTarget, Mount, ReadSecret, Tier, VersionsChange, WriteSecret, WroteSecret};
+use crate::ops::{OpError, Requester, kv, rotate, token, workload};
+use crate::random::os_rng;
+use crate::records::{NO_SCOPE, Rows, Table};
+use crate::rotation::{MountKeks, Phase, Rotation, census, finish, read_own};
+use crate::seal::SealHandle;
+use crate::session::{Session, reason};
+use crate::store::Store;
+use crate::store::memory::MemoryStore;
+use crate::writer::tests::HandClock;
+use crate::writer::{LogKeys, Writer};
+
+pub const NOW_MS: u64 = 1_709_210_096_000;
+
+/// What outlives a kill.
+#[derive(Clone)]
+pub struct World {
+    fragment: Arc<Fragment>,
+    pub store: Arc<MemoryStore>,
+    pub remote: Arc<LocalRemote>,
+    pub clock: Arc<HandClock>,
+    pub root: Arc<Zeroizing<String>>,
+    /// What was written: mount, name and version, with the value.
+    pub written: BTreeMap<(String, String, u64), String>,
+}
+
+/// An open broker.
+pub struct Site {
+    pub app: App,
+    pub session: Arc<Session>,
+    root: Arc<Zeroizing<String>>,
+}
+
+pub fn kv_mount(path: &str, tier: Tier) -> Mount {
+    let options = BTreeMap::from([(Tier::OPTION.to_owned(), tier.as_str().to_owned())]);
+    let path = MountPath::parse(path).unwrap();
+    let kind = "kv".to_owned();
+    mount::new_mount(
+        path,
+        Enable { kind, description: String::new(), options, default_ttl_secs: 0, max_ttl_secs: 0 },
+    )
+}
+
+pub fn api(path: &str) -> ApiPath {
+    ApiPath::parse(path).unwrap()
+}
+
+impl World {
+    /// An initialised deployment with a mount `std` of the standard tier and one `top` of the high tier.
+    pub async fn new() -> Self {
+        let mut world = Self {
+            fragment: Arc::new(Fragment::random(&mut os_rng())),
+            store: Arc::new(MemoryStore::new()),
+            remote: LocalRemote::new(),
+            clock: Arc::new(HandClock(AtomicU64::new(NOW_MS))),
+            root: Arc::default(),
+            written: BTreeMap::new(),
+        };
+        let site = world.open().await;
+        let (rows, keys) = (&site.session.rows, &site.session.keys);
+        let (system, kek) = keys.create(SYSTEM_SLOT).unwrap();
+        let (tokens, _) = keys.create(TOKEN_SLOT).unwrap();
+        let mut changes = vec![system, tokens];
+        changes
+            .extend(workload::first_keys(rows, site.session.unsealed(), &kek, site.session.now()).unwrap());
+        let list = MountList(vec![kv_mount("std", Tier::Standard), kv_mount("top", Tier::High)]);
+        changes.push(mount::first_write(rows, Side::Secrets, &list).unwrap());
+        let root = symbolon_core::token::new_service_token(&mut os_rng());
+        let index = site.session.unsealed().keys().index.secret();
+        let claims = TokenClaims::root(NOW_MS / 1000);
+        changes.extend(token::service_rows(rows, index, &root, claims).unwrap().1);
+        let draft = Session::internal(symbolon_core::audit::Action::Init, "test");
+        drop(site.session.commit(changes, draft).await.unwrap());
+        site.kill().await;
+        world.root = Arc::new(root);
+        world
+    }
+
+    /// The same with `count` secrets in each mount, every third of them with two versions.
+    pub async fn filled(count: usize) -> Self {
+        let mut world = Self::new().await;
+        let site = Arc::new(world.open().await);
+        for mount in ["std", "top"] {
+            for number in 0..count {
+                for version in 1..=if number % 3 == 0 { 2 } else { 1 } {
+                    let (name, value) = (format!("s{number}"), format!("{mount} {number} v{version}"));
+                    site.write(mount, &name, &value).await.unwrap();
+                    world.written.insert((mount.to_owned(), name, version), value);
+                }
+            }
+        }
+        Arc::into_inner(site).unwrap().kill().await;
+        world
+    }
+
+    /// An equal world on a store of its own, to be ruined independently. The remote is shared.
+    pub fn copy(&self) -> Self {
+        let store = MemoryStore::new();
+        for (key, row) in self.store.rows() {
+            store.tamper(&key, Some(row.value));
+        }
+        Self { store: Arc::new(store), ..self.clone() }
+    }
+
+    pub async fn open(&self) -> Site {
+        let sealed = crate::ops::tests::sealed(&self.fragment);
+        let unsealed = Arc::new(Unsealed::derive(&self.fragment, &sealed));
+        let (store, clock): (Arc<dyn Store>, Arc<dyn Clock>) = (self.store.clone(), self.clock.clone());
+        let seed = SigningSeed::from_secret(Secret::filled_by(|out| out.fill(4)));
+        let log = LogKeys {
+            audit: unsealed.audit(),
+            signer: NoteSigner::new("symbolon/test", seed).unwrap(),
+            deployment: unsealed.deployment(),
+            broker: unsealed.broker(),
+        };
+        let writer = Writer::start(Arc::clone(&store), Arc::clone(&clock), log).await.unwrap();
+        let remote =
+            Connected::new(&self.remote, unsealed.deployment(), unsealed.broker(), Arc::clone(&clock));
+        let leases = remote.leases.clone();
+        let keys = Keys::start(
+            Arc::clone(&unsealed),
+            Arc::clone(&store),
+            Arc::clone(&remote) as _,
+            leases,
+            Arc::clone(&clock),
+        );
+        let rows = Rows::new(Arc::clone(&store), Arc::clone(&unsealed));
+        keys.replace_own(read_own(&rows).await.unwrap());
+        let _may_be_away = keys.canary().await;
+        let secrets = mount::load(&rows, Side::Secrets).await.unwrap();
+        let session = Session::assemble(Parts {
+            rows,
+            keys,
+            mounts: Mounts { secrets, logins: MountList::default() },
+            policies: Default::default(),
+            clock: Arc::clone(&clock),
+            unsealed,
+            writer,
+            generation: 1,
+            rotation: Rotation::new(remote),
+            dead_man: DeadMan::new(72, clock.now()),
+        });
+        let config = Config::parse(
+            "listen = \"127.0.0.1:8200\"\n[store]\npath = \"nowhere\"\n[remote]\nurl = \"https://f.example\"\nfingerprint = \"0\"",
+        )
+        .unwrap();
+        let seal = SealHandle::holding(sealed, Arc::clone(&session));
+        let app = App { config, store, seal, clock, init: Initialising::default() };
+        Site { app, session, root: Arc::clone(&self.root) }
+    }
+}
+
+impl Site {
+    /// Ends without goodbye: what is not in the store is gone.
+    pub async fn kill(self) {
+        drop(self.session.close());
+    }
+
+    pub async fn as_root<T>(&self, ask: impl AsyncFnOnce(Requester<'_>) -> T) -> T {
+        self.as_one_with(&self.root, ask).await
+    }
+
+    pub async fn as_one_with<T>(&self, token: &str, ask: impl AsyncFnOnce(Requester<'_>) -> T) -> T {
+        let parameters = Map::new();
+        let who = Requester { token: Some(token), request_id: "test", remote: None, parameters: &parameters };
+        ask(who).await
+    }
+
+    pub fn mount(&self, path: &str) -> Mount {
+        let path = MountPath::parse(path).unwrap();
+        self.session.mounts().secrets.at(&path).unwrap().clone()
+    }
+
+    pub fn target(&self, mount: &str, route: &str, name: &str) -> KvTarget {
+        let api = api(&format!("{mount}/{route}/{name}"));
+        KvTarget { api, mount: self.mount(mount), secret: SecretPath::parse(name).unwrap() }
+    }
+
+    pub async fn write(&self, mount: &str, name: &str, value: &str) -> Result<WroteSecret, OpError> {
+        let data: Map = serde_json::from_value(serde_json::json!({ "value": value })).unwrap();
+        let target = self.target(mount, "data", name);
+        let input = WriteSecret { data: &data, cas: None };
+        self.as_root(async |who| kv::write(&self.app, &who, &target, &input).await).await
+    }
+
+    pub async fn read(&self, mount: &str, name: &str, version: u64) -> Result<ReadSecret, OpError> {
+        let target = self.target(mount, "data", name);
+        self.as_root(async |who| kv::read(&self.app, &who, &target, version).await).await
+    }
+
+    pub async fn destroy(&self, mount: &str, name: &str, version: u64) -> Result<(), OpError> {
+        let target = self.target(mount, "destroy", name);
+        let change = VersionsChange::Destroy;
+        self.as_root(async |who| kv::change_versions(&self.app, &who, &target, change, &[version]).await)
+            .await
+    }
+
+    pub async fn rotate_remote(&self) -> Result<u32, OpError> {
+        self.as_root(async |who| rotate::remote(&self.app, &who, &api("sys/symbolon/rotate/remote")).await)
+            .await
+    }
+
+    pub async fn retire(&self) -> Result<u32, OpError> {
+        self.as_root(async |who| rotate::retire(&self.app, &who, &api("sys/symbolon/rotate/retire")).await)
+            .await
+    }
+
+    pub async fn rotate_keks(&self) -> Result<(), OpError> {
+        self.as_root(async |who| rotate::keks(&self.app, &who, &api("sys/rotate")).await).await
+    }
+
+    pub async fn finish(&self) -> Result<(), OpError> {
+        finish(&self.session).await
+    }
+
+    /// Reads everything that was written, all at once.
+    pub async fn read_all(self: &Arc<Self>, world: &World, when: &str) {
+        let mut reads = JoinSet::new();
+        for ((mount, name, version), value) in world.written.clone() {
+            let (site, when) = (Arc::clone(self), when.to_owned());
+            reads.spawn(async move {
+                let read = site.read(&mount, &name, version).await;
+                let read = read.unwrap_or_else(|error| {
+                    panic!("{when}: {mount}/{name} version {version}: {} ({error:?})", reason(&error))
+                });
+                let data: Map = serde_json::from_slice(&read.data.unwrap()).unwrap();
+                assert_eq!(data["value"], value, "{when}: {mount}/{name} version {version}");
+            });
+        }
+        while let Some(read) = reads.join_next().await {
+            read.unwrap();
+        }
+        // The deployment's own record opens under its own KEK.
+        let kek = self.session.keys.system_kek().await.unwrap();
+        workload::rolled(&self.session, &kek, &kek).await.unwrap();
+    }
+
+    /// No capsule is older than the newest key epoch.
+    pub async fn all_newest(&self, when: &str) {
+        let census = census(&self.session).await.unwrap();
+        let newest = self.session.keys.newest_epoch().unwrap();
+        assert_eq!((census.below(newest), census.damaged), (0, 0), "{when}");
+        assert!(census.by_epoch[&newest] > 0);
+    }
+
+    /// Every mount is settled, and no capsule of another KEK epoch is left.
+    pub async fn all_settled(&self, when: &str) {
+        let own = self.session.keys.own();
+        let tokens: BTreeSet<_> = own.tokens().into_iter().collect();
+        for (key, _) in self.app.store.scan(everything()).await.unwrap() {
+            let (epoch, mount) = match CapsulePlace::of_key(&key) {
+                Some(CapsulePlace::Bucket(slot)) if slot.mount == NO_SCOPE => {
+                    assert!(slot == own.system() || tokens.contains(&slot), "{when}: {slot:?}");
+                    continue;
+                }
+                Some(CapsulePlace::Bucket(slot)) => (slot.epoch, slot.mount),
+                Some(CapsulePlace::Version(slot)) => (slot.epoch, slot.mount),
+                None => continue,
+            };
+            let keks = MountKeks::read(&self.session, mount).await.unwrap();
+            assert_eq!((keks.phase, keks.epoch), (Phase::Settled, epoch), "{when}");
+        }
+    }
+
+    /// Rows of a table.
+    pub async fn count(&self, table: Table) -> usize {
+        let rows = self.app.store.scan(everything()).await.unwrap();
+        rows.iter().filter(|(key, _)| key[16] == table as u8).count()
+    }
+}
+
+fn everything() -> crate::store::Scan<'static> {
+    crate::store::Scan { from: &[], until: &[u8::MAX; 64], descending: false, limit: usize::MAX }
+}
