@@ -1,6 +1,7 @@
 //! `sys/`: status, life cycle, mounts, policies, capabilities.
 
 mod audit;
+mod ceremony;
 mod lifecycle;
 mod mounts;
 
@@ -43,12 +44,15 @@ pub async fn route(app: &App, request: &VaultRequest, rest: &[&str]) -> Answer {
         (["policies", "acl", name], _) => policy::route(app, request, Spelling::Current, Some(name)).await,
         (["policy"], _) => policy::route(app, request, Spelling::Old, None).await,
         (["policy", name], _) => policy::route(app, request, Spelling::Old, Some(name)).await,
+        (["symbolon", "ceremony"], Verb::Read) => ceremony::state(app),
+        (["symbolon", "ceremony", "submit"], Verb::Write) => ceremony::submit(app, request).await,
         (["symbolon", "audit"], Verb::Read) => audit::search(app, request).await,
         (["capabilities-self"], Verb::Write) => capabilities(app, request, Subject::Own).await,
         (["capabilities"], Verb::Write) => capabilities(app, request, Subject::Token).await,
         (["capabilities-accessor"], Verb::Write) => capabilities(app, request, Subject::Accessor).await,
         (["health" | "seal-status" | "init" | "unseal" | "seal" | "leader"], _) => unsupported(),
         (["capabilities-self" | "capabilities" | "capabilities-accessor"], _) => unsupported(),
+        (["symbolon", "ceremony"] | ["symbolon", "ceremony", "submit"], _) => unsupported(),
         _ => unrouted(app, request).await,
     }
 }
