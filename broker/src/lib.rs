@@ -5,6 +5,7 @@ pub mod anchor;
 pub mod app;
 pub mod background;
 pub mod buckets;
+pub mod ceremony;
 pub mod clock;
 pub mod config;
 pub mod crypto;

@@ -3,21 +3,24 @@
 //! Requests read the open [`Session`] from a watch channel and keep it for as long as they run. Sealing takes the session
 //! out of the channel, waits for the requests under way, and only then reports: at that point no key is left in memory.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use symbolon_core::seal::{Ceremony, CeremonyError, Progress, Sealed, Unsealed};
+use symbolon_core::attempts::Attempts;
+use symbolon_core::clock::Clock;
+use symbolon_core::seal::{CeremonyError, Progress, Sealed, Unsealed};
+use symbolon_proto::custody::Submission;
 use symbolon_proto::share::Share;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 
 use crate::alarm::{Alarm, Reason};
 use crate::anchor::Anchor;
+use crate::ceremony::{Desk, Notice};
 use crate::open::{Opened, Opener};
 use crate::ops::OpError;
-use crate::random::os_rng;
 use crate::session::Session;
-use symbolon_core::clock::Clock;
 
 /// Commands waiting for the seal task; more are refused as busy.
 const COMMANDS_MAX: usize = 32;
@@ -37,6 +40,8 @@ pub enum View {
         sealed: Arc<Sealed>,
         /// Ceremony nonce and progress, if one is under way.
         ceremony: Option<(String, Progress)>,
+        /// The key that shares are sealed to, and everything else that custodians may see.
+        notice: Arc<Notice>,
         /// Why the broker sealed itself or would not open, if that is how it came to be sealed.
         reason: Option<Reason>,
     },
@@ -49,9 +54,15 @@ pub enum View {
     },
 }
 
+/// A share as it came.
+enum Given {
+    Plain(Share),
+    Sealed(Submission, Option<IpAddr>),
+}
+
 enum Command {
     Adopt(Box<Sealed>, oneshot::Sender<()>),
-    Submit(Share, oneshot::Sender<Result<(), OpError>>),
+    Submit(Given, oneshot::Sender<Result<(), OpError>>),
     Reset(oneshot::Sender<()>),
     Seal(oneshot::Sender<()>),
 }
@@ -68,7 +79,11 @@ impl SealHandle {
     #[must_use]
     pub fn start(sealed: Option<Sealed>, opener: Opener, clock: Arc<dyn Clock>) -> Self {
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
-        let first = sealed.map_or(View::Uninitialised, |sealed| closed(Arc::new(sealed)));
+        let desk = sealed.as_ref().map(|sealed| Desk::open(sealed, clock.now()));
+        let first = match (sealed, &desk) {
+            (Some(sealed), Some(desk)) => closed(Arc::new(sealed), desk, None, clock.as_ref()),
+            _ => View::Uninitialised,
+        };
         let (publish, view) = watch::channel(first);
         let (alarm, alarms) = Alarm::new();
         let task = SealTask {
@@ -78,7 +93,8 @@ impl SealHandle {
             clock,
             alarm,
             alarms,
-            ceremony: None,
+            desk,
+            attempts: Attempts::default(),
             anchor: None,
             reason: None,
         };
@@ -116,7 +132,12 @@ impl SealHandle {
 
     /// Hands in one custodian's share; the one that completes the set opens the broker.
     pub async fn submit(&self, share: Share) -> Result<(), OpError> {
-        self.ask(|answer| Command::Submit(share, answer)).await?
+        self.ask(|answer| Command::Submit(Given::Plain(share), answer)).await?
+    }
+
+    /// The same for a share that is sealed to the ceremony key. Too many refused ones from one address must wait.
+    pub async fn submit_sealed(&self, share: Submission, from: Option<IpAddr>) -> Result<(), OpError> {
+        self.ask(|answer| Command::Submit(Given::Sealed(share, from), answer)).await?
     }
 
     /// Forgets the shares of the ceremony under way.
@@ -136,8 +157,10 @@ impl SealHandle {
     }
 }
 
-fn closed(sealed: Arc<Sealed>) -> View {
-    View::Sealed { sealed, ceremony: None, reason: None }
+fn closed(sealed: Arc<Sealed>, desk: &Desk, reason: Option<Reason>, clock: &dyn Clock) -> View {
+    let progress = desk.progress();
+    let ceremony = (!progress.given.is_empty()).then(|| (desk.vault_nonce(), progress));
+    View::Sealed { sealed, ceremony, notice: Arc::new(desk.notice(clock.now())), reason }
 }
 
 struct SealTask {
@@ -147,7 +170,9 @@ struct SealTask {
     clock: Arc<dyn Clock>,
     alarm: Alarm,
     alarms: mpsc::Receiver<Reason>,
-    ceremony: Option<Ceremony>,
+    /// Where custodians give their shares: there is one whenever the broker is sealed.
+    desk: Option<Desk>,
+    attempts: Attempts,
     /// Of the open session.
     anchor: Option<Arc<Anchor>>,
     /// Why the broker sealed itself, until it is open again.
@@ -173,7 +198,7 @@ impl SealTask {
     async fn handle(&mut self, command: Command) {
         match command {
             Command::Adopt(sealed, answer) => {
-                self.publish.send_replace(closed(Arc::new(*sealed)));
+                self.show_closed(Arc::new(*sealed));
                 let _ = answer.send(());
             }
             Command::Submit(share, answer) => {
@@ -181,7 +206,7 @@ impl SealTask {
                 let _ = answer.send(result);
             }
             Command::Reset(answer) => {
-                self.abandon_ceremony();
+                self.begin_anew();
                 let _ = answer.send(());
             }
             Command::Seal(answer) => {
@@ -191,48 +216,54 @@ impl SealTask {
         }
     }
 
-    async fn submit(&mut self, share: Share) -> Result<(), OpError> {
+    async fn submit(&mut self, given: Given) -> Result<(), OpError> {
         self.forget_old_shares();
-        let sealed = match &*self.publish.borrow() {
-            View::Uninitialised => return Err(OpError::NotInitialised),
-            View::Open { .. } => return Ok(()), // as Vault: a share for an open broker only reports the status
-            View::Sealed { sealed, .. } => Arc::clone(sealed),
-        };
-        let mut ceremony = self.ceremony.take().unwrap_or_else(|| sealed.begin(&mut os_rng()));
-        let progress = match ceremony.submit(share, self.clock.now()) {
-            Ok(progress) => progress,
-            Err(refused) => {
-                self.keep(sealed, ceremony);
-                return Err(refused.into());
+        let sealed = match (&*self.publish.borrow(), &given) {
+            (View::Uninitialised, _) => return Err(OpError::NotInitialised),
+            (View::Open { .. }, Given::Plain(_)) => return Ok(()), // as Vault: it only reports the status
+            (View::Open { .. }, Given::Sealed(..)) => {
+                return Err(OpError::Invalid("the broker is open; no ceremony is under way"));
             }
+            (View::Sealed { sealed, .. }, _) => Arc::clone(sealed),
         };
+        let now = self.clock.now();
+        let desk = self.desk.get_or_insert_with(|| Desk::open(&sealed, now));
+        let taken = match given {
+            Given::Plain(share) => desk.take(share, now),
+            Given::Sealed(_, from) if !self.attempts.allows(from, now) => Err(OpError::TooManyAttempts),
+            Given::Sealed(share, from) => desk.take_sealed(&share, now).inspect_err(|_| {
+                self.attempts.refused(from, now);
+            }),
+        };
+        self.show_closed(Arc::clone(&sealed));
+        let progress = taken?;
         if !progress.is_complete() {
             info!(given = progress.given.len(), needed = progress.threshold, "share accepted");
-            self.keep(sealed, ceremony);
             return Ok(());
         }
-        self.open(sealed, ceremony).await
+        self.open(sealed).await
     }
 
-    /// Keeps the ceremony for the next share and shows how far it is.
-    fn keep(&mut self, sealed: Arc<Sealed>, ceremony: Ceremony) {
-        let progress = ceremony.progress();
-        let shown = (!progress.given.is_empty()).then(|| (ceremony.nonce(), progress));
-        self.publish.send_replace(View::Sealed { sealed, ceremony: shown, reason: self.reason });
-        self.ceremony = Some(ceremony);
+    /// Shows a sealed broker and how far its ceremony is; begins one if there is none.
+    fn show_closed(&mut self, sealed: Arc<Sealed>) {
+        let desk = self.desk.get_or_insert_with(|| Desk::open(&sealed, self.clock.now()));
+        self.publish.send_replace(closed(sealed, desk, self.reason, self.clock.as_ref()));
     }
 
-    async fn open(&mut self, sealed: Arc<Sealed>, ceremony: Ceremony) -> Result<(), OpError> {
-        self.publish.send_replace(self.closed(Arc::clone(&sealed)));
-        let unsealed: Unsealed =
-            ceremony.finish().inspect_err(|error: &CeremonyError| warn!(%error, "ceremony failed"))?;
-        let Opened { session, anchor } = match self.opener.open(&sealed, unsealed, &self.alarm).await {
+    /// With enough shares. Whatever comes of it, these shares and the key they were sealed to are gone.
+    async fn open(&mut self, sealed: Arc<Sealed>) -> Result<(), OpError> {
+        let Some(desk) = self.desk.take() else { return Err(OpError::Sealed) };
+        let opened = match finish(desk) {
+            Ok(unsealed) => self.opener.open(&sealed, unsealed, &self.alarm).await,
+            Err(error) => Err(error.into()),
+        };
+        let Opened { session, anchor } = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 if let OpError::SelfSealed(reason) = error {
                     self.reason = Some(reason);
-                    self.publish.send_replace(self.closed(sealed));
                 }
+                self.show_closed(sealed);
                 return Err(error);
             }
         };
@@ -242,10 +273,6 @@ impl SealTask {
         self.anchor = Some(anchor);
         self.publish.send_replace(View::Open { sealed, session });
         Ok(())
-    }
-
-    fn closed(&self, sealed: Arc<Sealed>) -> View {
-        View::Sealed { sealed, ceremony: None, reason: self.reason }
     }
 
     /// An alarm that was raised while the broker was already being sealed says nothing new.
@@ -266,10 +293,12 @@ impl SealTask {
     }
 
     async fn seal(&mut self) {
-        self.abandon_ceremony();
         let view = self.publish.borrow().clone();
-        let View::Open { sealed, session } = view else { return };
-        self.publish.send_replace(self.closed(sealed));
+        let View::Open { sealed, session } = view else {
+            self.begin_anew();
+            return;
+        };
+        self.show_closed(sealed);
         self.put_anchor().await;
         let remains = session.close();
         drop(session);
@@ -279,22 +308,22 @@ impl SealTask {
         info!("sealed");
     }
 
-    fn abandon_ceremony(&mut self) {
-        if self.ceremony.take().is_none() {
-            return;
-        }
-        self.publish.send_modify(|view| {
-            if let View::Sealed { ceremony, .. } = view {
-                *ceremony = None;
-            }
-        });
+    /// Forgets the shares given so far, and the key they were sealed to.
+    fn begin_anew(&mut self) {
+        let View::Sealed { sealed, .. } = self.publish.borrow().clone() else { return };
+        self.desk = None;
+        self.show_closed(sealed);
     }
 
     fn forget_old_shares(&mut self) {
         let now = self.clock.now();
-        if self.ceremony.as_ref().is_some_and(|ceremony| ceremony.is_expired(now)) {
+        if self.desk.as_ref().is_some_and(|desk| desk.is_expired(now)) {
             warn!("the ceremony took too long; its shares were wiped and custodians must start again");
-            self.abandon_ceremony();
+            self.begin_anew();
         }
     }
+}
+
+fn finish(desk: Desk) -> Result<Unsealed, CeremonyError> {
+    desk.into_shares().finish().inspect_err(|error| warn!(%error, "ceremony failed"))
 }

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 
 mod audit;
+mod ceremony;
 mod dead_man;
 mod dependencies;
 mod differential;

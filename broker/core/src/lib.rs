@@ -2,6 +2,7 @@
 //!
 //! Pure in the same sense as `symbolon-proto`: no I/O, clock, environment or runtime; `now` and `rng` are arguments.
 
+pub mod attempts;
 pub mod audit;
 pub mod clock;
 pub mod dead_man;

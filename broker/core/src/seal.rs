@@ -222,6 +222,12 @@ impl Ceremony {
         data_encoding::HEXLOWER.encode(&self.nonce)
     }
 
+    /// When its shares are forgotten, on the boot clock; `None` before the first one.
+    #[must_use]
+    pub fn expires_boot_ms(&self) -> Option<u64> {
+        self.first_ms.map(|first| first.saturating_add(CEREMONY_MS_MAX))
+    }
+
     /// Whether its shares are too old to keep.
     #[must_use]
     pub fn is_expired(&self, now: Now) -> bool {

@@ -27,16 +27,18 @@ use axum::routing::{any, get, post};
 use crate::app::App;
 
 /// Every route that answers without a token. Each is also in the test that walks all routes; adding one is a decision.
-pub const UNAUTHENTICATED: [(&str, &str); 12] = [
+pub const UNAUTHENTICATED: [(&str, &str); 14] = [
     ("GET", "/v1/sys/health"),
     ("GET", "/v1/sys/seal-status"),
     ("GET", "/v1/sys/init"),
     ("PUT", "/v1/sys/init"), // takes effect once, on a broker whose operator allowed it in the configuration
     ("PUT", "/v1/sys/unseal"), // takes shares, which prove themselves
     ("GET", "/v1/sys/leader"),
-    ("PUT", "/v1/auth/{mount}/login"), // takes evidence
-    ("POST", "/oauth2/token"),         // takes evidence
-    ("GET", "/oauth2/jwks"),           // public keys
+    ("GET", "/v1/sys/symbolon/ceremony"), // public keys and names, as in seal-status
+    ("PUT", "/v1/sys/symbolon/ceremony/submit"), // takes shares, which prove themselves
+    ("PUT", "/v1/auth/{mount}/login"),    // takes evidence
+    ("POST", "/oauth2/token"),            // takes evidence
+    ("GET", "/oauth2/jwks"),              // public keys
     ("GET", "/.well-known/openid-configuration"),
     ("GET", "/.well-known/oauth-authorization-server"),
     ("GET", "/log/{path}"), // signed, and without names; auditors need nobody's leave

@@ -84,7 +84,7 @@ async fn status_routes_answer_before_init() {
 }
 
 /// Every route, with a verb that it knows. New routes belong here.
-const ROUTES: [(&str, &str); 71] = [
+const ROUTES: [(&str, &str); 73] = [
     ("GET", "/v1/sys/health"),
     ("GET", "/v1/sys/seal-status"),
     ("GET", "/v1/sys/init"),
@@ -122,6 +122,8 @@ const ROUTES: [(&str, &str); 71] = [
     ("PUT", "/v1/sys/symbolon/rotate/retire"),
     ("PUT", "/v1/sys/symbolon/rotate/kek"),
     ("PUT", "/v1/sys/symbolon/rotate/kek/secret"),
+    ("GET", "/v1/sys/symbolon/ceremony"),
+    ("PUT", "/v1/sys/symbolon/ceremony/submit"),
     ("GET", "/v1/sys/unknown"),
     ("PUT", "/v1/auth/token/create"),
     ("PUT", "/v1/auth/token/create-orphan"),
@@ -185,6 +187,9 @@ async fn the_dialect_refuses_before_it_asks() {
         ("PATCH", "/v1/sys/health", "{}", 400),
         ("DELETE", "/v1/sys/unseal", "", 405),
         ("PUT", "/v1/sys/unseal", "{}", 400),
+        ("PUT", "/v1/sys/symbolon/ceremony/submit", "{}", 400),
+        ("PUT", "/v1/sys/symbolon/ceremony/submit", r#"{"submission":"aHVudGVyMg=="}"#, 400),
+        ("DELETE", "/v1/sys/symbolon/ceremony", "", 405),
         ("PUT", "/v1/sys/unseal", r#"{"key":"hunter2"}"#, 400),
         ("PUT", "/v1/sys/init", r#"{"secret_shares":3,"secret_threshold":2,"pgp_keys":["x"]}"#, 400),
         ("PUT", "/v1/sys/init", r#"{"secret_shares":3,"secret_threshold":2}"#, 400), // no recovery chosen

@@ -12,6 +12,7 @@ use crate::records::RecordError;
 use crate::store::StoreError;
 
 pub mod audit;
+pub mod ceremony;
 pub mod init;
 pub mod kv;
 pub mod login;
@@ -130,6 +131,12 @@ pub enum OpError {
     /// An AppRole or secret id that cannot be.
     #[error(transparent)]
     AppRole(#[from] symbolon_core::identity::approle::AppRoleError),
+    /// Bytes that are no sealed share, or one that does not open.
+    #[error(transparent)]
+    Submission(symbolon_proto::custody::SubmissionError),
+    /// Too many refused shares from one source.
+    #[error("too many refused shares came from this address; wait six seconds for each further attempt")]
+    TooManyAttempts,
     /// A custodian's share was refused. Names the custodian, never the share.
     #[error(transparent)]
     Share(#[from] symbolon_core::seal::CeremonyError),

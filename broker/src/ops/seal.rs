@@ -18,7 +18,7 @@ pub fn status(app: &App) -> SealStatus {
     let mut status = blank();
     match app.seal.view() {
         View::Uninitialised => status.enrolling = app.init.enrolling(),
-        View::Sealed { sealed, ceremony, reason } => {
+        View::Sealed { sealed, ceremony, reason, .. } => {
             describe(&mut status, &sealed);
             status.sealed_because = reason.map(|reason| reason.to_string()).unwrap_or_default();
             if let Some((nonce, progress)) = ceremony {

@@ -104,6 +104,8 @@ fn op_error(error: &OpError) -> OAuthError {
         | OpError::Enrol(_)
         | OpError::NotApproved
         | OpError::SelfSealed(_)
+        | OpError::Submission(_)
+        | OpError::TooManyAttempts
         | OpError::Keys(_)
         | OpError::KubernetesRole(_)
         | OpError::JwtConfig(_)

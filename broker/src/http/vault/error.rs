@@ -171,6 +171,7 @@ fn op_parts(error: &OpError) -> (StatusCode, Option<Cow<'static, str>>) {
     match error {
         OpError::Sealed => (StatusCode::SERVICE_UNAVAILABLE, Some("Vault is sealed".into())),
         OpError::NotInitialised => (StatusCode::SERVICE_UNAVAILABLE, Some("Vault is not initialized".into())),
+        OpError::TooManyAttempts => (StatusCode::TOO_MANY_REQUESTS, own()),
         OpError::AlreadyInitialised => (StatusCode::BAD_REQUEST, Some("Vault is already initialized".into())),
         OpError::FragmentUnavailable(_)
         | OpError::Enrol(_)
@@ -204,6 +205,7 @@ fn op_parts(error: &OpError) -> (StatusCode, Option<Cow<'static, str>>) {
         | OpError::Share(_)
         | OpError::ShareText(_)
         | OpError::Rotation(_)
+        | OpError::Submission(_)
         | OpError::Conflict => (StatusCode::BAD_REQUEST, own()),
         OpError::Integrity | OpError::Store(_) | OpError::AuditUnavailable => {
             (StatusCode::INTERNAL_SERVER_ERROR, own())
