@@ -264,3 +264,6 @@ pub struct Recovered {
     session: Arc<Session>,
     epochs: Vec<EpochReport>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,308 @@
+//! A drill on a store in memory: one node, two secrets, an escrow 2 of 3.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+
+use data_encoding::HEXLOWER;
+use symbolon_core::kv::{SecretMeta, VersionMeta};
+use symbolon_core::path::MountPath;
+use symbolon_core::seal::{FIRST_EPOCH, Recovery};
+use symbolon_proto::capsule::{self, Kek};
+use symbolon_proto::context::{CapsuleContext, RecordContext, RecordKind, Scope};
+use symbolon_proto::custody::escrow::EscrowedShare;
+use symbolon_proto::id::{BrokerId, CapsuleId, DeploymentId, KeyId, MountId, NodeId, SecretId, TenantId};
+use symbolon_proto::lease::KeyState;
+use symbolon_proto::manifest::ManifestNode;
+use symbolon_proto::record;
+use symbolon_proto::secret::Secret;
+use symbolon_proto::share::{Ceremony, Dealing, Holder, Share, ShareKind, Threshold};
+use symbolon_proto::signing::SigningSeed;
+
+use super::*;
+use crate::mounts::MountList;
+use crate::open::{MANIFEST, StoredManifest};
+use crate::ops::mount::{Side, first_write};
+use crate::ops::types::Mount;
+use crate::random::os_rng;
+use crate::records::{Place, Table, capsule_key, version_key};
+use crate::store::memory::MemoryStore;
+use crate::store::{Expect, Op};
+
+const DEPLOYMENT: DeploymentId = DeploymentId::from_bytes([1; 16]);
+const KEY: KeyId = KeyId::from_bytes([3; 16]);
+const MOUNT: MountId = MountId::from_bytes([7; 16]);
+const DAY: u64 = 24 * 60 * 60;
+
+struct World {
+    fragment: Fragment,
+    escrow: EscrowKey,
+    escrow_shares: Vec<Share>,
+    store: Arc<MemoryStore>,
+    rows: Rows,
+    unsealed: Arc<Unsealed>,
+    manifest: VerifiedManifest,
+    node: RemoteKey,
+}
+
+fn deal(kind: ShareKind, deployment: DeploymentId, secret: &Fragment) -> (ShareSetManifest, Vec<Share>) {
+    let holders = ["Ann", "Bob", "Zoë"].map(Holder::named);
+    let dealing = Dealing {
+        kind,
+        deployment,
+        frag_epoch: FIRST_EPOCH,
+        created_ms: 1000,
+        threshold: Threshold::new(2, 3).unwrap(),
+        holders: &holders,
+        previous: None,
+    };
+    dealing.deal(secret, &mut os_rng()).unwrap()
+}
+
+fn manifest(node: &RemoteKey, root: &SigningSeed) -> VerifiedManifest {
+    let signing = SigningSeed::random(&mut os_rng());
+    let manifest = Manifest {
+        deployment: DEPLOYMENT,
+        key: KEY,
+        state: KeyState::Active,
+        key_epoch: 1,
+        share_epoch: 1,
+        public: *node.public_key(),
+        commitments: Vec::new(),
+        nodes: vec![ManifestNode {
+            index: 1,
+            node: NodeId::from_bytes([9; 16]),
+            public: *node.public_key(),
+            signing: signing.public_key(),
+            spki_sha256: [6; 32],
+        }],
+        lease_ttl_secs: 3600,
+        quota_burst: 64,
+        quota_per_hour: 64,
+        grace_secs: 0,
+        not_before_secs: 1_790_000_000,
+        not_after_secs: 1_790_000_000 + 20 * DAY,
+        seq: 1,
+        prev_hash: [0; 32],
+    };
+    VerifiedManifest::first(&manifest.sign(root, &[&signing]), &root.public_key(), &DEPLOYMENT).unwrap()
+}
+
+fn sealed(fragment: &Fragment, root: &SigningSeed) -> Sealed {
+    let (set, _) = deal(ShareKind::Fragment, DEPLOYMENT, fragment);
+    Sealed::open(SealRecord {
+        format: 1,
+        deployment: DEPLOYMENT.to_string(),
+        broker: BrokerId::from_bytes([2; 16]).to_string(),
+        created_ms: 1000,
+        recovery: Recovery::None,
+        share_set: HEXLOWER.encode(&set.encode()),
+        service_root: HEXLOWER.encode(root.public_key().as_bytes()),
+        log_key: String::new(),
+    })
+    .unwrap()
+}
+
+/// A deployment with everything that recovery reads, but no envelope yet.
+async fn world() -> World {
+    let (fragment, root) = (Fragment::random(&mut os_rng()), SigningSeed::random(&mut os_rng()));
+    let sealed = sealed(&fragment, &root);
+    let node = RemoteKey::generate(&mut os_rng());
+    let manifest = manifest(&node, &root);
+    let seed = XWingSeed::random(&mut os_rng());
+    let secret = Fragment::from_secret(Secret::filled_by(|out| *out = *seed.secret().expose()));
+    let (set, escrow_shares) = deal(ShareKind::Escrow, DeploymentId::random(&mut os_rng()), &secret);
+    let escrow = EscrowKey::new(seed.public_key(), set).unwrap();
+
+    let unsealed = Arc::new(Unsealed::derive(&fragment, &sealed));
+    let store = Arc::new(MemoryStore::default());
+    let rows = Rows::new(Arc::clone(&store) as _, Arc::clone(&unsealed));
+    let record = serde_json::to_vec(sealed.record()).unwrap();
+    let mut changes = Deployment::generate().unwrap().rows(&unsealed).unwrap();
+    changes.push(Op::Put { key: seal_record_key(), value: record, expect: Expect::Absent });
+    let stored = StoredManifest(HEXLOWER.encode(manifest.as_bytes()));
+    changes.push(rows.put(MANIFEST, &stored, Expect::Absent).unwrap());
+    let mount = Mount {
+        path: MountPath::parse("secret").unwrap(),
+        kind: "kv".into(),
+        description: String::new(),
+        id: MOUNT,
+        accessor: "kv_00000000".into(),
+        options: BTreeMap::new(),
+        default_ttl_secs: 0,
+        max_ttl_secs: 0,
+    };
+    changes.push(first_write(&rows, Side::Secrets, &MountList(vec![mount])).unwrap());
+    changes.push(first_write(&rows, Side::Logins, &MountList(Vec::new())).unwrap());
+    store.commit(changes).await.unwrap();
+    World { fragment, escrow, escrow_shares, store, rows, unsealed, manifest, node }
+}
+
+impl World {
+    /// The escrow as a broker stores it, with an envelope that holds `share` under the name of node 1.
+    async fn put_escrow(&self, share: &RemoteKey) {
+        let place =
+            EscrowedShare { deployment: DEPLOYMENT, key: KEY, key_epoch: 1, share_epoch: 1, node: 1, share };
+        let mut envelopes = StoredEnvelopes::default();
+        envelopes.put(&EscrowEnvelope::seal(&place, self.escrow.public(), &mut os_rng())).unwrap();
+        let key = StoredEscrowKey::from(&self.escrow);
+        let changes = vec![
+            self.rows.put(ESCROW_KEY, &key, Expect::Any).unwrap(),
+            self.rows.put(ESCROW_ENVELOPES, &envelopes, Expect::Any).unwrap(),
+        ];
+        self.store.commit(changes).await.unwrap();
+    }
+
+    /// One bucket and its secrets `team/db` (a deleted version, a live and a destroyed one) and `a`.
+    async fn put_secrets(&self) {
+        let (kek, id) = (Kek::random(&mut os_rng()), CapsuleId::random(&mut os_rng()));
+        let context = CapsuleContext {
+            deployment: DEPLOYMENT,
+            tenant: TenantId::SYSTEM,
+            mount: MOUNT,
+            bucket: 0,
+            kek_epoch: 1,
+            capsule: id,
+            key: KEY,
+            fragment_epoch: FIRST_EPOCH,
+            scope: Scope::Bucket,
+        };
+        let remote = self.manifest.encapsulation_key(1_790_000_001).unwrap();
+        let capsule =
+            capsule::encapsulate(&context, &remote, self.unsealed.keys(), &kek, &mut os_rng()).unwrap();
+        let key = capsule_key(TenantId::SYSTEM, MOUNT, 0, 1);
+        let mut changes = vec![Op::Put { key, value: capsule.to_bytes(), expect: Expect::Absent }];
+        changes.extend(self.secret("a", 1, &[(1, None, false)], &kek, id));
+        changes.extend(self.secret(
+            "team/db",
+            2,
+            &[(1, Some(5), false), (2, None, false), (3, None, true)],
+            &kek,
+            id,
+        ));
+        for (group, name) in [("", "a"), ("", "team/"), ("team", "db")] {
+            let place = Place { tenant: TenantId::SYSTEM, table: Table::Entry, scope: MOUNT, group, name };
+            changes.push(self.rows.put(place, &name, Expect::Absent).unwrap());
+        }
+        self.store.commit(changes).await.unwrap();
+    }
+
+    fn secret(
+        &self,
+        name: &str,
+        id: u8,
+        versions: &[(u64, Option<u64>, bool)],
+        kek: &Kek,
+        capsule: CapsuleId,
+    ) -> Vec<Op> {
+        let secret = SecretId::from_bytes([id; 16]);
+        let mut meta = SecretMeta::new(secret, 0, 1);
+        let mut changes = Vec::new();
+        for &(version, deletion, destroyed) in versions {
+            meta.current = version;
+            meta.versions.insert(version, VersionMeta { created: 1, deletion, destroyed });
+            let context = RecordContext {
+                kind: RecordKind::Value,
+                deployment: DEPLOYMENT,
+                tenant: TenantId::SYSTEM,
+                mount: MOUNT,
+                secret,
+                version,
+            };
+            let value = format!("{{\"password\":\"{name} {version}\"}}");
+            let value = record::seal(kek, &context, &capsule, value.as_bytes(), &mut os_rng()).unwrap();
+            let key = version_key(TenantId::SYSTEM, MOUNT, secret, version);
+            if !destroyed {
+                changes.push(Op::Put { key, value, expect: Expect::Absent });
+            }
+        }
+        let place = Place { tenant: TenantId::SYSTEM, table: Table::Meta, scope: MOUNT, group: "", name };
+        changes.push(self.rows.put(place, &meta, Expect::Absent).unwrap());
+        changes
+    }
+
+    async fn unlock(&self) -> Result<Unlocked, RecoveryError> {
+        Copy::of(Arc::clone(&self.store) as _).await?.unlock(&self.fragment).await
+    }
+
+    /// What two of three escrow custodians give.
+    fn escrow_seed(&self) -> XWingSeed {
+        let mut ceremony = Ceremony::new(self.escrow.set().clone());
+        for share in self.escrow_shares.iter().skip(1) {
+            ceremony.submit(Share::from_bytes(share.to_bytes().expose()).unwrap(), 0).unwrap();
+        }
+        self.escrow.private(&ceremony.recombine().unwrap()).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn custodians_alone_read_everything() {
+    let world = world().await;
+    world.put_escrow(&world.node).await;
+    world.put_secrets().await;
+    let recovered = world.unlock().await.unwrap().recover(&world.escrow_seed()).await.unwrap();
+    let mut found = Vec::new();
+    let report = recovered
+        .go_through::<RecoveryError>(|version| {
+            let Found { mount, path, version, value } = version;
+            let text = value.transform(|data| String::from_utf8(data.to_vec()).unwrap());
+            found.push((format!("{mount}/{path}"), version, text));
+            Ok(())
+        })
+        .await
+        .unwrap();
+    let expected = [
+        ("secret/a", 1, "{\"password\":\"a 1\"}"),
+        ("secret/team/db", 1, "{\"password\":\"team/db 1\"}"),
+        ("secret/team/db", 2, "{\"password\":\"team/db 2\"}"),
+    ];
+    let expected = expected.map(|(path, version, data)| (path.to_owned(), version, data.to_owned()));
+    assert_eq!(found, expected, "deleted versions too; destroyed ones are gone");
+    assert!(report.is_clean());
+    assert_eq!((report.capsules, report.secrets, report.versions, report.destroyed), (1, 2, 3, 1));
+}
+
+#[tokio::test]
+async fn what_does_not_open_is_named_and_the_rest_is_read() {
+    let world = world().await;
+    world.put_escrow(&world.node).await;
+    world.put_secrets().await;
+    let key = version_key(TenantId::SYSTEM, MOUNT, SecretId::from_bytes([2; 16]), 2);
+    let mut value = world.store.get(&key).await.unwrap().unwrap().value;
+    *value.last_mut().unwrap() ^= 1;
+    world.store.commit(vec![Op::Put { key, value, expect: Expect::Any }]).await.unwrap();
+    let recovered = world.unlock().await.unwrap().recover(&world.escrow_seed()).await.unwrap();
+    let report = recovered.go_through::<RecoveryError>(|_| Ok(())).await.unwrap();
+    assert_eq!((report.wrong, report.versions), (1, 2));
+    assert_eq!(report.wrong_names, ["secret/team/db version 2"]);
+    assert!(!report.is_clean());
+}
+
+#[tokio::test]
+async fn without_escrow_there_is_no_recovery() {
+    let world = world().await;
+    assert!(matches!(world.unlock().await, Err(RecoveryError::NoEscrow)));
+    let empty = Copy::of(Arc::new(MemoryStore::default())).await;
+    assert!(matches!(empty, Err(RecoveryError::NotInitialised)));
+}
+
+#[tokio::test]
+async fn a_node_that_sealed_another_key_is_named() {
+    let world = world().await;
+    world.put_escrow(&RemoteKey::generate(&mut os_rng())).await;
+    let unlocked = world.unlock().await.unwrap();
+    let error = unlocked.recover(&world.escrow_seed()).await.err().unwrap();
+    let text = "key epoch 1: 0 of 1 remote shares are in escrow; node 1: no envelope of its share";
+    assert_eq!(error.to_string(), text);
+}
+
+#[tokio::test]
+async fn another_escrow_key_or_fragment_opens_nothing() {
+    let world = world().await;
+    world.put_escrow(&world.node).await;
+    let other = XWingSeed::random(&mut os_rng());
+    let error = world.unlock().await.unwrap().recover(&other).await.err().unwrap();
+    assert!(matches!(error, RecoveryError::OtherEscrowKey));
+    let copy = Copy::of(Arc::clone(&world.store) as _).await.unwrap();
+    let error = copy.unlock(&Fragment::random(&mut os_rng())).await.err().unwrap();
+    assert!(matches!(error, RecoveryError::Integrity));
+}
