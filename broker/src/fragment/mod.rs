@@ -32,8 +32,8 @@ mod node;
 mod pace;
 mod quorum;
 pub mod remote;
-pub mod stored;
 mod rotation;
+pub mod stored;
 mod tls;
 mod wire;
 

@@ -19,8 +19,8 @@ use symbolon_proto::share::{Ceremony, Dealing, Holder, Share, ShareKind, Thresho
 use symbolon_proto::signing::SigningSeed;
 
 use super::*;
+use crate::fragment::{Enrolled, stored};
 use crate::mounts::MountList;
-use crate::open::{MANIFEST, StoredManifest};
 use crate::ops::mount::{Side, first_write};
 use crate::ops::types::Mount;
 use crate::random::os_rng;
@@ -119,8 +119,8 @@ async fn world() -> World {
     let record = serde_json::to_vec(sealed.record()).unwrap();
     let mut changes = Deployment::generate().unwrap().rows(&unsealed).unwrap();
     changes.push(Op::Put { key: seal_record_key(), value: record, expect: Expect::Absent });
-    let stored = StoredManifest(HEXLOWER.encode(manifest.as_bytes()));
-    changes.push(rows.put(MANIFEST, &stored, Expect::Absent).unwrap());
+    let enrolled = Enrolled::alone(root.public_key(), manifest.clone());
+    changes.extend(stored::first_rows(&rows, &enrolled).unwrap());
     let mount = Mount {
         path: MountPath::parse("secret").unwrap(),
         kind: "kv".into(),
@@ -199,7 +199,7 @@ impl World {
         let mut changes = Vec::new();
         for &(version, deletion, destroyed) in versions {
             meta.current = version;
-            meta.versions.insert(version, VersionMeta { created: 1, deletion, destroyed });
+            meta.versions.insert(version, VersionMeta { created: 1, deletion, destroyed, kek_epoch: 1 });
             let context = RecordContext {
                 kind: RecordKind::Value,
                 deployment: DEPLOYMENT,
