@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 
 use crate::alarm::{Alarm, Reason};
 use crate::anchor::{Anchor, AnchorError};
+use crate::escrow;
 use crate::fragment::group::{Changer, Progress};
 use crate::fragment::{LeaseState, Remote, stored};
 use crate::keys::Keys;
@@ -100,6 +101,9 @@ async fn keep_lease(session: Weak<Session>, link: Link, every: Duration, alarm: 
         }
         if let Err(error) = stored::keep(&session, &link.remote).await {
             warn!(%error, "the newest manifest of the fragment service could not be stored; the next heartbeat tries again");
+        }
+        if let Err(error) = escrow::keep(&session, &link.remote).await {
+            warn!(%error, "newer shares could not be put into escrow; the next heartbeat tries again");
         }
         if let Err(error) = workload::rotate_if_due(&session).await {
             warn!(%error, "the next key for workload tokens could not be made; the next heartbeat tries again");

@@ -3,10 +3,13 @@
 //! This is the only module that reads configuration files or the environment. Every field says what it does and what
 //! goes wrong if it is set badly; `deploy/broker.toml` is a sample that a test parses.
 
+use std::fs::File;
+use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use symbolon_proto::custody::escrow::EscrowKey;
 
 use crate::store::embedded::CACHE_BYTES_DEFAULT;
 
@@ -16,6 +19,9 @@ pub use remote::{GroupTerms, Remote, RemoteNode, RemoteTableError};
 
 /// A year: whoever wants longer wants no dead man's switch, and there is no such choice.
 const DEAD_MAN_HOURS_MAX: u64 = 8760;
+
+/// Longest escrow key file that is read, in bytes; one with 16 custodians has about 30,000.
+const ESCROW_FILE_BYTES_MAX: u64 = 64 << 10;
 
 /// The whole file.
 #[derive(Clone, Debug, Deserialize)]
@@ -72,8 +78,11 @@ pub struct InitConfig {
     /// be a volume that was not mounted. Take it out of the configuration after the initialisation.
     #[serde(default)]
     pub allow: bool,
-    /// `none`: if the fragment service is lost, so is the data. There is no default; `init` refuses without a choice.
+    /// `none`: if the fragment service is lost, so is the data. `customer-escrow`: custodians of `escrow_key_file` and of the fragment
+    /// together can read everything without it. There is no default; `init` refuses without a choice.
     pub recovery: Option<String>,
+    /// Public key that `symbolon recovery keygen` wrote, for `customer-escrow`. Read by `init` only.
+    pub escrow_key_file: Option<PathBuf>,
     /// Names of the custodians, in order of their shares.
     #[serde(default)]
     pub custodians: Vec<String>,
@@ -84,7 +93,25 @@ pub struct InitConfig {
 
 impl Default for InitConfig {
     fn default() -> Self {
-        Self { allow: false, recovery: None, custodians: Vec::new(), approval_secs: approval_secs() }
+        Self {
+            allow: false,
+            recovery: None,
+            escrow_key_file: None,
+            custodians: Vec::new(),
+            approval_secs: approval_secs(),
+        }
+    }
+}
+
+impl InitConfig {
+    /// The escrow key, if one is configured. `None` within if the file is not one.
+    #[must_use]
+    pub fn escrow_key(&self) -> Option<Option<EscrowKey>> {
+        let path = self.escrow_key_file.as_ref()?;
+        let mut text = String::new();
+        let read =
+            File::open(path).and_then(|file| file.take(ESCROW_FILE_BYTES_MAX).read_to_string(&mut text));
+        Some(read.ok().and_then(|_| EscrowKey::parse(&text).ok()))
     }
 }
 

@@ -10,8 +10,15 @@ use serde::{Deserialize, Serialize};
 use symbolon_proto::custody::escrow::{EscrowEnvelope, EscrowError, EscrowKey, EscrowKeyError};
 use symbolon_proto::manifest::Manifest;
 
+use symbolon_core::audit::Action;
+
+use crate::fragment::group::escrow::collect;
+use crate::fragment::{EnrolError, Evaluator, Remote};
 use crate::open::GENERATION;
-use crate::records::Place;
+use crate::ops::OpError;
+use crate::records::{Place, Rows};
+use crate::session::Session;
+use crate::store::{Expect, Op};
 
 /// Where the escrow key is kept.
 pub const ESCROW_KEY: Place<'static> = Place { name: "escrow key", ..GENERATION };
@@ -77,11 +84,6 @@ impl StoredEnvelopes {
         });
     }
 
-    /// Drops the envelopes of a retired key epoch.
-    pub fn drop_epoch(&mut self, key_epoch: u32) {
-        self.retain(|place| place.key_epoch != key_epoch);
-    }
-
     /// Indices of the nodes of `manifest` whose envelope is missing. Recovery works with t of n, but the status should
     /// say what is missing before that matters.
     #[must_use]
@@ -97,6 +99,39 @@ impl StoredEnvelopes {
             envelope.is_ok_and(|envelope| keep(envelope.place()))
         });
     }
+}
+
+/// The rows of a new deployment: the key, and what every node has sealed to it.
+pub(crate) async fn first_rows(rows: &Rows, remote: &Remote, key: &EscrowKey) -> Result<Vec<Op>, OpError> {
+    let mut envelopes = StoredEnvelopes::default();
+    for envelope in &collect(remote).await.map_err(EnrolError::Group)? {
+        envelopes.put(envelope).map_err(|_| OpError::Integrity)?;
+    }
+    Ok(vec![
+        rows.put(ESCROW_KEY, &StoredEscrowKey::from(key), Expect::Absent)?,
+        rows.put(ESCROW_ENVELOPES, &envelopes, Expect::Absent)?,
+    ])
+}
+
+/// Fetches the envelopes of shares that are new since, and drops those of shares and key epochs that are no more. Does
+/// nothing without an escrow, or if nothing is new.
+pub(crate) async fn keep(session: &Session, remote: &Remote) -> Result<(), OpError> {
+    let Some((mut held, revision)) = session.rows.read::<StoredEnvelopes>(ESCROW_ENVELOPES).await? else {
+        return Ok(());
+    };
+    let manifest = remote.manifest();
+    if held.missing(manifest.manifest()).is_empty() {
+        return Ok(());
+    }
+    let fetched = collect(remote).await.map_err(EnrolError::Group)?;
+    let living = remote.key_epochs();
+    held.retain(|place| living.contains(&place.key_epoch));
+    held.keep_sharing(manifest.manifest());
+    for envelope in &fetched {
+        held.put(envelope).map_err(|_| OpError::Integrity)?;
+    }
+    let change = session.rows.put(ESCROW_ENVELOPES, &held, Expect::Revision(revision))?;
+    session.commit(vec![change], Session::internal(Action::Remote, "newer shares in escrow")).await.map(drop)
 }
 
 /// Whether an envelope says that it holds the share of node `index` of this manifest.

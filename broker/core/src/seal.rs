@@ -31,14 +31,16 @@ pub const FIRST_EPOCH: u32 = 1;
 pub enum Recovery {
     /// Losing the fragment service loses the data.
     None,
+    /// The remote's shares are also sealed to a key that other custodians hold together. Bypasses every revocation.
+    CustomerEscrow,
 }
 
 impl Recovery {
-    /// Reads the operator's choice. Escrow is refused until it is built: a policy in name only would be worse than none.
+    /// Reads the operator's choice.
     pub fn parse(text: &str) -> Result<Self, InitError> {
         match text {
             "none" => Ok(Self::None),
-            "customer-escrow" => Err(InitError::EscrowNotBuilt),
+            "customer-escrow" => Ok(Self::CustomerEscrow),
             _ => Err(InitError::UnknownRecovery),
         }
     }
@@ -48,6 +50,7 @@ impl Recovery {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",
+            Self::CustomerEscrow => "customer-escrow",
         }
     }
 }
@@ -61,11 +64,21 @@ pub enum InitError {
     /// Neither of the known words.
     #[error("the recovery policy must be `none` or `customer-escrow`")]
     UnknownRecovery,
-    /// Known, but this version cannot do it.
+    /// Escrow without the key to seal to.
     #[error(
-        "`customer-escrow` is not available in this version; choose `none`, or wait with the initialisation"
+        "`customer-escrow` needs `[init] escrow_key_file` in the broker's configuration; `symbolon recovery keygen` makes that file"
     )]
-    EscrowNotBuilt,
+    EscrowKeyMissing,
+    /// A file that is no escrow key.
+    #[error(
+        "`[init] escrow_key_file` cannot be read as an escrow key; take the file that `symbolon recovery keygen` wrote"
+    )]
+    EscrowKeyUnusable,
+    /// A key that nobody would use.
+    #[error(
+        "`[init] escrow_key_file` is set, but the recovery policy is `none`; choose `customer-escrow` or remove the line"
+    )]
+    EscrowKeyUnused,
     /// Share numbers out of range.
     #[error("shares and threshold must satisfy 2 <= threshold <= shares <= 16")]
     ShareNumbers,

@@ -14,6 +14,7 @@ use symbolon_core::audit::{Action, Detail, Draft, Outcome};
 use symbolon_core::seal::{FIRST_EPOCH, InitError, Recovery, SealRecord, Sealed, Unsealed};
 use symbolon_core::token::{TokenClaims, new_service_token};
 use symbolon_proto::Zeroizing;
+use symbolon_proto::custody::escrow::EscrowKey;
 use symbolon_proto::hierarchy::Fragment;
 use symbolon_proto::id::{BrokerId, DeploymentId};
 use symbolon_proto::share::{Dealing, Holder, Share, ShareKind, ShareSetManifest, Threshold};
@@ -25,8 +26,10 @@ use super::types::{CustodianShare, Init, InitAnswer, Mount};
 use super::{OpError, policy, token, workload};
 use crate::app::App;
 use crate::deployment::Deployment;
+use crate::escrow;
 use crate::fragment::group::GroupEnroller;
-use crate::fragment::{EnrolError, EnrolOutcome, Enrolled, Enroller, Leases, stored};
+use crate::fragment::group::escrow::agree;
+use crate::fragment::{EnrolError, EnrolOutcome, Enrolled, Enroller, Leases, Remote, stored};
 use crate::keys::{Keys, SYSTEM_SLOT, TOKEN_SLOT};
 use crate::mounts::MountList;
 use crate::open::{GENERATION, Generation, SEAL_COPY, start_log};
@@ -64,6 +67,8 @@ struct Plan {
     threshold: Threshold,
     names: Vec<String>,
     recovery: Recovery,
+    /// Whom the nodes seal their shares to, with [`Recovery::CustomerEscrow`].
+    escrow: Option<EscrowKey>,
 }
 
 impl Plan {
@@ -72,6 +77,13 @@ impl Plan {
         let recovery =
             wish.recovery.as_ref().or(configured.recovery.as_ref()).ok_or(InitError::RecoveryNotChosen)?;
         let recovery = Recovery::parse(recovery)?;
+        let escrow = match (recovery, configured.escrow_key()) {
+            (Recovery::None, None) => None,
+            (Recovery::None, Some(_)) => return Err(InitError::EscrowKeyUnused),
+            (Recovery::CustomerEscrow, None) => return Err(InitError::EscrowKeyMissing),
+            (Recovery::CustomerEscrow, Some(None)) => return Err(InitError::EscrowKeyUnusable),
+            (Recovery::CustomerEscrow, Some(key)) => key,
+        };
         let threshold = Threshold::new(wish.threshold, wish.shares).map_err(|_| InitError::ShareNumbers)?;
         let given = if wish.custodians.is_empty() { &configured.custodians } else { &wish.custodians };
         let names = match given.len() {
@@ -79,7 +91,7 @@ impl Plan {
             found if found == usize::from(wish.shares) => given.clone(),
             _ => return Err(InitError::CustodianNames),
         };
-        Ok(Self { threshold, names, recovery })
+        Ok(Self { threshold, names, recovery, escrow })
     }
 }
 
@@ -101,7 +113,9 @@ pub async fn init(app: &App, wish: &Init) -> Result<InitAnswer, OpError> {
     let sealed = Sealed::open(record).map_err(|_| OpError::Integrity)?;
     let unsealed = Arc::new(Unsealed::derive(&fragment, &sealed));
     drop(fragment);
-    let root_token = write(app, &sealed, unsealed, &deployment, &enrolled).await?;
+    let root_token = write(app, &sealed, unsealed, &deployment, &enrolled, plan.escrow.as_ref()).await;
+    app.init.announce(String::new());
+    let root_token = root_token?;
     let log_key = sealed.record().log_key.clone();
     app.seal.adopt(sealed).await?;
     Ok(InitAnswer { shares: hand_out(&plan, &shares), root_token: root_token.to_string(), log_key })
@@ -206,16 +220,22 @@ async fn write(
     unsealed: Arc<Unsealed>,
     deployment: &Deployment,
     enrolled: &Enrolled,
+    escrow: Option<&EscrowKey>,
 ) -> Result<Zeroizing<String>, OpError> {
     let leases = Leases::default();
     let remote =
         deployment.connect(&app.config.remote, sealed.broker(), enrolled.clone(), &leases, &app.clock)?;
     remote.hello(FIRST_GENERATION).await.map_err(|error| OpError::FragmentUnavailable(error.problem()))?;
     let store = Arc::clone(&app.store);
-    let keys = Keys::start(Arc::clone(&unsealed), Arc::clone(&store), remote, leases, Arc::clone(&app.clock));
+    let rows = Rows::new(Arc::clone(&store), Arc::clone(&unsealed));
+    let escrowed = match escrow {
+        Some(key) => put_into_escrow(app, &rows, &remote, key).await?,
+        None => Vec::new(),
+    };
+    let keys = Keys::start(Arc::clone(&unsealed), store, remote, leases, Arc::clone(&app.clock));
     keys.canary().await?;
-    let rows = Rows::new(store, Arc::clone(&unsealed));
     let (token, mut changes) = contents(&rows, &unsealed, &keys, app)?;
+    changes.extend(escrowed);
     changes.extend(deployment.rows(&unsealed)?);
     changes.push(rows.put(SEAL_COPY, sealed.record(), Expect::Absent)?);
     changes.extend(stored::first_rows(&rows, enrolled)?);
@@ -229,6 +249,28 @@ async fn write(
     keys.close();
     info!("initialised; the broker is sealed until custodians give their shares");
     Ok(token)
+}
+
+/// Waits until the operator of every node has approved the escrow key, and takes what the nodes seal to it.
+async fn put_into_escrow(
+    app: &App,
+    rows: &Rows,
+    remote: &Remote,
+    key: &EscrowKey,
+) -> Result<Vec<Op>, OpError> {
+    let fingerprint = key.fingerprint().to_string();
+    let deadline = Instant::now() + Duration::from_secs(app.config.init.approval_secs);
+    while !agree(remote, key).await.map_err(EnrolError::Group)? {
+        if Instant::now() >= deadline {
+            return Err(OpError::NotApproved);
+        }
+        if app.init.enrolling() != fingerprint {
+            warn!(%fingerprint, "every fragment service's operator must compare this escrow key, then `symbolon fragment approve`");
+            app.init.announce(fingerprint.clone());
+        }
+        sleep(APPROVAL_POLL).await;
+    }
+    escrow::first_rows(rows, remote, key).await
 }
 
 /// Everything a new deployment holds: two keys of its own, the token-signing key, the default policy, mounts, the root token.

@@ -156,29 +156,6 @@ impl<'a> Changer<'a> {
         Ok(all)
     }
 
-    /// Has every node seal its shares to the public key of the escrow custodians, too.
-    pub async fn set_escrow(&self, escrow: &[u8]) -> Result<(), GroupError> {
-        let key = self.remote.manifest().manifest().key;
-        for envoy in &self.meet_members().await? {
-            envoy.ask_done(GroupOp::SetEscrow { key, escrow: escrow.to_vec() }).await?;
-        }
-        Ok(())
-    }
-
-    /// The escrow envelope of each node for the newest shares, by index.
-    pub async fn escrow(&self) -> Result<Vec<(u16, Vec<u8>)>, GroupError> {
-        let manifest = self.remote.manifest();
-        let Manifest { key, key_epoch, share_epoch, .. } = *manifest.manifest();
-        let mut envelopes = Vec::new();
-        for (seat, envoy) in manifest.manifest().nodes.iter().zip(&self.meet_members().await?) {
-            match envoy.ask(GroupOp::Escrow { key, key_epoch, share_epoch }).await? {
-                GroupReply::Escrow(envelope) => envelopes.push((seat.index, envelope)),
-                _ => return Err(envoy.problem(NodeProblem::OtherAnswer)),
-            }
-        }
-        Ok(envelopes)
-    }
-
     /// Has the next manifest signed when half of the time of this one is over. One service renews its own.
     pub async fn renew_if_due(&self) -> Result<(), GroupError> {
         let manifest = self.remote.manifest();

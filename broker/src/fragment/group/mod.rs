@@ -7,6 +7,7 @@
 //! cosign.rs    one manifest, signed by every node with its own key
 //! enrolment.rs the first group of a deployment
 //! change.rs    what happens to a group later: renewal, refresh, another t or n, a fresh key. Resumed after a crash
+//! escrow.rs    shares sealed to the customer's escrow key
 //! canary.rs    proof that new shares work, before old ones are given up
 //! ```
 
@@ -25,6 +26,7 @@ mod change;
 mod cosign;
 mod enrolment;
 mod envoy;
+pub(crate) mod escrow;
 mod relay;
 
 use canary::canary;

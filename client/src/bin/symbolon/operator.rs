@@ -114,16 +114,18 @@ impl Init {
 /// Says what the operator of the fragment service must be told, as soon as the broker waits for that. Never ends and
 /// never fails: giving up here would lose the shares that `init` is about to answer with.
 async fn announce(client: &symbolon::Client) -> std::convert::Infallible {
-    let mut announced = false;
+    let mut announced = String::new();
     loop {
         tokio::time::sleep(Duration::from_millis(500)).await;
         let Ok(status) = client.seal_status().await else { continue };
-        if let Some(fingerprint) = status.fact("enrolling").filter(|text| !text.is_empty() && !announced) {
-            announced = true;
+        // First the broker or its group, then the escrow key if there is one.
+        let wish = status.fact("enrolling").filter(|text| !text.is_empty() && *text != announced);
+        if let Some(fingerprint) = wish {
             let text = format!(
-                "Waiting for the operator of the fragment service. Read this fingerprint of the broker to them:\n\n  \
+                "Waiting for the operator of every fragment service. Read this fingerprint to them:\n\n  \
                  {fingerprint}\n\nThey compare it and run: symbolon fragment approve <fingerprint>\n"
             );
+            announced = fingerprint;
             let _ = writeln!(std::io::stderr().lock(), "{}", printable(&text)); // nobody to tell if it is closed
         }
     }
