@@ -121,6 +121,7 @@ fn every_command_that_needs_a_broker() {
     secrets(&dev);
     policies_and_tokens(&dev);
     logins(&dev);
+    rotations(&dev);
     audit(&dev);
     seal_and_unseal(&dev);
 }
@@ -226,6 +227,60 @@ fn logins(dev: &Dev) {
     assert!(kept.code == 0 && kept.stdout.contains("root"), "{}", kept.stderr);
     let no_method = dev.run_as(None, &["login", "kubernetes", "--role", "x", "--jwt-file", "-"], "a.b.c");
     assert_ne!(no_method.code, 0);
+}
+
+fn rotations(dev: &Dev) {
+    let name = |number: u32| format!("secret/rolled/s{number}");
+    let value = |number: u32, version: u32| format!("value={number} v{version}");
+    for number in 0..12 {
+        for version in 1..=2 {
+            dev.ok(&["kv", "put", &name(number), &value(number, version)]);
+        }
+    }
+    let before = dev.json(&["operator", "rotate", "status"]);
+    assert_eq!(
+        (&before["keks"]["secret/"]["state"], &before["own"]["kek_epoch"]),
+        (&"settled".into(), &1.into())
+    );
+    let epoch = before["keks"]["secret/"]["kek_epoch"].as_u64().unwrap();
+
+    let one = dev.json(&["operator", "rotate", "kek", "secret/", "--wait"]);
+    let keks = &one["keks"]["secret/"];
+    assert_eq!((&keks["state"], &keks["kek_epoch"]), (&"settled".into(), &(epoch + 1).into()), "{one}");
+    assert!(keks["payloads_moved"].as_u64().unwrap() >= 24 && keks["finished"].is_string(), "{one}");
+    assert_eq!(one["own"]["kek_epoch"], 1, "one mount leaves the deployment's own keys alone");
+
+    let asked = dev.ok(&["operator", "rotate", "kek"]);
+    assert!(asked.starts_with("new KEKs are being made"), "{asked}");
+    dev.ok(&["operator", "rotate", "status", "--wait"]);
+    let all = dev.json(&["operator", "rotate", "status"]);
+    assert_eq!(
+        (&all["keks"]["secret/"]["kek_epoch"], &all["own"]["kek_epoch"]),
+        (&(epoch + 2).into(), &2.into())
+    );
+    assert_eq!((&all["own"]["older_token_epochs"], &all["problem"]), (&serde_json::json!([1]), &Value::Null));
+    let table = dev.ok(&["operator", "rotate", "status"]);
+    for part in
+        ["remote key epochs", "own KEK epoch", "kept for machine tokens", "MOUNT", "secret/", "settled"]
+    {
+        assert!(table.contains(part), "{part}: {table}");
+    }
+
+    for number in 0..12 {
+        for version in 1..=2 {
+            let read = ["kv", "get", &name(number), "--version", &version.to_string(), "-f", "value"];
+            assert_eq!(dev.ok(&read), value(number, version)["value=".len()..]);
+        }
+    }
+    let nowhere = dev.check(&["operator", "rotate", "kek", "nowhere"], "", 1);
+    assert!(
+        nowhere.stderr.contains("no KV mount at this path\nhint: `symbolon operator rotate status`"),
+        "{}",
+        nowhere.stderr
+    );
+    let too_early = dev.check(&["operator", "rotate", "retire"], "", 1);
+    assert!(too_early.stderr.contains("nothing is to be retired"), "{}", too_early.stderr);
+    assert_eq!(dev.run_as(Some("hvs.unknown"), &["operator", "rotate", "kek"], "").code, 3);
 }
 
 fn audit(dev: &Dev) {

@@ -1,6 +1,6 @@
 //! What operators and monitoring see of rotations.
 
-use super::{MountKeks, Progress};
+use super::{MountKeks, Progress, own};
 use crate::keys::OwnEpochs;
 use crate::ops::OpError;
 use crate::ops::types::Tier;
@@ -69,7 +69,8 @@ pub async fn status(session: &Session) -> Result<Status, OpError> {
         ("symbolon_rotation_failures_total", live.failures),
     ];
     let remote = RemoteStatus { key_epochs, progress, running: live.rewrapping, rate: live.rate() };
-    Ok(Status { remote, mounts, own: session.keys.own(), problem: live.problem, numbers })
+    let own = own::read(&session.rows).await?; // what was asked for stands in the store first
+    Ok(Status { remote, mounts, own, problem: live.problem, numbers })
 }
 
 impl MountStatus {

@@ -21,6 +21,7 @@ mod login;
 mod moment;
 mod officer;
 mod operator;
+mod operator_rotate;
 mod output;
 mod policy;
 #[cfg(feature = "servers")]

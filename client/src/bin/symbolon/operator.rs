@@ -11,6 +11,7 @@ use symbolon_proto::share::Share;
 use crate::failure::Failure;
 use crate::globals::Globals;
 use crate::input;
+use crate::operator_rotate::Rotate;
 use crate::output::{columns, printable};
 
 /// Init waits until the operator of the fragment service has compared fingerprints and approved the broker.
@@ -27,6 +28,9 @@ pub enum Operator {
     Seal,
     /// Print the state of the seal; exit code 5 if the broker is not open
     Status,
+    /// New keys for what is stored, while everything is served
+    #[command(subcommand)]
+    Rotate(Rotate),
 }
 
 /// `symbolon operator init`
@@ -67,6 +71,7 @@ impl Operator {
                 globals.out().done("sealed: the broker has forgotten every key")
             }
             Self::Status => status(globals).await,
+            Self::Rotate(command) => command.run(globals).await,
         }
     }
 }
