@@ -95,6 +95,9 @@ async fn keep_lease(session: Weak<Session>, link: Link, every: Duration, alarm: 
         if let Err(reason) = contacted {
             return seal_itself(&session, reason, &alarm).await;
         }
+        if !link.anchor.is_confirmed() {
+            continue; // a ceremony would register our generation before it is known whether this store is the newest
+        }
         let progress = watch::Sender::new(Progress::default());
         if let Err(error) = Changer::new(&session, &link.remote, &progress).renew_if_due().await {
             warn!(%error, "the manifest of the fragment services could not be renewed; the next heartbeat tries again");
@@ -131,6 +134,10 @@ fn alarming(anchored: Result<(), AnchorError>) -> Result<(), Reason> {
             Ok(())
         }
         Err(AnchorError::RolledBack(reason)) => Err(Reason::RolledBack(reason)),
+        Err(AnchorError::Log(error)) if error.may_pass() => {
+            warn!(%error, "the log could not be read to compare it with the anchor; the next heartbeat tries again");
+            Ok(())
+        }
         Err(AnchorError::Log(error)) => {
             error!(%error, "the log cannot be compared with the anchor");
             Err(Reason::LogDamaged)

@@ -151,6 +151,10 @@ async fn check_anchor(anchor: &Anchor) -> Result<(), OpError> {
             return Ok(());
         }
         Err(AnchorError::RolledBack(reason)) => Reason::RolledBack(reason),
+        Err(AnchorError::Log(error)) if error.may_pass() => {
+            warn!(%error, "whether this store is the newest is checked as soon as the log can be read");
+            return Ok(());
+        }
         Err(AnchorError::Log(_)) => Reason::LogDamaged,
     };
     error!(%reason, "the broker stays sealed");

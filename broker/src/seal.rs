@@ -18,14 +18,15 @@ use tracing::{info, warn};
 use crate::alarm::{Alarm, Reason};
 use crate::anchor::Anchor;
 use crate::ceremony::{Desk, Notice};
+use crate::crypto;
 use crate::open::{Opened, Opener};
 use crate::ops::OpError;
 use crate::session::Session;
 
 /// Commands waiting for the seal task; more are refused as busy.
 const COMMANDS_MAX: usize = 32;
-/// How often a ceremony's age is looked at.
-const EXPIRY_CHECK: Duration = Duration::from_secs(60);
+/// How often a ceremony's age is looked at; shares outlive their half hour by at most this.
+const EXPIRY_CHECK: Duration = Duration::from_secs(5);
 /// Longest wait for requests under way when sealing; the HTTP deadline is 90 s.
 const DRAIN_MAX: Duration = Duration::from_secs(100);
 
@@ -253,7 +254,7 @@ impl SealTask {
     /// With enough shares. Whatever comes of it, these shares and the key they were sealed to are gone.
     async fn open(&mut self, sealed: Arc<Sealed>) -> Result<(), OpError> {
         let Some(desk) = self.desk.take() else { return Err(OpError::Sealed) };
-        let opened = match finish(desk) {
+        let opened = match crypto::run(move || finish(desk)).await.map_err(|_| OpError::Busy)? {
             Ok(unsealed) => self.opener.open(&sealed, unsealed, &self.alarm).await,
             Err(error) => Err(error.into()),
         };
@@ -299,17 +300,21 @@ impl SealTask {
             return;
         };
         self.show_closed(sealed);
-        self.put_anchor().await;
         let remains = session.close();
         drop(session);
+        self.put_anchor().await;
         if tokio::time::timeout(DRAIN_MAX, remains.gone()).await.is_err() {
             warn!("a request under way still holds keys; they are wiped when it ends");
         }
         info!("sealed");
     }
 
-    /// Forgets the shares given so far, and the key they were sealed to.
+    /// Forgets the shares given so far, and the key they were sealed to. A key to which nobody has sealed anything stays: a
+    /// stranger could otherwise change it under the custodians' hands for ever.
     fn begin_anew(&mut self) {
+        if self.desk.as_ref().is_some_and(|desk| desk.progress().given.is_empty()) {
+            return;
+        }
         let View::Sealed { sealed, .. } = self.publish.borrow().clone() else { return };
         self.desk = None;
         self.show_closed(sealed);

@@ -18,7 +18,7 @@ use symbolon_proto::evaluate::Fault;
 use symbolon_proto::frame::{ManifestAnswer, ManifestRequest, Status, Target, request_hash};
 use symbolon_proto::id::{BrokerId, KeyId, NodeId, RequestId};
 use symbolon_proto::lease::{KeyState, LeaseHolder};
-use symbolon_proto::manifest::{ManifestError, VerifiedManifest};
+use symbolon_proto::manifest::{Manifest, ManifestError, VerifiedManifest};
 use symbolon_proto::proposal::Proposal;
 use tokio::sync::mpsc;
 use tracing::warn;
@@ -342,6 +342,9 @@ impl Remote {
         if named.iter().any(|seat| nodes.iter().all(|node| node.id() != seat.node)) {
             return Err(EvaluateError::Nodes { nodes: named.len() });
         }
+        if !same_group(chain.newest().manifest(), manifest.manifest()) {
+            return Err(EvaluateError::Manifest { node, error: ManifestError::NodesChanged });
+        }
         *chain = next;
         drop(chain);
         self.common.leases.govern(manifest.manifest());
@@ -393,6 +396,16 @@ impl Evaluator for Remote {
     fn evaluate(&self, blinded: Blinded) -> Evaluated<'_> {
         Box::pin(self.evaluate_now(blinded))
     }
+}
+
+/// What a node hands out may continue the chain, not change who holds the key: a manifest's signatures are those of the nodes
+/// that it names itself, so the lead alone could make one that names nobody else. A group changes only through a ceremony
+/// that this broker relayed.
+fn same_group(held: &Manifest, next: &Manifest) -> bool {
+    let members = |manifest: &Manifest| -> Vec<_> {
+        manifest.nodes.iter().map(|seat| (seat.index, seat.node, seat.signing)).collect()
+    };
+    held.threshold() == next.threshold() && members(held) == members(next)
 }
 
 /// Enough nodes are there; whoever runs the others should know.

@@ -19,17 +19,24 @@ struct Seen {
     boot_ms: u64,
 }
 
+/// A canary that failed speaks for this long for everybody who waits for one; they would only spend the quota.
+const FAILURE_MS: u64 = 5_000;
+
 /// What the session knows about canaries.
 #[derive(Default)]
-pub(super) struct Canary(Mutex<Option<Seen>>);
+pub(super) struct Canary {
+    last: Mutex<Option<Seen>>,
+    /// Whoever finds the canary stale asks; the others wait for that answer.
+    turn: tokio::sync::Mutex<Option<(u64, KeyError)>>,
+}
 
 impl Canary {
     fn last(&self) -> Option<Seen> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn came_back(&self, seen: Seen) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
     }
 
     /// Whether a canary for `key_epoch` is at most `age_ms` old.
@@ -57,9 +64,19 @@ impl Keys {
 
     /// Sends a canary unless the last one still speaks, for whoever is about to make a new capsule.
     pub async fn ensure_canary(&self) -> Result<(), KeyError> {
-        match self.shared.require_canary() {
-            Ok(()) => Ok(()),
-            Err(_) => self.canary().await,
+        if self.shared.require_canary().is_ok() {
+            return Ok(());
+        }
+        let mut failed = self.shared.canary.turn.lock().await;
+        let now = self.now().boot_ms;
+        match *failed {
+            _ if self.shared.require_canary().is_ok() => Ok(()),
+            Some((at, error)) if now.saturating_sub(at) < FAILURE_MS => Err(error),
+            _ => {
+                let sent = self.canary().await;
+                *failed = sent.err().map(|error| (self.now().boot_ms, error));
+                sent
+            }
         }
     }
 

@@ -211,8 +211,12 @@ impl Keys {
 
     /// Opens the KEK of the deployment's own records: succeeds only while the remote half is to be had.
     pub async fn system_kek(&self) -> Result<Arc<OpenKek>, KeyError> {
-        let slot = self.shared.own.read().unwrap_or_else(PoisonError::into_inner).system();
-        self.kek(slot).await
+        let slot = self.own().system();
+        match self.kek(slot).await {
+            // Rolled between the two lines above.
+            Err(KeyError::Moved) if self.own().system() != slot => self.kek(self.own().system()).await,
+            kek => kek,
+        }
     }
 
     /// Wipes cached keys and what was attached to them. Requests under way keep theirs until they end.

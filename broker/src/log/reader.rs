@@ -43,6 +43,14 @@ pub enum LogError {
     },
 }
 
+impl LogError {
+    /// Whether the store may answer in a moment: it does not while it reopens its file after a failed write.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Unavailable(_)))
+    }
+}
+
 /// Reads the log from the store. Cheap to clone; holds no key.
 #[derive(Clone)]
 pub struct LogReader {

@@ -31,8 +31,9 @@ pub async fn remote(app: &App, who: &Requester<'_>, api: &ApiPath) -> Result<u32
             attempt.audited(made.map_err(OpError::from)).await?
         }
     };
-    attempt.session().keys.ensure_canary().await?;
     attempt.session().rotation.wake();
+    let proven = attempt.session().keys.ensure_canary().await;
+    attempt.audited(proven.map_err(OpError::from)).await?;
     Ok(newest)
 }
 

@@ -42,6 +42,11 @@ pub async fn wish(session: &Session) -> Result<Option<Op>, OpError> {
 /// Does what was asked for, and forgets KEKs of machine tokens that no longer live. Whether there was anything to do.
 pub(super) async fn step(session: &Session) -> Result<bool, OpError> {
     let (own, expect) = row(session).await?;
+    if !own.wanted && session.keys.own() != own {
+        // A commit that happened although the store could not say so.
+        session.keys.replace_own(own.clone());
+        session.keys.flush();
+    }
     if own.wanted {
         roll(session, own, expect).await?;
         return Ok(true);
