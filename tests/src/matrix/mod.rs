@@ -120,7 +120,8 @@ async fn names_need_no_remote() {
     let victim = Victim::robbed().await;
     victim.site.world.service().unwrap().suspend(None).unwrap();
     let thief = loot(&victim, &[Disk, Shares]);
-    assert!(thief.secrets().await.is_empty());
+    // Names first: his tool is the broker's own code, which leaves an anchor and then finds the same loot too old.
     assert!(thief.mounts().await.contains(&"other".to_owned()));
+    assert!(thief.secrets().await.is_empty());
     assert!(loot(&victim, &[Disk, FewShares]).mounts().await.is_empty());
 }
