@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use symbolon::demo::world::World;
 use symbolon_kms_fragment::{Grants, Options, Sealing, Service};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::site::{BRISK, Site};
+use crate::site::{BRISK, CALM, Site};
 
 /// One fragment service of an operator of its own.
 struct Node {
@@ -166,4 +166,132 @@ async fn shares_are_made_anew_while_everything_reads() {
     assert!(refused.text.contains(&group.nodes[1].address.to_string()), "{}", refused.text);
     group.nodes[1].start().await;
     group.reads("app/db", "kept").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_is_passed_on_to_a_group_that_needs_all_three() {
+    let mut group = Group::two_of_three().await;
+    group.site.write("app/db", "kept").await;
+    let lines = remote(&group.nodes, 3);
+    group.site.world.remote(lines);
+    group.site.restart(async |_| {}).await;
+    group.site.unseal().await;
+    let read_out = group.site.root_get("sys/symbolon/rotate/reshare").await.expect(200).json();
+    let read_out = read_out["data"]["fingerprint"].as_str().unwrap().to_owned();
+
+    let waits = group.site.root_put("sys/symbolon/rotate/reshare", &json!({})).await.expect(503);
+    assert!(waits.text.contains("has not approved the group"), "{}", waits.text);
+    group.all_hold(1, 1);
+    for node in &group.nodes {
+        assert_eq!(node.service().pending()[0].fingerprint, read_out);
+        node.service().approve(&read_out.parse().unwrap(), false).unwrap();
+    }
+    group.site.root_put("sys/symbolon/rotate/reshare", &json!({})).await.expect(204);
+    group.all_hold(1, 2);
+    group.reads("app/db", "kept").await;
+
+    group.nodes[1].stop().await;
+    group.site.wait_for_read("app/db", 503, &[200]).await;
+    group.site.root_get("secret/data/none").await.expect(503);
+    group.nodes[1].start().await;
+    group.reads("app/db", "kept").await;
+}
+
+/// What the broker says of its rotations.
+async fn rotation(site: &Site) -> Value {
+    site.root_get("sys/symbolon/rotation").await.expect(200).json()["data"]["remote"].take()
+}
+
+/// Waits until every capsule is under this epoch.
+async fn rotated(site: &Site, key_epoch: u32) {
+    for _ in 0..600 {
+        let last = &rotation(site).await["last"];
+        if last["key_epoch"] == key_epoch && !last["finished"].is_null() {
+            return;
+        }
+        tokio::time::sleep(symbolon::demo::world::LOOK_AGAIN).await;
+    }
+    panic!("the rotation does not end: {}", rotation(site).await);
+}
+
+/// The epochs of the only key of a service, as JSON.
+fn epochs(service: &Service) -> Value {
+    serde_json::to_value(service.status().keys[0].epochs.as_slice()).unwrap()
+}
+
+const RETIRE: &str = "sys/symbolon/rotate/retire";
+const ROTATE: &str = "sys/symbolon/rotate/remote";
+
+async fn all_read(site: &Site) {
+    site.world.session().unwrap().keys.flush();
+    for name in 0..12 {
+        let got = site.read(&format!("app/{name}")).await.expect(200).json();
+        assert_eq!(got["data"]["data"], json!({ "value": format!("value {name}") }));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_key_of_one_service_is_rotated_under_the_secrets() {
+    let mut site = Site::open(CALM).await;
+    for name in 0..12 {
+        site.write(&format!("app/{name}"), &format!("value {name}")).await;
+    }
+    // While somebody holds a pass no re-wrapping begins; then the service is away.
+    let pass = site.world.session().unwrap().keys.pass().await;
+    let made = site.root_put(ROTATE, &json!({})).await.expect(200).json();
+    assert_eq!(made["data"]["key_epoch"], 2);
+    site.world.stop_fragment().await.unwrap();
+    drop(pass);
+    let early = site.root_put(RETIRE, &json!({})).await.expect(400);
+    assert!(early.text.contains("capsules of key epoch 1 are left"), "{}", early.text);
+
+    site.world.start_fragment().await.unwrap();
+    rotated(&site, 2).await;
+    all_read(&site).await;
+    assert_eq!(rotation(&site).await["key_epochs"], json!([1, 2]));
+    let again = site.root_put(ROTATE, &json!({})).await.expect(400);
+    assert!(again.text.contains("is not retired yet"), "{}", again.text);
+    let retired = site.root_put(RETIRE, &json!({})).await.expect(200).json();
+    assert_eq!(retired["data"]["retired_key_epoch"], 1);
+    assert_eq!(rotation(&site).await["key_epochs"], json!([2]));
+
+    // From here on it is for the officers of the service, and says so.
+    let held = epochs(site.world.service().unwrap());
+    assert!(held[0]["state"]["retire-asked"]["at"].is_u64(), "{held}");
+    assert_eq!(held[1]["state"], "living");
+    let third = site.root_put(ROTATE, &json!({})).await.expect(503);
+    assert!(third.text.contains("two officers of that service"), "{}", third.text);
+    site.restart(async |_| {}).await;
+    site.unseal().await;
+    assert_eq!(rotation(&site).await["key_epochs"], json!([2]));
+    all_read(&site).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_key_of_a_group_is_rotated_under_the_secrets() {
+    let mut group = Group::two_of_three().await;
+    for name in 0..12 {
+        group.site.write(&format!("app/{name}"), &format!("value {name}")).await;
+    }
+    group.site.root_put(ROTATE, &json!({})).await.expect(200);
+    for node in &group.nodes {
+        assert_eq!(node.epochs(), [(1, vec![1]), (2, vec![1])]);
+        assert_eq!(node.shares().len(), 2, "{:?}", node.shares());
+    }
+    rotated(&group.site, 2).await;
+    group.nodes[2].stop().await;
+    all_read(&group.site).await;
+    let refused = group.site.root_put(RETIRE, &json!({})).await.expect(503);
+    assert!(refused.text.contains(&group.nodes[2].address.to_string()), "{}", refused.text);
+    group.nodes[2].start().await;
+    group.site.restart(async |_| {}).await;
+    group.site.unseal().await;
+    assert_eq!(rotation(&group.site).await["key_epochs"], json!([1, 2]));
+    group.site.root_put(RETIRE, &json!({})).await.expect(200);
+    for node in &group.nodes {
+        assert!(epochs(node.service())[0]["state"]["retire-asked"]["at"].is_u64());
+    }
+    all_read(&group.site).await;
+    group.site.root_put("sys/symbolon/rotate/refresh", &json!({})).await.expect(204);
+    all_read(&group.site).await;
 }

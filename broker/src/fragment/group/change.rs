@@ -83,11 +83,17 @@ impl<'a> Changer<'a> {
         let group = Proposal::new(terms, cards)?;
         info!(fingerprint = %group.fingerprint(), "the operators of all nodes of the new group must compare this and approve");
         self.step("operators approve", 0, envoys.len());
-        for (done, envoy) in envoys.iter().enumerate() {
-            if !envoy.approves(&group.to_bytes()).await? {
-                return Err(envoy.problem(NodeProblem::NotApproved));
+        let (mut approved, mut waits) = (0, None);
+        for envoy in &envoys {
+            // Every operator sees it, whoever is slow.
+            match envoy.approves(&group.to_bytes()).await? {
+                true => approved += 1,
+                false => waits = waits.or(Some(envoy)),
             }
-            self.step("operators approve", done + 1, envoys.len());
+            self.step("operators approve", approved, envoys.len());
+        }
+        if let Some(envoy) = waits {
+            return Err(envoy.problem(NodeProblem::NotApproved));
         }
         let before = self.remote.manifest().manifest().group_key();
         let dealers = self.dealers(&old, before.threshold()).await?;
