@@ -13,7 +13,7 @@ use tracing::{error, info, warn};
 use crate::alarm::{Alarm, Reason};
 use crate::anchor::{Anchor, AnchorError};
 use crate::escrow;
-use crate::fragment::group::{Changer, Progress};
+use crate::fragment::group::Changer;
 use crate::fragment::{LeaseState, Remote, stored};
 use crate::keys::Keys;
 use crate::ops::{token, workload};
@@ -98,9 +98,8 @@ async fn keep_lease(session: Weak<Session>, link: Link, every: Duration, alarm: 
         if !link.anchor.is_confirmed() {
             continue; // a ceremony would register our generation before it is known whether this store is the newest
         }
-        let progress = watch::Sender::new(Progress::default());
-        if let Err(error) = Changer::new(&session, &link.remote, &progress).renew_if_due().await {
-            warn!(%error, "the manifest of the fragment services could not be renewed; the next heartbeat tries again");
+        if let Err(error) = Changer::new(&session, &link.remote).tend().await {
+            warn!(%error, "a change of the fragment services did not go on; the next heartbeat tries again");
         }
         if let Err(error) = stored::keep(&session, &link.remote).await {
             warn!(%error, "the newest manifest of the fragment service could not be stored; the next heartbeat tries again");

@@ -12,6 +12,7 @@ mod dependencies;
 mod differential;
 mod disk;
 mod go;
+mod group;
 mod hvac;
 mod matrix;
 mod memory;

@@ -10,6 +10,7 @@ use symbolon::demo::world::{LOOK_AGAIN, Pace, World, WorldError, until};
 use symbolon::{Client, InitRequest};
 use symbolon_broker::run::RunError;
 use symbolon_broker::store::StoreError;
+use symbolon_kms_fragment::Service;
 use symbolon_proto::Zeroizing;
 use tokio::runtime::Runtime;
 
@@ -74,6 +75,12 @@ impl Site {
 
     /// Initialises a broker at another address, on the world's fragment service. The test plays both operators.
     pub async fn initialise_at(world: World, base: &str) -> Self {
+        let service = Arc::clone(world.service().unwrap());
+        Self::initialise_with(world, base, &[service]).await
+    }
+
+    /// Initialises a broker on these fragment services. Their operators approve what the broker's reads out, nothing else.
+    pub async fn initialise_with(world: World, base: &str, services: &[Arc<Service>]) -> Self {
         let request = InitRequest {
             secret_shares: 3,
             secret_threshold: 2,
@@ -83,8 +90,11 @@ impl Site {
         let client = Client::builder(base).ca_pem(world.ca_pem().as_bytes()).build().unwrap();
         let approving = async {
             loop {
-                for broker in world.service().unwrap().pending() {
-                    world.service().unwrap().approve(&broker.fingerprint.parse().unwrap(), false).unwrap();
+                let read_out = client.seal_status().await.unwrap().fact("enrolling").unwrap_or_default();
+                for service in services {
+                    if service.pending().iter().any(|waiting| waiting.fingerprint == read_out) {
+                        service.approve(&read_out.parse().unwrap(), false).unwrap();
+                    }
                 }
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
@@ -114,10 +124,15 @@ impl Site {
     /// The same, unsealed and with a secrets engine at [`MOUNT`].
     pub async fn open(pace: Pace) -> Self {
         let site = Self::sealed(pace).await;
-        site.unseal().await;
-        let engine = json!({ "type": "kv", "options": { "version": "2" } });
-        site.root_put(&format!("sys/mounts/{MOUNT}"), &engine).await.expect(204);
+        site.begin().await;
         site
+    }
+
+    /// The first unseal, and a secrets engine at [`MOUNT`].
+    pub async fn begin(&self) {
+        self.unseal().await;
+        let engine = json!({ "type": "kv", "options": { "version": "2" } });
+        self.root_put(&format!("sys/mounts/{MOUNT}"), &engine).await.expect(204);
     }
 
     /// Two custodians give their shares.

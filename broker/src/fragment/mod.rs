@@ -43,7 +43,7 @@ pub use error::{EvaluateError, NodeFailure};
 pub use identity::{BrokerIdentity, IdentityError};
 pub use leases::{LeaseState, Leases, NodeLease};
 pub use remote::{NodeReport, Remote};
-pub use rotation::{RemoteRotation, RotateError, Rotated};
+pub use rotation::{NewShares, RemoteRotation, RotateError, Rotated};
 pub use tls::SpkiHash;
 pub use wire::RemoteConfigError;
 

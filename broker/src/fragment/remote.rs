@@ -20,12 +20,13 @@ use symbolon_proto::id::{BrokerId, KeyId, NodeId, RequestId};
 use symbolon_proto::lease::{KeyState, LeaseHolder};
 use symbolon_proto::manifest::{Manifest, ManifestError, VerifiedManifest};
 use symbolon_proto::proposal::Proposal;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc, watch};
 use tracing::warn;
 
 use super::common::Common;
 use super::enrolled::{Enrolled, Member};
 use super::error::NodeFailure;
+use super::group::Progress;
 use super::identity::BrokerIdentity;
 use super::leases::{LeaseState, Leases};
 use super::node::{Node, current};
@@ -53,6 +54,9 @@ pub struct Remote {
     client: ClientKey,
     broker: BrokerId,
     clock: Arc<dyn Clock>,
+    /// Held by the one change of the nodes that may be under way.
+    changing: Mutex<()>,
+    progress: watch::Sender<Progress>,
 }
 
 /// How a node is doing, for status pages.
@@ -112,7 +116,9 @@ impl Remote {
     ) -> Result<Arc<Self>, RemoteConfigError> {
         let deadline = Duration::from_millis(settings.deadline_ms);
         let common = Common::new(deadline, broker, enrolled.clone().into(), leases, Arc::clone(&clock));
-        let remote = Self { common, nodes: RwLock::new(Arc::new([])), settings, client, broker, clock };
+        let (changing, progress) = (Mutex::default(), watch::Sender::default());
+        let nodes = RwLock::new(Arc::from([]));
+        let remote = Self { common, nodes, settings, client, broker, clock, changing, progress };
         remote.seat(&enrolled)?;
         Ok(Arc::new(remote))
     }
@@ -147,6 +153,16 @@ impl Remote {
         *self.common.chain_mut() = enrolled.into();
         self.common.leases.govern(self.manifest().manifest());
         Ok(())
+    }
+
+    /// Changes of the nodes happen one after the other.
+    pub(crate) fn changing(&self) -> &Mutex<()> {
+        &self.changing
+    }
+
+    /// How far the change under way has come.
+    pub(crate) fn progress(&self) -> &watch::Sender<Progress> {
+        &self.progress
     }
 
     pub(crate) fn settings(&self) -> &config::Remote {

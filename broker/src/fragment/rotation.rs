@@ -1,16 +1,21 @@
-//! What a rotation asks of the remote beside evaluations: a new key epoch, and the end of an old one.
+//! What a rotation asks of the remote beside evaluations: a new key epoch, the end of an old one, other shares of the same key.
 
 use std::future::Future;
 use std::pin::Pin;
 
-use super::{EvaluateError, Remote};
+use super::group::{Changer, GroupError};
+use super::{EvaluateError, Remote, stored};
+use crate::session::Session;
 
 /// Why the remote did not do it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum RotateError {
     /// It could not be asked, or did not answer as it must.
     #[error(transparent)]
     Remote(#[from] EvaluateError),
+    /// One of its nodes did not do its part.
+    #[error(transparent)]
+    Group(#[from] GroupError),
     /// It refuses; the text is one of ours and says who must do what.
     #[error("{0}")]
     Refused(&'static str),
@@ -19,26 +24,65 @@ pub enum RotateError {
 /// What such a question comes to.
 pub type Rotated<'a, T> = Pin<Box<dyn Future<Output = Result<T, RotateError>> + Send + 'a>>;
 
-/// Makes and ends key epochs of the remote half. Both calls are idempotent: repeating one after a lost answer is safe.
+/// How the shares of a key change, while the key stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewShares {
+    /// The same nodes, the same threshold.
+    Refresh,
+    /// Nodes and threshold of the configuration.
+    Reshare,
+}
+
+/// Makes and ends key epochs of the remote half. Every call is idempotent: repeating one after a lost answer is safe.
 pub trait RemoteRotation: Send + Sync + 'static {
     /// Has the remote make the key epoch after the newest, and answers its number. From then on the evaluator's newest
     /// epoch is that one, and the older ones can still be evaluated.
-    fn new_epoch(&self) -> Rotated<'_, u32>;
+    fn new_epoch<'a>(&'a self, session: &'a Session) -> Rotated<'a, u32>;
 
     /// Tells the remote that no capsule of `key_epoch` is left. The broker has counted them before.
-    fn retire(&self, key_epoch: u32) -> Rotated<'_, ()>;
+    fn retire<'a>(&'a self, session: &'a Session, key_epoch: u32) -> Rotated<'a, ()>;
+
+    /// New shares of the same key.
+    fn new_shares<'a>(&'a self, _: &'a Session, _: NewShares) -> Rotated<'a, ()> {
+        Box::pin(async { Err(GroupError::NotAGroup.into()) })
+    }
+
+    /// The fingerprint that the operators of all nodes compare before a reshare.
+    fn proposed<'a>(&'a self, _: &'a Session) -> Rotated<'a, String> {
+        Box::pin(async { Err(GroupError::NotAGroup.into()) })
+    }
 }
 
 impl RemoteRotation for Remote {
-    fn new_epoch(&self) -> Rotated<'_, u32> {
-        Box::pin(async { Err(REFUSED) })
+    fn new_epoch<'a>(&'a self, session: &'a Session) -> Rotated<'a, u32> {
+        Box::pin(async move {
+            Changer::new(session, self).new_epoch().await?;
+            Ok(self.manifest().manifest().key_epoch)
+        })
     }
 
-    fn retire(&self, _: u32) -> Rotated<'_, ()> {
-        Box::pin(async { Err(REFUSED) })
+    /// Officers of each service decide what follows; the broker needs the epoch no more.
+    fn retire<'a>(&'a self, session: &'a Session, key_epoch: u32) -> Rotated<'a, ()> {
+        Box::pin(async move {
+            Changer::new(session, self).retire(key_epoch).await?;
+            self.forget_epoch(key_epoch);
+            stored::keep(session, self).await.map_err(|_| GroupError::Store)?;
+            Ok(())
+        })
+    }
+
+    fn new_shares<'a>(&'a self, session: &'a Session, wanted: NewShares) -> Rotated<'a, ()> {
+        Box::pin(async move {
+            let changer = Changer::new(session, self);
+            match wanted {
+                NewShares::Refresh => changer.refresh().await?,
+                NewShares::Reshare => changer.reshare().await?,
+            }
+            Ok(())
+        })
+    }
+
+    fn proposed<'a>(&'a self, session: &'a Session) -> Rotated<'a, String> {
+        Box::pin(async move { Ok(Changer::new(session, self).proposed().await?) })
     }
 }
-
-const REFUSED: RotateError = RotateError::Refused(
-    "this fragment service makes and ends no key epochs at a broker's request; its operator must update it",
-);

@@ -84,7 +84,7 @@ async fn status_routes_answer_before_init() {
 }
 
 /// Every route, with a verb that it knows. New routes belong here.
-const ROUTES: [(&str, &str); 73] = [
+const ROUTES: [(&str, &str); 76] = [
     ("GET", "/v1/sys/health"),
     ("GET", "/v1/sys/seal-status"),
     ("GET", "/v1/sys/init"),
@@ -120,6 +120,9 @@ const ROUTES: [(&str, &str); 73] = [
     ("GET", "/v1/sys/symbolon/rotation"),
     ("PUT", "/v1/sys/symbolon/rotate/remote"),
     ("PUT", "/v1/sys/symbolon/rotate/retire"),
+    ("PUT", "/v1/sys/symbolon/rotate/refresh"),
+    ("PUT", "/v1/sys/symbolon/rotate/reshare"),
+    ("GET", "/v1/sys/symbolon/rotate/reshare"),
     ("PUT", "/v1/sys/symbolon/rotate/kek"),
     ("PUT", "/v1/sys/symbolon/rotate/kek/secret"),
     ("GET", "/v1/sys/symbolon/ceremony"),

@@ -10,7 +10,7 @@ use symbolon_proto::id::MountId;
 
 use super::{OpError, Requester};
 use crate::app::App;
-use crate::fragment::RotateError;
+use crate::fragment::{EnrolError, NewShares, RotateError};
 use crate::rotation::{self, MountKeks, Progress, RotationRefusal, Status, census, wish_own};
 use crate::session::{Attempt, Authorised, Session};
 use crate::store::Op;
@@ -27,7 +27,7 @@ pub async fn remote(app: &App, who: &Requester<'_>, api: &ApiPath) -> Result<u32
     let newest = match unfinished {
         Some(newest) => newest,
         None => {
-            let made = attempt.session().rotation.remote().new_epoch().await;
+            let made = attempt.session().rotation.remote().new_epoch(attempt.session()).await;
             attempt.audited(made.map_err(OpError::from)).await?
         }
     };
@@ -52,7 +52,7 @@ pub async fn retire(app: &App, who: &Requester<'_>, api: &ApiPath) -> Result<u32
     let attempt = begin(app, who, api, Action::KeyRotate, Operation::Update).await?;
     let oldest = attempt.audited(may_retire(attempt.session()).await).await?;
     attempt.conclude(Vec::new()).await?;
-    let retired = attempt.session().rotation.remote().retire(oldest).await;
+    let retired = attempt.session().rotation.remote().retire(attempt.session(), oldest).await;
     attempt.audited(retired.map_err(OpError::from)).await?;
     let what = "the oldest key epoch of the remote was retired";
     attempt.session().record(Session::internal(Action::KeyRotate, what)).await?;
@@ -82,6 +82,23 @@ async fn may_retire(session: &Session) -> Result<u32, OpError> {
         None => {}
     }
     Ok(*oldest)
+}
+
+/// New shares of the remote key for its nodes, or for those of the configuration. The key, and every capsule, stays.
+pub async fn shares(app: &App, who: &Requester<'_>, api: &ApiPath, wanted: NewShares) -> Result<(), OpError> {
+    let attempt = begin(app, who, api, Action::KeyRotate, Operation::Update).await?;
+    attempt.conclude(Vec::new()).await?; // the beginning is on record before anything begins
+    let changed = attempt.session().rotation.remote().new_shares(attempt.session(), wanted).await;
+    attempt.audited(changed.map_err(OpError::from)).await
+}
+
+/// The fingerprint that the operators of all nodes compare before a reshare.
+pub async fn proposed(app: &App, who: &Requester<'_>, api: &ApiPath) -> Result<String, OpError> {
+    let attempt = begin(app, who, api, Action::Other, Operation::Read).await?;
+    let proposed = attempt.session().rotation.remote().proposed(attempt.session()).await;
+    let fingerprint = attempt.audited(proposed.map_err(OpError::from)).await?;
+    attempt.conclude(Vec::new()).await?;
+    Ok(fingerprint)
 }
 
 /// New KEKs for every KV mount and for the deployment itself (Vault's `sys/rotate`).
@@ -157,6 +174,7 @@ impl From<RotateError> for OpError {
     fn from(error: RotateError) -> Self {
         match error {
             RotateError::Remote(error) => Self::FragmentUnavailable(error.problem()),
+            RotateError::Group(error) => Self::Enrol(EnrolError::Group(error)),
             RotateError::Refused(text) => Self::Invalid(text),
         }
     }

@@ -68,11 +68,11 @@ impl Evaluator for Away {
 }
 
 impl RemoteRotation for Away {
-    fn new_epoch(&self) -> Rotated<'_, u32> {
+    fn new_epoch<'a>(&'a self, _: &'a Session) -> Rotated<'a, u32> {
         Box::pin(async { Err(EvaluateError::Suspended.into()) })
     }
 
-    fn retire(&self, _: u32) -> Rotated<'_, ()> {
+    fn retire<'a>(&'a self, _: &'a Session, _: u32) -> Rotated<'a, ()> {
         Box::pin(async { Err(EvaluateError::Suspended.into()) })
     }
 }

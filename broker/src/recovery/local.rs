@@ -10,6 +10,7 @@ use symbolon_proto::id::KeyId;
 
 use crate::fragment::{EvaluateError, Evaluated, Evaluator, RemoteRotation, RotateError, Rotated};
 use crate::random::os_rng;
+use crate::session::Session;
 
 /// Share epoch of requests that never leave the process.
 const NO_SHARING: u32 = 0;
@@ -35,11 +36,11 @@ const READ_ONLY: RotateError =
     RotateError::Refused("this is a copy that is being recovered; nothing on it is rotated");
 
 impl RemoteRotation for LocalKeys {
-    fn new_epoch(&self) -> Rotated<'_, u32> {
+    fn new_epoch<'a>(&'a self, _: &'a Session) -> Rotated<'a, u32> {
         Box::pin(async { Err(READ_ONLY) })
     }
 
-    fn retire(&self, _: u32) -> Rotated<'_, ()> {
+    fn retire<'a>(&'a self, _: &'a Session, _: u32) -> Rotated<'a, ()> {
         Box::pin(async { Err(READ_ONLY) })
     }
 }

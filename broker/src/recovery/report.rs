@@ -3,16 +3,14 @@
 use serde::Serialize;
 use symbolon_core::audit::SecretValue;
 use symbolon_core::keyring::KekSlot;
-use symbolon_proto::id::{MountId, TenantId};
 
 use super::{Recovered, RecoveryError};
+use crate::keys::{CapsulePlace, VersionSlot};
 use crate::ops::kv::{RecoveredVersion, recover_mount};
 use crate::ops::types::Mount;
-use crate::records::{ROWS_MAX, Table};
+use crate::rotation::{PAGE_ROWS, capsule_rows};
 use crate::session::Session;
 
-/// Bytes of `tenant ‖ table ‖ scope`.
-const SCOPE_END: usize = 33;
 /// Wrong things that a report names; beyond it they are only counted.
 const NAMED_MAX: usize = 1000;
 
@@ -36,7 +34,7 @@ pub struct EpochReport {
 pub struct Report {
     /// The remote key, epoch by epoch.
     pub epochs: Vec<EpochReport>,
-    /// Bucket capsules that opened.
+    /// Capsules that opened, of buckets and of single versions.
     pub capsules: usize,
     /// Secrets.
     pub secrets: usize,
@@ -118,30 +116,32 @@ impl Recovered {
     }
 }
 
-/// Every bucket capsule of the deployment, whether or not a secret still needs it.
+/// Every capsule of the deployment, of buckets and of single versions, whether or not a secret still needs it.
 async fn capsules(session: &Session, report: &mut Report) -> Result<(), RecoveryError> {
-    let mut scopes: Vec<MountId> = session.mounts().secrets.0.iter().map(|mount| mount.id).collect();
-    scopes.push(crate::records::NO_SCOPE);
-    for scope in scopes {
-        let prefix = crate::records::prefix(TenantId::SYSTEM, Table::Capsule, scope);
-        for (key, _) in session.rows.scan(&prefix, ROWS_MAX).await? {
-            match slot_of(scope, &key) {
-                Some(slot) if session.keys.kek(slot).await.is_ok() => report.capsules += 1,
-                Some(slot) => {
-                    report.note(format!(
-                        "capsule of mount {scope}, bucket {}, KEK epoch {}",
-                        slot.bucket, slot.epoch
-                    ));
-                }
-                None => report.note(format!("a capsule row of mount {scope}")),
+    let mut after = Vec::new();
+    loop {
+        let rows = capsule_rows(session, &after, PAGE_ROWS).await?;
+        for (key, _) in &rows {
+            match CapsulePlace::of_key(key) {
+                Some(place) if session.keys.key(place).await.is_ok() => report.capsules += 1,
+                Some(place) => report.note(name(place)),
+                None => report.note("a capsule row with a key that names no place".to_owned()),
             }
         }
+        match rows.last() {
+            Some((last, _)) if rows.len() == PAGE_ROWS => after.clone_from(last),
+            _ => return Ok(()),
+        }
     }
-    Ok(())
 }
 
-fn slot_of(mount: MountId, key: &[u8]) -> Option<KekSlot> {
-    let (bucket, epoch) = key.get(SCOPE_END..)?.split_first_chunk::<4>()?;
-    let (bucket, epoch) = (u32::from_be_bytes(*bucket), u32::from_be_bytes(epoch.try_into().ok()?));
-    Some(KekSlot { tenant: TenantId::SYSTEM, mount, bucket, epoch })
+fn name(place: CapsulePlace) -> String {
+    match place {
+        CapsulePlace::Bucket(KekSlot { mount, bucket, epoch, .. }) => {
+            format!("capsule of mount {mount}, bucket {bucket}, KEK epoch {epoch}")
+        }
+        CapsulePlace::Version(VersionSlot { mount, secret, version, epoch, .. }) => {
+            format!("capsule of mount {mount}, secret {secret}, version {version}, KEK epoch {epoch}")
+        }
+    }
 }

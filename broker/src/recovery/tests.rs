@@ -20,6 +20,7 @@ use symbolon_proto::signing::SigningSeed;
 
 use super::*;
 use crate::fragment::{Enrolled, stored};
+use crate::keys::{CapsulePlace, VersionSlot};
 use crate::mounts::MountList;
 use crate::ops::mount::{Side, first_write};
 use crate::ops::types::Mount;
@@ -275,6 +276,27 @@ async fn what_does_not_open_is_named_and_the_rest_is_read() {
     assert_eq!((report.wrong, report.versions), (1, 2));
     assert_eq!(report.wrong_names, ["secret/team/db version 2"]);
     assert!(!report.is_clean());
+}
+
+#[tokio::test]
+async fn capsules_of_the_high_tier_are_opened_too() {
+    let world = world().await;
+    world.put_escrow(&world.node).await;
+    let (kek, id) = (Kek::random(&mut os_rng()), CapsuleId::random(&mut os_rng()));
+    let (tenant, secret) = (TenantId::SYSTEM, SecretId::from_bytes([4; 16]));
+    let place = |version| CapsulePlace::from(VersionSlot { tenant, mount: MOUNT, secret, version, epoch: 1 });
+    let context = place(1).context(DEPLOYMENT, KEY, FIRST_EPOCH, id);
+    let remote = world.manifest.encapsulation_key(1_790_000_001).unwrap();
+    let keys = world.unsealed.keys();
+    let capsule = capsule::encapsulate(&context, &remote, keys, &kek, &mut os_rng()).unwrap();
+    let put =
+        |version| Op::Put { key: place(version).key(), value: capsule.to_bytes(), expect: Expect::Absent };
+    world.store.commit(vec![put(1), put(2)]).await.unwrap(); // the second is out of place
+    let recovered = world.unlock().await.unwrap().recover(&world.escrow_seed()).await.unwrap();
+    let report = recovered.go_through::<RecoveryError>(|_| Ok(())).await.unwrap();
+    assert_eq!((report.capsules, report.wrong), (1, 1));
+    let name = format!("capsule of mount {MOUNT}, secret {secret}, version 2, KEK epoch 1");
+    assert_eq!(report.wrong_names, [name]);
 }
 
 #[tokio::test]

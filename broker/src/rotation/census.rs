@@ -12,7 +12,7 @@ use crate::session::Session;
 use crate::store::{Row, Scan};
 
 /// Rows read at once.
-pub(super) const PAGE_ROWS: usize = 512;
+pub(crate) const PAGE_ROWS: usize = 512;
 
 /// How many capsules there are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,7 +38,7 @@ fn range() -> [Vec<u8>; 2] {
 }
 
 /// The rows of capsules after a key; an empty one begins at the beginning.
-pub(super) async fn page(
+pub(crate) async fn page(
     session: &Session,
     after: &[u8],
     limit: usize,

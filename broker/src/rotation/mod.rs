@@ -34,6 +34,7 @@ mod task;
 mod tests;
 
 pub use census::{Census, census};
+pub(crate) use census::{PAGE_ROWS, page as capsule_rows};
 pub use keks::{MountKeks, Phase};
 pub use own::{read as read_own, wish as wish_own};
 pub use rewrap::Progress;

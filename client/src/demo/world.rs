@@ -47,6 +47,7 @@ pub struct World {
     fragment_address: SocketAddr,
     broker_address: SocketAddr,
     init_defaults: String,
+    remote: Option<String>,
 }
 
 /// A server's task, how to stop it, and how to reach inside.
@@ -116,6 +117,7 @@ impl World {
             fragment_address,
             broker_address,
             init_defaults: String::new(),
+            remote: None,
         };
         std::fs::write(world.path("ca.pem"), &world.identity.ca_pem)?;
         std::fs::write(world.path("broker.pem"), &world.identity.cert_pem)?;
@@ -126,6 +128,11 @@ impl World {
     /// Lines for `[init]` of the broker's configuration, for clients that cannot choose a recovery policy themselves.
     pub fn init_defaults(&mut self, lines: &str) {
         lines.clone_into(&mut self.init_defaults);
+    }
+
+    /// Lines for `[remote]` of the broker's configuration: fragment services that are not this world's.
+    pub fn remote(&mut self, lines: String) {
+        self.remote = Some(lines);
     }
 
     /// A file of the world.
@@ -260,17 +267,21 @@ impl World {
             "listen = \"{}\"\n\
              \n[tls]\ncert_file = {}\nkey_file = {}\n\
              \n[store]\npath = {}\n\
-             \n[remote]\nurl = \"{}\"\nfingerprint = \"{}\"\nheartbeat_secs = {}\n\
-             \n[init]\nallow = {new}\n{}\n",
+             \n[init]\nallow = {new}\n{}\n\
+             \n[remote]\nheartbeat_secs = {}\n{}\n",
             self.broker_address,
             quoted(self.path("broker.pem")),
             quoted(self.path("broker.key")),
             quoted(self.path("store.redb")),
-            self.fragment_url(),
-            self.service()?.root_fingerprint(),
-            self.pace.heartbeat_secs,
             self.init_defaults,
+            self.pace.heartbeat_secs,
+            self.remote.clone().map_or_else(|| self.own_remote(), Ok)?,
         ))
+    }
+
+    fn own_remote(&self) -> Result<String, WorldError> {
+        let (url, fingerprint) = (self.fragment_url(), self.service()?.root_fingerprint());
+        Ok(format!("url = \"{url}\"\nfingerprint = \"{fingerprint}\""))
     }
 
     /// Initialises the broker; meanwhile both operators compare the broker's fingerprint, and one of them approves.

@@ -133,6 +133,7 @@ const fn status_of(error: &AdminError) -> Status {
         AdminError::PendingDestroy => Status::Suspended,
         AdminError::Destroyed => Status::Destroyed,
         AdminError::NotWritten(_) => Status::Busy,
+        AdminError::StillRotating | AdminError::TooManyEpochs => Status::OtherRun,
         AdminError::UnknownEpoch | AdminError::EpochOrder { .. } => Status::WrongKeyEpoch,
         _ => Status::Disagrees,
     }

@@ -8,7 +8,6 @@
 //! lost answer continues where it stood, because every step can be repeated. Until the end nodes answer for both epochs of
 //! shares, so capsules open all the while.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use symbolon_proto::dkg::{Before, Dealers, GroupKey, Run, RunKind};
@@ -17,7 +16,6 @@ use symbolon_proto::id::SessionId;
 use symbolon_proto::lease::LeaseHolder;
 use symbolon_proto::manifest::{Manifest, VerifiedManifest};
 use symbolon_proto::proposal::{Proposal, ProposalTerms};
-use tokio::sync::watch;
 use tracing::info;
 
 use super::super::Remote;
@@ -36,19 +34,19 @@ const RENEW_BEFORE_SECS: u64 = 15 * 24 * 60 * 60;
 /// One change under way, and where it reports to.
 pub struct Changer<'a> {
     session: &'a Session,
-    remote: &'a Arc<Remote>,
-    progress: &'a watch::Sender<Progress>,
+    remote: &'a Remote,
 }
 
 impl<'a> Changer<'a> {
     /// For the remote of a session.
     #[must_use]
-    pub fn new(session: &'a Session, remote: &'a Arc<Remote>, progress: &'a watch::Sender<Progress>) -> Self {
-        Self { session, remote, progress }
+    pub fn new(session: &'a Session, remote: &'a Remote) -> Self {
+        Self { session, remote }
     }
 
     /// New shares of the same key for the same nodes: shares that leaked before are worth nothing afterwards.
     pub async fn refresh(&self) -> Result<(), GroupError> {
+        let _turn = self.remote.changing().lock().await;
         let group = self.group()?;
         if let Some(change) = self.begun("refresh").await? {
             return self.proceed(change).await;
@@ -72,6 +70,7 @@ impl<'a> Changer<'a> {
     /// The same key for the nodes of the configuration, of which its `threshold` must answer from then on. Waits for the
     /// operators: says so with [`NodeProblem::NotApproved`] until all have approved the new group.
     pub async fn reshare(&self) -> Result<(), GroupError> {
+        let _turn = self.remote.changing().lock().await;
         let old = self.group()?;
         if let Some(change) = self.begun("reshare").await? {
             return self.proceed(change).await;
@@ -84,11 +83,17 @@ impl<'a> Changer<'a> {
         let group = Proposal::new(terms, cards)?;
         info!(fingerprint = %group.fingerprint(), "the operators of all nodes of the new group must compare this and approve");
         self.step("operators approve", 0, envoys.len());
-        for (done, envoy) in envoys.iter().enumerate() {
-            if !envoy.approves(&group.to_bytes()).await? {
-                return Err(envoy.problem(NodeProblem::NotApproved));
+        let (mut approved, mut waits) = (0, None);
+        for envoy in &envoys {
+            // Every operator sees it, whoever is slow.
+            match envoy.approves(&group.to_bytes()).await? {
+                true => approved += 1,
+                false => waits = waits.or(Some(envoy)),
             }
-            self.step("operators approve", done + 1, envoys.len());
+            self.step("operators approve", approved, envoys.len());
+        }
+        if let Some(envoy) = waits {
+            return Err(envoy.problem(NodeProblem::NotApproved));
         }
         let before = self.remote.manifest().manifest().group_key();
         let dealers = self.dealers(&old, before.threshold()).await?;
@@ -116,6 +121,7 @@ impl<'a> Changer<'a> {
 
     /// A fresh key under the next key epoch, beside the old one. New capsules use it at once.
     pub async fn new_epoch(&self) -> Result<(), GroupError> {
+        let _turn = self.remote.changing().lock().await;
         let newest = self.remote.manifest().manifest().key_epoch;
         let Some(group) = self.remote.group() else { return self.new_epoch_alone(newest + 1).await };
         if let Some(change) = self.begun("rotate").await? {
@@ -156,18 +162,24 @@ impl<'a> Changer<'a> {
         Ok(all)
     }
 
-    /// Has the next manifest signed when half of the time of this one is over. One service renews its own.
-    pub async fn renew_if_due(&self) -> Result<(), GroupError> {
+    /// Goes on with a change that was begun and not finished; has the next manifest signed when half of the time of this
+    /// one is over. One service renews its own.
+    pub async fn tend(&self) -> Result<(), GroupError> {
+        let Ok(_turn) = self.remote.changing().try_lock() else { return Ok(()) };
+        let Some(group) = self.remote.group() else { return Ok(()) };
+        if let Some(change) = self.stored().await? {
+            return self.proceed(change).await;
+        }
         let manifest = self.remote.manifest();
         let left = manifest.manifest().not_after_secs.saturating_sub(self.now_secs());
-        let Some(group) = self.remote.group().filter(|_| left < RENEW_BEFORE_SECS) else { return Ok(()) };
-        let change = match self.begun("renew").await {
-            Ok(Some(change)) => change,
-            Ok(None) => Change::renewal(&group, manifest.manifest().group_key()),
-            Err(GroupError::UnderWay { .. }) => return Ok(()), // that change signs a manifest, too
-            Err(error) => return Err(error),
-        };
-        self.proceed(change).await
+        if left >= RENEW_BEFORE_SECS {
+            return Ok(());
+        }
+        self.proceed(Change::renewal(&group, manifest.manifest().group_key())).await
+    }
+
+    async fn stored(&self) -> Result<Option<Change>, GroupError> {
+        stored::read_change(&self.session.rows).await.map_err(|_| GroupError::Store)
     }
 
     /// From the first store to the last.
@@ -220,11 +232,9 @@ impl<'a> Changer<'a> {
         canary(&trial, self.session.unsealed(), done).await.map_err(GroupError::Canary)
     }
 
-    /// The new shares work: earlier ones are erased. A fresh key has none.
+    /// The new shares work: earlier ones are erased, and what the nodes keep of the run.
     async fn acknowledge(&self, change: &Change, nodes: &[&Envoy]) -> Result<(), GroupError> {
-        let Some((run, _)) = change.run.as_ref().filter(|(run, _)| run.kind != RunKind::Generate) else {
-            return Ok(());
-        };
+        let Some((run, _)) = &change.run else { return Ok(()) };
         let Run { key, key_epoch, share_epoch, .. } = *run;
         for (done, node) in nodes.iter().enumerate() {
             self.step("old shares are erased", done, nodes.len());
@@ -360,8 +370,8 @@ impl<'a> Changer<'a> {
 
     /// The change of this kind that was begun; an error if another was.
     async fn begun(&self, wanted: &'static str) -> Result<Option<Change>, GroupError> {
-        self.progress.send_replace(Progress { change: wanted, ..Progress::default() });
-        match stored::read_change(&self.session.rows).await.map_err(|_| GroupError::Store)? {
+        self.remote.progress().send_replace(Progress { change: wanted, ..Progress::default() });
+        match self.stored().await? {
             Some(change) if change.what != wanted => {
                 Err(GroupError::UnderWay { under_way: change.what, wanted })
             }
@@ -374,7 +384,8 @@ impl<'a> Changer<'a> {
     }
 
     fn step(&self, step: &'static str, done: usize, total: usize) {
-        self.progress
+        self.remote
+            .progress()
             .send_modify(|progress| (progress.step, progress.done, progress.total) = (step, done, total));
     }
 

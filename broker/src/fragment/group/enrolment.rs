@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use symbolon_proto::dkg::{Dealers, Run, RunKind};
 use symbolon_proto::fingerprint::Fingerprint;
+use symbolon_proto::frame::GroupOp;
 use symbolon_proto::id::{BrokerId, DeploymentId, KeyId, SessionId};
 use symbolon_proto::lease::LeaseHolder;
 use symbolon_proto::proposal::{Proposal, ProposalTerms};
@@ -104,6 +105,11 @@ impl GroupEnroller {
         relay::commit(run, &self.proposal, &certified, &nodes).await?;
         let body = cosign::body(&self.proposal, &certified.key, (1, 1), &self.terms, None, now_secs)?;
         let manifest = cosign::cosign(&body, &nodes).await?;
+        // What the nodes keep of the run goes.
+        for node in &nodes {
+            let Run { key, key_epoch, share_epoch, .. } = run;
+            node.ask_done(GroupOp::Acknowledge { key, key_epoch, share_epoch }).await?;
+        }
         Enrolled::group(self.proposal.clone(), manifest)
     }
 }

@@ -160,6 +160,7 @@ fn outcome(frame: &[u8], op: &GroupOp, answer: &[u8]) -> Result<GroupReply, Node
         }
         GroupRefusal { status: Status::NotApproved, .. } => NodeProblem::NotApproved,
         GroupRefusal { status: Status::Busy, .. } => NodeProblem::Busy,
+        GroupRefusal { status: Status::OtherRun, .. } => NodeProblem::OtherChange,
         GroupRefusal { status, .. } => NodeProblem::Refused(status),
     })
 }

@@ -153,6 +153,11 @@ pub enum NodeProblem {
     /// Its operator has not said anything yet.
     #[error("its operator has not approved the group; run `symbolon fragment pending` and `approve` there")]
     NotApproved,
+    /// A change before this one has not ended there.
+    #[error(
+        "an earlier change of this key has not ended there; if an older key epoch waits to be retired, two officers of that service must order it (`symbolon fragment status` there)"
+    )]
+    OtherChange,
     /// It does not do what was asked.
     #[error("it refuses with `{0:?}`; its operator's log says why")]
     Refused(Status),

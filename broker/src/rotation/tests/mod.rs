@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod kill;
+mod measure;
 mod races;
 mod refusals;
 mod remote;

@@ -15,6 +15,7 @@ use symbolon_proto::signing::SigningSeed;
 
 use crate::fragment::{EvaluateError, Evaluated, Evaluator, Leases, RemoteRotation, RotateError, Rotated};
 use crate::random::os_rng;
+use crate::session::Session;
 
 const SHARE_EPOCH: u32 = 1;
 const KEY: KeyId = KeyId::from_bytes([5; 16]);
@@ -194,7 +195,7 @@ impl Evaluator for Connected {
 }
 
 impl RemoteRotation for Connected {
-    fn new_epoch(&self) -> Rotated<'_, u32> {
+    fn new_epoch<'a>(&'a self, _: &'a Session) -> Rotated<'a, u32> {
         Box::pin(async {
             let mut keys = self.service.keys.lock().unwrap();
             if keys.len() > 1 {
@@ -206,7 +207,7 @@ impl RemoteRotation for Connected {
         })
     }
 
-    fn retire(&self, key_epoch: u32) -> Rotated<'_, ()> {
+    fn retire<'a>(&'a self, _: &'a Session, key_epoch: u32) -> Rotated<'a, ()> {
         Box::pin(async move {
             self.service.keys.lock().unwrap().retain(|(epoch, _)| *epoch != key_epoch);
             Ok(())

@@ -5,6 +5,9 @@
 //! | `PUT sys/rotate` | new KEKs for all KV mounts and for the deployment itself |
 //! | `PUT sys/symbolon/rotate/kek/<mount>` | new KEKs for one KV mount |
 //! | `PUT sys/symbolon/rotate/remote` | a new key epoch of the remote, and all capsules re-wrapped for it |
+//! | `PUT sys/symbolon/rotate/refresh` | new shares of the remote key for the same services |
+//! | `PUT sys/symbolon/rotate/reshare` | new shares for the services and the threshold of the configuration |
+//! | `GET sys/symbolon/rotate/reshare` | the fingerprint that all operators compare before that |
 //! | `PUT sys/symbolon/rotate/retire` | the end of the oldest key epoch, refused while capsules need it |
 //! | `GET sys/symbolon/rotation` | how all this stands |
 
@@ -15,6 +18,7 @@ use super::super::error::FaceError;
 use super::super::request::{VaultRequest, Verb};
 use super::super::{Answer, unrouted, unsupported};
 use crate::app::App;
+use crate::fragment::NewShares;
 use crate::http::time::rfc3339;
 use crate::ops::rotate;
 use crate::rotation::{MountStatus, Phase, Progress, Status};
@@ -37,13 +41,25 @@ pub(super) async fn route(app: &App, request: &VaultRequest, what: &[&str]) -> A
             let retired = rotate::retire(app, &who, &request.path).await?;
             Ok(request.envelope("system", json!({ "retired_key_epoch": retired }), &read).into_response())
         }
+        (["refresh"], Verb::Write) => {
+            rotate::shares(app, &who, &request.path, NewShares::Refresh).await?;
+            Ok(request.done("system", &read))
+        }
+        (["reshare"], Verb::Write) => {
+            rotate::shares(app, &who, &request.path, NewShares::Reshare).await?;
+            Ok(request.done("system", &read))
+        }
+        (["reshare"], Verb::Read) => {
+            let fingerprint = rotate::proposed(app, &who, &request.path).await?;
+            Ok(request.envelope("system", json!({ "fingerprint": fingerprint }), &read).into_response())
+        }
         (["kek"], Verb::Write) => all_keks(app, request).await,
         (["kek", mount @ ..], Verb::Write) => {
             let path = MountPath::parse(&mount.join("/")).map_err(FaceError::from)?;
             rotate::mount_keks(app, &who, &request.path, &path).await?;
             Ok(request.done("system", &read))
         }
-        (["remote" | "retire" | "kek"] | ["kek", ..], _) => unsupported(),
+        (["remote" | "retire" | "refresh" | "reshare" | "kek"] | ["kek", ..], _) => unsupported(),
         _ => unrouted(app, request).await,
     }
 }

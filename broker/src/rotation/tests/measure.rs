@@ -1,0 +1,64 @@
+//! How fast capsules are re-wrapped, beside the arithmetic of `docs/skb1.md` 10. Not a test: nothing is asserted about time.
+//!
+//! ```text
+//! cargo test --release -p symbolon-broker --lib rotation::tests::measure -- --ignored --nocapture
+//! ```
+//!
+//! It lies here and not among the benches because the remote in this process is test code. The store is in memory, so the
+//! figure is that of the cryptography on both sides, one after the other, and not of a disk or a network.
+
+#![allow(clippy::print_stdout)]
+
+use symbolon_core::audit::Action;
+use symbolon_proto::id::{SecretId, TenantId};
+use tokio::time::Instant;
+
+use super::world::{Site, World};
+use crate::keys::VersionSlot;
+use crate::records::Table;
+use crate::rotation::Progress;
+use crate::session::Session;
+
+const CAPSULES: u64 = 10_000;
+const COMMIT: u64 = 500;
+
+/// Microseconds for a capsule, at the broker: decapsulated and encapsulated again.
+const BROKER_US: f64 = 140.0 + 94.0;
+/// The same at the remote, in batches of 64.
+const REMOTE_US: f64 = 77.0;
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement"]
+async fn ten_thousand_capsules() {
+    let world = World::new().await;
+    let site = world.open().await;
+    fill(&site).await;
+    assert_eq!(site.count(Table::VersionCapsule).await as u64, CAPSULES);
+    site.rotate_remote().await.unwrap();
+    let begun = Instant::now();
+    site.finish().await.unwrap();
+    let took = begun.elapsed().as_secs_f64();
+    let done = Progress::read(&site.session).await.unwrap().unwrap().done;
+    site.all_newest("measured").await;
+    println!(
+        "{done} capsules in {took:.2} s: {:.0} a second; by section 10 on its machine {:.0}, both halves on one core",
+        done as f64 / took,
+        1e6 / (BROKER_US + REMOTE_US)
+    );
+}
+
+/// Capsules of versions, without the secrets: a re-wrap looks at nothing else.
+async fn fill(site: &Site) {
+    let (keys, mount) = (&site.session.keys, site.mount("top").id);
+    let place = |version| VersionSlot {
+        tenant: TenantId::SYSTEM,
+        mount,
+        secret: SecretId::from_bytes([6; 16]),
+        version,
+        epoch: 1,
+    };
+    for first in (0..CAPSULES).step_by(COMMIT.try_into().unwrap()) {
+        let changes = (first..first + COMMIT).map(|version| keys.create(place(version)).unwrap().0).collect();
+        drop(site.session.commit(changes, Session::internal(Action::Other, "test")).await.unwrap());
+    }
+}
