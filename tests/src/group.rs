@@ -197,6 +197,31 @@ async fn a_key_is_passed_on_to_a_group_that_needs_all_three() {
     group.reads("app/db", "kept").await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_may_leave_and_two_at_once_may_not() {
+    let mut group = Group::two_of_three().await;
+    group.site.write("app/db", "kept").await;
+    for (stay, threshold, status) in [(1, 1, 503), (2, 2, 204)] {
+        let lines = remote(&group.nodes[..stay], threshold);
+        group.site.world.remote(lines);
+        group.site.restart(async |_| {}).await;
+        assert!(group.site.try_unseal().await);
+        for answer in [503, status] {
+            let got = group.site.root_put("sys/symbolon/rotate/reshare", &json!({})).await.expect(answer);
+            assert_eq!(got.text.contains("would leave at once"), stay == 1, "{}", got.text);
+            for node in &group.nodes[..stay] {
+                for waiting in node.service().pending() {
+                    node.service().approve(&waiting.fingerprint.parse().unwrap(), false).unwrap();
+                }
+            }
+        }
+    }
+    group.reads("app/db", "kept").await;
+    assert_eq!(group.nodes[1].epochs(), [(1, vec![2])]);
+    group.nodes[2].stop().await;
+    group.reads("app/db", "kept").await;
+}
+
 /// What the broker says of its rotations.
 async fn rotation(site: &Site) -> Value {
     site.root_get("sys/symbolon/rotation").await.expect(200).json()["data"]["remote"].take()

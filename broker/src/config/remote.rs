@@ -22,7 +22,7 @@ pub struct RemoteNode {
 pub struct Remote {
     /// The nodes. Which of them hold shares, and under which index, the manifest says.
     pub nodes: Vec<RemoteNode>,
-    /// How many must answer, for `init`. Afterwards the manifest says it, and `operator remote reshare` changes it.
+    /// How many must answer, for `init`. Afterwards the manifest says it, and a reshare changes it.
     pub threshold: u16,
     /// Milliseconds that one evaluation may take before the remote counts as silent.
     pub deadline_ms: u64,

@@ -81,6 +81,8 @@ impl<'a> Changer<'a> {
         let (number, threshold) = (old.terms().number + 1, self.remote.settings().threshold);
         let terms = ProposalTerms { number, threshold, previous: old.id(), ..*old.terms() };
         let group = Proposal::new(terms, cards)?;
+        let before = self.remote.manifest().manifest().group_key();
+        stays_split(&old, &group, before.threshold())?;
         info!(fingerprint = %group.fingerprint(), "the operators of all nodes of the new group must compare this and approve");
         self.step("operators approve", 0, envoys.len());
         let (mut approved, mut waits) = (0, None);
@@ -95,7 +97,6 @@ impl<'a> Changer<'a> {
         if let Some(envoy) = waits {
             return Err(envoy.problem(NodeProblem::NotApproved));
         }
-        let before = self.remote.manifest().manifest().group_key();
         let dealers = self.dealers(&old, before.threshold()).await?;
         let indices = Dealers::new(dealers.iter().map(|(index, _)| *index));
         let run = self.run(RunKind::Reshare, &group, &old, &before, indices)?;
@@ -391,6 +392,17 @@ impl<'a> Changer<'a> {
 
     fn now_secs(&self) -> u64 {
         self.session.now().unix_secs()
+    }
+}
+
+/// Nodes that leave keep their old shares until their operators destroy them: too few must leave at once to use them.
+fn stays_split(old: &Proposal, new: &Proposal, threshold: u16) -> Result<(), GroupError> {
+    let stays = |root| new.cards().iter().any(|card| card.card().root == root);
+    let leaving = old.cards().iter().filter(|card| !stays(card.card().root)).count();
+    if leaving < usize::from(threshold) {
+        Ok(())
+    } else {
+        Err(GroupError::TooManyLeave { leaving, threshold })
     }
 }
 

@@ -71,7 +71,9 @@ pub enum GroupError {
     #[error("the canary under the new shares failed, the old shares stay in use: {0}")]
     Canary(EvaluateError),
     /// The key of one service has no shares.
-    #[error("this key is held by one service alone and has no shares; `operator remote reshare` spreads it")]
+    #[error(
+        "this key is held by one service alone and has no shares that could be made anew; `operator rotate remote` makes a fresh key"
+    )]
     NotAGroup,
     /// A service that makes keys alone cannot pass them on.
     #[error(
@@ -90,6 +92,16 @@ pub enum GroupError {
         under_way: &'static str,
         /// The change that was asked for.
         wanted: &'static str,
+    },
+    /// Those who leave could use the key.
+    #[error(
+        "{leaving} nodes would leave at once and could still use the key together, as {threshold} can; reshare in smaller steps, with the key destroyed at each node that has left"
+    )]
+    TooManyLeave {
+        /// How many.
+        leaving: usize,
+        /// t of the old group.
+        threshold: u16,
     },
     /// Not enough nodes of the old group can be reached.
     #[error("{found} of the old nodes can be reached, {threshold} are needed to pass the key on")]
