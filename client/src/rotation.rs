@@ -91,6 +91,11 @@ struct Made {
 }
 
 #[derive(Deserialize)]
+struct Proposed {
+    fingerprint: String,
+}
+
+#[derive(Deserialize)]
 struct Retired {
     retired_key_epoch: u32,
 }
@@ -128,6 +133,23 @@ impl Rotations<'_> {
     pub async fn retire(&self) -> Result<u32, Error> {
         let answer = self.0.v1(Method::PUT, "sys/symbolon/rotate/retire").send().await?;
         Ok(answer.data::<Retired>("a retired key epoch")?.retired_key_epoch)
+    }
+
+    /// Has several fragment services make new shares of the same key; old ones that leaked are worth nothing afterwards.
+    pub async fn refresh(&self) -> Result<(), Error> {
+        self.0.v1(Method::PUT, "sys/symbolon/rotate/refresh").send().await.map(drop)
+    }
+
+    /// Passes the same key on to the services and the threshold of the broker's configuration. Refused until the operators of
+    /// all of them have approved [`Self::proposed`].
+    pub async fn reshare(&self) -> Result<(), Error> {
+        self.0.v1(Method::PUT, "sys/symbolon/rotate/reshare").send().await.map(drop)
+    }
+
+    /// The fingerprint that the operators compare before a reshare.
+    pub async fn proposed(&self) -> Result<String, Error> {
+        let answer = self.0.v1(Method::GET, "sys/symbolon/rotate/reshare").send().await?;
+        Ok(answer.data::<Proposed>("a fingerprint")?.fingerprint)
     }
 
     /// How all rotations stand.

@@ -31,6 +31,10 @@ pub enum Rotate {
     Remote(Wait),
     /// Print how rotations stand
     Status(Wait),
+    /// New shares of the same key for the same fragment services
+    Refresh,
+    /// The same key for the fragment services and the threshold in the broker's configuration
+    Reshare(Reshare),
     /// Tell the fragment services that the oldest key epoch is needed no more; refused while a capsule needs it
     Retire,
 }
@@ -43,6 +47,14 @@ pub struct Kek {
     mount: Option<String>,
     #[command(flatten)]
     wait: Wait,
+}
+
+/// `symbolon operator rotate reshare`
+#[derive(Args)]
+pub struct Reshare {
+    /// Only print the fingerprint that the operators of all services, leaving ones too, compare and approve before
+    #[arg(long)]
+    proposed: bool,
 }
 
 /// Whether to stay until the end.
@@ -73,6 +85,20 @@ impl Rotate {
             Self::Remote(wait) => remote(&client, wait, globals.out()).await,
             Self::Status(Wait { wait: true }) => follow(&client, &Awaited::All, globals.out()).await,
             Self::Status(_) => print(globals.out(), &client.rotations().status().await?),
+            Self::Refresh => {
+                client.rotations().refresh().await.map_err(refused)?;
+                globals.out().done("the fragment services have new shares; the old ones are erased")
+            }
+            Self::Reshare(Reshare { proposed: true }) => {
+                let fingerprint = client.rotations().proposed().await.map_err(refused)?;
+                globals
+                    .out()
+                    .facts(&json!({ "fingerprint": fingerprint }), &[("fingerprint", fingerprint.clone())])
+            }
+            Self::Reshare(_) => {
+                client.rotations().reshare().await.map_err(refused)?;
+                globals.out().done("the key is shared among the configured fragment services")
+            }
             Self::Retire => retire(&client, globals.out()).await,
         }
     }
