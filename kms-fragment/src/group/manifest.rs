@@ -173,9 +173,32 @@ fn build(
     })
 }
 
-/// A manifest that follows in our chain, with the signatures of all nodes of a group that the operator approved: one we
-/// are in, whose sharing we know, or one that follows it.
+/// A manifest that follows in our chain and that all have signed.
 fn believed(row: &Key, bytes: &[u8]) -> Option<Manifest> {
+    let manifest = signed_by_all(row, bytes)?;
+    let tail = Tail::read(&manifest.signed_bytes()).ok()?;
+    (agrees(row, &manifest) && tail.follows(row)).then_some(manifest)
+}
+
+/// The newest stored manifest, if it still agrees with what is held.
+pub(super) fn announced(row: &Key) -> Option<Manifest> {
+    let (_, bytes) = row.manifests.last()?;
+    signed_by_all(row, bytes).filter(|manifest| agrees(row, manifest))
+}
+
+/// Whether a manifest is of the key that we know: the same y in every sharing of its key epoch, and if we have its
+/// sharing, the same commitments.
+fn agrees(row: &Key, manifest: &Manifest) -> bool {
+    let mut known = row.group.iter().flat_map(|group| &group.sharings);
+    known.all(|((key_epoch, share_epoch), sharing)| {
+        let is_same = *share_epoch != manifest.share_epoch || manifest.group_key() == sharing.key;
+        *key_epoch != manifest.key_epoch || (sharing.key.public() == manifest.public && is_same)
+    })
+}
+
+/// A manifest with the signatures of all nodes of a group that the operator approved: one we are in, or one that follows
+/// it.
+fn signed_by_all(row: &Key, bytes: &[u8]) -> Option<Manifest> {
     let group = row.group.as_ref()?;
     let verify = |proposal: &Proposal| {
         let lead = proposal.member(1)?;

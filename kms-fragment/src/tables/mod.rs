@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use symbolon_proto::dkg::GroupKey;
 use symbolon_proto::fingerprint::Fingerprint;
 use symbolon_proto::frame::AnchorValue;
-use symbolon_proto::id::{BrokerId, DeploymentId, KeyId};
+use symbolon_proto::id::{BrokerId, DeploymentId, KeyId, SessionId};
 use symbolon_proto::order::UsedOrders;
 use symbolon_proto::proposal::{GroupId, Proposal};
 use symbolon_proto::signing::SigningPublicKey;
@@ -39,6 +39,9 @@ pub const LIVING_EPOCHS_MAX: usize = 2;
 
 /// Groups of a key that are remembered: the one that holds it, the one that follows, and two before.
 pub const PROPOSALS_KEPT: usize = 4;
+
+/// Sessions of a key that are remembered because they were given up.
+pub const SPENT_KEPT: usize = 16;
 
 /// Epochs of a key that are held at all, retired ones included.
 pub const EPOCHS_MAX: usize = 4;
@@ -236,12 +239,35 @@ pub struct Group {
     pub announced: Option<(u32, u32)>,
     /// Number and SHA-256 of the last manifest body that was signed: never two with one number.
     pub signed: Option<(u64, [u8; 32])>,
+    /// By key epoch, the newest share epoch that must never come again: it was erased, or passed on to others.
+    pub floors: BTreeMap<u32, u32>,
+    /// Sessions in which a share was certified here and given up for another run, oldest first; at most
+    /// [`SPENT_KEPT`].
+    pub spent: Vec<SessionId>,
 }
 
 impl Group {
     /// The approved group with this id.
     pub(crate) fn proposal(&self, id: &GroupId) -> Option<&Proposal> {
         self.proposals.iter().find(|proposal| proposal.id() == *id)
+    }
+
+    /// Whether a share must not be made here, or made again.
+    pub(crate) fn is_past(&self, key_epoch: u32, share_epoch: u32) -> bool {
+        self.floors.get(&key_epoch).is_some_and(|floor| share_epoch <= *floor)
+    }
+
+    /// Never takes shares of a key epoch up to this share epoch again.
+    pub(crate) fn raise_floor(&mut self, key_epoch: u32, share_epoch: u32) {
+        let floor = self.floors.entry(key_epoch).or_default();
+        *floor = share_epoch.max(*floor);
+    }
+
+    /// Never takes part in this session again.
+    pub(crate) fn spend(&mut self, session: SessionId) {
+        self.spent.push(session);
+        let surplus = self.spent.len().saturating_sub(SPENT_KEPT);
+        self.spent.drain(..surplus);
     }
 }
 

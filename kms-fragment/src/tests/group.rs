@@ -470,7 +470,7 @@ async fn dealings_that_were_changed_name_their_dealer() {
     // Another session takes the place of one that was not committed, and works.
     let again = club.first_run(&proposal);
     club.run(&again, None, &[0, 1, 2], &[0, 1, 2]).await;
-    assert_eq!(club.refused(0, GroupOp::Deal { run, base: None }).await, Status::Disagrees);
+    assert_eq!(club.refused(0, GroupOp::Deal { run, base: None }).await, Status::OtherRun);
 }
 
 #[tokio::test]
