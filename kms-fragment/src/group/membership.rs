@@ -40,9 +40,12 @@ impl Service {
             return Err(Status::Disagrees.into());
         }
         let now_secs = self.now().unix_secs;
+        let is_stranger = live.tables.broker_by_spki(&peer.spki).is_none();
         let groups = &mut live.wishes.groups;
         groups.retain(|(other, asked_at)| {
-            *other != proposal && now_secs.saturating_sub(*asked_at) < PENDING_TTL_SECS
+            // Strangers have one place per TLS key.
+            let makes_room = is_stranger && other.terms().broker_spki_sha256 == peer.spki;
+            *other != proposal && !makes_room && now_secs.saturating_sub(*asked_at) < PENDING_TTL_SECS
         });
         if groups.len() >= WISHES_MAX {
             groups.remove(0);
