@@ -24,6 +24,9 @@ const KEY_AT: usize = symbolon_proto::label::MANIFEST.len() + 1 + 16;
 /// How far a broker's clock may be from ours.
 const CLOCK_SECS: u64 = 3600;
 
+/// A node that joins believes numbers below this one.
+const JOINED_SEQ_END: u64 = 1 << 48;
+
 /// What a broker may choose in a manifest.
 struct Tail {
     lease_ttl_secs: u32,
@@ -64,12 +67,15 @@ impl Tail {
             && validity.is_some_and(|secs| (1..=VALIDITY_SECS_MAX).contains(&secs))
     }
 
-    /// Whether it is the next in the chain that is stored here. A node without a chain, which has just joined, follows
-    /// the others.
+    /// Whether it is the next in the chain that is stored here. A node without a chain begins it with the first group;
+    /// if it has just joined a later one it follows the others, but not to where numbers end.
     fn follows(&self, row: &Key) -> bool {
         match row.manifests.last() {
-            Some((seq, bytes)) => self.seq == seq + 1 && self.prev_hash == request_hash(bytes),
-            None => self.seq > 0,
+            Some((seq, bytes)) => {
+                seq.checked_add(1) == Some(self.seq) && self.prev_hash == request_hash(bytes)
+            }
+            None if joined_later(row) => (1..JOINED_SEQ_END).contains(&self.seq),
+            None => self.seq == 1,
         }
     }
 }
@@ -121,6 +127,11 @@ impl Service {
         self.keep(&mut live, tables)?;
         Ok(GroupReply::Done)
     }
+}
+
+fn joined_later(row: &Key) -> bool {
+    let newest = row.group.as_ref().and_then(|group| group.proposals.last());
+    newest.is_some_and(|proposal| proposal.terms().number > 1)
 }
 
 fn key_of(manifest: &[u8]) -> Result<KeyId, Status> {
@@ -211,9 +222,5 @@ fn signed_by_all(row: &Key, bytes: &[u8]) -> Option<Manifest> {
             });
         (members && manifest.threshold() == proposal.terms().threshold).then(|| manifest.clone())
     };
-    let manifest = group.proposals.iter().rev().find_map(verify)?;
-    let known = group.sharings.get(&(manifest.key_epoch, manifest.share_epoch));
-    let agrees = known.is_none_or(|sharing| sharing.key.public() == manifest.public);
-    let tail = Tail::read(&manifest.signed_bytes()).ok()?;
-    (agrees && tail.follows(row)).then_some(manifest)
+    group.proposals.iter().rev().find_map(verify)
 }

@@ -1,8 +1,10 @@
 //! What a broker that lies, and a crash at the wrong moment, do to a node of a group.
 
+use symbolon_proto::custody::XWingSeed;
 use symbolon_proto::dkg::{Dealers, GroupKey, Run, RunKind};
 use symbolon_proto::frame::{Base, GroupOp, GroupReply, Status};
 use symbolon_proto::group::Scalar;
+use symbolon_proto::id::KeyId;
 use symbolon_proto::manifest::{Manifest, VerifiedManifest};
 use symbolon_proto::order::Action;
 use symbolon_proto::proposal::Proposal;
@@ -159,7 +161,58 @@ async fn an_erased_share_does_not_come_back_by_messages_of_an_old_run() {
     club = club.restart().await;
     let op = GroupOp::Acknowledge { key: club.key, key_epoch: 1, share_epoch: 2 };
     assert_eq!(club.ask(0, op).await, Ok(GroupReply::Done), "told again");
-    let back = Run { group: proposal.id(), ..run };
+    // Its operator lets it in again; only a newer share is taken.
+    let again = club.proposal(2, &[0, 1, 2], Some(&next)).await;
+    club.approve(&again, &[0]).await;
+    let back = Run { group: again.id(), previous: proposal.id(), ..run };
     let deal = GroupOp::Deal { run: back, base: Some(base) };
     assert_eq!(club.refused(0, deal).await, Status::WrongShareEpoch);
+}
+
+#[tokio::test]
+async fn a_chain_begins_at_its_beginning() {
+    let (club, [_, next], first, run, base) = passing().await;
+    club.run(&run, Some(base), &[0, 2], &[1, 2, 3]).await;
+    let manifest = club.manifest(&club.sharing(3, 1, 2), &next, (1, 2), Some(&first));
+    let far = Manifest { seq: 1 << 48, ..manifest.clone() };
+    let sign = |manifest: &Manifest| GroupOp::SignManifest { body: manifest.signed_bytes() };
+    assert_eq!(club.refused(3, sign(&far)).await, Status::Disagrees);
+    assert!(club.ask(3, sign(&manifest)).await.is_ok());
+    let new = Club::new(1).await;
+    let proposal = new.proposal(1, &[0], None).await;
+    new.approve(&proposal, &[0]).await;
+    new.run(&new.first_run(&proposal), None, &[0], &[0]).await;
+    let manifest = new.manifest(&new.sharing(0, 1, 1), &proposal, (1, 1), None);
+    let later = Manifest { seq: 2, ..manifest.clone() };
+    assert_eq!(new.refused(0, sign(&later)).await, Status::Disagrees);
+    assert!(new.ask(0, sign(&manifest)).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_retired_epoch_is_not_escrowed() {
+    let (club, _, _) = Club::founded().await;
+    let escrow = XWingSeed::random(&mut os_rng()).public_key().as_bytes().to_vec();
+    let get = || GroupOp::Escrow { key: club.key, key_epoch: 1, share_epoch: 1 };
+    let change = |state: EpochState| {
+        let mut live = club.nodes[0].service.live();
+        let row = live.tables.keys.get_mut(&club.key).unwrap();
+        (row.epochs[0].state, row.escrow) = (state, Some(escrow.clone()));
+    };
+    change(EpochState::Retired { restore_until_secs: u64::MAX });
+    assert_eq!(club.refused(0, get()).await, Status::WrongKeyEpoch);
+    change(EpochState::Living { retire_asked_secs: None });
+    assert!(club.ask(0, get()).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_stranger_has_one_proposal() {
+    let mut club = Club::new(1).await;
+    for key in 0..3 {
+        club.key = KeyId::from_bytes([key; 16]);
+        let proposal = club.proposal(1, &[0], None).await;
+        club.ask(0, GroupOp::Propose { proposal: proposal.to_bytes() }).await.unwrap();
+        let pending = club.nodes[0].service.pending();
+        assert_eq!(pending.len(), 1);
+        assert_eq!(pending[0].fingerprint, proposal.fingerprint().to_string());
+    }
 }
