@@ -114,6 +114,9 @@ pub enum AdminError {
         /// What is registered.
         registered: u64,
     },
+    /// No more generations can be barred.
+    #[error("older states of this broker were admitted as often as can be remembered; enrol a new broker instead")]
+    AdmittedTooOften,
     /// There is nothing that could be in the way.
     #[error("this broker has no registered generation; it can unseal as it is")]
     NoGeneration,

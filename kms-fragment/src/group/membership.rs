@@ -12,7 +12,7 @@ use crate::quota::Bucket;
 use crate::report::{Approved, PendingReport, Wish};
 use crate::service::{Live, Service};
 use crate::tables::{
-    BROKERS_MAX, Broker, Group, KEYS_MAX, Key, KeyState, PENDING_TTL_SECS, PROPOSALS_KEPT, Tables,
+    Broker, Group, KEYS_MAX, Key, KeyState, PENDING_TTL_SECS, PROPOSALS_KEPT, Tables,
 };
 
 /// Wishes that may wait at once; the oldest makes room.
@@ -209,14 +209,10 @@ fn enrol(tables: &mut Tables, proposal: &Proposal, now_secs: u64) -> Result<(), 
     if tables.brokers.contains_key(&terms.broker) {
         return Err(AdminError::BrokerIdTaken);
     }
-    if tables.brokers.len() >= BROKERS_MAX {
-        return Err(AdminError::Full);
-    }
     let (deployment, approved_at) = (terms.deployment, now_secs);
     let broker =
         Broker { deployment, spki, sign_key, generation: 0, approved_at, anchor: None, admitted: None };
-    tables.brokers.insert(terms.broker, broker);
-    Ok(())
+    if tables.enrol(terms.broker, broker) { Ok(()) } else { Err(AdminError::Full) }
 }
 
 fn remember(group: &mut Group, proposal: &Proposal) {

@@ -34,6 +34,12 @@ pub const KEYS_MAX: usize = 512;
 /// Brokers that one service serves.
 pub const BROKERS_MAX: usize = 1024;
 
+/// Generations of one broker that are barred. No order bars another then: one that was forgotten would be answered again.
+pub const BARRED_MAX: usize = 64;
+
+/// Removed brokers that are remembered. No broker is approved then: what is forgotten would be let in again.
+pub const REMOVED_MAX: usize = 4096;
+
 /// Epochs of a key that answer without an order: the newest, and the one that is being rotated away.
 pub const LIVING_EPOCHS_MAX: usize = 2;
 
@@ -61,17 +67,47 @@ pub struct Broker {
     pub approved_at: u64,
     /// What it had us remember of its state, opaque to us (`docs/skb1.md` 6.9).
     pub anchor: Option<AnchorValue>,
-    /// The last time two officers let an older state of it in.
+    /// That two officers let an older state of it in.
     pub admitted: Option<Admission>,
 }
 
+impl Broker {
+    /// Whether officers have let an older state in, in the place of this generation.
+    pub(crate) fn bars(&self, generation: u64) -> bool {
+        self.admitted.as_ref().is_some_and(|admitted| admitted.barred.contains(&generation))
+    }
+
+    /// Takes over what an earlier enrolment of it left: whatever lets less in.
+    fn take_over(&mut self, left: Self) {
+        self.generation = self.generation.max(left.generation);
+        if left.anchor.map(|anchor| anchor.counter) > self.anchor.map(|anchor| anchor.counter) {
+            self.anchor = left.anchor;
+        }
+        let Some(admitted) = left.admitted else { return };
+        let own = self.admitted.get_or_insert(Admission { at_secs: 0, barred: Vec::new() });
+        own.at_secs = own.at_secs.max(admitted.at_secs);
+        own.barred.extend(admitted.barred);
+    }
+}
+
+/// What a broker left that was removed. Who comes back with its id or its TLS key gets it back: only two officers let an
+/// older state in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Removed {
+    /// Its id.
+    pub id: BrokerId,
+    /// The rest.
+    pub broker: Broker,
+}
+
 /// That two officers let an older state of a broker in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admission {
-    /// When, Unix seconds.
+    /// The last time, Unix seconds.
     pub at_secs: u64,
-    /// The generation that was registered before, and is answered no more.
-    pub barred: u64,
+    /// The generations that were registered before, in the order of the orders: never answered again. One to
+    /// [`BARRED_MAX`].
+    pub barred: Vec<u64>,
 }
 
 /// A broker that waits for an operator to compare its fingerprint.
@@ -338,6 +374,8 @@ pub struct Tables {
     pub starts: u32,
     /// Enrolled brokers.
     pub brokers: BTreeMap<BrokerId, Broker>,
+    /// Brokers that were removed, oldest first.
+    pub removed: Vec<Removed>,
     /// Brokers that wait, oldest first. In memory only: a stranger must not cost disk writes.
     pub pending: Vec<Pending>,
     /// Keys.
@@ -367,6 +405,26 @@ impl Tables {
     /// The enrolled broker behind a connection.
     pub(crate) fn broker_by_spki(&self, spki: &SpkiHash) -> Option<(BrokerId, &Broker)> {
         self.brokers.iter().find(|(_, broker)| broker.spki == *spki).map(|(id, broker)| (*id, broker))
+    }
+
+    /// Ends an enrolment, but not the memory of it.
+    pub(crate) fn remove(&mut self, id: BrokerId) -> bool {
+        let Some(broker) = self.brokers.remove(&id) else { return false };
+        self.removed.push(Removed { id, broker });
+        true
+    }
+
+    /// Enrols a broker, with what it left behind if it was removed. False if no more can be remembered.
+    pub(crate) fn enrol(&mut self, id: BrokerId, mut broker: Broker) -> bool {
+        if self.brokers.len() >= BROKERS_MAX || self.removed.len() >= REMOVED_MAX {
+            return false;
+        }
+        let is_back = |left: &Removed| left.id == id || left.broker.spki == broker.spki;
+        let (back, others) = std::mem::take(&mut self.removed).into_iter().partition(is_back);
+        self.removed = others;
+        back.into_iter().for_each(|left: Removed| broker.take_over(left.broker));
+        self.brokers.insert(id, broker);
+        true
     }
 
     /// The keys of a deployment.
