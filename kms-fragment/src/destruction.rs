@@ -91,7 +91,9 @@ impl Service {
         };
         let signed = Certificate::sign(destruction, &self.identity.root, &self.identity.node);
         signed
-            .inspect_err(|error| tracing::error!(%error, key = %tombstone.key, "a destruction could not be certified"))
+            .inspect_err(
+                |error| tracing::error!(%error, key = %tombstone.key, "a destruction could not be certified"),
+            )
             .ok()
     }
 

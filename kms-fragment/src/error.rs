@@ -115,7 +115,9 @@ pub enum AdminError {
         registered: u64,
     },
     /// No more generations can be barred.
-    #[error("older states of this broker were admitted as often as can be remembered; enrol a new broker instead")]
+    #[error(
+        "older states of this broker were admitted as often as can be remembered; enrol a new broker instead"
+    )]
     AdmittedTooOften,
     /// There is nothing that could be in the way.
     #[error("this broker has no registered generation; it can unseal as it is")]

@@ -165,7 +165,9 @@ fn destroy(row: &mut Key, ordered: Ordered) -> Result<u64, AdminError> {
     match row.state {
         KeyState::Destroyed => return Err(AdminError::Destroyed),
         KeyState::PendingDestroy => return Err(AdminError::PendingDestroy),
-        KeyState::Active | KeyState::Suspended if row.epochs.is_empty() => return Err(AdminError::NothingHeld),
+        KeyState::Active | KeyState::Suspended if row.epochs.is_empty() => {
+            return Err(AdminError::NothingHeld);
+        }
         KeyState::Active | KeyState::Suspended => {}
     }
     let due = ordered.due_secs;

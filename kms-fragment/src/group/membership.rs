@@ -11,9 +11,7 @@ use crate::error::AdminError;
 use crate::quota::Bucket;
 use crate::report::{Approved, PendingReport, Wish};
 use crate::service::{Live, Service};
-use crate::tables::{
-    Broker, Group, KEYS_MAX, Key, KeyState, PENDING_TTL_SECS, PROPOSALS_KEPT, Tables,
-};
+use crate::tables::{Broker, Group, KEYS_MAX, Key, KeyState, PENDING_TTL_SECS, PROPOSALS_KEPT, Tables};
 
 /// Wishes that may wait at once; the oldest makes room.
 const WISHES_MAX: usize = 32;

@@ -8,7 +8,9 @@ use symbolon_proto::id::{BrokerId, DeploymentId, KeyId};
 use symbolon_proto::order::{OrderNonce, UsedOrders};
 use symbolon_proto::signing::SigningPublicKey;
 
-use super::{Admission, Broker, EPOCHS_MAX, Epoch, EpochState, Key, KeyState, Ordered, Removed, Tables, TablesError};
+use super::{
+    Admission, Broker, EPOCHS_MAX, Epoch, EpochState, Key, KeyState, Ordered, Removed, Tables, TablesError,
+};
 use crate::hex::Hex;
 use crate::quota::Quota;
 
@@ -188,7 +190,17 @@ fn read_2(json: &[u8]) -> Result<Tables, TablesError> {
 impl From<Broker1> for WireBroker {
     fn from(broker: Broker1) -> Self {
         let Broker1 { id, deployment, spki, sign_key, generation, approved_at, anchor } = broker;
-        Self { id, deployment, spki, sign_key, generation, approved_at, anchor, admitted: None, barred: Vec::new() }
+        Self {
+            id,
+            deployment,
+            spki,
+            sign_key,
+            generation,
+            approved_at,
+            anchor,
+            admitted: None,
+            barred: Vec::new(),
+        }
     }
 }
 

@@ -73,7 +73,12 @@ impl Club {
         self.ask(node, op).await.unwrap_err().status
     }
 
-    pub(super) async fn proposal(&self, threshold: u16, members: &[usize], previous: Option<&Proposal>) -> Proposal {
+    pub(super) async fn proposal(
+        &self,
+        threshold: u16,
+        members: &[usize],
+        previous: Option<&Proposal>,
+    ) -> Proposal {
         let mut cards = Vec::new();
         for node in members {
             let Ok(GroupReply::Card(card)) = self.ask(*node, GroupOp::Card).await else { panic!("no card") };
@@ -180,7 +185,12 @@ impl Club {
     }
 
     /// Has all members sign a manifest, and all `nodes` store it.
-    pub(super) async fn publish(&self, manifest: &Manifest, members: &[usize], nodes: &[usize]) -> VerifiedManifest {
+    pub(super) async fn publish(
+        &self,
+        manifest: &Manifest,
+        members: &[usize],
+        nodes: &[usize],
+    ) -> VerifiedManifest {
         let body = manifest.signed_bytes();
         let (mut of_root, mut of_nodes) = (Vec::new(), Vec::new());
         for node in members {

@@ -26,11 +26,12 @@ async fn a_key_without_a_share_is_not_destroyed_and_keeps_no_service_from_starti
     assert!(matches!(service.carry_out(&text, any), Err(AdminError::NothingHeld)));
     // As an earlier version accepted it.
     let ordered = Ordered { ordered_secs: 1, due_secs: 2, order_sha256: [1; 32], officers: Vec::new() };
-    let mut live = service.live();
-    let row = live.tables.keys.get_mut(&club.key).unwrap();
-    (row.state, row.destruction) = (KeyState::PendingDestroy, Some(ordered));
-    service.write_tables(&live.tables).unwrap();
-    drop(live);
+    {
+        let mut live = service.live();
+        let row = live.tables.keys.get_mut(&club.key).unwrap();
+        (row.state, row.destruction) = (KeyState::PendingDestroy, Some(ordered));
+        service.write_tables(&live.tables).unwrap();
+    }
     club = club.restart().await;
     assert_eq!(club.nodes[0].service.status().keys[0].state, KeyState::Destroyed);
 }

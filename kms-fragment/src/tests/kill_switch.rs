@@ -1,9 +1,7 @@
 use symbolon_proto::certificate::{Certificate, CertificateError};
 use symbolon_proto::evaluate::{Answer, Refusal};
 use symbolon_proto::fingerprint::Fingerprint;
-use symbolon_proto::frame::{
-    AnchorValue, Enrolment, GroupAnswer, GroupOp, GroupRequest, Presence, Status,
-};
+use symbolon_proto::frame::{AnchorValue, Enrolment, GroupAnswer, GroupOp, GroupRequest, Presence, Status};
 use symbolon_proto::id::{DeploymentId, KeyId, NodeId, RequestId};
 use symbolon_proto::lease;
 use symbolon_proto::order::{Action, Order, OrderError, OrderNonce, SignedOrder};
