@@ -213,8 +213,8 @@ impl Service {
         target: Option<&Target>,
     ) -> Result<(), Refusal> {
         let row = &live.tables.brokers[&broker];
-        let (registered, barred) = (row.generation, row.admitted.map(|admitted| admitted.barred));
         let bound = peer.generation.load(Ordering::Acquire);
+        let (registered, is_barred) = (row.generation, row.bars(bound));
         if bound == 0 {
             // Without a hello nobody knows which generation speaks. Unsigned, so it harms nobody.
             return Err(Status::Busy.into());
@@ -224,7 +224,7 @@ impl Service {
             KeyState::Destroyed => Status::Destroyed,
             KeyState::Suspended | KeyState::PendingDestroy => Status::Suspended,
             // Its lease cannot say so: what is registered now is older. Without one the broker takes it for "busy".
-            KeyState::Active if barred == Some(bound) => return Err(Status::StaleGeneration.into()),
+            KeyState::Active if is_barred => return Err(Status::StaleGeneration.into()),
             KeyState::Active if bound < registered => Status::StaleGeneration,
             KeyState::Active => return Ok(()),
         };
@@ -282,7 +282,7 @@ impl Service {
         if generation == 0 {
             return Err(Status::Malformed.into());
         }
-        if row.admitted.is_some_and(|admitted| admitted.barred == generation) {
+        if row.bars(generation) {
             return Err(Status::StaleGeneration.into());
         }
         if generation <= registered {

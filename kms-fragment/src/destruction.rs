@@ -63,8 +63,9 @@ impl Service {
     fn certify(&self, live: &mut Live) -> Result<(), ServiceError> {
         let mut tombstones = live.tombstones.clone();
         for tombstone in &mut tombstones.0 {
-            if tombstone.certificate.is_none() {
-                tombstone.certificate = Some(self.sign_certificate(tombstone)?);
+            // Where nothing was held there is nothing to certify.
+            if tombstone.certificate.is_none() && !tombstone.shares.is_empty() {
+                tombstone.certificate = self.sign_certificate(tombstone);
             }
         }
         if tombstones != live.tombstones {
@@ -74,7 +75,8 @@ impl Service {
         Ok(())
     }
 
-    fn sign_certificate(&self, tombstone: &Tombstone) -> Result<Certificate, ServiceError> {
+    /// A certificate that cannot be signed must not keep the service, and other keys, from working.
+    fn sign_certificate(&self, tombstone: &Tombstone) -> Option<Certificate> {
         let destroyed_secs = self.now().unix_secs.max(tombstone.ordered_secs);
         let destruction = Destruction {
             node: self.identity.node_id,
@@ -87,7 +89,12 @@ impl Service {
             backups_until_secs: destroyed_secs + self.options.destruction.backup_secs(),
             order_sha256: tombstone.order_sha256,
         };
-        Ok(Certificate::sign(destruction, &self.identity.root, &self.identity.node)?)
+        let signed = Certificate::sign(destruction, &self.identity.root, &self.identity.node);
+        signed
+            .inspect_err(
+                |error| tracing::error!(%error, key = %tombstone.key, "a destruction could not be certified"),
+            )
+            .ok()
     }
 
     fn write_tombstones(&self, tombstones: &Tombstones) -> Result<(), ServiceError> {

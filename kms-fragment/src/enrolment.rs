@@ -66,7 +66,9 @@ impl Service {
             anchor: None,
             admitted: None,
         };
-        tables.brokers.insert(pending.broker, broker);
+        if !tables.enrol(pending.broker, broker) {
+            return Err(AdminError::Full);
+        }
         self.write_tables(&tables)?;
         live.tables = tables;
         let created = fresh.is_some();

@@ -1,6 +1,5 @@
 //! Why the service does not start, and why it does not do what its operator wants.
 
-use symbolon_proto::certificate::CertificateError;
 use symbolon_proto::id::KeyId;
 use symbolon_proto::order::{Action, OrderError};
 
@@ -58,9 +57,6 @@ pub enum ServiceError {
     /// As many as can be kept.
     #[error("this service has destroyed as many keys as it can remember; destructions wait")]
     TooManyTombstones,
-    /// A certificate could not be made.
-    #[error(transparent)]
-    Certificate(#[from] CertificateError),
     /// A grant that no manifest can carry.
     #[error(transparent)]
     Grants(#[from] ConfigError),
@@ -103,6 +99,9 @@ pub enum AdminError {
     /// Nothing was destroyed.
     #[error("nothing of this key was destroyed")]
     NotDestroyed,
+    /// No share of it is here.
+    #[error("this service holds no share of the key, so it has nothing to destroy")]
+    NothingHeld,
     /// Nothing to cancel.
     #[error("no destruction of this key is cooling off")]
     NothingPending,
@@ -115,6 +114,11 @@ pub enum AdminError {
         /// What is registered.
         registered: u64,
     },
+    /// No more generations can be barred.
+    #[error(
+        "older states of this broker were admitted as often as can be remembered; enrol a new broker instead"
+    )]
+    AdmittedTooOften,
     /// There is nothing that could be in the way.
     #[error("this broker has no registered generation; it can unseal as it is")]
     NoGeneration,

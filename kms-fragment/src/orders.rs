@@ -11,7 +11,7 @@ use crate::error::AdminError;
 use crate::report::{Carried, OfficerReport};
 use crate::rng::os_rng;
 use crate::service::{Live, Service};
-use crate::tables::{Admission, Epoch, EpochState, Key, KeyState, Ordered, Tables};
+use crate::tables::{Admission, BARRED_MAX, Epoch, EpochState, Key, KeyState, Ordered, Tables};
 
 /// How long a drafted order counts if nobody says otherwise: a week for two people to sign it.
 pub const DRAFT_DAYS: u32 = 7;
@@ -145,7 +145,9 @@ impl Service {
     pub fn remove(&self, broker: BrokerId) -> Result<(), AdminError> {
         let mut live = self.live();
         // Refusing begins now, even if the disk is full and the change is forgotten at the next start.
-        live.tables.brokers.remove(&broker).ok_or(AdminError::UnknownBroker)?;
+        if !live.tables.remove(broker) {
+            return Err(AdminError::UnknownBroker);
+        }
         tracing::warn!(%broker, "the operator removed a broker");
         Ok(self.write_tables(&live.tables)?)
     }
@@ -163,6 +165,9 @@ fn destroy(row: &mut Key, ordered: Ordered) -> Result<u64, AdminError> {
     match row.state {
         KeyState::Destroyed => return Err(AdminError::Destroyed),
         KeyState::PendingDestroy => return Err(AdminError::PendingDestroy),
+        KeyState::Active | KeyState::Suspended if row.epochs.is_empty() => {
+            return Err(AdminError::NothingHeld);
+        }
         KeyState::Active | KeyState::Suspended => {}
     }
     let due = ordered.due_secs;
@@ -228,7 +233,12 @@ fn admit(
     if row.generation != generation {
         return Err(AdminError::OtherGeneration { registered: row.generation });
     }
-    row.admitted = Some(Admission { at_secs: now_secs, barred: generation });
+    let admitted = row.admitted.get_or_insert(Admission { at_secs: now_secs, barred: Vec::new() });
+    if admitted.barred.len() >= BARRED_MAX {
+        return Err(AdminError::AdmittedTooOften);
+    }
+    admitted.at_secs = now_secs;
+    admitted.barred.push(generation);
     row.generation = 0;
     row.anchor = None;
     Ok(())

@@ -71,7 +71,7 @@ fn broker_report(id: BrokerId, broker: &Broker) -> BrokerReport {
         fingerprint: Fingerprint::of_broker(&broker.spki, &broker.sign_key).to_string(),
         generation: broker.generation,
         approved_at: broker.approved_at,
-        admitted_at: broker.admitted.map(|admitted| admitted.at_secs),
-        barred_generation: broker.admitted.map(|admitted| admitted.barred),
+        admitted_at: broker.admitted.as_ref().map(|admitted| admitted.at_secs),
+        barred_generation: broker.admitted.as_ref().and_then(|admitted| admitted.barred.last().copied()),
     }
 }

@@ -13,7 +13,7 @@ use crate::answer::Peer;
 use crate::identity::NODE_INDEX;
 use crate::rng::os_rng;
 use crate::service::Service;
-use crate::tables::{KeyState, ShareId};
+use crate::tables::{Epoch, KeyState, ShareId};
 
 impl Service {
     pub(super) fn set_escrow(&self, peer: &Peer, key: KeyId, escrow: &[u8]) -> Step {
@@ -38,6 +38,11 @@ impl Service {
             KeyState::Active => {}
             KeyState::Suspended | KeyState::PendingDestroy => return Err(Status::Suspended.into()),
             KeyState::Destroyed => return Err(Status::Destroyed.into()),
+        }
+        // What is retired answers to two officers only, and escrow answers to nobody.
+        let is_living = row.epoch(share.key_epoch).is_some_and(Epoch::is_living);
+        if !is_living {
+            return Err(Status::WrongKeyEpoch.into());
         }
         let escrow = row.escrow.as_deref().ok_or(Status::NotApproved)?;
         let escrow = XWingPublicKey::from_bytes(escrow).map_err(|_| Status::Disagrees)?;

@@ -24,6 +24,9 @@ const KEY_AT: usize = symbolon_proto::label::MANIFEST.len() + 1 + 16;
 /// How far a broker's clock may be from ours.
 const CLOCK_SECS: u64 = 3600;
 
+/// A node that joins believes numbers below this one.
+const JOINED_SEQ_END: u64 = 1 << 48;
+
 /// What a broker may choose in a manifest.
 struct Tail {
     lease_ttl_secs: u32,
@@ -64,12 +67,15 @@ impl Tail {
             && validity.is_some_and(|secs| (1..=VALIDITY_SECS_MAX).contains(&secs))
     }
 
-    /// Whether it is the next in the chain that is stored here. A node without a chain, which has just joined, follows
-    /// the others.
+    /// Whether it is the next in the chain that is stored here. A node without a chain begins it with the first group;
+    /// if it has just joined a later one it follows the others, but not to where numbers end.
     fn follows(&self, row: &Key) -> bool {
         match row.manifests.last() {
-            Some((seq, bytes)) => self.seq == seq + 1 && self.prev_hash == request_hash(bytes),
-            None => self.seq > 0,
+            Some((seq, bytes)) => {
+                seq.checked_add(1) == Some(self.seq) && self.prev_hash == request_hash(bytes)
+            }
+            None if joined_later(row) => (1..JOINED_SEQ_END).contains(&self.seq),
+            None => self.seq == 1,
         }
     }
 }
@@ -123,6 +129,11 @@ impl Service {
     }
 }
 
+fn joined_later(row: &Key) -> bool {
+    let newest = row.group.as_ref().and_then(|group| group.proposals.last());
+    newest.is_some_and(|proposal| proposal.terms().number > 1)
+}
+
 fn key_of(manifest: &[u8]) -> Result<KeyId, Status> {
     let bytes = manifest.get(KEY_AT..KEY_AT + 16).and_then(|bytes| bytes.try_into().ok());
     bytes.map(KeyId::from_bytes).ok_or(Status::Malformed)
@@ -173,9 +184,32 @@ fn build(
     })
 }
 
-/// A manifest that follows in our chain, with the signatures of all nodes of a group that the operator approved: one we
-/// are in, whose sharing we know, or one that follows it.
+/// A manifest that follows in our chain and that all have signed.
 fn believed(row: &Key, bytes: &[u8]) -> Option<Manifest> {
+    let manifest = signed_by_all(row, bytes)?;
+    let tail = Tail::read(&manifest.signed_bytes()).ok()?;
+    (agrees(row, &manifest) && tail.follows(row)).then_some(manifest)
+}
+
+/// The newest stored manifest, if it still agrees with what is held.
+pub(super) fn announced(row: &Key) -> Option<Manifest> {
+    let (_, bytes) = row.manifests.last()?;
+    signed_by_all(row, bytes).filter(|manifest| agrees(row, manifest))
+}
+
+/// Whether a manifest is of the key that we know: the same y in every sharing of its key epoch, and if we have its
+/// sharing, the same commitments.
+fn agrees(row: &Key, manifest: &Manifest) -> bool {
+    let mut known = row.group.iter().flat_map(|group| &group.sharings);
+    known.all(|((key_epoch, share_epoch), sharing)| {
+        let is_same = *share_epoch != manifest.share_epoch || manifest.group_key() == sharing.key;
+        *key_epoch != manifest.key_epoch || (sharing.key.public() == manifest.public && is_same)
+    })
+}
+
+/// A manifest with the signatures of all nodes of a group that the operator approved: one we are in, or one that follows
+/// it.
+fn signed_by_all(row: &Key, bytes: &[u8]) -> Option<Manifest> {
     let group = row.group.as_ref()?;
     let verify = |proposal: &Proposal| {
         let lead = proposal.member(1)?;
@@ -188,9 +222,5 @@ fn believed(row: &Key, bytes: &[u8]) -> Option<Manifest> {
             });
         (members && manifest.threshold() == proposal.terms().threshold).then(|| manifest.clone())
     };
-    let manifest = group.proposals.iter().rev().find_map(verify)?;
-    let known = group.sharings.get(&(manifest.key_epoch, manifest.share_epoch));
-    let agrees = known.is_none_or(|sharing| sharing.key.public() == manifest.public);
-    let tail = Tail::read(&manifest.signed_bytes()).ok()?;
-    (agrees && tail.follows(row)).then_some(manifest)
+    group.proposals.iter().rev().find_map(verify)
 }

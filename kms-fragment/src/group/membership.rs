@@ -11,9 +11,7 @@ use crate::error::AdminError;
 use crate::quota::Bucket;
 use crate::report::{Approved, PendingReport, Wish};
 use crate::service::{Live, Service};
-use crate::tables::{
-    BROKERS_MAX, Broker, Group, KEYS_MAX, Key, KeyState, PENDING_TTL_SECS, PROPOSALS_KEPT, Tables,
-};
+use crate::tables::{Broker, Group, KEYS_MAX, Key, KeyState, PENDING_TTL_SECS, PROPOSALS_KEPT, Tables};
 
 /// Wishes that may wait at once; the oldest makes room.
 const WISHES_MAX: usize = 32;
@@ -40,9 +38,12 @@ impl Service {
             return Err(Status::Disagrees.into());
         }
         let now_secs = self.now().unix_secs;
+        let is_stranger = live.tables.broker_by_spki(&peer.spki).is_none();
         let groups = &mut live.wishes.groups;
         groups.retain(|(other, asked_at)| {
-            *other != proposal && now_secs.saturating_sub(*asked_at) < PENDING_TTL_SECS
+            // Strangers have one place per TLS key.
+            let makes_room = is_stranger && other.terms().broker_spki_sha256 == peer.spki;
+            *other != proposal && !makes_room && now_secs.saturating_sub(*asked_at) < PENDING_TTL_SECS
         });
         if groups.len() >= WISHES_MAX {
             groups.remove(0);
@@ -206,14 +207,10 @@ fn enrol(tables: &mut Tables, proposal: &Proposal, now_secs: u64) -> Result<(), 
     if tables.brokers.contains_key(&terms.broker) {
         return Err(AdminError::BrokerIdTaken);
     }
-    if tables.brokers.len() >= BROKERS_MAX {
-        return Err(AdminError::Full);
-    }
     let (deployment, approved_at) = (terms.deployment, now_secs);
     let broker =
         Broker { deployment, spki, sign_key, generation: 0, approved_at, anchor: None, admitted: None };
-    tables.brokers.insert(terms.broker, broker);
-    Ok(())
+    if tables.enrol(terms.broker, broker) { Ok(()) } else { Err(AdminError::Full) }
 }
 
 fn remember(group: &mut Group, proposal: &Proposal) {

@@ -65,6 +65,8 @@ impl Service {
         let row = live.tables.keys.get(&key).filter(|row| row.deployment == broker.deployment);
         row.ok_or(Status::UnknownKey)?;
         match peer.generation.load(Ordering::Acquire) {
+            // An older state was let in: only a hello tells it from the one that is barred.
+            0 if broker.admitted.is_some() => Err(Status::Busy),
             bound if bound == broker.generation => Ok(()),
             0 => Err(Status::Busy),
             _ => Err(Status::StaleGeneration),

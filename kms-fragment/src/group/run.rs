@@ -9,14 +9,16 @@ use std::sync::Arc;
 use symbolon_proto::dkg::{Before, CertifiedShare, DkgError, GroupKey, Run, RunKind, SCHNORR_BYTES, Session};
 use symbolon_proto::evaluate::RemoteKey;
 use symbolon_proto::frame::{Base, GroupRefusal, GroupReply, Status};
+use symbolon_proto::manifest::Manifest;
 use symbolon_proto::proposal::Proposal;
 
+use super::manifest::announced;
 use super::state::{Received, RunState, hash_dealings, share_of};
 use super::{Step, busy, group_row, status_of};
 use crate::answer::Peer;
 use crate::epochs::{Next, check_new_epoch};
 use crate::service::{Live, Service};
-use crate::tables::{Epoch, Key, KeyState, ShareId, Sharing};
+use crate::tables::{Epoch, Group, Key, KeyState, ShareId, Sharing};
 
 /// A run that goes with what is held here.
 struct Prepared {
@@ -27,7 +29,7 @@ struct Prepared {
 
 impl Service {
     pub(super) fn deal(&self, peer: &Peer, run: &Run, base: Option<&Base>) -> Step {
-        let live = self.live();
+        let mut live = self.live();
         self.allow(&live, peer, run.key)?;
         if let Some(state) = self.state_of(run)?.filter(|state| !state.dealing.is_empty()) {
             return Ok(GroupReply::Dealing(state.dealing));
@@ -38,12 +40,13 @@ impl Service {
             prepared.share.as_deref(),
             &mut crate::rng::os_rng(),
         )?;
+        self.spend_other(&mut live, run)?;
         self.write_run(&RunState { run: *run, dealing: dealing.clone(), received: None })?;
         Ok(GroupReply::Dealing(dealing))
     }
 
     pub(super) fn verify(&self, peer: &Peer, run: &Run, base: Option<&Base>, dealings: &[Vec<u8>]) -> Step {
-        let live = self.live();
+        let mut live = self.live();
         self.allow(&live, peer, run.key)?;
         let state = self.state_of(run)?;
         let hash = hash_dealings(dealings);
@@ -60,6 +63,7 @@ impl Service {
         }
         let pending = prepared.session.receive(&self.identity.dkg, prepared.share.as_deref(), dealings)?;
         let signature = *pending.signature();
+        self.spend_other(&mut live, run)?;
         self.write_run(&RunState {
             run: *run,
             dealing,
@@ -78,7 +82,9 @@ impl Service {
         let state = self.state_of(run)?.ok_or(Status::UnknownRun)?;
         let received = state.received.ok_or(Status::UnknownRun)?;
         // What is held may have changed since round 2, for example by an order to destroy.
-        check_state(live.tables.keys.get(&run.key).ok_or(Status::UnknownKey)?)?;
+        let row = live.tables.keys.get(&run.key).ok_or(Status::UnknownKey)?;
+        check_state(row)?;
+        check_past(&live, row.group.as_ref().ok_or(Status::Disagrees)?, run)?;
         let certified = received.pending.finish(signatures)?;
         let mut tables = live.tables.clone();
         admit_share(group_row(&mut tables, run.key)?, run, &certified)?;
@@ -95,10 +101,13 @@ impl Service {
         self.allow(&live, peer, share.key)?;
         let mut tables = live.tables.clone();
         let row = group_row(&mut tables, share.key)?;
-        let is_held = row.sharing(share.key_epoch, share.share_epoch).is_some();
-        if !is_held && !has_left(row, share) {
+        // An order to destroy decides what is erased, and when.
+        check_state(row)?;
+        if !may_forget(row, share) {
             return Err(Status::Disagrees.into());
         }
+        let is_held = row.sharing(share.key_epoch, share.share_epoch).is_some();
+        let floor = if is_held { share.share_epoch.saturating_sub(1) } else { share.share_epoch };
         let is_old =
             |held: &ShareId| held.key_epoch == share.key_epoch && held.share_epoch < share.share_epoch;
         // A node that has left has no epoch any more when it is asked again.
@@ -107,6 +116,7 @@ impl Service {
         }
         row.epochs.retain(|epoch| !epoch.share_epochs.is_empty());
         if let Some(group) = &mut row.group {
+            group.raise_floor(share.key_epoch, floor);
             group
                 .sharings
                 .retain(|(key_epoch, held), _| *key_epoch != share.key_epoch || *held >= share.share_epoch);
@@ -142,10 +152,25 @@ impl Service {
         Ok(self.read_run(&share_of(run))?.filter(|state| state.run == *run))
     }
 
+    /// Another run takes the place of one whose share was certified here: that one must never be finished. Otherwise a
+    /// broker could bring different runs to their ends at different nodes.
+    fn spend_other(&self, live: &mut Live, run: &Run) -> Result<(), Status> {
+        let other = self.read_run(&share_of(run))?.filter(|state| state.run != *run);
+        let Some(other) = other.filter(|state| state.received.is_some()) else { return Ok(()) };
+        if other.run.session == run.session {
+            return Err(Status::OtherRun);
+        }
+        let mut tables = live.tables.clone();
+        let row = group_row(&mut tables, run.key)?;
+        row.group.iter_mut().for_each(|group| group.spend(other.run.session));
+        self.keep(live, tables)
+    }
+
     fn prepare(&self, live: &Live, run: &Run, base: Option<&Base>) -> Result<Prepared, GroupRefusal> {
         let row = live.tables.keys.get(&run.key).ok_or(Status::UnknownKey)?;
         check_state(row)?;
         let group = row.group.as_ref().ok_or(Status::Disagrees)?;
+        check_past(live, group, run)?;
         let proposal = group.proposal(&run.group).ok_or(Status::NotApproved)?;
         if run.kind == RunKind::Generate {
             check_generate(row, run, proposal)?;
@@ -180,6 +205,15 @@ fn pick_base(
     }
 }
 
+/// Whether the run may make its share here: not one that was erased, destroyed or passed on, and not in a session that was
+/// given up.
+fn check_past(live: &Live, group: &Group, run: &Run) -> Result<(), Status> {
+    if group.is_past(run.key_epoch, run.share_epoch) || live.tombstones.cover(&share_of(run)) {
+        return Err(Status::WrongShareEpoch);
+    }
+    if group.spent.contains(&run.session) { Err(Status::OtherRun) } else { Ok(()) }
+}
+
 fn check_state(row: &Key) -> Result<(), Status> {
     match row.state {
         KeyState::Active => Ok(()),
@@ -191,6 +225,10 @@ fn check_state(row: &Key) -> Result<(), Status> {
 /// A new key epoch: the next one, by the newest group.
 fn check_generate(row: &Key, run: &Run, proposal: &Proposal) -> Result<(), Status> {
     let is_newest = row.group.as_ref().and_then(|group| group.proposals.last()) == Some(proposal);
+    // Only the first group begins a key; a later one is given it.
+    if run.key_epoch == 1 && proposal.terms().number > 1 {
+        return Err(Status::Disagrees);
+    }
     match check_new_epoch(row, run.key_epoch) {
         Ok(Next::Make) if is_newest => Ok(()),
         Ok(_) => Err(Status::Disagrees),
@@ -248,8 +286,15 @@ fn admit_share(row: &mut Key, run: &Run, certified: &CertifiedShare) -> Result<(
     Ok(())
 }
 
-/// Whether a newer manifest, signed by all of a group that the operator approved, says that others hold the key now.
-fn has_left(row: &Key, share: &ShareId) -> bool {
-    let announced = row.group.as_ref().and_then(|group| group.announced);
-    announced == Some((share.key_epoch, share.share_epoch))
+/// Whether shares before this one may be erased: the stored manifest, signed by all of a group that the operator approved,
+/// names this one, and it is of the key that we have a share of. A node that has erased its share is told so again.
+fn may_forget(row: &Key, share: &ShareId) -> bool {
+    let names = |manifest: &Manifest| {
+        (manifest.key_epoch, manifest.share_epoch) == (share.key_epoch, share.share_epoch)
+    };
+    let is_known = row.group.as_ref().is_some_and(|group| {
+        group.is_past(share.key_epoch, share.share_epoch)
+            || group.sharings.keys().any(|(key_epoch, _)| *key_epoch == share.key_epoch)
+    });
+    is_known && announced(row).as_ref().is_some_and(names)
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use symbolon_proto::dkg::GroupKey;
 use symbolon_proto::fingerprint::Fingerprint;
 use symbolon_proto::frame::AnchorValue;
-use symbolon_proto::id::{BrokerId, DeploymentId, KeyId};
+use symbolon_proto::id::{BrokerId, DeploymentId, KeyId, SessionId};
 use symbolon_proto::order::UsedOrders;
 use symbolon_proto::proposal::{GroupId, Proposal};
 use symbolon_proto::signing::SigningPublicKey;
@@ -34,11 +34,20 @@ pub const KEYS_MAX: usize = 512;
 /// Brokers that one service serves.
 pub const BROKERS_MAX: usize = 1024;
 
+/// Generations of one broker that are barred. No order bars another then: one that was forgotten would be answered again.
+pub const BARRED_MAX: usize = 64;
+
+/// Removed brokers that are remembered. No broker is approved then: what is forgotten would be let in again.
+pub const REMOVED_MAX: usize = 4096;
+
 /// Epochs of a key that answer without an order: the newest, and the one that is being rotated away.
 pub const LIVING_EPOCHS_MAX: usize = 2;
 
 /// Groups of a key that are remembered: the one that holds it, the one that follows, and two before.
 pub const PROPOSALS_KEPT: usize = 4;
+
+/// Sessions of a key that are remembered because they were given up.
+pub const SPENT_KEPT: usize = 16;
 
 /// Epochs of a key that are held at all, retired ones included.
 pub const EPOCHS_MAX: usize = 4;
@@ -58,17 +67,47 @@ pub struct Broker {
     pub approved_at: u64,
     /// What it had us remember of its state, opaque to us (`docs/skb1.md` 6.9).
     pub anchor: Option<AnchorValue>,
-    /// The last time two officers let an older state of it in.
+    /// That two officers let an older state of it in.
     pub admitted: Option<Admission>,
 }
 
+impl Broker {
+    /// Whether officers have let an older state in, in the place of this generation.
+    pub(crate) fn bars(&self, generation: u64) -> bool {
+        self.admitted.as_ref().is_some_and(|admitted| admitted.barred.contains(&generation))
+    }
+
+    /// Takes over what an earlier enrolment of it left: whatever lets less in.
+    fn take_over(&mut self, left: Self) {
+        self.generation = self.generation.max(left.generation);
+        if left.anchor.map(|anchor| anchor.counter) > self.anchor.map(|anchor| anchor.counter) {
+            self.anchor = left.anchor;
+        }
+        let Some(admitted) = left.admitted else { return };
+        let own = self.admitted.get_or_insert(Admission { at_secs: 0, barred: Vec::new() });
+        own.at_secs = own.at_secs.max(admitted.at_secs);
+        own.barred.extend(admitted.barred);
+    }
+}
+
+/// What a broker left that was removed. Who comes back with its id or its TLS key gets it back: only two officers let an
+/// older state in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Removed {
+    /// Its id.
+    pub id: BrokerId,
+    /// The rest.
+    pub broker: Broker,
+}
+
 /// That two officers let an older state of a broker in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admission {
-    /// When, Unix seconds.
+    /// The last time, Unix seconds.
     pub at_secs: u64,
-    /// The generation that was registered before, and is answered no more.
-    pub barred: u64,
+    /// The generations that were registered before, in the order of the orders: never answered again. One to
+    /// [`BARRED_MAX`].
+    pub barred: Vec<u64>,
 }
 
 /// A broker that waits for an operator to compare its fingerprint.
@@ -236,12 +275,35 @@ pub struct Group {
     pub announced: Option<(u32, u32)>,
     /// Number and SHA-256 of the last manifest body that was signed: never two with one number.
     pub signed: Option<(u64, [u8; 32])>,
+    /// By key epoch, the newest share epoch that must never come again: it was erased, or passed on to others.
+    pub floors: BTreeMap<u32, u32>,
+    /// Sessions in which a share was certified here and given up for another run, oldest first; at most
+    /// [`SPENT_KEPT`].
+    pub spent: Vec<SessionId>,
 }
 
 impl Group {
     /// The approved group with this id.
     pub(crate) fn proposal(&self, id: &GroupId) -> Option<&Proposal> {
         self.proposals.iter().find(|proposal| proposal.id() == *id)
+    }
+
+    /// Whether a share must not be made here, or made again.
+    pub(crate) fn is_past(&self, key_epoch: u32, share_epoch: u32) -> bool {
+        self.floors.get(&key_epoch).is_some_and(|floor| share_epoch <= *floor)
+    }
+
+    /// Never takes shares of a key epoch up to this share epoch again.
+    pub(crate) fn raise_floor(&mut self, key_epoch: u32, share_epoch: u32) {
+        let floor = self.floors.entry(key_epoch).or_default();
+        *floor = share_epoch.max(*floor);
+    }
+
+    /// Never takes part in this session again.
+    pub(crate) fn spend(&mut self, session: SessionId) {
+        self.spent.push(session);
+        let surplus = self.spent.len().saturating_sub(SPENT_KEPT);
+        self.spent.drain(..surplus);
     }
 }
 
@@ -312,6 +374,8 @@ pub struct Tables {
     pub starts: u32,
     /// Enrolled brokers.
     pub brokers: BTreeMap<BrokerId, Broker>,
+    /// Brokers that were removed, oldest first.
+    pub removed: Vec<Removed>,
     /// Brokers that wait, oldest first. In memory only: a stranger must not cost disk writes.
     pub pending: Vec<Pending>,
     /// Keys.
@@ -341,6 +405,26 @@ impl Tables {
     /// The enrolled broker behind a connection.
     pub(crate) fn broker_by_spki(&self, spki: &SpkiHash) -> Option<(BrokerId, &Broker)> {
         self.brokers.iter().find(|(_, broker)| broker.spki == *spki).map(|(id, broker)| (*id, broker))
+    }
+
+    /// Ends an enrolment, but not the memory of it.
+    pub(crate) fn remove(&mut self, id: BrokerId) -> bool {
+        let Some(broker) = self.brokers.remove(&id) else { return false };
+        self.removed.push(Removed { id, broker });
+        true
+    }
+
+    /// Enrols a broker, with what it left behind if it was removed. False if no more can be remembered.
+    pub(crate) fn enrol(&mut self, id: BrokerId, mut broker: Broker) -> bool {
+        if self.brokers.len() >= BROKERS_MAX || self.removed.len() >= REMOVED_MAX {
+            return false;
+        }
+        let is_back = |left: &Removed| left.id == id || left.broker.spki == broker.spki;
+        let (back, others) = std::mem::take(&mut self.removed).into_iter().partition(is_back);
+        self.removed = others;
+        back.into_iter().for_each(|left: Removed| broker.take_over(left.broker));
+        self.brokers.insert(id, broker);
+        true
     }
 
     /// The keys of a deployment.

@@ -8,7 +8,9 @@ use symbolon_proto::id::{BrokerId, DeploymentId, KeyId};
 use symbolon_proto::order::{OrderNonce, UsedOrders};
 use symbolon_proto::signing::SigningPublicKey;
 
-use super::{Admission, Broker, EPOCHS_MAX, Epoch, EpochState, Key, KeyState, Ordered, Tables, TablesError};
+use super::{
+    Admission, Broker, EPOCHS_MAX, Epoch, EpochState, Key, KeyState, Ordered, Removed, Tables, TablesError,
+};
 use crate::hex::Hex;
 use crate::quota::Quota;
 
@@ -26,6 +28,8 @@ struct Wire {
     format: u32,
     starts: u32,
     brokers: Vec<WireBroker>,
+    #[serde(default)]
+    removed: Vec<WireBroker>,
     keys: Vec<WireKey>,
     /// Nonces with the ends of their orders.
     orders: Vec<(Hex<16>, u64)>,
@@ -80,8 +84,11 @@ struct WireBroker {
     generation: u64,
     approved_at: u64,
     anchor: Option<(u64, Hex<32>)>,
-    /// When and which generation.
+    /// When, and which generation was barred last.
     admitted: Option<(u64, u64)>,
+    /// Those that were barred before it.
+    #[serde(default)]
+    barred: Vec<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -129,6 +136,7 @@ pub(super) fn write(tables: &Tables) -> Vec<u8> {
         format: FORMAT,
         starts: tables.starts,
         brokers: tables.brokers.iter().map(WireBroker::from).collect(),
+        removed: tables.removed.iter().map(|left| WireBroker::from((&left.id, &left.broker))).collect(),
         keys: tables.keys.iter().map(WireKey::from).collect(),
         orders: orders.collect(),
         orders_forgotten_until: tables.orders.forgotten_until_secs(),
@@ -163,10 +171,15 @@ fn read_2(json: &[u8]) -> Result<Tables, TablesError> {
     let nonces = wire.orders.into_iter().map(|(nonce, end)| (OrderNonce::from_bytes(nonce.0), end));
     let orders = UsedOrders::from_parts(nonces.collect(), wire.orders_forgotten_until);
     let brokers = wire.brokers.into_iter().map(WireBroker::parse);
+    let removed = wire.removed.into_iter().map(|left| {
+        let (id, broker) = left.parse()?;
+        Ok(Removed { id, broker })
+    });
     let keys = wire.keys.into_iter().map(WireKey::parse);
     Ok(Tables {
         starts: wire.starts,
         brokers: brokers.collect::<Result<_, _>>()?,
+        removed: removed.collect::<Result<_, _>>()?,
         pending: Vec::new(),
         keys: keys.collect::<Result<_, _>>()?,
         orders,
@@ -177,7 +190,17 @@ fn read_2(json: &[u8]) -> Result<Tables, TablesError> {
 impl From<Broker1> for WireBroker {
     fn from(broker: Broker1) -> Self {
         let Broker1 { id, deployment, spki, sign_key, generation, approved_at, anchor } = broker;
-        Self { id, deployment, spki, sign_key, generation, approved_at, anchor, admitted: None }
+        Self {
+            id,
+            deployment,
+            spki,
+            sign_key,
+            generation,
+            approved_at,
+            anchor,
+            admitted: None,
+            barred: Vec::new(),
+        }
     }
 }
 
@@ -192,6 +215,11 @@ impl From<Key1> for WireKey {
 
 impl From<(&BrokerId, &Broker)> for WireBroker {
     fn from((id, broker): (&BrokerId, &Broker)) -> Self {
+        let admitted = broker.admitted.as_ref();
+        let last = admitted.and_then(|admitted| {
+            let (last, before) = admitted.barred.split_last()?;
+            Some(((admitted.at_secs, *last), before))
+        });
         Self {
             id: Hex(*id.as_bytes()),
             deployment: Hex(*broker.deployment.as_bytes()),
@@ -200,13 +228,19 @@ impl From<(&BrokerId, &Broker)> for WireBroker {
             generation: broker.generation,
             approved_at: broker.approved_at,
             anchor: broker.anchor.map(|anchor| (anchor.counter, Hex(anchor.value))),
-            admitted: broker.admitted.map(|admitted| (admitted.at_secs, admitted.barred)),
+            admitted: last.map(|(last, _)| last),
+            barred: last.map(|(_, before)| before.to_vec()).unwrap_or_default(),
         }
     }
 }
 
 impl WireBroker {
     fn parse(self) -> Result<(BrokerId, Broker), TablesError> {
+        let mut barred = self.barred;
+        let admitted = self.admitted.map(|(at_secs, last)| {
+            barred.push(last);
+            Admission { at_secs, barred }
+        });
         let row = Broker {
             deployment: DeploymentId::from_bytes(self.deployment.0),
             spki: self.spki.0,
@@ -214,7 +248,7 @@ impl WireBroker {
             generation: self.generation,
             approved_at: self.approved_at,
             anchor: self.anchor.map(|(counter, value)| AnchorValue { counter, value: value.0 }),
-            admitted: self.admitted.map(|(at_secs, barred)| Admission { at_secs, barred }),
+            admitted,
         };
         Ok((BrokerId::from_bytes(self.id.0), row))
     }

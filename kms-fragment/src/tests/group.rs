@@ -23,20 +23,20 @@ use crate::AdminError;
 use crate::disk::fault::Fault;
 use crate::rng::os_rng;
 
-type Outcome = Result<GroupReply, GroupRefusal>;
+pub(super) type Outcome = Result<GroupReply, GroupRefusal>;
 
-const NOW: u64 = 1_760_001_000;
+pub(super) const NOW: u64 = 1_760_001_000;
 
 /// Some services and one broker.
-struct Club {
-    nodes: Vec<Fixture>,
-    links: Vec<Broker>,
-    people: People,
-    key: KeyId,
+pub(super) struct Club {
+    pub(super) nodes: Vec<Fixture>,
+    pub(super) links: Vec<Broker>,
+    pub(super) people: People,
+    pub(super) key: KeyId,
 }
 
 impl Club {
-    async fn new(count: usize) -> Self {
+    pub(super) async fn new(count: usize) -> Self {
         let people = People::new();
         let (mut nodes, mut links) = (Vec::new(), Vec::new());
         let broker = Broker::new();
@@ -54,7 +54,7 @@ impl Club {
     }
 
     /// Asks one node, twice: the same answer comes again.
-    async fn ask(&self, node: usize, op: GroupOp) -> Outcome {
+    pub(super) async fn ask(&self, node: usize, op: GroupOp) -> Outcome {
         let mut outcomes = Vec::new();
         for _ in 0..2 {
             let request = GroupRequest { nonce: RequestId::random(&mut os_rng()), op: op.clone() };
@@ -69,11 +69,16 @@ impl Club {
         again
     }
 
-    async fn refused(&self, node: usize, op: GroupOp) -> Status {
+    pub(super) async fn refused(&self, node: usize, op: GroupOp) -> Status {
         self.ask(node, op).await.unwrap_err().status
     }
 
-    async fn proposal(&self, threshold: u16, members: &[usize], previous: Option<&Proposal>) -> Proposal {
+    pub(super) async fn proposal(
+        &self,
+        threshold: u16,
+        members: &[usize],
+        previous: Option<&Proposal>,
+    ) -> Proposal {
         let mut cards = Vec::new();
         for node in members {
             let Ok(GroupReply::Card(card)) = self.ask(*node, GroupOp::Card).await else { panic!("no card") };
@@ -94,7 +99,7 @@ impl Club {
         Proposal::new(terms, cards).unwrap()
     }
 
-    async fn approve(&self, proposal: &Proposal, nodes: &[usize]) {
+    pub(super) async fn approve(&self, proposal: &Proposal, nodes: &[usize]) {
         let op = || GroupOp::Propose { proposal: proposal.to_bytes() };
         for node in nodes {
             assert_eq!(self.ask(*node, op()).await, Ok(GroupReply::Approval(Approval::Pending)));
@@ -104,7 +109,7 @@ impl Club {
     }
 
     /// Rounds 1 to 3; `dealers` and `receivers` are nodes in the order of their indices.
-    async fn run(
+    pub(super) async fn run(
         &self,
         run: &Run,
         base: Option<Base>,
@@ -140,12 +145,12 @@ impl Club {
         keys
     }
 
-    fn sharing(&self, node: usize, key_epoch: u32, share_epoch: u32) -> GroupKey {
+    pub(super) fn sharing(&self, node: usize, key_epoch: u32, share_epoch: u32) -> GroupKey {
         let live = self.nodes[node].service.live();
         live.tables.keys[&self.key].sharing(key_epoch, share_epoch).unwrap().key.clone()
     }
 
-    fn manifest(
+    pub(super) fn manifest(
         &self,
         sharing: &GroupKey,
         proposal: &Proposal,
@@ -180,7 +185,12 @@ impl Club {
     }
 
     /// Has all members sign a manifest, and all `nodes` store it.
-    async fn publish(&self, manifest: &Manifest, members: &[usize], nodes: &[usize]) -> VerifiedManifest {
+    pub(super) async fn publish(
+        &self,
+        manifest: &Manifest,
+        members: &[usize],
+        nodes: &[usize],
+    ) -> VerifiedManifest {
         let body = manifest.signed_bytes();
         let (mut of_root, mut of_nodes) = (Vec::new(), Vec::new());
         for node in members {
@@ -201,7 +211,7 @@ impl Club {
         verified
     }
 
-    fn first_run(&self, proposal: &Proposal) -> Run {
+    pub(super) fn first_run(&self, proposal: &Proposal) -> Run {
         Run {
             kind: RunKind::Generate,
             session: SessionId::random(&mut os_rng()),
@@ -216,7 +226,7 @@ impl Club {
     }
 
     /// A 2-of-3 key with its first manifest.
-    async fn founded() -> (Self, Proposal, VerifiedManifest) {
+    pub(super) async fn founded() -> (Self, Proposal, VerifiedManifest) {
         let club = Self::new(3).await;
         let proposal = club.proposal(2, &[0, 1, 2], None).await;
         club.approve(&proposal, &[0, 1, 2]).await;
@@ -227,7 +237,7 @@ impl Club {
         (club, proposal, manifest)
     }
 
-    async fn hello(&self, node: usize, manifest: &VerifiedManifest, generation: u64) -> Presence {
+    pub(super) async fn hello(&self, node: usize, manifest: &VerifiedManifest, generation: u64) -> Presence {
         let link = &self.links[node];
         let holder = LeaseHolder { deployment: link.deployment, broker: link.id, key: self.key, generation };
         let hello = Hello::new(holder, RequestId::random(&mut os_rng()));
@@ -238,7 +248,7 @@ impl Club {
     }
 
     /// Whether a node evaluates, provably, as the manifest names it.
-    async fn evaluates(&self, node: usize, manifest: &VerifiedManifest, generation: u64) -> bool {
+    pub(super) async fn evaluates(&self, node: usize, manifest: &VerifiedManifest, generation: u64) -> bool {
         let (fields, link) = (manifest.manifest(), &self.links[node]);
         let target = Target { key: self.key, key_epoch: fields.key_epoch, share_epoch: fields.share_epoch };
         let points = vec![*Scalar::random(&mut os_rng()).public_key().point()];
@@ -250,7 +260,7 @@ impl Club {
         matches!(evaluate::verify(&request, &answer, &holder, node).unwrap(), Answer::Evaluated(..))
     }
 
-    async fn restart(mut self) -> Self {
+    pub(super) async fn restart(mut self) -> Self {
         for (place, node) in std::mem::take(&mut self.nodes).into_iter().enumerate() {
             let node = node.restart().await;
             self.links[place].connect(node.address).await;
@@ -260,7 +270,7 @@ impl Club {
     }
 
     /// One step at node 0, whose disk fails at each write of it in turn; after each crash it is started again.
-    async fn survive(&mut self, op: GroupOp) -> GroupReply {
+    pub(super) async fn survive(&mut self, op: GroupOp) -> GroupReply {
         for reached in [false, true] {
             for at in 0.. {
                 *self.nodes[0].service.dir.fault.lock().unwrap() = Fault(Some((at, reached)));
@@ -279,7 +289,7 @@ impl Club {
         self.ask(0, op).await.unwrap()
     }
 
-    fn refresh(&self, proposal: &Proposal, sharing: &GroupKey, share_epoch: u32) -> Run {
+    pub(super) fn refresh(&self, proposal: &Proposal, sharing: &GroupKey, share_epoch: u32) -> Run {
         Run {
             kind: RunKind::Refresh,
             share_epoch,
@@ -470,7 +480,7 @@ async fn dealings_that_were_changed_name_their_dealer() {
     // Another session takes the place of one that was not committed, and works.
     let again = club.first_run(&proposal);
     club.run(&again, None, &[0, 1, 2], &[0, 1, 2]).await;
-    assert_eq!(club.refused(0, GroupOp::Deal { run, base: None }).await, Status::Disagrees);
+    assert_eq!(club.refused(0, GroupOp::Deal { run, base: None }).await, Status::OtherRun);
 }
 
 #[tokio::test]

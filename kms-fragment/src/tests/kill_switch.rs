@@ -1,8 +1,8 @@
 use symbolon_proto::certificate::{Certificate, CertificateError};
 use symbolon_proto::evaluate::{Answer, Refusal};
 use symbolon_proto::fingerprint::Fingerprint;
-use symbolon_proto::frame::Presence;
-use symbolon_proto::id::{DeploymentId, KeyId, NodeId};
+use symbolon_proto::frame::{AnchorValue, Enrolment, GroupAnswer, GroupOp, GroupRequest, Presence, Status};
+use symbolon_proto::id::{DeploymentId, KeyId, NodeId, RequestId};
 use symbolon_proto::lease;
 use symbolon_proto::order::{Action, Order, OrderError, OrderNonce, SignedOrder};
 
@@ -228,6 +228,55 @@ async fn officers_admit_a_restored_broker_and_the_old_generation_stays_out() {
     assert!(
         matches!(scene.hand_in(&stale), Err(AdminError::OtherGeneration { registered }) if registered == 3 << 32)
     );
+}
+
+#[tokio::test]
+async fn every_generation_that_officers_replaced_stays_out() {
+    let mut scene = scene().await;
+    for generation in [9 << 32, 5 << 32] {
+        assert!(matches!(scene.broker.hello(generation).await, Presence::Lease(_)));
+        scene.hand_in(&scene.order(Action::Admit { broker: scene.broker.id, generation })).unwrap();
+    }
+    scene.fixture = scene.fixture.restart().await;
+    scene.broker.connect(scene.fixture.address).await;
+    for generation in [9 << 32, 5 << 32] {
+        assert!(matches!(scene.broker.hello(generation).await, Presence::Refused(Refusal::Busy)));
+    }
+    // Who has said no hello may be the one that is barred.
+    assert_eq!(step(&scene).await, Status::Busy);
+    assert!(matches!(scene.broker.hello(6 << 32).await, Presence::Lease(_)));
+    assert_ne!(step(&scene).await, Status::Busy);
+}
+
+/// How a step is refused that a broker may take at all.
+async fn step(scene: &Scene) -> Status {
+    let op = GroupOp::NewEpoch { key: scene.key, key_epoch: 9 };
+    let request = GroupRequest { nonce: RequestId::random(&mut os_rng()), op };
+    let answer = scene.broker.frame(request.to_bytes()).await;
+    GroupAnswer::parse(&answer).unwrap().outcome.unwrap_err().status
+}
+
+#[tokio::test]
+async fn a_broker_that_was_removed_comes_back_with_what_it_left() {
+    let mut scene = scene().await;
+    assert!(matches!(scene.broker.hello(9 << 32).await, Presence::Lease(_)));
+    scene.hand_in(&scene.order(Action::Admit { broker: scene.broker.id, generation: 9 << 32 })).unwrap();
+    assert!(matches!(scene.broker.hello(5 << 32).await, Presence::Refused(_) | Presence::Lease(_)));
+    let anchor = AnchorValue { counter: 7, value: [7; 32] };
+    let id = scene.broker.id;
+    scene.fixture.service.live().tables.brokers.get_mut(&id).unwrap().anchor = Some(anchor);
+    let before = scene.fixture.service.live().tables.brokers[&id].clone();
+    scene.fixture.service.remove(id).unwrap();
+    scene.fixture = scene.fixture.restart().await;
+    scene.broker.connect(scene.fixture.address).await;
+    assert_eq!(scene.broker.enrol().await, Enrolment::Pending);
+    scene.fixture.service.approve(&scene.broker.fingerprint(), true).unwrap();
+    let after = scene.fixture.service.live().tables.brokers[&id].clone();
+    assert_eq!(before.generation, 5 << 32);
+    assert_eq!((after.generation, after.anchor, after.admitted), (5 << 32, Some(anchor), before.admitted));
+    assert!(scene.fixture.service.live().tables.removed.is_empty());
+    let older = scene.broker.hello(3 << 32).await;
+    assert!(matches!(older, Presence::Refused(Refusal::StaleGeneration(_))));
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod crash;
 mod enrol;
 mod evaluate;
 mod group;
+mod hostile;
 mod kill_switch;
 mod migration;
 mod operator;

@@ -7,6 +7,7 @@ use bech32::primitives::decode::CheckedHrpstring;
 use bech32::{Bech32m, Hrp};
 use thiserror::Error;
 
+use crate::share::is_invisible;
 use crate::signing::{PublicKeyError, SigningPublicKey};
 
 /// Most officers of one service.
@@ -146,7 +147,9 @@ impl Officers {
 
 fn check_name(name: &str) -> Result<(), OfficersError> {
     let fits = (1..=NAME_CHARS_MAX).contains(&name.chars().count());
-    match fits && name.trim() == name && !name.chars().any(char::is_control) {
+    // Two names that look alike are one to whoever reads them.
+    let is_hidden = |character: char| character.is_control() || is_invisible(character);
+    match fits && name.trim() == name && !name.chars().any(is_hidden) {
         true => Ok(()),
         false => Err(OfficersError::Name),
     }

@@ -105,7 +105,7 @@ fn officers_are_different_people() {
     assert_eq!(Officers::new(vec![officer("a", &one)]), Err(OfficersError::One));
     assert_eq!(Officers::new(vec![officer("a", &one), officer("A", &two)]), Err(OfficersError::SameName));
     assert_eq!(Officers::new(vec![officer("a", &one), officer("b", &one)]), Err(OfficersError::SameKey));
-    for name in ["", " a", "a\n", &"x".repeat(65)] {
+    for name in ["", " a", "a\n", "a\u{200b}", "\u{202e}a", &"x".repeat(65)] {
         assert_eq!(Officers::new(vec![officer(name, &one), officer("b", &two)]), Err(OfficersError::Name));
     }
     let many = (0..17).map(|n| officer(&n.to_string(), &SigningSeed::random(&mut rng()))).collect();

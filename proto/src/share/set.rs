@@ -387,7 +387,7 @@ pub fn is_custodian_name(name: &str) -> bool {
 }
 
 /// Characters that make two names look alike, or turn the text around them: zero width, direction, byte order mark.
-fn is_invisible(character: char) -> bool {
+pub(crate) fn is_invisible(character: char) -> bool {
     matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use symbolon_proto::codec::{Reader, Writer};
 use symbolon_proto::dkg::GroupKey;
+use symbolon_proto::id::SessionId;
 use symbolon_proto::proposal::Proposal;
 
 use crate::hex::Hex;
@@ -15,6 +16,11 @@ pub(super) struct WireGroup {
     sharings: Vec<WireSharing>,
     announced: Option<(u32, u32)>,
     signed: Option<(u64, Hex<32>)>,
+    /// Key epoch, share epoch.
+    #[serde(default)]
+    floors: Vec<(u32, u32)>,
+    #[serde(default)]
+    spent: Vec<Hex<16>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -51,6 +57,8 @@ impl From<&Group> for WireGroup {
             sharings: sharings.collect(),
             announced: group.announced,
             signed: group.signed.map(|(seq, hash)| (seq, Hex(hash))),
+            floors: group.floors.iter().map(|(key_epoch, floor)| (*key_epoch, *floor)).collect(),
+            spent: group.spent.iter().map(|session| Hex(*session.as_bytes())).collect(),
         }
     }
 }
@@ -68,6 +76,8 @@ impl WireGroup {
             sharings: self.sharings.into_iter().map(WireSharing::parse).collect::<Result<_, _>>()?,
             announced: self.announced,
             signed: self.signed.map(|(seq, hash)| (seq, hash.0)),
+            floors: self.floors.into_iter().collect(),
+            spent: self.spent.into_iter().map(|session| SessionId::from_bytes(session.0)).collect(),
         })
     }
 }
