@@ -25,6 +25,8 @@ use crate::token::Token;
 
 /// How long anything in the world may take to come about before it counts as failed.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest wait for the connections of a stopped service.
+const LET_GO: Duration = Duration::from_secs(2);
 /// Time between two looks.
 pub const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -224,10 +226,14 @@ impl World {
 
     /// The remote goes silent.
     pub async fn stop_fragment(&mut self) -> Result<(), WorldError> {
-        match self.fragment.take() {
-            Some(running) => end(running).await,
-            None => Ok(()),
-        }
+        let Some(running) = self.fragment.take() else { return Ok(()) };
+        let service = Arc::clone(&running.inside);
+        end(running).await?;
+        // Connections end a moment after the server, and with the last of them the lock of the directory.
+        let gone =
+            until("the service to let go", || async { Ok((Arc::strong_count(&service) == 1).then_some(())) });
+        drop(tokio::time::timeout(LET_GO, gone).await);
+        Ok(())
     }
 
     /// Starts the broker. `new` says that an empty store may be initialised.

@@ -110,10 +110,10 @@ impl Fixture {
     }
 
     /// Why the stopped service does not open again.
-    pub fn open_error(self) -> crate::ServiceError {
+    pub async fn open_error(self) -> crate::ServiceError {
         let Self { service, dir, .. } = self;
         let options = service.options.clone();
-        drop(service);
+        let_go(service).await;
         Service::open(&dir.path().join("state"), &sealing(&dir), options).err().unwrap()
     }
 
@@ -127,7 +127,7 @@ impl Fixture {
     pub async fn reopen(self) -> Self {
         let Self { service, clock, dir, .. } = self;
         let options = service.options.clone();
-        drop(service);
+        let_go(service).await;
         let service = Service::open(&dir.path().join("state"), &sealing(&dir), options).unwrap();
         Self::run(service, dir, clock).await
     }
@@ -353,4 +353,15 @@ impl ServerCertVerifier for AnyServer {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
     }
+}
+
+/// Connections end a moment after the server: the directory is free when nobody holds the service any more.
+async fn let_go(service: Arc<Service>) {
+    for _ in 0..1000 {
+        if Arc::strong_count(&service) == 1 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("somebody still holds the stopped service");
 }

@@ -132,7 +132,7 @@ async fn an_older_list_of_tombstones_is_noticed() {
     scene.fixture.service.tend_destructions().unwrap();
     scene.fixture.stop().await.unwrap();
     std::fs::remove_file(scene.fixture.state_dir().join("tombstones")).unwrap();
-    let error = scene.fixture.open_error();
+    let error = scene.fixture.open_error().await;
     assert!(error.to_string().contains("newest `tombstones`"), "{error}");
 }
 
