@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use symbolon::demo::world::World;
+use symbolon::demo::world::{World, let_go};
 use symbolon_kms_fragment::{Grants, Options, Sealing, Service};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -55,8 +55,8 @@ impl Node {
     async fn stop(&mut self) {
         let Running { service, stop, task } = self.running.take().unwrap();
         stop.send(()).unwrap();
-        drop(service);
         task.await.unwrap();
+        let_go(service).await;
     }
 
     fn service(&self) -> &Arc<Service> {

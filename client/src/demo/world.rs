@@ -229,10 +229,7 @@ impl World {
         let Some(running) = self.fragment.take() else { return Ok(()) };
         let service = Arc::clone(&running.inside);
         end(running).await?;
-        // Connections end a moment after the server, and with the last of them the lock of the directory.
-        let gone =
-            until("the service to let go", || async { Ok((Arc::strong_count(&service) == 1).then_some(())) });
-        drop(tokio::time::timeout(LET_GO, gone).await);
+        let_go(service).await;
         Ok(())
     }
 
@@ -313,6 +310,13 @@ impl World {
         service.approve(&read_out, false)?;
         Ok(read_out)
     }
+}
+
+/// Waits for the last request of a stopped service: it ends a moment after the server, and with it the lock of the directory.
+pub async fn let_go(service: Arc<Service>) {
+    let gone =
+        until("the service to let go", || async { Ok((Arc::strong_count(&service) == 1).then_some(())) });
+    drop(tokio::time::timeout(LET_GO, gone).await); // whoever opens the directory will say that it is still locked
 }
 
 /// Looks until something is there.

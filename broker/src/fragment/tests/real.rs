@@ -47,6 +47,9 @@ impl Running {
         let Self { service, address, dir, stop, task } = self;
         drop(stop);
         task.await.unwrap();
+        while Arc::strong_count(&service) > 1 {
+            tokio::time::sleep(Duration::from_millis(10)).await; // its last requests end a moment later
+        }
         drop(service);
         let sealing = Sealing::KeyFile(dir.path().join("key"));
         let service = Service::open(&dir.path().join("state"), &sealing, Options::default()).unwrap();
