@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use symbolon::demo::world::{World, let_go};
+use symbolon::demo::world::{World, free_port, let_go};
 use symbolon_kms_fragment::{Grants, Options, Sealing, Service};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -29,7 +29,7 @@ struct Running {
 
 impl Node {
     async fn new(directory: PathBuf) -> Self {
-        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = free_port().unwrap();
         let mut node = Self { directory, address, fingerprint: String::new(), running: None };
         node.start().await;
         node.fingerprint = node.service().root_fingerprint().to_string();

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use symbolon_broker::config::{Config, ConfigError};
@@ -25,6 +26,8 @@ use crate::token::Token;
 
 /// How long anything in the world may take to come about before it counts as failed.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+/// Where [`free_port`] looks.
+const PORTS: std::ops::Range<u16> = 21_000..31_000;
 /// Longest wait for the connections of a stopped service.
 const LET_GO: Duration = Duration::from_secs(2);
 /// Time between two looks.
@@ -342,9 +345,20 @@ async fn end<T>(running: Running<T>) -> Result<(), WorldError> {
     task.await.map_err(|join| WorldError::Machine(std::io::Error::other(join)))?
 }
 
-/// A port that is free now. Somebody could take it in between, and the start would say so.
-fn free_port() -> Result<SocketAddr, WorldError> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+/// A port on loopback that is free now. It lies below those that systems give to outgoing connections, so that none of ours
+/// takes it before it is listened on, or while a server restarts.
+pub fn free_port() -> std::io::Result<SocketAddr> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id().wrapping_mul(97);
+    for _ in 0..PORTS.len() {
+        let step = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = PORTS.start + u16::try_from(step % u32::from(PORTS.end - PORTS.start)).unwrap_or(0);
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if std::net::TcpListener::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
+    Err(std::io::ErrorKind::AddrInUse.into())
 }
 
 fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
