@@ -1,10 +1,11 @@
 //! The one thread that works with long-lived keys (`docs/skb1.md` 12.2).
 //!
-//! Recombining a fragment, deriving keys, opening and closing capsules leave key schedules and half-made values on the stack
+//! Recombining a fragment, deriving keys, opening and re-wrapping capsules leave key schedules and half-made values on the stack
 //! of whoever does it. Here that is always the same stack: small, locked, left out of core dumps, and overwritten after every
 //! job. Callers hand over a closure that owns handles to secret memory and wait for its result; no key byte crosses an await.
 //!
-//! Opening one record under a KEK takes microseconds and is done where it is needed; `proto` wipes the stack after it.
+//! Opening one record under a KEK and closing one new capsule take microseconds and are done where they are needed; `proto`
+//! wipes the stack after both.
 
 use std::sync::LazyLock;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};

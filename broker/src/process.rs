@@ -19,17 +19,6 @@ pub fn harden(allow_insecure_memory: bool) -> Result<MemoryMode, MemoryError> {
     if set_no_new_privs(true).is_err() {
         warn!("the process may still gain privileges through set-uid programs; it starts none");
     }
-    wipe_on_panic();
+    secret::wipe_before_abort();
     secret::prepare(allow_insecure_memory)
-}
-
-/// Where a panic ends the process, it ends the keys first. Where it unwinds (tests), their owners wipe them.
-fn wipe_on_panic() {
-    if cfg!(panic = "abort") {
-        let report = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            secret::wipe_all_before_abort();
-            report(panic);
-        }));
-    }
 }

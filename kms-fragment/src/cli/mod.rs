@@ -277,7 +277,7 @@ async fn serve(common: &Common) -> Result<(), CliError> {
     Ok(())
 }
 
-/// No core dumps, no debugger of the same user: both would hold keys.
+/// No core dumps, no debugger of the same user, no new privileges, and no key left by a panic.
 fn harden() {
     use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
     let none = Rlimit { current: Some(0), maximum: Some(0) };
@@ -286,6 +286,10 @@ fn harden() {
     {
         tracing::warn!("core dumps could not be switched off; keys could end up in one");
     }
+    if rustix::thread::set_no_new_privs(true).is_err() {
+        tracing::warn!("the process may still gain privileges through set-uid programs; it starts none");
+    }
+    symbolon_proto::secret::wipe_before_abort();
 }
 
 async fn send(asking: &Asking, question: &Ask) -> Result<Reply, CliError> {

@@ -172,6 +172,18 @@ pub fn protect_stack() -> bool {
     pages::protect_stack()
 }
 
+/// Where a panic ends the process, has it end every secret first; called once at process start. Where a panic unwinds (in
+/// tests), the owners of secrets wipe them.
+pub fn wipe_before_abort() {
+    if cfg!(panic = "abort") {
+        let report = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            wipe_all_before_abort();
+            report(panic);
+        }));
+    }
+}
+
 /// Overwrites every secret of the process. For the hook of a panic that aborts, and for nothing else: whoever still uses
 /// a key finds zeros.
 pub fn wipe_all_before_abort() {
