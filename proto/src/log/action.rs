@@ -123,6 +123,8 @@ numbered! {
         Capabilities = 31 "capabilities"
         /// Anything else that is worth an entry.
         Other = 32 "other"
+        /// Custodians' ceremony begun, ended, cancelled or signed.
+        Ceremony = 33 "ceremony"
     }
 }
 
@@ -152,7 +154,7 @@ mod tests {
             assert_eq!(Outcome::from_u8(outcome.as_u8()), Some(outcome));
             assert_eq!(Outcome::from_name(outcome.as_str()), Some(outcome));
         }
-        assert_eq!((Action::ALL.len(), Outcome::ALL.len()), (32, 3));
+        assert_eq!((Action::ALL.len(), Outcome::ALL.len()), (33, 3));
     }
 
     #[test]
@@ -161,7 +163,7 @@ mod tests {
         assert_eq!(Action::SecretRead.as_u8(), 9);
         assert_eq!(Action::AuthDelete.as_u8(), 26);
         assert_eq!(Action::Other.as_u8(), 32);
-        assert_eq!(Action::from_u8(0).or(Action::from_u8(33)), None);
+        assert_eq!(Action::from_u8(0).or(Action::from_u8(34)), None);
         assert_eq!(Outcome::from_u8(0).or(Outcome::from_u8(4)), None);
         assert_eq!(Action::from_name("Init"), None);
     }

@@ -89,6 +89,12 @@ impl<const N: usize> Secret<N> {
         Self::filled_by(|bytes| rng.fill_bytes(bytes))
     }
 
+    /// A second copy in secret memory, for a key that two owners wipe at different times.
+    #[must_use]
+    pub fn duplicate(&self) -> Self {
+        Self::filled_by(|out| out.copy_from_slice(self.expose()))
+    }
+
     /// The bytes. Do not copy them into anything that outlives the call they are needed for.
     #[must_use]
     pub fn expose(&self) -> &[u8; N] {

@@ -108,18 +108,36 @@ struct Given {
     submitted_at_boot_ms: u64,
 }
 
-/// Shares given so far; at most t.
+/// Shares given so far: at most t, or in a drill everybody's.
 pub struct Ceremony {
     set: ShareSetManifest,
     given: Vec<Given>,
+    wanted: u8,
 }
 
 impl Ceremony {
     /// Begins without shares.
     #[must_use]
     pub fn new(set: ShareSetManifest) -> Self {
-        let given = Vec::with_capacity(usize::from(set.threshold()));
-        Self { set, given }
+        let wanted = set.threshold();
+        Self::collecting(set, wanted)
+    }
+
+    /// Begins a drill: everybody's share is wanted, so that each is seen to be right.
+    #[must_use]
+    pub fn drill(set: ShareSetManifest) -> Self {
+        let wanted = set.sharing().total();
+        Self::collecting(set, wanted)
+    }
+
+    fn collecting(set: ShareSetManifest, wanted: u8) -> Self {
+        Self { set, given: Vec::with_capacity(usize::from(wanted)), wanted }
+    }
+
+    /// Shares that are wanted in all.
+    #[must_use]
+    pub const fn wanted(&self) -> u8 {
+        self.wanted
     }
 
     /// The set whose shares are collected.
@@ -133,10 +151,11 @@ impl Ceremony {
         let holder = self.set.check_share(&share)?.name.clone();
         let x = share.x();
         if self.given.iter().any(|given| given.share.x() == x) {
-            return Err(ShareError::Duplicate { holder, x, missing: self.progress().missing() });
+            let missing = self.wanted.saturating_sub(self.progress().given);
+            return Err(ShareError::Duplicate { holder, x, missing });
         }
-        if self.progress().is_complete() {
-            return Err(ShareError::NotNeeded { needed: self.set.threshold() });
+        if self.progress().given >= self.wanted {
+            return Err(ShareError::NotNeeded { needed: self.wanted });
         }
         self.given.push(Given { share, submitted_at_boot_ms: now_boot_ms });
         Ok(self.progress())
@@ -164,14 +183,24 @@ impl Ceremony {
         before - self.given.len()
     }
 
-    /// The fragment, checked against the set's check value. The shares stay until the ceremony is dropped.
+    /// The fragment, checked against the set's check value. If more than t shares were given, every one of them takes part in
+    /// a recombination of its own. The shares stay until the ceremony is dropped.
     pub fn recombine(&self) -> Result<Fragment, RecombineError> {
         let Progress { given, needed } = self.progress();
         if given < needed {
             return Err(RecombineError::TooFew { given, needed });
         }
-        let points: Vec<_> =
-            self.given.iter().take(usize::from(needed)).map(|given| given.share.point()).collect();
+        let others = if given > needed { 1..usize::from(given) } else { 0..0 };
+        for start in others {
+            drop(self.recombine_from(start)?);
+        }
+        self.recombine_from(0)
+    }
+
+    /// From t neighbouring shares, in the order of giving and around the end.
+    fn recombine_from(&self, start: usize) -> Result<Fragment, RecombineError> {
+        let around = self.given.iter().cycle().skip(start).take(usize::from(self.set.threshold()));
+        let points: Vec<_> = around.map(|given| given.share.point()).collect();
         let secret = shamir::recombine(&points).map_err(|_| RecombineError::WrongCombination)?;
         let fragment = Fragment::from_secret(secret);
         if self.set.is_fragment(&fragment) { Ok(fragment) } else { Err(RecombineError::WrongCombination) }

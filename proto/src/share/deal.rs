@@ -59,9 +59,8 @@ impl Dealing<'_> {
         fragment: &Fragment,
         rng: &mut dyn CryptoRng,
     ) -> Result<(ShareSetManifest, Vec<Share>), ShareSetError> {
-        set::check_names(self.threshold, self.holders.iter().map(|holder| holder.name.as_str()))?;
+        self.check_holders()?;
         let mut manifest = self.blank_manifest(rng);
-        set::check_keys(&manifest.custodians)?;
         manifest.set_id = manifest.computed_id();
         manifest.chk = set::check_value(&fragment.root(&self.deployment).check(), &manifest.set_id);
         let points = shamir::split(fragment.secret(), self.threshold, rng);
@@ -76,15 +75,25 @@ impl Dealing<'_> {
         ))
     }
 
-    fn blank_manifest(&self, rng: &mut dyn CryptoRng) -> ShareSetManifest {
-        let mut nonce = [0; 32];
-        rng.fill_bytes(&mut nonce);
+    /// Whether a set can be made for these holders: as many as shares, each with a name and keys of its own.
+    pub fn check_holders(&self) -> Result<(), ShareSetError> {
+        set::check_names(self.threshold, self.holders.iter().map(|holder| holder.name.as_str()))?;
+        set::check_keys(&self.custodians())
+    }
+
+    fn custodians(&self) -> Vec<Custodian> {
         let custodian = |(x, holder): (u8, &Holder)| Custodian {
             x,
             name: holder.name.clone(),
             keys: holder.keys.clone(),
             digest: [0; 32],
         };
+        (1..).zip(self.holders).map(custodian).collect()
+    }
+
+    fn blank_manifest(&self, rng: &mut dyn CryptoRng) -> ShareSetManifest {
+        let mut nonce = [0; 32];
+        rng.fill_bytes(&mut nonce);
         ShareSetManifest {
             kind: self.kind,
             deployment: self.deployment,
@@ -93,7 +102,7 @@ impl Dealing<'_> {
             threshold: self.threshold,
             created_ms: self.created_ms,
             nonce,
-            custodians: (1..).zip(self.holders).map(custodian).collect(),
+            custodians: self.custodians(),
             chk: [0; 16],
             seq: self.previous.map_or(1, |previous| previous.seq.saturating_add(1)),
             prev_hash: self.previous.map_or([0; 32], ShareSetManifest::hash),
