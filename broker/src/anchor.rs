@@ -132,7 +132,7 @@ impl Anchor {
         let Some(note) = self.log.checkpoint().await? else { return Ok(None) };
         let note = SignedNote::parse(&note).map_err(CheckpointError::from)?;
         let Checkpoint { size, root, .. } = Checkpoint::parse_text(note.unverified_text())?;
-        Ok(Some(self.unsealed.keys().state.anchor(size, &root)))
+        Ok(Some(self.unsealed.state().anchor(size, &root)))
     }
 
     /// How our log contradicts an anchor, if it does.
@@ -141,7 +141,7 @@ impl Anchor {
         let Some(root) = self.log.root_at(expected).await? else {
             return Ok(Some(RolledBack::Older { found: self.log.size().await?, expected }));
         };
-        let ours = self.unsealed.keys().state.made_anchor(anchor, &root);
+        let ours = self.unsealed.state().made_anchor(anchor, &root);
         Ok((!ours).then_some(RolledBack::OtherHistory { size: expected }))
     }
 }

@@ -1,14 +1,18 @@
-//! What a deployment keeps sealed under K_netkey: who it is to the fragment service, and the key that signs its log.
+//! What a deployment keeps sealed under K_netkey: who it is to the fragment service, the key that signs its log, and what later
+//! fragment epochs took over from earlier ones.
 //!
-//! Written once by `init`, read at each unseal. K_netkey comes from the custodians alone, so the broker can sign its log and ask
-//! the remote before the remote has answered anything.
+//! Written by `init`, read at each unseal, sealed anew when the fragment epoch changes. K_netkey comes from the custodians
+//! alone, so the broker can sign its log and ask the remote before the remote has answered anything.
 
 use std::sync::Arc;
 
 use rand_core::CryptoRng;
+use symbolon_core::carried::Carried;
 use symbolon_core::clock::Clock;
-use symbolon_core::seal::Unsealed;
+use symbolon_core::seal::{EpochKeys, Unsealed};
+use symbolon_proto::Zeroizing;
 use symbolon_proto::context::{ContextBytes, RecordContext, RecordKind};
+use symbolon_proto::hierarchy::NetKey;
 use symbolon_proto::id::{BrokerId, DeploymentId, SecretId, TenantId};
 use symbolon_proto::log::{NoteSigner, VerifierKey};
 use symbolon_proto::sealedbox;
@@ -24,6 +28,7 @@ use crate::store::{Expect, Op, Store};
 
 const IDENTITY: SecretId = SecretId::from_bytes(*b"network-identity");
 const LOG_SEED: SecretId = SecretId::from_bytes(*b"log-signing-seed");
+const CARRIED: SecretId = SecretId::from_bytes(*b"carried-over-key");
 
 /// The Ed25519 seed of the audit log.
 pub struct LogSeed(Secret<32>);
@@ -36,16 +41,18 @@ impl LogSeed {
 
     /// What signs the checkpoints of a deployment. Their origin line is also the name of the key.
     pub fn signer(&self, deployment: DeploymentId) -> Result<NoteSigner, OpError> {
-        NoteSigner::new(&origin(deployment), self.seed()).map_err(|_| OpError::Integrity)
+        NoteSigner::new(&origin(deployment), self.signing_seed()).map_err(|_| OpError::Integrity)
     }
 
     /// What verifies them, in the form that verifiers are given.
     pub fn verifier_key(&self, deployment: DeploymentId) -> Result<String, OpError> {
-        let key = VerifierKey::new(&origin(deployment), self.seed().public_key());
+        let key = VerifierKey::new(&origin(deployment), self.signing_seed().public_key());
         key.map(|key| key.to_string()).map_err(|_| OpError::Integrity)
     }
 
-    fn seed(&self) -> SigningSeed {
+    /// The seed itself, for the broker's signature under transcripts and share sets. Their labels keep them apart from checkpoints.
+    #[must_use]
+    pub fn signing_seed(&self) -> SigningSeed {
         SigningSeed::from_secret(Secret::filled_by(|out| out.copy_from_slice(self.0.expose())))
     }
 }
@@ -71,8 +78,9 @@ impl Deployment {
 
     /// Opens what `init` stored.
     pub async fn read(store: &dyn Store, unsealed: &Unsealed) -> Result<Self, OpError> {
-        let identity = open(store, unsealed, IDENTITY).await?;
-        let seed = open(store, unsealed, LOG_SEED).await?;
+        let (net, deployment) = (&unsealed.keys().net, unsealed.deployment());
+        let identity = open(store, net, deployment, IDENTITY).await?.ok_or(OpError::Integrity)?;
+        let seed = open(store, net, deployment, LOG_SEED).await?.ok_or(OpError::Integrity)?;
         let seed = <&[u8; 32]>::try_from(seed.as_slice()).map_err(|_| OpError::Integrity)?;
         Ok(Self {
             identity: BrokerIdentity::from_bytes(&identity).map_err(|_| OpError::Integrity)?,
@@ -95,11 +103,34 @@ impl Deployment {
 
     /// The rows to store.
     pub fn rows(&self, unsealed: &Unsealed) -> Result<Vec<Op>, OpError> {
+        self.rows_over(unsealed, Expect::Absent)
+    }
+
+    fn rows_over(&self, unsealed: &Unsealed, expect: Expect) -> Result<Vec<Op>, OpError> {
         Ok(vec![
-            seal(unsealed, IDENTITY, &self.identity.to_bytes())?,
-            seal(unsealed, LOG_SEED, self.log.0.expose())?,
+            seal(unsealed, IDENTITY, &self.identity.to_bytes(), expect)?,
+            seal(unsealed, LOG_SEED, self.log.0.expose(), expect)?,
         ])
     }
+}
+
+/// Joins the keys of a finished ceremony with what the store carried over from earlier fragment epochs.
+pub async fn complete(store: &dyn Store, keys: EpochKeys) -> Result<Unsealed, OpError> {
+    let carried = open(store, keys.net(), keys.deployment(), CARRIED).await?;
+    let carried = carried.map(|bytes| Carried::decode(&bytes)).transpose().map_err(|_| OpError::Integrity)?;
+    keys.complete(carried).map_err(|_| OpError::Integrity)
+}
+
+/// Everything under K_netkey sealed anew for the keys that follow, and what is carried over to them.
+pub async fn succession(store: &dyn Store, before: &Unsealed, after: &Unsealed) -> Result<Vec<Op>, OpError> {
+    let mut rows = Deployment::read(store, before).await?.rows_over(after, Expect::Any)?;
+    rows.push(seal(after, CARRIED, &after.carried(), Expect::Any)?);
+    Ok(rows)
+}
+
+/// The end of a change of keys: what is carried over without the keys of the epoch before.
+pub fn settled(unsealed: &Unsealed) -> Result<Op, OpError> {
+    seal(unsealed, CARRIED, &unsealed.carried_for_good(), Expect::Any)
 }
 
 fn key(name: SecretId) -> Vec<u8> {
@@ -108,10 +139,10 @@ fn key(name: SecretId) -> Vec<u8> {
     key
 }
 
-fn context(unsealed: &Unsealed, name: SecretId) -> ContextBytes {
+fn context(deployment: DeploymentId, name: SecretId) -> ContextBytes {
     RecordContext {
         kind: RecordKind::Metadata,
-        deployment: unsealed.deployment(),
+        deployment,
         tenant: TenantId::SYSTEM,
         mount: NO_SCOPE,
         secret: name,
@@ -120,19 +151,20 @@ fn context(unsealed: &Unsealed, name: SecretId) -> ContextBytes {
     .encode()
 }
 
-fn seal(unsealed: &Unsealed, name: SecretId, plaintext: &[u8]) -> Result<Op, OpError> {
-    let key_net = unsealed.keys().net.secret();
-    let value = sealedbox::seal(key_net, &context(unsealed, name), plaintext, &mut os_rng())
-        .map_err(|_| OpError::Integrity)?;
-    Ok(Op::Put { key: key(name), value, expect: Expect::Absent })
+fn seal(unsealed: &Unsealed, name: SecretId, plaintext: &[u8], expect: Expect) -> Result<Op, OpError> {
+    let (net, context) = (unsealed.keys().net.secret(), context(unsealed.deployment(), name));
+    let value = sealedbox::seal(net, &context, plaintext, &mut os_rng()).map_err(|_| OpError::Integrity)?;
+    Ok(Op::Put { key: key(name), value, expect })
 }
 
+/// `None` if there is no such row.
 async fn open(
     store: &dyn Store,
-    unsealed: &Unsealed,
+    net: &NetKey,
+    deployment: DeploymentId,
     name: SecretId,
-) -> Result<symbolon_proto::Zeroizing<Vec<u8>>, OpError> {
-    let row = store.get(&key(name)).await?.ok_or(OpError::Integrity)?;
-    let key_net = unsealed.keys().net.secret();
-    sealedbox::open(key_net, &context(unsealed, name), &row.value).map_err(|_| OpError::Integrity)
+) -> Result<Option<Zeroizing<Vec<u8>>>, OpError> {
+    let Some(row) = store.get(&key(name)).await? else { return Ok(None) };
+    let opened = sealedbox::open(net.secret(), &context(deployment, name), &row.value);
+    opened.map(Some).map_err(|_| OpError::Integrity)
 }

@@ -1,7 +1,7 @@
 //! From purpose keys to an open session: the order of an unseal.
 //!
 //! ```text
-//! log checked against its checkpoint ▶ anchor compared with the remote's ▶ next generation committed with the unseal's entry ▶
+//! keys of earlier fragment epochs joined ▶ log checked against its checkpoint ▶ anchor compared with the remote's ▶ next generation committed with the unseal's entry ▶
 //! mounts and policies read ▶ hello (generation registered, lease) ▶ canary ▶ anchor put ▶ background tasks
 //! ```
 //!
@@ -22,7 +22,7 @@ use symbolon_core::clock::Clock;
 use symbolon_core::dead_man::DeadMan;
 use symbolon_core::path::PolicyName;
 use symbolon_core::policy::Policy;
-use symbolon_core::seal::{SealRecord, Sealed, Unsealed};
+use symbolon_core::seal::{EpochKeys, SealRecord, Sealed, Unsealed};
 use symbolon_proto::id::TenantId;
 use tracing::{error, warn};
 
@@ -31,7 +31,7 @@ use crate::anchor::{Anchor, AnchorError};
 use crate::background::{self, Link};
 use crate::buckets::Buckets;
 use crate::config;
-use crate::deployment::{Deployment, LogSeed};
+use crate::deployment::{self, Deployment, LogSeed};
 use crate::fragment::{Enrolled, Leases, Remote, stored};
 use crate::keys::Keys;
 use crate::login_keys::LoginKeys;
@@ -69,8 +69,18 @@ impl Opener {
     }
 
     /// Opens a session with the keys of a finished ceremony. Its tasks raise `alarm` if it must not stay open.
-    pub async fn open(&self, sealed: &Sealed, unsealed: Unsealed, alarm: &Alarm) -> Result<Opened, OpError> {
-        let unsealed = Arc::new(unsealed);
+    pub async fn open(&self, sealed: &Sealed, keys: EpochKeys, alarm: &Alarm) -> Result<Opened, OpError> {
+        let unsealed = deployment::complete(self.store.as_ref(), keys).await?;
+        self.open_with(sealed, Arc::new(unsealed), alarm).await
+    }
+
+    /// The same with keys that are complete, after a change of them.
+    pub async fn open_with(
+        &self,
+        sealed: &Sealed,
+        unsealed: Arc<Unsealed>,
+        alarm: &Alarm,
+    ) -> Result<Opened, OpError> {
         let rows = Rows::new(Arc::clone(&self.store), Arc::clone(&unsealed));
         check_seal_record(&rows, sealed).await?;
         let deployment = Deployment::read(self.store.as_ref(), &unsealed).await?;

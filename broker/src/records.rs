@@ -1,8 +1,9 @@
 //! Key layout of the store, and typed, encrypted rows over it.
 //!
 //! Every key begins with the tenant: `tenant(16) ‖ table(1) ‖ scope(16) ‖ name`. The scope is a mount id (zeros where none
-//! applies). Names never appear: a row's name is `HMAC(K_index, table ‖ scope ‖ name)[..16]`, and its value is a SealedBox
-//! under K_index whose context is computed from where the reader looked, so a row copied elsewhere does not open.
+//! applies). Names never appear: a row's name is `HMAC(K_index[1], table ‖ scope ‖ name)[..16]`, and its value is a SealedBox
+//! under K_index[f] whose context is computed from where the reader looked, so a row copied elsewhere does not open. After a
+//! change of the fragment epoch rows are sealed anew where they are ([`Rows::reseal`]); until then the epoch before opens them.
 //!
 //! ```text
 //! 0x01 seal record (public)     0x09 tokens            0x12 versions   scope ‖ secret_id ‖ version → SKB1 record
@@ -11,7 +12,7 @@
 //! 0x04 policies                 0x10 secrets' metadata 0x21 log tiles    │ log and writer
 //! 0x05 login configuration      0x11 directory entries 0x22 checkpoint   ┘
 //! 0x06 login roles              0x07 secret ids        0x14 capsules   scope ‖ secret_id ‖ version ‖ kek_epoch (high tier)
-//! 0x08 secret-id accessors
+//! 0x08 secret-id accessors      0x0c ceremonies
 //! ```
 
 use std::sync::Arc;
@@ -19,8 +20,8 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use symbolon_core::seal::Unsealed;
+use symbolon_proto::Zeroizing;
 use symbolon_proto::context::{ContextBytes, RecordContext, RecordKind};
-use symbolon_proto::hierarchy::IndexKey;
 use symbolon_proto::id::{MountId, SecretId, TenantId};
 use symbolon_proto::sealedbox;
 
@@ -53,6 +54,8 @@ pub enum Table {
     Accessor = 0x0a,
     /// Counters moved by compare-and-set.
     Counter = 0x0b,
+    /// Ceremonies that are over, with their transcripts.
+    Ceremony = 0x0c,
     /// Metadata of secrets.
     Meta = 0x10,
     /// Names within directories.
@@ -67,6 +70,9 @@ pub enum Table {
 
 /// Rows that one listing may return; a directory or table beyond it is an error, never a silent cut.
 pub const ROWS_MAX: usize = 1_000_000;
+
+/// Bytes of the key of a row under K_index: tenant, table, scope, hash of the group, hash of the name.
+const KEY_BYTES: usize = 16 + 1 + 16 + 16 + 16;
 
 /// No mount: the scope of rows that belong to a tenant or the deployment as a whole.
 pub const NO_SCOPE: MountId = MountId::from_bytes([0; 16]);
@@ -197,8 +203,10 @@ impl Rows {
         Self { store, unsealed }
     }
 
-    fn index(&self) -> &IndexKey {
-        &self.unsealed.keys().index
+    /// The same rows under other keys of the same deployment.
+    #[must_use]
+    pub fn under(&self, unsealed: Arc<Unsealed>) -> Self {
+        Self { store: Arc::clone(&self.store), unsealed }
     }
 
     /// The store below, for rows that are ciphertext already.
@@ -211,7 +219,7 @@ impl Rows {
     pub async fn read<T: DeserializeOwned>(&self, place: Place<'_>) -> Result<Option<(T, u64)>, RecordError> {
         let key = self.key(&place);
         match self.store.get(&key).await? {
-            Some(row) => Ok(Some((self.open(&place, &key, &row)?, row.revision))),
+            Some(row) => Ok(Some((self.open(&key, &row)?, row.revision))),
             None => Ok(None),
         }
     }
@@ -222,7 +230,7 @@ impl Rows {
         if rows.len() > ROWS_MAX {
             return Err(RecordError::TooMany);
         }
-        rows.iter().map(|(key, row)| Ok((self.open(&group, key, row)?, row.revision))).collect()
+        rows.iter().map(|(key, row)| Ok((self.open(key, row)?, row.revision))).collect()
     }
 
     /// How many rows a group holds, at most `limit`.
@@ -250,7 +258,7 @@ impl Rows {
         let scan = Scan { from: &from, until: &end_of(&prefix), descending: false, limit };
         let rows = self.store.scan(scan).await?;
         let open = |(key, row): (Vec<u8>, Row)| {
-            let value = self.open(&group, &key, &row);
+            let value = self.open(&key, &row);
             Paged { key, value, revision: row.revision }
         };
         Ok(rows.into_iter().map(open).collect())
@@ -264,7 +272,8 @@ impl Rows {
         value: &T,
         expect: Expect,
     ) -> Result<Op, RecordError> {
-        self.seal(&group, key.to_vec(), value, expect)
+        debug_assert!(key.starts_with(&self.group_prefix(&group)));
+        self.seal(key.to_vec(), value, expect)
     }
 
     /// The rows of a raw prefix, still closed.
@@ -275,22 +284,37 @@ impl Rows {
 
     /// A change that writes one row.
     pub fn put<T: Serialize>(&self, place: Place<'_>, value: &T, expect: Expect) -> Result<Op, RecordError> {
-        self.seal(&place, self.key(&place), value, expect)
+        self.seal(self.key(&place), value, expect)
     }
 
-    fn seal<T: Serialize>(
-        &self,
-        place: &Place<'_>,
-        key: Vec<u8>,
-        value: &T,
-        expect: Expect,
-    ) -> Result<Op, RecordError> {
-        let plain = zeroize::Zeroizing::new(
+    fn seal<T: Serialize>(&self, key: Vec<u8>, value: &T, expect: Expect) -> Result<Op, RecordError> {
+        let plain = Zeroizing::new(
             serde_json::to_vec(value).expect("wire types have string keys and no fallible serialisers"),
         );
-        let value = sealedbox::seal(self.index().secret(), &self.context(place, &key), &plain, &mut os_rng())
+        self.seal_bytes(key, &plain, expect)
+    }
+
+    fn seal_bytes(&self, key: Vec<u8>, plain: &[u8], expect: Expect) -> Result<Op, RecordError> {
+        let index = self.unsealed.keys().index.secret();
+        let value = sealedbox::seal(index, &self.context(&key), plain, &mut os_rng())
             .map_err(|_| RecordError::TooLong)?;
         Ok(Op::Put { key, value, expect })
+    }
+
+    /// A change that seals a row of [`Self::is_ours`] under the present epoch; `None` if it is that already.
+    pub fn reseal(&self, key: &[u8], row: &Row) -> Result<Option<Op>, RecordError> {
+        let context = self.context(key);
+        if sealedbox::open(self.unsealed.keys().index.secret(), &context, &row.value).is_ok() {
+            return Ok(None);
+        }
+        let plain = self.open_older(&context, row)?;
+        self.seal_bytes(key.to_vec(), &plain, Expect::Revision(row.revision)).map(Some)
+    }
+
+    /// Whether the row of this key is sealed under K_index. Tables have rows of their own formats, too, with other lengths.
+    #[must_use]
+    pub fn is_ours(key: &[u8]) -> bool {
+        key.len() == KEY_BYTES && matches!(key[16], 0x02..=0x0c | 0x10 | 0x11)
     }
 
     /// A change that removes one row.
@@ -299,10 +323,10 @@ impl Rows {
         Op::Delete { key: self.key(&place), expect }
     }
 
-    /// `HMAC(K_index, …)[..16]` of a name: what stands for it on disk.
+    /// `HMAC(K_index[1], …)[..16]` of a name: what stands for it on disk.
     #[must_use]
     pub fn name_hash(&self, table: Table, scope: MountId, name: &str) -> [u8; 16] {
-        self.index().name_hash(table as u8, &scope, name.as_bytes())
+        self.unsealed.names().name_hash(table as u8, &scope, name.as_bytes())
     }
 
     fn group_prefix(&self, place: &Place<'_>) -> Vec<u8> {
@@ -317,24 +341,32 @@ impl Rows {
         key
     }
 
-    fn open<T: DeserializeOwned>(&self, place: &Place<'_>, key: &[u8], row: &Row) -> Result<T, RecordError> {
-        let plain = sealedbox::open(self.index().secret(), &self.context(place, key), &row.value)
-            .map_err(|_| RecordError::Integrity)?;
+    fn open<T: DeserializeOwned>(&self, key: &[u8], row: &Row) -> Result<T, RecordError> {
+        let context = self.context(key);
+        let plain = match sealedbox::open(self.unsealed.keys().index.secret(), &context, &row.value) {
+            Ok(plain) => plain,
+            Err(_) => self.open_older(&context, row)?,
+        };
         serde_json::from_slice(&plain).map_err(|_| RecordError::Integrity)
     }
 
-    /// The context binds a row to its table, scope, group and name: the last 32 bytes of its key, split over the two id fields.
-    fn context(&self, place: &Place<'_>, key: &[u8]) -> ContextBytes {
-        let name: [u8; 16] = key[key.len() - 16..].try_into().expect("keys end in a 16-byte name hash");
-        let group: [u8; 16] =
-            key[key.len() - 32..key.len() - 16].try_into().expect("and a 16-byte group hash");
+    /// A row that the epoch before has sealed, while its keys are here.
+    fn open_older(&self, context: &ContextBytes, row: &Row) -> Result<Zeroizing<Vec<u8>>, RecordError> {
+        let previous = self.unsealed.previous().ok_or(RecordError::Integrity)?;
+        sealedbox::open(previous.index.secret(), context, &row.value).map_err(|_| RecordError::Integrity)
+    }
+
+    /// The context binds a row to its tenant, table, group and name: what its key says. The last 32 bytes, two hashes over
+    /// table, scope and name, are split over the two id fields.
+    fn context(&self, key: &[u8]) -> ContextBytes {
+        let hash = |at: usize| key[at..at + 16].try_into().expect("keys of rows have 65 bytes");
         RecordContext {
             kind: RecordKind::Metadata,
             deployment: self.unsealed.deployment(),
-            tenant: place.tenant,
-            mount: MountId::from_bytes(group),
-            secret: SecretId::from_bytes(name),
-            version: u64::from(place.table as u8),
+            tenant: TenantId::from_bytes(hash(0)),
+            mount: MountId::from_bytes(hash(KEY_BYTES - 32)),
+            secret: SecretId::from_bytes(hash(KEY_BYTES - 16)),
+            version: u64::from(key[16]),
         }
         .encode()
     }

@@ -379,8 +379,14 @@ fn needs_sudo(path: &ApiPath) -> bool {
         "auth/token/create-orphan",
         "auth/token/revoke-orphan",
     ];
-    const BELOW: [&str; 5] =
-        ["sys/auth/", "sys/audit/", "sys/raw/", "sys/leases/lookup/", "sys/symbolon/rotate/"];
+    const BELOW: [&str; 6] = [
+        "sys/auth/",
+        "sys/audit/",
+        "sys/raw/",
+        "sys/leases/lookup/",
+        "sys/symbolon/rotate/",
+        "sys/symbolon/ceremony/",
+    ];
     let path = path.as_str();
     EXACT.contains(&path) || path == "sys/audit" || BELOW.iter().any(|prefix| path.starts_with(prefix))
 }

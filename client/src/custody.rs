@@ -38,16 +38,22 @@ pub struct Ceremony {
     pub deployment: String,
     /// Nonce, 64 hexadecimal digits.
     pub nonce: String,
-    /// The broker's X-Wing key for this ceremony, base64.
-    pub key: String,
+    /// The broker's X-Wing key for this ceremony, base64; `None` when no share is wanted any more.
+    pub key: Option<String>,
     /// What the broker says is its fingerprint. Compute it with [`Ceremony::key`] instead.
-    pub fingerprint: String,
+    pub fingerprint: Option<String>,
     /// When it began, Unix milliseconds.
     pub opened_ms: u64,
     /// When the shares given so far are wiped, Unix milliseconds.
     pub expires_ms: Option<u64>,
+    /// Shares that are collected before anything happens.
+    #[serde(default)]
+    pub threshold: u8,
     /// The set whose shares are recombined.
     pub give: Collected,
+    /// Names of those who can still do what the stage asks for: give, prove or sign.
+    #[serde(default)]
+    pub missing: Vec<String>,
     /// The new set, if the ceremony makes one.
     pub prove: Option<Proving>,
     /// The last refusals.
@@ -100,7 +106,8 @@ impl Ceremony {
 
     /// What submissions are sealed to. Compare its fingerprint with the broker's console before using it.
     pub fn key(&self) -> Result<XWingPublicKey, Error> {
-        XWingPublicKey::from_bytes(&decode(&self.key)?).map_err(|_| protocol())
+        let key = self.key.as_deref().ok_or_else(protocol)?;
+        XWingPublicKey::from_bytes(&decode(key)?).map_err(|_| protocol())
     }
 
     /// The set whose shares are recombined.
@@ -148,7 +155,74 @@ fn nonce_bytes(text: &str) -> Option<[u8; 32]> {
     Some(bytes)
 }
 
+/// A ceremony that is over, as the broker kept it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct KeptCeremony {
+    /// Nonce, 64 hexadecimal digits.
+    pub nonce: String,
+    /// `init`, `reshare`, `epoch`, `rekey`, `drill`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// When it was over, RFC 3339.
+    pub ended: String,
+    /// Final hash of the transcript, hex.
+    pub hash: String,
+    /// How the broker's signature stands: `signed`, `missing`, `wrong`.
+    pub broker: String,
+    /// The same for those who gave or proved a share, by name; `no key` for those who cannot sign.
+    pub participants: BTreeMap<String, String>,
+    /// Whether everybody who can has signed.
+    pub complete: bool,
+    /// The transcript in text form; only when one ceremony is asked for.
+    #[serde(default)]
+    pub transcript: Option<String>,
+    /// The share set that was made, with its signatures, base64.
+    #[serde(default)]
+    pub share_set: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct KeptCeremonies {
+    ceremonies: Vec<KeptCeremony>,
+}
+
 impl Client {
+    /// Begins a ceremony that changes something: `drill` or `epoch`, or `reshare` or `rekey` for the owners of `cards`
+    /// (text form), of whom `threshold` are needed from then on.
+    pub async fn begin_ceremony(
+        &self,
+        kind: &str,
+        threshold: Option<u8>,
+        cards: &[String],
+    ) -> Result<Option<Ceremony>, Error> {
+        let body = json!({ "type": kind, "threshold": threshold, "cards": cards });
+        let call = self.v1(Method::PUT, "sys/symbolon/ceremony/begin").json(&body);
+        Ok(call.limit(STATE_BYTES_MAX).send().await?.raw::<CeremonyState>(EXPECTED)?.ceremony)
+    }
+
+    /// Ends a drill with the shares that are there.
+    pub async fn finish_ceremony(&self) -> Result<Option<Ceremony>, Error> {
+        let call = self.v1(Method::PUT, "sys/symbolon/ceremony/finish").limit(STATE_BYTES_MAX);
+        Ok(call.send().await?.raw::<CeremonyState>(EXPECTED)?.ceremony)
+    }
+
+    /// Gives a ceremony up; everything stays as it was.
+    pub async fn cancel_ceremony(&self) -> Result<(), Error> {
+        self.v1(Method::PUT, "sys/symbolon/ceremony/cancel").send().await.map(drop)
+    }
+
+    /// Ceremonies that are over, oldest first.
+    pub async fn ceremonies(&self) -> Result<Vec<KeptCeremony>, Error> {
+        let call = self.v1(Method::GET, "sys/symbolon/ceremonies").limit(STATE_BYTES_MAX);
+        Ok(call.send().await?.data::<KeptCeremonies>("a list of ceremonies")?.ceremonies)
+    }
+
+    /// One of them by its nonce, with its transcript.
+    pub async fn kept_ceremony(&self, nonce: &str) -> Result<KeptCeremony, Error> {
+        let call = self.v1(Method::GET, &format!("sys/symbolon/ceremonies/{nonce}")).limit(STATE_BYTES_MAX);
+        call.send().await?.data("a ceremony")
+    }
+
     /// The ceremony under way; needs no token and works on a sealed broker.
     pub async fn ceremony(&self) -> Result<Option<Ceremony>, Error> {
         let call = self.v1(Method::GET, "sys/symbolon/ceremony").token(None).limit(STATE_BYTES_MAX);

@@ -40,14 +40,16 @@ pub mod workload;
 
 pub use self::auth::{Auth, CreateToken, Login, TokenInfo};
 pub use self::client::{Builder, Client};
-pub use self::custody::{Ceremony, CeremonyState, Collected, Proving, Refused};
+pub use self::custody::{Ceremony, CeremonyState, Collected, KeptCeremony, Proving, Refused};
 pub use self::error::{Error, Refusal};
 pub use self::kv::{
     Kv, MetadataChange, Secret, SecretData, SecretMetadata, VersionMetadata, Versions, WroteVersion,
 };
 pub use self::oauth::{SubjectToken, WorkloadToken};
 pub use self::policy::Policies;
-pub use self::rotation::{MountKeks, OwnKeks, RemoteKeyStatus, RewrapProgress, RotationStatus, Rotations};
+pub use self::rotation::{
+    FragmentKeys, MountKeks, OwnKeks, RemoteKeyStatus, RewrapProgress, RotationStatus, Rotations,
+};
 pub use self::service::{KUBERNETES_TOKEN_FILE, Service, ServiceLogin};
 pub use self::sys::{InitAnswer, InitRequest, SealStatus};
 pub use self::token::{SecretText, Token, TokenError};

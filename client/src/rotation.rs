@@ -14,6 +14,9 @@ pub struct Rotations<'a>(&'a Client);
 /// How all rotations stand.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RotationStatus {
+    /// The customer fragment.
+    #[serde(default)]
+    pub fragment: FragmentKeys,
     /// The remote half of every key.
     pub remote: RemoteKeyStatus,
     /// KEKs of the KV mounts, by path with a slash at its end.
@@ -25,6 +28,17 @@ pub struct RotationStatus {
     /// Numbers for monitoring.
     #[serde(default)]
     pub numbers: BTreeMap<String, u64>,
+}
+
+/// The customer fragment and its epoch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FragmentKeys {
+    /// The fragment epoch that everything new is closed for.
+    pub epoch: u32,
+    /// Whether something is left that the epoch before has closed.
+    pub changing: bool,
+    /// Rows sealed anew since the broker was unsealed.
+    pub rows_resealed: u64,
 }
 
 /// The remote half of every key.

@@ -18,7 +18,11 @@ pub struct InitRequest {
     /// Shares needed to unseal, 2 to `secret_shares`.
     pub secret_threshold: u8,
     /// One name per share.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub custodians: Vec<String>,
+    /// One card per share instead of names, in text form. Then no share is shown: each is sealed to its card.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cards: Vec<String>,
     /// `none` or `customer-escrow`.
     pub recovery: String,
 }
@@ -32,6 +36,9 @@ pub struct InitAnswer {
     /// Shares in text form (`skf1…`), one per custodian.
     #[serde(default)]
     pub shares: Vec<SecretText>,
+    /// Shares of custodians with cards, each a parcel in text form that only its custodian opens.
+    #[serde(default)]
+    pub parcels: Vec<String>,
     /// The same shares in hex, as Vault clients expect them.
     #[serde(default)]
     pub keys: Vec<SecretText>,

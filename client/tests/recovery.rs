@@ -67,6 +67,7 @@ async fn init(world: &World, client: &Client, fingerprint: &str) -> InitAnswer {
         secret_shares: 3,
         secret_threshold: 2,
         custodians: ["Ann", "Bob", "Cid"].map(str::to_owned).to_vec(),
+        cards: Vec::new(),
         recovery: "customer-escrow".to_owned(),
     };
     let approving = async {
@@ -180,6 +181,7 @@ async fn escrow_without_a_key_to_seal_to_is_refused() {
         secret_shares: 3,
         secret_threshold: 2,
         custodians: ["Ann", "Bob", "Cid"].map(str::to_owned).to_vec(),
+        cards: Vec::new(),
         recovery: recovery.to_owned(),
     };
     let file = format!("escrow_key_file = {}", Value::from(world.path("not-a-key").to_str().unwrap()));

@@ -22,6 +22,7 @@ async fn open_world(cluster: &Cluster) -> (World, Client) {
         secret_shares: 2,
         secret_threshold: 2,
         custodians: vec!["ana".into(), "boris".into()],
+        cards: Vec::new(),
         recovery: "none".into(),
     };
     let (answer, _) = world.init(&request).await.unwrap();

@@ -7,6 +7,7 @@
 
 mod audit;
 mod ceremony;
+mod change;
 mod dead_man;
 mod dependencies;
 mod differential;

@@ -216,12 +216,12 @@ async fn needles(site: &Site) -> Needles {
     ] {
         needles.key(name, key.expose());
     }
-    let unsealed = Unsealed::derive(&fragment, &sealed);
+    let unsealed = Unsealed::first(&fragment, &sealed);
     let all = rows::rows_of(store.as_ref()).await;
     own_secrets(&mut needles, &all, &unsealed);
     let config = site.world.broker_config(false).unwrap();
     let session = Opener::new(Arc::clone(&store), Arc::new(SystemClock), config.remote);
-    let session = session.open(&sealed, unsealed, &Alarm::new().0).await.unwrap().session;
+    let session = session.open_with(&sealed, Arc::new(unsealed), &Alarm::new().0).await.unwrap().session;
     let id = |bytes: &[u8]| -> [u8; 16] { bytes.try_into().unwrap() };
     let mut keks = BTreeMap::new();
     for (key, _) in rows::of(&all, Table::Capsule) {

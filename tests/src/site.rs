@@ -79,14 +79,26 @@ impl Site {
         Self::initialise_with(world, base, &[service]).await
     }
 
-    /// Initialises a broker on these fragment services. Their operators approve what the broker's reads out, nothing else.
+    /// Initialises a broker on these fragment services, for custodians without cards.
     pub async fn initialise_with(world: World, base: &str, services: &[Arc<Service>]) -> Self {
         let request = InitRequest {
             secret_shares: 3,
             secret_threshold: 2,
             custodians: CUSTODIANS.map(str::to_owned).to_vec(),
+            cards: Vec::new(),
             recovery: "none".to_owned(),
         };
+        Self::initialise_for(world, base, services, &request).await.0
+    }
+
+    /// Initialises a broker as asked. The operators of the services approve what the broker's reads out, nothing else. Answers
+    /// the parcels of custodians with cards, too.
+    pub async fn initialise_for(
+        world: World,
+        base: &str,
+        services: &[Arc<Service>],
+        request: &InitRequest,
+    ) -> (Self, Vec<String>) {
         let client = Client::builder(base).ca_pem(world.ca_pem().as_bytes()).build().unwrap();
         let approving = async {
             loop {
@@ -100,7 +112,7 @@ impl Site {
             }
         };
         let answer = tokio::select! {
-            answer = client.init(&request) => answer.unwrap(),
+            answer = client.init(request) => answer.unwrap(),
             () = approving => unreachable!("approving goes on until init answers"),
         };
         let ca = reqwest::Certificate::from_pem(world.ca_pem().as_bytes()).unwrap();
@@ -110,7 +122,7 @@ impl Site {
             .timeout(Duration::from_secs(60))
             .build()
             .unwrap();
-        Self {
+        let site = Self {
             shares: answer.shares_text().unwrap(),
             root: answer.root_token.expose().to_owned(),
             log_key: answer.log_key.clone(),
@@ -118,7 +130,8 @@ impl Site {
             machine_token: String::new(),
             world,
             http,
-        }
+        };
+        (site, answer.parcels)
     }
 
     /// The same, unsealed and with a secrets engine at [`MOUNT`].

@@ -4,6 +4,8 @@
 
 pub mod attempts;
 pub mod audit;
+pub mod carried;
+pub mod change;
 pub mod clock;
 pub mod dead_man;
 pub mod identity;

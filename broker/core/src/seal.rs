@@ -1,22 +1,25 @@
 //! The seal: three different values, so that nobody can forget to ask which state the broker is in.
 //!
 //! ```text
-//! Sealed ──begin──▶ Ceremony ──submit──▶ … ──finish (t shares, check value)──▶ Unsealed ──seal──▶ Sealed
+//! Sealed ──begin──▶ Ceremony ──submit──▶ … ──finish (t shares, check value)──▶ EpochKeys ──complete──▶ Unsealed ──seal──▶ Sealed
 //!                      └──────── expired, or a wrong combination ────────▶ Sealed
 //! ```
 //!
 //! Whatever needs keys takes `&Unsealed`. Dropping it wipes them. The fragment itself and its root key live only inside
-//! [`Ceremony::finish`] (`docs/skb1.md` 6.2 and 7.5).
+//! [`Ceremony::finish`], and in a ceremony that changes something while [`crate::change::Change::apply`] runs (`docs/skb1.md`
+//! 6.2, 7.5 and 7.6). [`EpochKeys`] are half of the way: what was carried over from earlier epochs is in the store.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
-use symbolon_proto::hierarchy::{AuditKey, Fragment, PurposeKeys};
+use symbolon_proto::Zeroizing;
+use symbolon_proto::hierarchy::{AuditKey, Fragment, IndexKey, NetKey, PurposeKeys, StateKey};
 use symbolon_proto::id::{BrokerId, DeploymentId};
 use symbolon_proto::secret::wipe_stack;
 use symbolon_proto::share::{self, Share, ShareError, ShareSetManifest};
 
+use crate::carried::{Carried, ForeignKeys, Lasting, Previous};
 use crate::clock::Now;
 
 /// All shares are forgotten this long after the first one came: none is held longer (`docs/skb1.md` 7.5).
@@ -82,16 +85,24 @@ pub enum InitError {
     /// Share numbers out of range.
     #[error("shares and threshold must satisfy 2 <= threshold <= shares <= 16")]
     ShareNumbers,
+    /// Two ways to say who holds the shares.
+    #[error("custodians are given by name and by card; a card names its owner, so leave the names out")]
+    NamesAndCards,
     /// More or fewer names than shares, or a name that is empty, too long or given twice.
-    #[error("give one name per custodian: as many as shares, each different, 1 to 64 printable characters")]
+    #[error(
+        "give one name or one card per custodian: as many as shares, each different, names with 1 to 64 printable characters"
+    )]
     CustodianNames,
 }
+
+/// The format that is written. Records of format 1 have no fragment epoch of their own; theirs is that of the share set.
+pub const SEAL_RECORD_FORMAT: u8 = 2;
 
 /// The one row of the store that anyone may read. Wire type; a new field needs a new `format`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SealRecord {
-    /// Always 1.
+    /// 1 or 2.
     pub format: u8,
     /// Deployment id, hex.
     pub deployment: String,
@@ -103,6 +114,9 @@ pub struct SealRecord {
     pub recovery: Recovery,
     /// Share-set manifest (`docs/skb1.md` 7.3), hex of its wire form.
     pub share_set: String,
+    /// The fragment epoch in use: that of the share set, or a later one with the same shares.
+    #[serde(default)]
+    pub frag_epoch: u32,
     /// Ed25519 key of the fragment service's root, hex.
     pub service_root: String,
     /// Verifier key of the audit log, C2SP signed-note form.
@@ -123,21 +137,37 @@ pub struct Sealed {
     deployment: DeploymentId,
     broker: BrokerId,
     set: ShareSetManifest,
+    frag_epoch: u32,
 }
 
 impl Sealed {
     /// Reads the seal record.
     pub fn open(record: SealRecord) -> Result<Self, ForeignRecord> {
-        if record.format != 1 {
-            return Err(ForeignRecord);
-        }
         let bytes = data_encoding::HEXLOWER.decode(record.share_set.as_bytes()).map_err(|_| ForeignRecord)?;
+        let set = ShareSetManifest::decode(&bytes).map_err(|_| ForeignRecord)?;
+        let frag_epoch = match (record.format, record.frag_epoch) {
+            (1, 0) => set.frag_epoch(),
+            (SEAL_RECORD_FORMAT, epoch) if epoch >= set.frag_epoch().max(FIRST_EPOCH) => epoch,
+            _ => return Err(ForeignRecord),
+        };
         Ok(Self {
             deployment: record.deployment.parse().map_err(|_| ForeignRecord)?,
             broker: record.broker.parse().map_err(|_| ForeignRecord)?,
-            set: ShareSetManifest::decode(&bytes).map_err(|_| ForeignRecord)?,
+            set,
+            frag_epoch,
             record: Arc::new(record),
         })
+    }
+
+    /// The same deployment with another share set or fragment epoch.
+    pub(crate) fn succeeded_by(&self, set: ShareSetManifest, frag_epoch: u32) -> Self {
+        let record = SealRecord {
+            format: SEAL_RECORD_FORMAT,
+            share_set: data_encoding::HEXLOWER.encode(&set.encode()),
+            frag_epoch,
+            ..(*self.record).clone()
+        };
+        Self { record: Arc::new(record), set, frag_epoch, ..self.clone() }
     }
 
     /// The public record.
@@ -164,16 +194,26 @@ impl Sealed {
         &self.set
     }
 
-    /// Starts to collect shares. The nonce tells one ceremony from the next.
+    /// The fragment epoch f in use.
+    #[must_use]
+    pub fn frag_epoch(&self) -> u32 {
+        self.frag_epoch
+    }
+
+    /// Starts to collect as many shares as open the broker. The nonce tells one ceremony from the next.
     pub fn begin(&self, rng: &mut dyn CryptoRng) -> Ceremony {
+        self.collect(share::Ceremony::new(self.set.clone()), rng)
+    }
+
+    /// Starts to collect the shares of everybody, to see that all of them are right.
+    pub fn begin_drill(&self, rng: &mut dyn CryptoRng) -> Ceremony {
+        self.collect(share::Ceremony::drill(self.set.clone()), rng)
+    }
+
+    fn collect(&self, shares: share::Ceremony, rng: &mut dyn CryptoRng) -> Ceremony {
         let mut nonce = [0; 16];
         rng.fill_bytes(&mut nonce);
-        Ceremony {
-            sealed: self.clone(),
-            shares: share::Ceremony::new(self.set.clone()),
-            nonce,
-            first_ms: None,
-        }
+        Ceremony { sealed: self.clone(), shares, nonce, first_ms: None }
     }
 }
 
@@ -190,7 +230,7 @@ pub enum CeremonyError {
     WrongCombination,
 }
 
-/// A broker that is being unsealed.
+/// Shares on their way to each other.
 pub struct Ceremony {
     sealed: Sealed,
     shares: share::Ceremony,
@@ -203,7 +243,7 @@ pub struct Ceremony {
 pub struct Progress {
     /// Custodians who have given their share.
     pub given: Vec<String>,
-    /// Shares needed in all.
+    /// Shares that are collected in all: the threshold, or in a drill everybody's.
     pub threshold: u8,
 }
 
@@ -226,7 +266,13 @@ impl Ceremony {
     /// How far it is.
     #[must_use]
     pub fn progress(&self) -> Progress {
-        Progress { given: self.shares.given(), threshold: self.sealed.set.threshold() }
+        Progress { given: self.shares.given(), threshold: self.shares.wanted() }
+    }
+
+    /// Whether enough shares are here to recombine them, though a drill may wait for more.
+    #[must_use]
+    pub fn may_recombine(&self) -> bool {
+        self.shares.progress().is_complete()
     }
 
     /// Tells this ceremony from others, hex.
@@ -248,12 +294,70 @@ impl Ceremony {
     }
 
     /// Recombines the fragment, checks it, derives the purpose keys and forgets everything else.
-    pub fn finish(self) -> Result<Unsealed, CeremonyError> {
-        let fragment = self.shares.recombine().map_err(|_| CeremonyError::WrongCombination)?;
-        let unsealed = Unsealed::derive(&fragment, &self.sealed);
+    pub fn finish(self) -> Result<EpochKeys, CeremonyError> {
+        let sealed = self.sealed.clone();
+        let fragment = self.recombine()?;
+        let keys = EpochKeys::derive(&fragment, &sealed);
         drop(fragment);
         wipe_stack();
-        Ok(unsealed)
+        Ok(keys)
+    }
+
+    /// The fragment itself, checked, for a ceremony that changes something. The shares are forgotten.
+    pub fn recombine(self) -> Result<Fragment, CeremonyError> {
+        self.shares.recombine().map_err(|_| CeremonyError::WrongCombination)
+    }
+}
+
+/// The purpose keys of the fragment epoch in use, fresh from a ceremony. They open no row before [`Self::complete`].
+pub struct EpochKeys {
+    deployment: DeploymentId,
+    broker: BrokerId,
+    keys: PurposeKeys,
+}
+
+impl EpochKeys {
+    /// The keys that a fragment gives in the epoch of `sealed`.
+    #[must_use]
+    pub fn derive(fragment: &Fragment, sealed: &Sealed) -> Self {
+        let keys = fragment.root(&sealed.deployment).purposes(sealed.frag_epoch);
+        Self { deployment: sealed.deployment, broker: sealed.broker, keys }
+    }
+
+    /// Deployment id.
+    #[must_use]
+    pub fn deployment(&self) -> DeploymentId {
+        self.deployment
+    }
+
+    /// K_netkey, under which what was carried over is sealed.
+    #[must_use]
+    pub fn net(&self) -> &NetKey {
+        &self.keys.net
+    }
+
+    /// Joins what the store carried over from earlier epochs. Only a first epoch has nothing.
+    pub fn complete(self, carried: Option<Carried>) -> Result<Unsealed, ForeignKeys> {
+        let Carried { lasting, previous } = match carried {
+            Some(carried) => carried,
+            None if self.keys.epoch == FIRST_EPOCH => {
+                Carried { lasting: Lasting::of_first(&self.keys), previous: None }
+            }
+            None => return Err(ForeignKeys),
+        };
+        Ok(self.with(lasting, previous))
+    }
+
+    /// Takes over from the keys in use. What those closed stays open until it has been closed anew.
+    #[must_use]
+    pub fn succeed(self, before: &Unsealed) -> Unsealed {
+        let changed = self.keys.epoch != before.keys.epoch;
+        self.with(before.lasting.duplicate(), changed.then(|| Previous::of(&before.keys)))
+    }
+
+    fn with(self, lasting: Lasting, previous: Option<Previous>) -> Unsealed {
+        let Self { deployment, broker, keys } = self;
+        Unsealed { deployment, broker, keys, lasting, previous: RwLock::new(previous.map(Arc::new)) }
     }
 }
 
@@ -262,18 +366,17 @@ pub struct Unsealed {
     deployment: DeploymentId,
     broker: BrokerId,
     keys: PurposeKeys,
-    audit: Arc<AuditKey>,
+    lasting: Lasting,
+    previous: RwLock<Option<Arc<Previous>>>,
 }
 
 impl Unsealed {
-    /// Keys of a fragment at hand: at `init`, and at the end of a ceremony.
+    /// Keys of a new fragment in its first epoch, at `init`.
     #[must_use]
-    pub fn derive(fragment: &Fragment, sealed: &Sealed) -> Self {
-        let root = fragment.root(&sealed.deployment);
-        // Details of entries cannot be sealed anew without changing the tree, so their key is that of the first epoch for good.
-        let audit = Arc::new(root.purposes(FIRST_EPOCH).audit);
-        let keys = root.purposes(sealed.set.frag_epoch());
-        Self { deployment: sealed.deployment, broker: sealed.broker, keys, audit }
+    pub fn first(fragment: &Fragment, sealed: &Sealed) -> Self {
+        let keys = EpochKeys::derive(fragment, sealed);
+        let lasting = Lasting::of_first(&keys.keys);
+        keys.with(lasting, None)
     }
 
     /// Deployment id.
@@ -288,16 +391,51 @@ impl Unsealed {
         self.broker
     }
 
-    /// K_audit, shared with the log's writer.
+    /// What seals details of entries, shared with the log's writer. Never changes: entries cannot be sealed anew.
     #[must_use]
     pub fn audit(&self) -> Arc<AuditKey> {
-        Arc::clone(&self.audit)
+        Arc::clone(&self.lasting.audit)
+    }
+
+    /// What hashes names. Never changes: names of tokens are stored nowhere and could not be hashed anew.
+    #[must_use]
+    pub fn names(&self) -> &IndexKey {
+        &self.lasting.names
+    }
+
+    /// What authenticates anchors. Never changes: a node may remember an anchor of any age.
+    #[must_use]
+    pub fn state(&self) -> &StateKey {
+        &self.lasting.state
     }
 
     /// Purpose keys of the current fragment epoch.
     #[must_use]
     pub fn keys(&self) -> &PurposeKeys {
         &self.keys
+    }
+
+    /// Keys of the epoch before, while something is left that they closed.
+    #[must_use]
+    pub fn previous(&self) -> Option<Arc<Previous>> {
+        self.previous.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Forgets the keys of the epoch before, after the store has.
+    pub fn forget_previous(&self) {
+        *self.previous.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// What the next unseal needs beside the shares, for a row that is sealed under K_netkey.
+    #[must_use]
+    pub fn carried(&self) -> Zeroizing<Vec<u8>> {
+        Carried::encode(&self.lasting, self.previous().as_deref())
+    }
+
+    /// The same without the keys of the epoch before, once everything that they closed has been closed anew.
+    #[must_use]
+    pub fn carried_for_good(&self) -> Zeroizing<Vec<u8>> {
+        Carried::encode(&self.lasting, None)
     }
 }
 
@@ -331,6 +469,7 @@ mod tests {
             created_ms: 0,
             recovery: Recovery::None,
             share_set: data_encoding::HEXLOWER.encode(&set.encode()),
+            frag_epoch: 0,
             service_root: String::new(),
             log_key: String::new(),
         };

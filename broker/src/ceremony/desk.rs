@@ -1,13 +1,7 @@
-//! The desk at which custodians give their shares while the broker is sealed (`docs/skb1.md` 7.5).
+//! The desk at which custodians give their shares (`docs/skb1.md` 7.5).
 //!
-//! ```text
-//! sealed ─▶ fresh X-Wing key and nonce, fingerprint on the console ─▶ shares, sealed to the key or as plain text
-//!           ▲                                                          │ each checked on arrival, its holder named
-//!           └── reset, 30 minutes, a wrong combination ────────────────┴─▶ t of them: recombined, and the key is gone
-//! ```
-//!
-//! A share that is sealed to the key is read by this process and by nothing between it and the custodian. A recorded one opens
-//! nothing later: the key lives as long as the ceremony, and the nonce is part of every submission.
+//! A share that is sealed to the desk's key is read by this process and by nothing between it and the custodian. A recorded one
+//! opens nothing later: the key lives as long as the ceremony, and the nonce is part of every submission.
 
 use std::collections::VecDeque;
 
@@ -16,61 +10,16 @@ use symbolon_core::clock::Now;
 use symbolon_core::seal::{Ceremony, CeremonyError, Progress, Sealed};
 use symbolon_proto::custody::transcript::{CeremonyType, Event, EventKind, Transcript};
 use symbolon_proto::custody::{CeremonyKey, Purpose, Submission};
-use symbolon_proto::share::{Share, ShareError};
+use symbolon_proto::share::{Share, ShareError, ShareSetManifest};
 use tracing::info;
 
+use super::{Notice, REFUSED_RECORDED, REFUSED_SHOWN, Refused, Stage};
 use crate::ops::OpError;
 use crate::random::os_rng;
 
-/// Refusals that the state shows.
-const REFUSED_SHOWN: usize = 16;
-/// Refusals that go into the transcript. More would let a stranger fill it before the custodians come.
-const REFUSED_RECORDED: usize = 64;
-
-/// A share that was not taken.
-#[derive(Clone, Debug)]
-pub struct Refused {
-    /// When, Unix milliseconds.
-    pub at_ms: u64,
-    /// Whose it was; empty if that is not known.
-    pub name: String,
-    /// Why: one of our own texts.
-    pub reason: String,
-}
-
-/// What anyone may see of the ceremony. All of it is public.
-#[derive(Clone, Debug)]
-pub struct Notice {
-    /// What it is for.
-    pub kind: CeremonyType,
-    /// Deployment id, hex.
-    pub deployment: String,
-    /// Names the ceremony.
-    pub nonce: [u8; 32],
-    /// X-Wing public key that shares are sealed to.
-    pub key: Vec<u8>,
-    /// Its fingerprint.
-    pub fingerprint: String,
-    /// When it began, Unix milliseconds.
-    pub opened_ms: u64,
-    /// When the shares given so far are forgotten, Unix milliseconds; `None` before the first.
-    pub expires_ms: Option<u64>,
-    /// Manifest of the set whose shares are wanted.
-    pub manifest: Vec<u8>,
-    /// Names of those who gave.
-    pub given: Vec<String>,
-    /// Names of those who did not.
-    pub missing: Vec<String>,
-    /// Shares needed.
-    pub threshold: u8,
-    /// The last refusals, oldest first.
-    pub refused: Vec<Refused>,
-    /// What happened so far.
-    pub transcript: Vec<u8>,
-}
-
-/// A ceremony of a sealed broker.
+/// Where shares are given, and what happened there.
 pub struct Desk {
+    kind: CeremonyType,
     sealed: Sealed,
     key: CeremonyKey,
     shares: Ceremony,
@@ -83,23 +32,29 @@ pub struct Desk {
 impl Desk {
     /// A fresh key for custodians to seal to. Its fingerprint goes to the console, where nobody on the network can change it.
     #[must_use]
-    pub fn open(sealed: &Sealed, now: Now) -> Self {
+    pub fn open(kind: CeremonyType, sealed: &Sealed, now: Now) -> Self {
         let key = CeremonyKey::generate(sealed.deployment(), &mut os_rng());
         let binding = *key.binding();
-        let mut transcript = Transcript::begin(CeremonyType::Unseal, binding.deployment, binding.nonce);
+        let mut transcript = Transcript::begin(kind, binding.deployment, binding.nonce);
         let digest = Sha256::digest(key.public().as_bytes()).into();
         // The first event of an empty transcript is always taken.
         let _ = transcript.record(Event::of_ceremony(EventKind::Opened, now.unix_ms, digest));
-        info!(fingerprint = %key.fingerprint(), "ceremony key; custodians compare this before they give their shares");
-        let shares = sealed.begin(&mut os_rng());
-        let (refused, refused_recorded) = (VecDeque::with_capacity(REFUSED_SHOWN), 0);
+        info!(
+            ceremony = kind.name(), fingerprint = %key.fingerprint(),
+            "ceremony key; custodians compare this before they give their shares"
+        );
+        let shares = match kind {
+            CeremonyType::Drill => sealed.begin_drill(&mut os_rng()),
+            _ => sealed.begin(&mut os_rng()),
+        };
         Self {
+            kind,
             sealed: sealed.clone(),
             key,
             shares,
             opened_ms: now.unix_ms,
-            refused,
-            refused_recorded,
+            refused: VecDeque::with_capacity(REFUSED_SHOWN),
+            refused_recorded: 0,
             transcript,
         }
     }
@@ -111,13 +66,39 @@ impl Desk {
                 "no new share set awaits a proof; give the share of the present one",
             ));
         }
-        match self.key.open(submission) {
-            Ok(share) => self.take(share, now),
-            Err(error) => {
-                self.refuse(0, String::new(), error.to_string(), now);
-                Err(OpError::Submission(error))
-            }
+        let share = self.unwrap(submission, now)?;
+        self.take(share, now)
+    }
+
+    /// Sees that a new share opens and is what its holder was dealt. Nothing of it is kept.
+    pub fn take_proof(
+        &mut self,
+        submission: &Submission,
+        set: &ShareSetManifest,
+        proven: &[u8],
+        now: Now,
+    ) -> Result<u8, OpError> {
+        if submission.purpose() != Purpose::Prove {
+            return Err(OpError::Invalid(
+                "enough shares were given; now the new custodians prove theirs with `symbolon custodian drill`",
+            ));
         }
+        let share = self.unwrap(submission, now)?;
+        let x = share.x();
+        match check_proof(set, &share, proven) {
+            Ok(()) => {
+                self.record_share(EventKind::Proven, set, x, now);
+                Ok(x)
+            }
+            Err(error) => Err(self.refused_share(x, error.into(), now)),
+        }
+    }
+
+    fn unwrap(&mut self, submission: &Submission, now: Now) -> Result<Share, OpError> {
+        self.key.open(submission).map_err(|error| {
+            self.refuse(0, String::new(), error.to_string(), now);
+            OpError::Submission(error)
+        })
     }
 
     /// Takes a share that came as plain text, as Vault's clients send it.
@@ -125,14 +106,17 @@ impl Desk {
         let x = share.x();
         match self.shares.submit(share, now) {
             Ok(progress) => {
-                self.record_given(x, now);
+                let set = self.sealed.share_set().clone();
+                self.record_share(EventKind::Given, &set, x, now);
                 Ok(progress)
             }
-            Err(error) => {
-                self.refuse(x, holder(&error).to_owned(), error.to_string(), now);
-                Err(error.into())
-            }
+            Err(error) => Err(self.refused_share(x, error, now)),
         }
+    }
+
+    fn refused_share(&mut self, x: u8, error: CeremonyError, now: Now) -> OpError {
+        self.refuse(x, holder(&error).to_owned(), error.to_string(), now);
+        error.into()
     }
 
     /// How far it is.
@@ -153,21 +137,57 @@ impl Desk {
         self.shares.is_expired(now)
     }
 
+    /// Whether the shares given so far can be recombined, though a drill may wait for more.
+    #[must_use]
+    pub fn may_recombine(&self) -> bool {
+        self.shares.may_recombine()
+    }
+
     /// Ends it and gives the shares on. The key is wiped.
     #[must_use]
     pub fn into_shares(self) -> Ceremony {
         self.shares
     }
 
-    /// What anyone may see.
+    /// Gives the shares on and goes on without any.
+    #[must_use]
+    pub fn hand_over_shares(&mut self) -> Ceremony {
+        std::mem::replace(&mut self.shares, self.sealed.begin(&mut os_rng()))
+    }
+
+    /// The deployment whose shares are given.
+    #[must_use]
+    pub fn sealed(&self) -> &Sealed {
+        &self.sealed
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn transcript(&self) -> &Transcript {
+        &self.transcript
+    }
+
+    /// Writes down what happened to the ceremony as a whole.
+    pub fn record(&mut self, kind: EventKind, digest: [u8; 32], now: Now) {
+        // At most 64 refusals, 48 shares and a handful of these: it never fills.
+        let _ = self.transcript.record(Event::of_ceremony(kind, now.unix_ms, digest));
+    }
+
+    /// Writes down what happened to one share.
+    pub fn record_event(&mut self, event: Event) {
+        let _ = self.transcript.record(event);
+    }
+
+    /// What anyone may see while shares of the present set are given.
     #[must_use]
     pub fn notice(&self, now: Now) -> Notice {
         let (binding, set) = (self.key.binding(), self.sealed.share_set());
-        let given = self.progress().given;
+        let Progress { given, threshold } = self.progress();
         let names = set.custodians().iter().map(|custodian| custodian.name.clone());
         let left = self.shares.expires_boot_ms().map(|at| at.saturating_sub(now.boot_ms));
         Notice {
-            kind: CeremonyType::Unseal,
+            kind: self.kind,
+            stage: Stage::Collecting,
             deployment: binding.deployment.to_string(),
             nonce: binding.nonce,
             key: self.key.public().as_bytes().to_vec(),
@@ -177,18 +197,18 @@ impl Desk {
             manifest: set.encode(),
             missing: names.filter(|name| !given.contains(name)).collect(),
             given,
-            threshold: set.threshold(),
+            threshold,
+            prove: None,
             refused: self.refused.iter().cloned().collect(),
             transcript: self.transcript.encode(),
         }
     }
 
-    fn record_given(&mut self, x: u8, now: Now) {
-        if let Some(custodian) = self.sealed.share_set().custodian(x) {
+    /// Writes down that a share came, by its holder and digest in the set.
+    pub fn record_share(&mut self, kind: EventKind, set: &ShareSetManifest, x: u8, now: Now) {
+        if let Some(custodian) = set.custodian(x) {
             let (name, digest) = (custodian.name.clone(), custodian.digest);
-            // There are at most 16 of them and 64 refusals: it never fills.
-            let _ =
-                self.transcript.record(Event { kind: EventKind::Given, at_ms: now.unix_ms, x, name, digest });
+            let _ = self.transcript.record(Event { kind, at_ms: now.unix_ms, x, name, digest });
         }
     }
 
@@ -214,4 +234,15 @@ fn holder(error: &CeremonyError) -> &str {
         ) => holder,
         _ => "",
     }
+}
+
+fn check_proof(set: &ShareSetManifest, share: &Share, proven: &[u8]) -> Result<(), ShareError> {
+    let custodian = set.check_share(share)?;
+    let x = share.x();
+    if !proven.contains(&x) {
+        return Ok(());
+    }
+    let missing = set.custodians().len().saturating_sub(proven.len());
+    let missing = u8::try_from(missing).unwrap_or(u8::MAX);
+    Err(ShareError::Duplicate { holder: custodian.name.clone(), x, missing })
 }

@@ -27,6 +27,23 @@ pub struct Rewrapped {
     pub capsule: Capsule,
 }
 
+/// Epochs of the remote's key and of the fragment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Aim {
+    /// Of the remote's key.
+    pub key_epoch: u32,
+    /// Of the fragment.
+    pub fragment_epoch: u32,
+}
+
+impl Aim {
+    /// Whether a capsule is of these epochs, or newer ones.
+    #[must_use]
+    pub fn is_met_by(self, capsule: &Capsule) -> bool {
+        capsule.key_epoch() >= self.key_epoch && capsule.fragment_epoch() >= self.fragment_epoch
+    }
+}
+
 impl Keys {
     /// Opens up to 64 capsules of one key epoch through the remote, past the cache. Each opens or fails on its own.
     pub async fn open_capsules(
@@ -57,13 +74,21 @@ impl Keys {
         self.shared.newest_epoch()
     }
 
+    /// What new capsules are closed for: the newest epochs of both halves.
+    #[must_use]
+    pub fn aim(&self) -> Option<Aim> {
+        let key_epoch = self.shared.newest_epoch()?;
+        Some(Aim { key_epoch, fragment_epoch: self.shared.unsealed.keys().epoch })
+    }
+
     /// Key epochs of the remote whose capsules can be opened, oldest first.
     #[must_use]
     pub fn key_epochs(&self) -> Vec<u32> {
         self.shared.evaluator.key_epochs()
     }
 
-    /// Whether a capsule belongs to our key and to an epoch that lives. One that does not is damaged.
+    /// Whether a capsule belongs to our key, and to epochs of the remote and of the fragment that live. One that does not is
+    /// damaged.
     #[must_use]
     pub fn is_ours(&self, capsule: &Capsule) -> bool {
         self.shared.is_ours(capsule)
@@ -86,12 +111,12 @@ impl Shared {
     fn close_around(&self, place: CapsulePlace, kek: &Kek, id: CapsuleId) -> Result<Capsule, KeyError> {
         let remote =
             self.evaluator.encapsulation_key().map_err(|error| KeyError::Fragment(error.problem()))?;
-        capsule::encapsulate(&self.context(place, id), &remote, self.unsealed.keys(), kek, &mut os_rng())
-            .map_err(|_| KeyError::Integrity)
+        let (keys, mut rng) = (self.unsealed.keys(), os_rng());
+        let context = self.context(place, id, keys.epoch);
+        capsule::encapsulate(&context, &remote, keys, kek, &mut rng).map_err(|_| KeyError::Integrity)
     }
 
-    fn context(&self, place: CapsulePlace, capsule: CapsuleId) -> CapsuleContext {
-        let fragment_epoch = self.unsealed.keys().epoch;
+    fn context(&self, place: CapsulePlace, capsule: CapsuleId, fragment_epoch: u32) -> CapsuleContext {
         place.context(self.unsealed.deployment(), self.evaluator.key_id(), fragment_epoch, capsule)
     }
 
@@ -122,14 +147,24 @@ impl Shared {
     }
 
     fn open(&self, (place, capsule): &Placed, secret: SharedSecret) -> Result<OpenKek, KeyError> {
-        let context = self.context(*place, capsule.id());
-        let kek =
-            capsule.open(&context, &self.unsealed.keys().capsule, secret).map_err(|_| KeyError::Integrity)?;
+        let context = self.context(*place, capsule.id(), capsule.fragment_epoch());
+        let (present, previous) = (self.unsealed.keys(), self.unsealed.previous());
+        let key = match previous.as_deref() {
+            _ if capsule.fragment_epoch() == present.epoch => &present.capsule,
+            Some(previous) if capsule.fragment_epoch() == previous.epoch => &previous.capsule,
+            _ => return Err(KeyError::Integrity),
+        };
+        let kek = capsule.open(&context, key, secret).map_err(|_| KeyError::Integrity)?;
         Ok(OpenKek { kek, capsule: capsule.id() })
     }
 
     fn is_ours(&self, capsule: &Capsule) -> bool {
-        capsule.key() == self.evaluator.key_id() && self.evaluator.key_epochs().contains(&capsule.key_epoch())
+        let fragment_epoch = capsule.fragment_epoch();
+        let opens = fragment_epoch == self.unsealed.keys().epoch
+            || self.unsealed.previous().is_some_and(|previous| previous.epoch == fragment_epoch);
+        opens
+            && capsule.key() == self.evaluator.key_id()
+            && self.evaluator.key_epochs().contains(&capsule.key_epoch())
     }
 
     /// The capsule of a place. One that names another remote key, or an epoch that does not live, is damaged, and is told

@@ -43,7 +43,7 @@ use gate::Gate;
 use loader::{LOADS_MAX, Load, load_all};
 
 pub use canary::CANARY_MS_MAX;
-pub use capsules::{Placed, Rewrapped};
+pub use capsules::{Aim, Placed, Rewrapped};
 pub use gate::{Barrier, Pass};
 pub use loader::BATCH_MAX;
 pub use own::{OLDER_TOKEN_KEKS_MAX, OWN_EPOCHS, OlderTokens, OwnEpochs};

@@ -1,27 +1,133 @@
-//! Shares that custodians seal to the broker's ceremony key, and what anyone may see of the ceremony.
+//! Ceremonies as operators, custodians and auditors reach them: begin, give, prove, sign, look.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use symbolon_core::audit::{Action, Detail, Draft, Outcome};
+use symbolon_core::change::Change;
+use symbolon_core::path::ApiPath;
+use symbolon_core::policy::Operation;
 use symbolon_proto::custody::Submission;
+use symbolon_proto::log::VerifierKey;
 
-use super::OpError;
+use super::{OpError, Requester};
 use crate::app::App;
-use crate::ceremony::Notice;
+use crate::ceremony::kept::{self, Record, Signature};
+use crate::ceremony::{CeremonyRefusal, Notice};
 use crate::seal::View;
+use crate::session::{Attempt, Authorised};
 
-/// The ceremony under way: a sealed broker always has one.
-#[must_use]
-pub fn state(app: &App) -> Option<Arc<Notice>> {
-    match app.seal.view() {
-        View::Sealed { notice, .. } => Some(notice),
-        View::Uninitialised | View::Open { .. } => None,
-    }
+/// The ceremony under way, or the last one while signatures are missing. A sealed broker always has one.
+pub async fn state(app: &App) -> Result<Option<Arc<Notice>>, OpError> {
+    let (sealed, session) = match app.seal.view() {
+        View::Uninitialised => return Ok(None),
+        View::Sealed { notice, .. } => return Ok(Some(notice)),
+        View::Open { ceremony: Some(notice), .. } => return Ok(Some(notice)),
+        View::Open { sealed, session, .. } => (sealed, session),
+    };
+    let broker = verifier(&sealed)?;
+    let last = kept::last(&session.rows).await?.map(|(record, _)| record);
+    let waiting = last.filter(|record| record.awaits_signatures(&broker, session.now()));
+    Ok(waiting.map(|record| Arc::new(record.notice(&broker))))
 }
 
-/// Takes a sealed share. The last one opens the broker.
+/// Begins a ceremony that changes something. Nothing changes before custodians have given their shares.
+pub async fn begin(
+    app: &App,
+    who: &Requester<'_>,
+    api: &ApiPath,
+    change: Change,
+) -> Result<Option<Arc<Notice>>, OpError> {
+    let attempt = authorise(app, who, api, Operation::Update).await?;
+    attempt.conclude(Vec::new()).await?; // on record before anybody is asked for a share
+    attempt.audited(app.seal.begin_change(change).await).await?;
+    drop(attempt);
+    state(app).await
+}
+
+/// Ends a drill with the shares that are there.
+pub async fn finish(app: &App, who: &Requester<'_>, api: &ApiPath) -> Result<Option<Arc<Notice>>, OpError> {
+    let attempt = authorise(app, who, api, Operation::Update).await?;
+    attempt.conclude(Vec::new()).await?;
+    attempt.audited(app.seal.finish_change().await).await?;
+    drop(attempt);
+    state(app).await
+}
+
+/// Gives a ceremony up. Everything stays as it is.
+pub async fn cancel(app: &App, who: &Requester<'_>, api: &ApiPath) -> Result<(), OpError> {
+    let attempt = authorise(app, who, api, Operation::Update).await?;
+    attempt.conclude(Vec::new()).await?;
+    attempt.audited(app.seal.cancel_change().await).await
+}
+
+/// Takes a sealed share, or the proof of a new one. The last one opens the broker, or lets the change take effect.
 pub async fn submit(app: &App, sealed: &[u8], from: Option<IpAddr>) -> Result<Option<Arc<Notice>>, OpError> {
     let submission = Submission::decode(sealed).map_err(OpError::Submission)?;
     app.seal.submit_sealed(submission, from).await?;
-    Ok(state(app))
+    state(app).await
+}
+
+/// Takes a participant's signatures under the last transcript, which prove themselves.
+pub async fn sign(app: &App, signature: &Signature<'_>) -> Result<Option<Arc<Notice>>, OpError> {
+    let View::Open { sealed, session, .. } = app.seal.view() else { return Err(OpError::Sealed) };
+    let broker = verifier(&sealed)?;
+    let last = kept::last(&session.rows).await?;
+    let waiting = last.filter(|(record, _)| record.awaits_signatures(&broker, session.now()));
+    let (mut record, revision) = waiting.ok_or(CeremonyRefusal::NothingToSign)?;
+    record.sign(signature)?;
+    let detail = Detail { role: "a participant signed the transcript".to_owned(), ..Detail::default() };
+    let draft = Draft { action: Action::Ceremony, outcome: Outcome::Allowed, detail };
+    drop(session.commit(vec![record.row(&session.rows, revision)?], draft).await?);
+    Ok(Some(Arc::new(record.notice(&broker))))
+}
+
+/// All ceremonies that are over, oldest first, and the key that verifies the broker's signatures.
+pub async fn list(
+    app: &App,
+    who: &Requester<'_>,
+    api: &ApiPath,
+) -> Result<(Vec<Record>, VerifierKey), OpError> {
+    let attempt = authorise(app, who, api, Operation::Read).await?;
+    let listed = attempt.audited(kept::list(&attempt.session().rows).await).await?;
+    let broker = attempt.audited(broker_key(app)).await?;
+    attempt.conclude(Vec::new()).await?;
+    Ok((listed, broker))
+}
+
+/// One of them by its nonce, hex.
+pub async fn read(
+    app: &App,
+    who: &Requester<'_>,
+    api: &ApiPath,
+    nonce: &str,
+) -> Result<(Record, VerifierKey), OpError> {
+    let attempt = authorise(app, who, api, Operation::Read).await?;
+    let found = kept::read(&attempt.session().rows, nonce).await;
+    let found = found.and_then(|found| found.ok_or(OpError::NotFound));
+    let (record, _) = attempt.audited(found).await?;
+    let broker = attempt.audited(broker_key(app)).await?;
+    attempt.conclude(Vec::new()).await?;
+    Ok((record, broker))
+}
+
+fn broker_key(app: &App) -> Result<VerifierKey, OpError> {
+    match app.seal.view() {
+        View::Open { sealed, .. } | View::Sealed { sealed, .. } => verifier(&sealed),
+        View::Uninitialised => Err(OpError::NotInitialised),
+    }
+}
+
+/// The broker signs transcripts with the key of its log: auditors have it already.
+fn verifier(sealed: &symbolon_core::seal::Sealed) -> Result<VerifierKey, OpError> {
+    sealed.record().log_key.parse().map_err(|_| OpError::Integrity)
+}
+
+async fn authorise(
+    app: &App,
+    who: &Requester<'_>,
+    api: &ApiPath,
+    operation: Operation,
+) -> Result<Authorised, OpError> {
+    Attempt::begin(app.session()?, who, Action::Ceremony, api).await?.authorise(operation, api).await
 }

@@ -11,13 +11,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use symbolon_core::audit::{Action, Detail, Draft, Outcome};
-use symbolon_core::seal::{FIRST_EPOCH, InitError, Recovery, SealRecord, Sealed, Unsealed};
+use symbolon_core::seal::{
+    FIRST_EPOCH, InitError, Recovery, SEAL_RECORD_FORMAT, SealRecord, Sealed, Unsealed,
+};
 use symbolon_core::token::{TokenClaims, new_service_token};
 use symbolon_proto::Zeroizing;
 use symbolon_proto::custody::escrow::EscrowKey;
+use symbolon_proto::custody::transcript::{CeremonyType, Event, EventKind, Transcript};
+use symbolon_proto::custody::{Parcel, ShareEnvelope};
 use symbolon_proto::hierarchy::Fragment;
 use symbolon_proto::id::{BrokerId, DeploymentId};
-use symbolon_proto::share::{Dealing, Holder, Share, ShareKind, ShareSetManifest, Threshold};
+use symbolon_proto::share::{Dealing, Holder, Share, ShareKind, ShareSetManifest, SignedShareSet, Threshold};
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
@@ -25,6 +29,7 @@ use super::mount::{self, Side};
 use super::types::{CustodianShare, Init, InitAnswer, Mount};
 use super::{OpError, policy, token, workload};
 use crate::app::App;
+use crate::ceremony::kept::{self, Kept};
 use crate::deployment::Deployment;
 use crate::escrow;
 use crate::fragment::group::GroupEnroller;
@@ -65,7 +70,7 @@ impl Initialising {
 /// What the operator wants, checked.
 struct Plan {
     threshold: Threshold,
-    names: Vec<String>,
+    holders: Vec<Holder>,
     recovery: Recovery,
     /// Whom the nodes seal their shares to, with [`Recovery::CustomerEscrow`].
     escrow: Option<EscrowKey>,
@@ -85,14 +90,21 @@ impl Plan {
             (Recovery::CustomerEscrow, Some(key)) => key,
         };
         let threshold = Threshold::new(wish.threshold, wish.shares).map_err(|_| InitError::ShareNumbers)?;
-        let given = if wish.custodians.is_empty() { &configured.custodians } else { &wish.custodians };
-        let names = match given.len() {
-            0 => (1..=wish.shares).map(|x| format!("custodian-{x}")).collect(),
-            found if found == usize::from(wish.shares) => given.clone(),
-            _ => return Err(InitError::CustodianNames),
-        };
-        Ok(Self { threshold, names, recovery, escrow })
+        let holders = holders(wish, &configured.custodians)?;
+        Ok(Self { threshold, holders, recovery, escrow })
     }
+}
+
+/// Who holds the shares: by cards, by the names of the wish, by those of the configuration, or by number.
+fn holders(wish: &Init, configured: &[String]) -> Result<Vec<Holder>, InitError> {
+    let shares = usize::from(wish.shares);
+    let holders: Vec<Holder> = match (wish.cards.as_slice(), wish.custodians.as_slice(), configured) {
+        ([], [], []) => (1..=wish.shares).map(|x| Holder::named(format!("custodian-{x}"))).collect(),
+        ([], [], names) | ([], names, _) => names.iter().map(Holder::named).collect(),
+        (cards, [], _) => cards.iter().map(Holder::from).collect(),
+        (_, _, _) => return Err(InitError::NamesAndCards),
+    };
+    if holders.len() == shares { Ok(holders) } else { Err(InitError::CustodianNames) }
 }
 
 /// Initialises the deployment. Waits for the operator of the fragment service if it has not approved this broker yet.
@@ -109,16 +121,20 @@ pub async fn init(app: &App, wish: &Init) -> Result<InitAnswer, OpError> {
     let enrolled = enrolled?;
     let fragment = Fragment::random(&mut os_rng());
     let (set, shares) = deal(app, &plan, id, &fragment)?;
+    let handed = hand_out(&plan, &set, &shares)?;
     let record = seal_record(app, &plan, &set, &enrolled, &deployment, id, broker)?;
     let sealed = Sealed::open(record).map_err(|_| OpError::Integrity)?;
-    let unsealed = Arc::new(Unsealed::derive(&fragment, &sealed));
+    let unsealed = Arc::new(Unsealed::first(&fragment, &sealed));
     drop(fragment);
-    let root_token = write(app, &sealed, unsealed, &deployment, &enrolled, plan.escrow.as_ref()).await;
+    let record = transcript(app, &deployment, &set, &handed)?;
+    let root_token =
+        write(app, &sealed, unsealed, &deployment, &enrolled, plan.escrow.as_ref(), &record).await;
     app.init.announce(String::new());
     let root_token = root_token?;
     let log_key = sealed.record().log_key.clone();
     app.seal.adopt(sealed).await?;
-    Ok(InitAnswer { shares: hand_out(&plan, &shares), root_token: root_token.to_string(), log_key })
+    let Handed { shares, parcels, .. } = handed;
+    Ok(InitAnswer { shares, parcels, root_token: root_token.to_string(), log_key })
 }
 
 /// Asks to be enrolled until the other side's operator has approved, or the wait is over.
@@ -178,14 +194,13 @@ fn deal(
     deployment: DeploymentId,
     fragment: &Fragment,
 ) -> Result<(ShareSetManifest, Vec<Share>), OpError> {
-    let holders: Vec<_> = plan.names.iter().map(Holder::named).collect();
     let dealing = Dealing {
         kind: ShareKind::Fragment,
         deployment,
         frag_epoch: FIRST_EPOCH,
         created_ms: app.clock.now().unix_ms,
         threshold: plan.threshold,
-        holders: &holders,
+        holders: &plan.holders,
         previous: None,
     };
     dealing.deal(fragment, &mut os_rng()).map_err(|_| OpError::Init(InitError::CustodianNames))
@@ -202,12 +217,13 @@ fn seal_record(
 ) -> Result<SealRecord, OpError> {
     let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(bytes);
     Ok(SealRecord {
-        format: 1,
+        format: SEAL_RECORD_FORMAT,
         deployment: deployment.to_string(),
         broker: broker.to_string(),
         created_ms: app.clock.now().unix_ms,
         recovery: plan.recovery,
         share_set: hex(&set.encode()),
+        frag_epoch: set.frag_epoch(),
         service_root: hex(enrolled.root.as_bytes()),
         log_key: secrets.log.verifier_key(deployment)?,
     })
@@ -221,6 +237,7 @@ async fn write(
     deployment: &Deployment,
     enrolled: &Enrolled,
     escrow: Option<&EscrowKey>,
+    ceremony: &Kept,
 ) -> Result<Zeroizing<String>, OpError> {
     let leases = Leases::default();
     let remote =
@@ -237,6 +254,7 @@ async fn write(
     let (token, mut changes) = contents(&rows, &unsealed, &keys, app)?;
     changes.extend(escrowed);
     changes.extend(deployment.rows(&unsealed)?);
+    changes.extend(ceremony.rows(&rows)?);
     changes.push(rows.put(SEAL_COPY, sealed.record(), Expect::Absent)?);
     changes.extend(stored::first_rows(&rows, enrolled)?);
     let record = serde_json::to_vec(sealed.record()).map_err(|_| OpError::Integrity)?;
@@ -291,7 +309,7 @@ fn contents(
     changes.push(mount::first_write(rows, Side::Logins, &builtin("token", "token"))?);
     changes.push(rows.put(GENERATION, &Generation(FIRST_GENERATION), Expect::Absent)?);
     let token = new_service_token(&mut os_rng());
-    let index = unsealed.keys().index.secret();
+    let index = unsealed.names().secret();
     changes.extend(token::service_rows(rows, index, &token, TokenClaims::root(now.unix_secs()))?.1);
     Ok((token, changes))
 }
@@ -310,11 +328,54 @@ fn builtin(path: &'static str, kind: &str) -> MountList {
     MountList(vec![mount])
 }
 
-fn hand_out(plan: &Plan, shares: &[Share]) -> Vec<CustodianShare> {
-    let hand = |(name, share): (&String, &Share)| CustodianShare {
-        name: name.clone(),
-        text: share.to_text(),
-        bytes: Zeroizing::new(share.to_bytes().expose().to_vec()),
-    };
-    plan.names.iter().zip(shares).map(hand).collect()
+/// The shares as they leave: to cards in envelopes, to everybody else as text.
+struct Handed {
+    shares: Vec<CustodianShare>,
+    parcels: Vec<(String, String)>,
+    envelopes: Vec<ShareEnvelope>,
+}
+
+fn hand_out(plan: &Plan, set: &ShareSetManifest, shares: &[Share]) -> Result<Handed, OpError> {
+    let mut handed = Handed { shares: Vec::new(), parcels: Vec::new(), envelopes: Vec::new() };
+    for (holder, share) in plan.holders.iter().zip(shares) {
+        let name = holder.name.clone();
+        if holder.keys.is_none() {
+            let bytes = Zeroizing::new(share.to_bytes().expose().to_vec());
+            handed.shares.push(CustodianShare { name, text: share.to_text(), bytes });
+            continue;
+        }
+        let envelope = ShareEnvelope::seal(share, set, &mut os_rng()).map_err(|_| OpError::Integrity)?;
+        let parcel = Parcel::new(set.clone(), share.x(), envelope.clone()).map_err(|_| OpError::Integrity)?;
+        handed.parcels.push((name, parcel.to_text()));
+        handed.envelopes.push(envelope);
+    }
+    Ok(handed)
+}
+
+/// What happened, signed by the broker: nobody has given or proven a share yet, so nobody else signs.
+fn transcript(
+    app: &App,
+    deployment: &Deployment,
+    set: &ShareSetManifest,
+    handed: &Handed,
+) -> Result<Kept, OpError> {
+    let now = app.clock.now();
+    let mut transcript = Transcript::begin_fresh(CeremonyType::Init, set.deployment(), &mut os_rng());
+    let whole = |kind, digest| Event::of_ceremony(kind, now.unix_ms, digest);
+    let kind = if handed.envelopes.is_empty() { EventKind::Printed } else { EventKind::Dealt };
+    let mut events = vec![whole(EventKind::Opened, [0; 32]), whole(EventKind::SetMade, set.hash())];
+    for (index, custodian) in set.custodians().iter().enumerate() {
+        let digest = handed.envelopes.get(index).map_or(custodian.digest, kept::digest_of);
+        let (x, name) = (custodian.x, custodian.name.clone());
+        events.push(Event { kind, at_ms: now.unix_ms, x, name, digest });
+    }
+    events.push(whole(EventKind::Committed, set.hash()));
+    for event in events {
+        transcript.record(event).map_err(|_| OpError::Integrity)?;
+    }
+    let seed = deployment.log.signing_seed();
+    transcript.sign_as_broker(&seed);
+    let mut signed = SignedShareSet::new(set.clone());
+    signed.sign_as_broker(&seed);
+    Ok(Kept::new(&transcript, None, Some(&signed), &handed.envelopes, now))
 }

@@ -134,6 +134,9 @@ pub enum OpError {
     /// Bytes that are no sealed share, or one that does not open.
     #[error(transparent)]
     Submission(symbolon_proto::custody::SubmissionError),
+    /// A ceremony that cannot begin or go on.
+    #[error(transparent)]
+    Ceremony(#[from] crate::ceremony::CeremonyRefusal),
     /// Too many refused shares from one source.
     #[error("too many refused shares came from this address; wait six seconds for each further attempt")]
     TooManyAttempts,

@@ -27,7 +27,7 @@ pub fn status(app: &App) -> SealStatus {
                 status.nonce = nonce;
             }
         }
-        View::Open { sealed, session } => {
+        View::Open { sealed, session, .. } => {
             describe(&mut status, &sealed);
             let now = session.now();
             let leases = session.keys.leases();

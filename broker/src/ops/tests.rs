@@ -98,6 +98,7 @@ pub(crate) fn sealed(fragment: &Fragment) -> Sealed {
         created_ms: 1000,
         recovery: Recovery::None,
         share_set: data_encoding::HEXLOWER.encode(&set.encode()),
+        frag_epoch: 0,
         service_root: String::new(),
         log_key: String::new(),
     })
@@ -107,7 +108,7 @@ pub(crate) fn sealed(fragment: &Fragment) -> Sealed {
 /// The keys of some deployment.
 pub(crate) fn unsealed() -> Unsealed {
     let fragment = Fragment::random(&mut os_rng());
-    Unsealed::derive(&fragment, &sealed(&fragment))
+    Unsealed::first(&fragment, &sealed(&fragment))
 }
 
 /// An open broker with a KV mount at `secret`, and the root token.
@@ -164,7 +165,7 @@ impl Bench {
     async fn new() -> Self {
         let fragment = Fragment::random(&mut os_rng());
         let sealed = sealed(&fragment);
-        let unsealed = Arc::new(Unsealed::derive(&fragment, &sealed));
+        let unsealed = Arc::new(Unsealed::first(&fragment, &sealed));
         let meddler = Arc::new(Meddler::default());
         let store: Arc<dyn Store> = Arc::clone(&meddler) as _;
         let clock: Arc<dyn symbolon_core::clock::Clock> =
@@ -218,7 +219,7 @@ impl Bench {
 
     async fn token(&self, claims: TokenClaims) -> Zeroizing<String> {
         let text = new_service_token(&mut os_rng());
-        let index = self.session.unsealed().keys().index.secret();
+        let index = self.session.unsealed().names().secret();
         let (_, changes) = token::service_rows(&self.session.rows, index, &text, claims).unwrap();
         self.commit(changes).await;
         text

@@ -122,7 +122,7 @@ async fn open_machine(
 }
 
 fn hash(session: &Session, token: &str) -> TokenHash {
-    token::hash_of(session.unsealed().keys().index.secret(), token)
+    token::hash_of(session.unsealed().names().secret(), token)
 }
 
 async fn find(session: &Session, hash: &TokenHash) -> Result<Option<(ServiceToken, u64)>, OpError> {
@@ -211,8 +211,7 @@ async fn make_machine(session: &Session, claims: TokenClaims) -> Result<NewToken
 
 fn make_service(session: &Session, claims: TokenClaims) -> Result<NewToken, OpError> {
     let text = token::new_service_token(&mut os_rng());
-    let (row, changes) =
-        service_rows(&session.rows, session.unsealed().keys().index.secret(), &text, claims)?;
+    let (row, changes) = service_rows(&session.rows, session.unsealed().names().secret(), &text, claims)?;
     Ok(NewToken { token: text, caller: row.describe(TenantId::SYSTEM), changes })
 }
 

@@ -55,18 +55,31 @@ pub struct Init {
     pub threshold: u8,
     /// One name per share; missing names become `custodian-1`, `custodian-2`, ….
     pub custodians: Vec<String>,
+    /// One card per share, instead of names. Then no share is ever shown: each is sealed to its card.
+    pub cards: Vec<symbolon_proto::custody::Card>,
     /// Recovery policy; `None` takes the one in the configuration, and there is no other default.
     pub recovery: Option<String>,
 }
 
 /// What `init` gives back, once.
 pub struct InitAnswer {
-    /// One share per custodian, in order of x.
+    /// One share per custodian, in order of x; none if they have cards.
     pub shares: Vec<CustodianShare>,
+    /// One share per custodian with a card, in order of x: name, and the text form of the parcel.
+    pub parcels: Vec<(String, String)>,
     /// The root token.
     pub root_token: String,
     /// Verifier key of the audit log (C2SP signed-note form).
     pub log_key: String,
+}
+
+impl InitAnswer {
+    /// The custodians, in order of x.
+    #[must_use]
+    pub fn names(&self) -> Vec<&str> {
+        let shares = self.shares.iter().map(|share| share.name.as_str());
+        shares.chain(self.parcels.iter().map(|(name, _)| name.as_str())).collect()
+    }
 }
 
 /// A share on its way to its custodian.

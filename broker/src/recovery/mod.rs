@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use symbolon_core::clock::{Clock, Now};
 use symbolon_core::dead_man::DeadMan;
-use symbolon_core::seal::{SealRecord, Sealed, Unsealed};
+use symbolon_core::seal::{EpochKeys, SealRecord, Sealed, Unsealed};
 use symbolon_proto::custody::XWingSeed;
 use symbolon_proto::custody::escrow::{self, EscrowEnvelope, EscrowKey};
 use symbolon_proto::evaluate::RemoteKey;
@@ -28,7 +28,7 @@ use symbolon_proto::share::ShareSetManifest;
 
 use self::local::LocalKeys;
 pub use self::report::{EpochReport, Found, Report};
-use crate::deployment::Deployment;
+use crate::deployment::{self, Deployment};
 use crate::escrow::{ESCROW_ENVELOPES, ESCROW_KEY, StoredEnvelopes, StoredEscrowKey, fits};
 use crate::fragment::Leases;
 use crate::keys::Keys;
@@ -150,7 +150,8 @@ impl Copy {
 
     /// With the fragment the rows can be read, the escrow envelopes among them.
     pub async fn unlock(self, fragment: &Fragment) -> Result<Unlocked, RecoveryError> {
-        let unsealed = Arc::new(Unsealed::derive(fragment, &self.sealed));
+        let keys = EpochKeys::derive(fragment, &self.sealed);
+        let unsealed = Arc::new(deployment::complete(self.store.as_ref(), keys).await?);
         let rows = Rows::new(Arc::clone(&self.store), Arc::clone(&unsealed));
         let enrolled = read_enrolment(&rows, &self.sealed).await?;
         let (key, _) = rows.read::<StoredEscrowKey>(ESCROW_KEY).await?.ok_or(RecoveryError::NoEscrow)?;

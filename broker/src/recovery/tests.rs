@@ -97,6 +97,7 @@ fn sealed(fragment: &Fragment, root: &SigningSeed) -> Sealed {
         created_ms: 1000,
         recovery: Recovery::None,
         share_set: HEXLOWER.encode(&set.encode()),
+        frag_epoch: 0,
         service_root: HEXLOWER.encode(root.public_key().as_bytes()),
         log_key: String::new(),
     })
@@ -114,7 +115,7 @@ async fn world() -> World {
     let (set, escrow_shares) = deal(ShareKind::Escrow, DeploymentId::random(&mut os_rng()), &secret);
     let escrow = EscrowKey::new(seed.public_key(), set).unwrap();
 
-    let unsealed = Arc::new(Unsealed::derive(&fragment, &sealed));
+    let unsealed = Arc::new(Unsealed::first(&fragment, &sealed));
     let store = Arc::new(MemoryStore::default());
     let rows = Rows::new(Arc::clone(&store) as _, Arc::clone(&unsealed));
     let record = serde_json::to_vec(sealed.record()).unwrap();

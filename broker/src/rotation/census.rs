@@ -19,7 +19,9 @@ pub(crate) const PAGE_ROWS: usize = 512;
 pub struct Census {
     /// By key epoch.
     pub by_epoch: BTreeMap<u32, u64>,
-    /// Those that cannot be read, or belong to no key epoch that lives.
+    /// Those of an older key epoch, or of an older fragment epoch: what is to be re-wrapped.
+    pub older: u64,
+    /// Those that cannot be read, or belong to no epoch that lives.
     pub damaged: u64,
 }
 
@@ -60,11 +62,15 @@ pub(super) fn read(session: &Session, key: &[u8], row: &Row) -> Option<(CapsuleP
 /// more, none of an older epoch can escape it: a re-wrap replaces a row where it is.
 pub async fn census(session: &Session) -> Result<Census, OpError> {
     let (mut census, mut after) = (Census::default(), Vec::new());
+    let aim = session.keys.aim();
     loop {
         let rows = page(session, &after, PAGE_ROWS).await?;
         for (key, row) in &rows {
             match read(session, key, row) {
-                Some((_, capsule)) => *census.by_epoch.entry(capsule.key_epoch()).or_default() += 1,
+                Some((_, capsule)) => {
+                    *census.by_epoch.entry(capsule.key_epoch()).or_default() += 1;
+                    census.older += u64::from(aim.is_some_and(|aim| !aim.is_met_by(&capsule)));
+                }
                 None => census.damaged += 1,
             }
         }

@@ -1,13 +1,15 @@
 //! Rotations: new keys for everything that is stored, while everything is served.
 //!
 //! ```text
+//! fragment a ceremony's next epoch or new fragment ▶ rows sealed anew ▶ capsules as below ▶ the keys before are forgotten
 //! remote   new key epoch e+1 ▶ new capsules use it at once ▶ 64 at a time: open under e, re-wrap, compare one, commit ▶ sample
 //!          ▶ RETIRE(e), refused while a capsule of e is left
 //! KEK      new KEK for every bucket ▶ barrier: writers change over ▶ payloads are wrapped anew, some at a time, each
 //!          with its metadata in one commit ▶ a pass that finds none ▶ old capsules removed
 //! own      the deployment's own KEKs, in one commit; the one that seals machine tokens stays until the last token is dead
 //!
-//! rewrap.rs   capsules of old key epochs         census.rs   how many capsules of which epoch there are
+//! rewrap.rs   capsules of older epochs           census.rs   how many capsules of which epoch there are
+//! reseal.rs   rows of an older fragment epoch
 //! roll.rs     KEKs of a mount, step by step      payloads.rs one batch of payloads
 //! own.rs      KEKs of the deployment itself      keks.rs     which KEK epoch a mount is at
 //! status.rs   what operators and monitoring see  task.rs     who does all this, and how fast
@@ -26,6 +28,7 @@ mod census;
 mod keks;
 mod own;
 mod payloads;
+mod reseal;
 mod rewrap;
 mod roll;
 mod status;
@@ -38,7 +41,7 @@ pub(crate) use census::{PAGE_ROWS, page as capsule_rows};
 pub use keks::{MountKeks, Phase};
 pub use own::{read as read_own, wish as wish_own};
 pub use rewrap::Progress;
-pub use status::{MountStatus, RemoteStatus, Status, status};
+pub use status::{FragmentStatus, MountStatus, RemoteStatus, Status, status};
 pub use task::{Pace, Rotation, Step, finish, run};
 
 /// Why an operator's wish for a rotation was refused. Nothing has changed.

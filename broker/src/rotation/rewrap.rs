@@ -1,19 +1,20 @@
-//! Re-wrapping capsules of older key epochs for the newest (`docs/skb1.md` 8).
+//! Re-wrapping capsules of older epochs, of the remote's key or of the fragment, for the newest (`docs/skb1.md` 7.6, 8).
 //!
-//! A batch is up to 64 capsules of one epoch: opened through the remote, closed again around the same KEKs for the newest
-//! epoch. Before anything is written one of the new capsules is opened through the remote and compared, so a remote whose
+//! A batch is up to 64 capsules of one key epoch: opened through the remote, closed again around the same KEKs for the newest
+//! epochs. Before anything is written one of the new capsules is opened through the remote and compared, so a remote whose
 //! new key is not what it says cannot swallow a batch. The commit replaces each row only if it is the one that was read.
 
 use rand_core::Rng;
 use serde::{Deserialize, Serialize};
 use symbolon_core::keyring::OpenKek;
+use symbolon_core::seal::FIRST_EPOCH;
 use symbolon_proto::capsule::Capsule;
 use symbolon_proto::id::TenantId;
 use tracing::{error, info, warn};
 
 use super::census::{self, PAGE_ROWS, page};
 use super::entry;
-use crate::keys::{BATCH_MAX, CapsulePlace, KeyError, Rewrapped};
+use crate::keys::{Aim, BATCH_MAX, CapsulePlace, KeyError, Rewrapped};
 use crate::ops::{FragmentProblem, OpError};
 use crate::random::os_rng;
 use crate::records::{NO_SCOPE, Place, Table};
@@ -33,11 +34,14 @@ const PROGRESS: Place<'static> = Place {
     name: "remote rotation",
 };
 
-/// How far the last rotation of the remote key is. Wire type; fields are only ever added.
+/// How far the last re-wrapping of capsules is. Wire type; fields are only ever added.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// The key epoch that capsules are re-wrapped for.
     pub key_epoch: u32,
+    /// The fragment epoch that they are re-wrapped for; 0 in rows from before there could be a second one.
+    #[serde(default)]
+    pub fragment_epoch: u32,
     /// Capsules to re-wrap, as counted when it began or went on.
     pub total: u64,
     /// Capsules re-wrapped.
@@ -49,7 +53,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// As stored; `None` if the remote key was never rotated.
+    /// As stored; `None` if nothing was ever re-wrapped.
     pub async fn read(session: &Session) -> Result<Option<Self>, OpError> {
         Ok(session.rows.read(PROGRESS).await?.map(|(progress, _)| progress))
     }
@@ -58,6 +62,12 @@ impl Progress {
     #[must_use]
     pub fn is_finished(&self, key_epoch: u32) -> bool {
         self.key_epoch == key_epoch && self.finished_ms != 0
+    }
+
+    /// What capsules are re-wrapped for.
+    #[must_use]
+    pub fn aim(&self) -> Aim {
+        Aim { key_epoch: self.key_epoch, fragment_epoch: self.fragment_epoch.max(FIRST_EPOCH) }
     }
 }
 
@@ -76,7 +86,7 @@ pub(super) struct Rewrap {
 pub(super) enum Advance {
     /// Go on.
     More,
-    /// All capsules are of the newest epoch, and a sample has proven it.
+    /// All capsules are of the newest epochs, and a sample has proven it.
     Finished,
     /// All that can be: some capsules are damaged.
     Stuck(u64),
@@ -98,26 +108,28 @@ struct Chosen {
 }
 
 impl Rewrap {
-    /// Begins or goes on with the rotation to the newest epoch; `None` if no capsule is older.
+    /// Begins or goes on with the rotation to the newest epochs; `None` if no capsule is older.
     pub(super) async fn begin(session: &Session) -> Result<Option<Self>, OpError> {
-        let Some(newest) = session.keys.newest_epoch() else { return Ok(None) };
-        let before = Progress::read(session).await?.filter(|progress| progress.key_epoch == newest);
-        let left = census::census(session).await?.below(newest);
+        let Some(aim) = session.keys.aim() else { return Ok(None) };
+        let before = Progress::read(session).await?.filter(|progress| progress.aim() == aim);
+        let left = census::census(session).await?.older;
         if left == 0 && before.is_none_or(|progress| progress.finished_ms != 0) {
             return Ok(None);
         }
         session.keys.ensure_canary().await?;
-        let fresh = Progress { key_epoch: newest, started_ms: session.now().unix_ms, ..Progress::default() };
+        let Aim { key_epoch, fragment_epoch } = aim;
+        let started_ms = session.now().unix_ms;
+        let fresh = Progress { key_epoch, fragment_epoch, started_ms, ..Progress::default() };
         let mut progress = before.unwrap_or(fresh);
         progress.total = progress.done + left;
         progress.finished_ms = 0;
         // Behind the barrier nobody is about to commit a capsule of an older epoch any more.
         let barrier = session.keys.barrier().await;
         let change = session.rows.put(PROGRESS, &progress, Expect::Any)?;
-        let begun = entry(format!("re-wrapping for key epoch {newest} begins; {left} capsules are older"));
-        drop(session.commit(vec![change], begun).await?);
+        let begun = format!("re-wrapping for {} begins; {left} capsules are older", named(aim));
+        drop(session.commit(vec![change], entry(begun)).await?);
         drop(barrier);
-        info!(key_epoch = newest, capsules = left, "re-wrapping begins");
+        info!(key_epoch, fragment_epoch, capsules = left, "re-wrapping begins");
         Ok(Some(Self { progress, after: Vec::new(), damaged: 0, conflicts: 0, sample: Vec::new(), seen: 0 }))
     }
 
@@ -160,7 +172,7 @@ impl Rewrap {
         for (key, row) in rows {
             match census::read(session, key, row) {
                 None => chosen.damaged += 1,
-                Some((place, capsule)) if capsule.key_epoch() >= self.progress.key_epoch => {
+                Some((place, capsule)) if self.progress.aim().is_met_by(&capsule) => {
                     self.consider(place);
                 }
                 Some((place, capsule)) => {
@@ -218,8 +230,7 @@ impl Rewrap {
 
     /// One of the new capsules must open to the key of the old one, before anything is written.
     async fn compare_one(&self, session: &Session, rewrapped: &[Rewrapped]) -> Result<(), OpError> {
-        let newest = rewrapped.iter().all(|new| new.capsule.key_epoch() == self.progress.key_epoch);
-        if !newest {
+        if !rewrapped.iter().all(|new| self.progress.aim().is_met_by(&new.capsule)) {
             return Err(OpError::Busy); // yet another epoch has come: begin again
         }
         let at = usize::try_from(os_rng().next_u64()).unwrap_or(0) % rewrapped.len();
@@ -246,8 +257,8 @@ impl Rewrap {
         };
         let mut changes: Vec<_> = rewrapped.iter().zip(revisions).map(put).collect();
         changes.push(session.rows.put(PROGRESS, &progress, Expect::Any)?);
-        let what = entry(format!("{count} capsules re-wrapped for key epoch {}", progress.key_epoch));
-        drop(session.commit(changes, what).await?);
+        let what = format!("{count} capsules re-wrapped for {}", named(progress.aim()));
+        drop(session.commit(changes, entry(what)).await?);
         self.progress = progress;
         Ok(())
     }
@@ -264,9 +275,9 @@ impl Rewrap {
         self.check_sample(session).await?;
         self.progress.finished_ms = session.now().unix_ms.max(1);
         let change = session.rows.put(PROGRESS, &self.progress, Expect::Any)?;
-        let what = format!("re-wrapping for key epoch {} has ended", self.progress.key_epoch);
+        let what = format!("re-wrapping for {} has ended", named(self.progress.aim()));
         drop(session.commit(vec![change], entry(what)).await?);
-        info!(key_epoch = self.progress.key_epoch, capsules = self.progress.done, "re-wrapping has ended");
+        info!(aim = ?self.progress.aim(), capsules = self.progress.done, "re-wrapping has ended");
         Ok(Advance::Finished)
     }
 
@@ -276,7 +287,7 @@ impl Rewrap {
         for place in &self.sample {
             let Some(row) = session.rows.store().get(&place.key()).await? else { continue };
             let capsule = Capsule::parse(&row.value).map_err(|_| OpError::Integrity)?;
-            if capsule.key_epoch() != self.progress.key_epoch {
+            if !self.progress.aim().is_met_by(&capsule) {
                 return Err(OpError::Integrity);
             }
             placed.push((*place, capsule));
@@ -287,4 +298,8 @@ impl Rewrap {
         let opened = session.keys.open_capsules(&placed).await?;
         if opened.iter().all(Result::is_ok) { Ok(()) } else { Err(OpError::Integrity) }
     }
+}
+
+fn named(aim: Aim) -> String {
+    format!("key epoch {} and fragment epoch {}", aim.key_epoch, aim.fragment_epoch)
 }

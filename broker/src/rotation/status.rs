@@ -9,6 +9,8 @@ use crate::session::Session;
 /// Everything.
 #[derive(Clone, Debug)]
 pub struct Status {
+    /// The customer fragment.
+    pub fragment: FragmentStatus,
     /// The remote key.
     pub remote: RemoteStatus,
     /// KV mounts, by path.
@@ -19,6 +21,17 @@ pub struct Status {
     pub problem: Option<&'static str>,
     /// Numbers for monitoring: name and value.
     pub numbers: Vec<(&'static str, u64)>,
+}
+
+/// The customer fragment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FragmentStatus {
+    /// The epoch that everything new is closed for.
+    pub epoch: u32,
+    /// Whether something is left that the epoch before has closed.
+    pub changing: bool,
+    /// Rows sealed anew since the broker was unsealed.
+    pub rows: u64,
 }
 
 /// The remote key.
@@ -56,7 +69,16 @@ pub async fn status(session: &Session) -> Result<Status, OpError> {
     }
     let key_epochs = session.keys.key_epochs();
     let last = progress.unwrap_or_default();
+    let fragment = FragmentStatus {
+        epoch: session.unsealed().keys().epoch,
+        changing: session.unsealed().previous().is_some(),
+        rows: live.resealed,
+    };
     let numbers = vec![
+        ("symbolon_fragment_epoch", fragment.epoch.into()),
+        ("symbolon_fragment_changing", fragment.changing.into()),
+        ("symbolon_reseal_rows_total", fragment.rows),
+        ("symbolon_reseal_rows_damaged", live.damaged_rows),
         ("symbolon_remote_key_epoch", key_epochs.last().copied().unwrap_or(0).into()),
         ("symbolon_remote_key_epochs_living", key_epochs.len() as u64),
         ("symbolon_rewrap_running", live.rewrapping.into()),
@@ -70,7 +92,7 @@ pub async fn status(session: &Session) -> Result<Status, OpError> {
     ];
     let remote = RemoteStatus { key_epochs, progress, running: live.rewrapping, rate: live.rate() };
     let own = own::read(&session.rows).await?; // what was asked for stands in the store first
-    Ok(Status { remote, mounts, own, problem: live.problem, numbers })
+    Ok(Status { fragment, remote, mounts, own, problem: live.problem, numbers })
 }
 
 impl MountStatus {

@@ -8,10 +8,12 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
+use super::reseal::{self, Reseal};
 use super::rewrap::{Advance, Rewrap};
 use super::roll::{Roll, Rolled};
 use super::{MountKeks, Phase, own};
 use crate::fragment::RemoteRotation;
+use crate::keys::Aim;
 use crate::ops::OpError;
 use crate::session::Session;
 
@@ -50,8 +52,11 @@ pub(super) struct Live {
     pub(super) since: Option<Instant>,
     /// Capsules re-wrapped since then.
     pub(super) rewrapped: u64,
+    /// Rows sealed anew for the present fragment epoch since the unseal.
+    pub(super) resealed: u64,
     /// Payloads moved by KEK rolls since the unseal.
     pub(super) moved: u64,
+    pub(super) damaged_rows: u64,
     pub(super) damaged_capsules: u64,
     pub(super) damaged_payloads: u64,
     /// Steps that failed since the unseal.
@@ -136,9 +141,12 @@ pub async fn finish(session: &Session) -> Result<(), OpError> {
 /// What the task has in hand.
 #[derive(Default)]
 struct Work {
+    reseal: Reseal,
     rewrap: Option<Rewrap>,
-    /// The key epoch for which nothing is left to re-wrap.
-    rewrapped: Option<u32>,
+    /// The epochs for which nothing is left to re-wrap.
+    rewrapped: Option<Aim>,
+    /// Something needs the keys of the fragment epoch before for good: it is damaged.
+    unsettled: bool,
     rolls: VecDeque<Roll>,
 }
 
@@ -147,7 +155,7 @@ impl Work {
         let stepped = self.next(session).await;
         let mut live = session.rotation.live();
         match &stepped {
-            Ok(_) if live.damaged_capsules + live.damaged_payloads > 0 => {
+            Ok(_) if live.damaged_rows + live.damaged_capsules + live.damaged_payloads > 0 => {
                 live.problem = Some("something stored is damaged and stays behind; restore it from a backup");
             }
             Ok(_) => live.problem = None,
@@ -160,16 +168,42 @@ impl Work {
     }
 
     async fn next(&mut self, session: &Session) -> Result<Step, OpError> {
-        if self.remote_key(session).await? == Step::Done || own::step(session).await? {
+        if self.rows(session).await? == Step::Done
+            || self.capsules(session).await? == Step::Done
+            || self.settle(session).await? == Step::Done
+            || own::step(session).await?
+        {
             return Ok(Step::Done);
         }
         self.mounts(session).await
     }
 
-    /// Capsules of older key epochs.
-    async fn remote_key(&mut self, session: &Session) -> Result<Step, OpError> {
-        let newest = session.keys.newest_epoch();
-        if self.rewrap.as_ref().is_some_and(|rewrap| Some(rewrap.progress().key_epoch) != newest) {
+    /// Rows of an older fragment epoch.
+    async fn rows(&mut self, session: &Session) -> Result<Step, OpError> {
+        if self.reseal.is_finished() || session.unsealed().previous().is_none() {
+            return Ok(Step::Idle);
+        }
+        let resealed = self.reseal.batch(session).await?;
+        let mut live = session.rotation.live();
+        live.resealed += resealed;
+        live.damaged_rows = self.reseal.damaged();
+        Ok(Step::Done)
+    }
+
+    /// The end of a change of the fragment's keys, when nothing is left that the ones before have closed.
+    async fn settle(&mut self, session: &Session) -> Result<Step, OpError> {
+        let changing = session.unsealed().previous().is_some() && !self.unsettled;
+        if !changing || !self.reseal.is_finished() || self.reseal.damaged() > 0 {
+            return Ok(Step::Idle);
+        }
+        self.unsettled = !reseal::settle(session).await?;
+        Ok(Step::Done)
+    }
+
+    /// Capsules of older epochs, of the remote's key or of the fragment.
+    async fn capsules(&mut self, session: &Session) -> Result<Step, OpError> {
+        let aim = session.keys.aim();
+        if self.rewrap.as_ref().is_some_and(|rewrap| Some(rewrap.progress().aim()) != aim) {
             self.rewrap = None;
         }
         if let Some(rewrap) = &mut self.rewrap {
@@ -178,7 +212,8 @@ impl Work {
             let done = rewrap.progress().done - before;
             return Ok(self.rewrapped(session, advance, done));
         }
-        if self.rewrapped == newest || session.keys.key_epochs().len() < 2 {
+        let one_epoch = session.keys.key_epochs().len() < 2 && session.unsealed().previous().is_none();
+        if self.rewrapped == aim || one_epoch {
             return Ok(Step::Idle);
         }
         self.rewrap = Rewrap::begin(session).await?;
@@ -190,7 +225,7 @@ impl Work {
                 Ok(Step::Done)
             }
             None => {
-                self.rewrapped = newest;
+                self.rewrapped = aim;
                 Ok(Step::Idle)
             }
         }
@@ -207,7 +242,7 @@ impl Work {
             Advance::Stuck(damaged) => damaged,
             _ => 0,
         };
-        self.rewrapped = session.keys.newest_epoch(); // what is damaged is looked at again after the next unseal
+        self.rewrapped = session.keys.aim(); // what is damaged is looked at again after the next unseal
         self.rewrap = None;
         Step::Done
     }

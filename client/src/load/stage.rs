@@ -128,6 +128,7 @@ async fn open(client: &Client, files: &Files) -> Result<Arc<Token>, LoadError> {
         secret_shares: 3,
         secret_threshold: 2,
         custodians: ["ana", "boris", "carla"].map(str::to_owned).to_vec(),
+        cards: Vec::new(),
         recovery: "none".to_owned(),
     };
     let init = async { Ok::<InitAnswer, LoadError>(client.init(&request).await?) };

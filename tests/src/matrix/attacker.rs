@@ -22,7 +22,7 @@ use symbolon_broker::session::Session;
 use symbolon_broker::store::Store;
 use symbolon_broker::store::embedded::EmbeddedStore;
 use symbolon_core::keyring::OpenKek;
-use symbolon_core::seal::Unsealed;
+use symbolon_core::seal::EpochKeys;
 use symbolon_proto::Zeroizing;
 use symbolon_proto::capsule::Capsule;
 use symbolon_proto::codec::{Reader, Writer};
@@ -168,9 +168,9 @@ impl<'a> Loot<'a> {
         std::fs::copy(&disk.path, copy.path()).unwrap();
         let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(copy.path(), 1 << 20).unwrap());
         let sealed = sealed(disk);
-        let unsealed = Unsealed::derive(&self.fragment(), &sealed);
+        let keys = EpochKeys::derive(&self.fragment(), &sealed);
         let opener = Opener::new(store, Arc::new(SystemClock), self.address.clone());
-        opener.open(&sealed, unsealed, &Alarm::new().0).await.ok().map(|opened| opened.session)
+        opener.open(&sealed, keys, &Alarm::new().0).await.ok().map(|opened| opened.session)
     }
 }
 

@@ -115,6 +115,7 @@ fn op_error(error: &OpError) -> OAuthError {
         | OpError::Integrity
         | OpError::Store(_)
         | OpError::Rotation(_)
+        | OpError::Ceremony(_)
         | OpError::AuditUnavailable => OAuthError::ServerError,
     }
 }

@@ -205,6 +205,7 @@ fn op_parts(error: &OpError) -> (StatusCode, Option<Cow<'static, str>>) {
         | OpError::Share(_)
         | OpError::ShareText(_)
         | OpError::Rotation(_)
+        | OpError::Ceremony(_)
         | OpError::Submission(_)
         | OpError::Conflict => (StatusCode::BAD_REQUEST, own()),
         OpError::Integrity | OpError::Store(_) | OpError::AuditUnavailable => {

@@ -46,8 +46,8 @@ pub async fn route(app: &App, request: &VaultRequest, rest: &[&str]) -> Answer {
         (["policy"], _) => policy::route(app, request, Spelling::Old, None).await,
         (["policy", name], _) => policy::route(app, request, Spelling::Old, Some(name)).await,
         (["rotate"], Verb::Write) => rotate::all_keks(app, request).await,
-        (["symbolon", "ceremony"], Verb::Read) => ceremony::state(app),
-        (["symbolon", "ceremony", "submit"], Verb::Write) => ceremony::submit(app, request).await,
+        (["symbolon", "ceremony", what @ ..], _) => ceremony::route(app, request, what).await,
+        (["symbolon", "ceremonies", what @ ..], _) => ceremony::kept(app, request, what).await,
         (["symbolon", "audit"], Verb::Read) => audit::search(app, request).await,
         (["symbolon", "rotate", what @ ..], _) => rotate::route(app, request, what).await,
         (["symbolon", "rotation"], Verb::Read) => rotate::status(app, request).await,
@@ -56,7 +56,6 @@ pub async fn route(app: &App, request: &VaultRequest, rest: &[&str]) -> Answer {
         (["capabilities-accessor"], Verb::Write) => capabilities(app, request, Subject::Accessor).await,
         (["health" | "seal-status" | "init" | "unseal" | "seal" | "leader" | "rotate"], _) => unsupported(),
         (["capabilities-self" | "capabilities" | "capabilities-accessor"], _) => unsupported(),
-        (["symbolon", "ceremony"] | ["symbolon", "ceremony", "submit"], _) => unsupported(),
         _ => unrouted(app, request).await,
     }
 }

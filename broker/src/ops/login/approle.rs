@@ -164,7 +164,7 @@ async fn plan_secret_id(
     }
     let secret_id = custom.unwrap_or_else(|| new_id(&mut os_rng()));
     check_id(&secret_id)?;
-    let hash = secret_id_hash(session.unsealed().keys().index.secret(), name, &secret_id);
+    let hash = secret_id_hash(session.unsealed().names().secret(), name, &secret_id);
     let accessor = new_id(&mut os_rng()).to_string();
     let record = role.secret_id(request, hash, accessor, session.now().unix_secs())?;
     let rows = &session.rows;
@@ -195,9 +195,7 @@ async fn find_secret_id(
     which: Which<'_>,
 ) -> Result<Option<(SecretIdRecord, u64)>, OpError> {
     let hash = match which {
-        Which::SecretId(secret_id) => {
-            secret_id_hash(session.unsealed().keys().index.secret(), role, secret_id)
-        }
+        Which::SecretId(secret_id) => secret_id_hash(session.unsealed().names().secret(), role, secret_id),
         Which::Accessor(accessor) => {
             match session.rows.read::<HashOf>(accessor_place(mount, role, accessor)).await? {
                 Some((HashOf(hash), _)) => hash,

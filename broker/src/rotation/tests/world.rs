@@ -1,16 +1,19 @@
 //! A deployment on the store that fails on demand: killed and opened again as often as a test wants.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 
+use symbolon_core::change::{Change, Changed};
 use symbolon_core::clock::Clock;
 use symbolon_core::dead_man::DeadMan;
 use symbolon_core::json::Map;
 use symbolon_core::path::{ApiPath, MountPath, SecretPath};
-use symbolon_core::seal::Unsealed;
+use symbolon_core::seal::{EpochKeys, Sealed};
 use symbolon_core::token::TokenClaims;
 use symbolon_proto::Zeroizing;
+use symbolon_proto::custody::transcript::{Event, EventKind, Transcript};
+use symbolon_proto::custody::{Card, KeyKind, KeyPair};
 use symbolon_proto::hierarchy::Fragment;
 use symbolon_proto::log::NoteSigner;
 use symbolon_proto::secret::Secret;
@@ -19,21 +22,23 @@ use tokio::task::JoinSet;
 
 use super::remote::{Connected, LocalRemote};
 use crate::app::App;
+use crate::ceremony::{Over, commit};
 use crate::config::Config;
+use crate::deployment::{self, Deployment};
 use crate::keys::{CapsulePlace, Keys, SYSTEM_SLOT, TOKEN_SLOT};
 use crate::mounts::{MountList, Mounts};
-use crate::open::Parts;
+use crate::open::{Parts, SEAL_COPY};
 use crate::ops::init::Initialising;
 use crate::ops::mount::{self, Enable, Side};
 use crate::ops::types::{KvTarget, Mount, ReadSecret, Tier, VersionsChange, WriteSecret, WroteSecret};
 use crate::ops::{OpError, Requester, kv, rotate, token, workload};
 use crate::random::os_rng;
-use crate::records::{NO_SCOPE, Rows, Table};
+use crate::records::{NO_SCOPE, Rows, Table, seal_record_key};
 use crate::rotation::{MountKeks, Phase, Rotation, census, finish, read_own};
 use crate::seal::SealHandle;
 use crate::session::{Session, reason};
-use crate::store::Store;
 use crate::store::memory::MemoryStore;
+use crate::store::{Expect, Op, Store};
 use crate::writer::tests::HandClock;
 use crate::writer::{LogKeys, Writer};
 
@@ -42,7 +47,11 @@ pub const NOW_MS: u64 = 1_709_210_096_000;
 /// What outlives a kill.
 #[derive(Clone)]
 pub struct World {
-    fragment: Arc<Fragment>,
+    /// Every fragment that there ever was, and the people who hold the later ones.
+    fragments: Arc<Mutex<Vec<Arc<Fragment>>>>,
+    pub people: Arc<Vec<(KeyPair, Card)>>,
+    /// As `init` made it.
+    first: Sealed,
     pub store: Arc<MemoryStore>,
     pub remote: Arc<LocalRemote>,
     pub clock: Arc<HandClock>,
@@ -75,8 +84,16 @@ pub fn api(path: &str) -> ApiPath {
 impl World {
     /// An initialised deployment with a mount `std` of the standard tier and one `top` of the high tier.
     pub async fn new() -> Self {
+        let fragment = Fragment::random(&mut os_rng());
+        let person = |name| {
+            let keys = KeyPair::generate(KeyKind::Custodian, &mut os_rng());
+            let card = keys.card(name).unwrap();
+            (keys, card)
+        };
         let mut world = Self {
-            fragment: Arc::new(Fragment::random(&mut os_rng())),
+            first: crate::ops::tests::sealed(&fragment),
+            fragments: Arc::new(Mutex::new(vec![Arc::new(fragment)])),
+            people: Arc::new(["Cid", "Dan"].map(person).into()),
             store: Arc::new(MemoryStore::new()),
             remote: LocalRemote::new(),
             clock: Arc::new(HandClock(AtomicU64::new(NOW_MS))),
@@ -88,12 +105,17 @@ impl World {
         let (system, kek) = keys.create(SYSTEM_SLOT).unwrap();
         let (tokens, _) = keys.create(TOKEN_SLOT).unwrap();
         let mut changes = vec![system, tokens];
+        let record = world.first.record();
+        let public = serde_json::to_vec(record).unwrap();
+        changes.push(Op::Put { key: seal_record_key(), value: public, expect: Expect::Absent });
+        changes.push(rows.put(SEAL_COPY, record, Expect::Absent).unwrap());
+        changes.extend(Deployment::generate().unwrap().rows(site.session.unsealed()).unwrap());
         changes
             .extend(workload::first_keys(rows, site.session.unsealed(), &kek, site.session.now()).unwrap());
         let list = MountList(vec![kv_mount("std", Tier::Standard), kv_mount("top", Tier::High)]);
         changes.push(mount::first_write(rows, Side::Secrets, &list).unwrap());
         let root = symbolon_core::token::new_service_token(&mut os_rng());
-        let index = site.session.unsealed().keys().index.secret();
+        let index = site.session.unsealed().names().secret();
         let claims = TokenClaims::root(NOW_MS / 1000);
         changes.extend(token::service_rows(rows, index, &root, claims).unwrap().1);
         let draft = Session::internal(symbolon_core::audit::Action::Init, "test");
@@ -129,9 +151,54 @@ impl World {
         Self { store: Arc::new(store), ..self.clone() }
     }
 
+    /// The seal as the store has it.
+    pub async fn sealed(&self) -> Sealed {
+        let row = self.store.get(&seal_record_key()).await.unwrap();
+        row.map_or(self.first.clone(), |row| {
+            Sealed::open(serde_json::from_slice(&row.value).unwrap()).unwrap()
+        })
+    }
+
+    /// The fragment that its custodians would put together.
+    pub fn fragment_of(&self, sealed: &Sealed) -> Arc<Fragment> {
+        let fragments = self.fragments.lock().unwrap();
+        let ours = fragments.iter().find(|fragment| sealed.share_set().is_fragment(fragment));
+        Arc::clone(ours.expect("one of them is in force"))
+    }
+
+    /// Everything of a ceremony but the custodians: the change is prepared and committed. The site is closed then.
+    pub async fn change(&self, site: Site, change: &Change) -> Result<(), OpError> {
+        let sealed = self.sealed().await;
+        let fragment = self.fragment_of(&sealed);
+        let now = site.session.now();
+        let changed = change.apply(&sealed, &fragment, now, &mut os_rng()).unwrap().unwrap();
+        self.keep_fragment(&changed);
+        let mut transcript = Transcript::begin_fresh(change.ceremony(), sealed.deployment(), &mut os_rng());
+        let event = Event::of_ceremony(EventKind::Committed, now.unix_ms, [0; 32]);
+        transcript.record(event).unwrap();
+        let over = Over { changed: Some(changed), given: sealed.share_set().clone(), transcript };
+        let committed = commit::commit(&site.session, over).await;
+        site.kill().await;
+        committed.map(drop)
+    }
+
+    /// What the new custodians have together.
+    fn keep_fragment(&self, changed: &Changed) {
+        if changed.envelopes.is_empty() {
+            return;
+        }
+        let set = changed.sealed.share_set();
+        let mut ceremony = symbolon_proto::share::Ceremony::new(set.clone());
+        for (x, ((keys, _), envelope)) in (1..).zip(self.people.iter().zip(&changed.envelopes)) {
+            ceremony.submit(envelope.open(set, x, keys.sealing().unwrap()).unwrap(), 0).unwrap();
+        }
+        self.fragments.lock().unwrap().push(Arc::new(ceremony.recombine().unwrap()));
+    }
+
     pub async fn open(&self) -> Site {
-        let sealed = crate::ops::tests::sealed(&self.fragment);
-        let unsealed = Arc::new(Unsealed::derive(&self.fragment, &sealed));
+        let sealed = self.sealed().await;
+        let keys = EpochKeys::derive(&self.fragment_of(&sealed), &sealed);
+        let unsealed = Arc::new(deployment::complete(self.store.as_ref(), keys).await.unwrap());
         let (store, clock): (Arc<dyn Store>, Arc<dyn Clock>) = (self.store.clone(), self.clock.clone());
         let seed = SigningSeed::from_secret(Secret::filled_by(|out| out.fill(4)));
         let log = LogKeys {
@@ -268,6 +335,20 @@ impl Site {
         let newest = self.session.keys.newest_epoch().unwrap();
         assert_eq!((census.below(newest), census.damaged), (0, 0), "{when}");
         assert!(census.by_epoch[&newest] > 0);
+    }
+
+    /// Nothing is left that another fragment epoch than the present one has closed, and its keys are forgotten.
+    pub async fn all_of_this_fragment_epoch(&self, when: &str) {
+        let epoch = self.session.unsealed().keys().epoch;
+        assert!(self.session.unsealed().previous().is_none(), "{when}");
+        for (key, row) in self.app.store.scan(everything()).await.unwrap() {
+            if Rows::is_ours(&key) {
+                assert!(self.session.rows.reseal(&key, &row).unwrap().is_none(), "{when}: a row");
+            } else if CapsulePlace::of_key(&key).is_some() {
+                let capsule = symbolon_proto::capsule::Capsule::parse(&row.value).unwrap();
+                assert_eq!(capsule.fragment_epoch(), epoch, "{when}: a capsule");
+            }
+        }
     }
 
     /// Every mount is settled, and no capsule of another KEK epoch is left.

@@ -1,21 +1,64 @@
-//! `symbolon ceremony`: who has given, who is missing, what is wrong.
+//! `symbolon ceremony`: what operators begin and end, and who has given, who is missing, what is wrong.
 
 use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use symbolon::{Ceremony, CeremonyState};
+use symbolon::{Ceremony, CeremonyState, KeptCeremony};
+use symbolon_proto::custody::Card;
+use symbolon_proto::custody::transcript::Transcript;
 use symbolon_proto::share::ShareSetManifest;
 
 use crate::failure::Failure;
 use crate::globals::Globals;
-use crate::output::{Output, printable};
+use crate::input;
+use crate::key_file::write_new;
+use crate::operator::card_text;
+use crate::output::{Output, columns, printable};
 
 /// `symbolon ceremony`
 #[derive(Subcommand)]
 pub enum CeremonyCommand {
+    /// Begin a ceremony that changes something, on an open broker
+    Begin(Begin),
     /// Follow the ceremony under way until it is over
     Watch(Watch),
+    /// End a drill with the shares that are there
+    Finish,
+    /// Give the ceremony up; everything stays as it was
+    Cancel,
+    /// List the ceremonies that are over
+    List,
+    /// Print what was kept of one that is over
+    Show(Show),
+}
+
+/// `symbolon ceremony begin`
+#[derive(Args)]
+pub struct Begin {
+    /// drill: everybody's share is right? epoch: new keys from the same shares. reshare: new shares. rekey: new fragment
+    #[arg(value_parser = ["drill", "epoch", "reshare", "rekey"])]
+    kind: String,
+    /// Shares that are needed from then on, 2 to the number of cards
+    #[arg(long, value_parser = clap::value_parser!(u8).range(2..=16), requires = "cards")]
+    threshold: Option<u8>,
+    /// Card of a custodian who is to hold a new share; give it once per custodian
+    #[arg(long = "card", value_name = "FILE")]
+    cards: Vec<PathBuf>,
+    /// Begin without being asked; whoever says so has compared the fingerprints of the cards
+    #[arg(long)]
+    yes: bool,
+}
+
+/// `symbolon ceremony show`
+#[derive(Args)]
+pub struct Show {
+    /// Nonce of the ceremony, as `symbolon ceremony list` prints it
+    nonce: String,
+    /// Write the transcript into this new file
+    #[arg(long, value_name = "FILE")]
+    transcript: Option<PathBuf>,
 }
 
 /// `symbolon ceremony watch`
@@ -32,9 +75,100 @@ pub struct Watch {
 impl CeremonyCommand {
     pub async fn run(self, globals: &Globals) -> Result<(), Failure> {
         match self {
+            Self::Begin(command) => command.run(globals).await,
             Self::Watch(command) => command.run(globals).await,
+            Self::Finish => {
+                let after = globals.client()?.finish_ceremony().await?;
+                print_once(globals.out(), after.as_ref())
+            }
+            Self::Cancel => {
+                globals.client()?.cancel_ceremony().await?;
+                globals.out().done("cancelled: everything stays as it was")
+            }
+            Self::List => list(globals).await,
+            Self::Show(command) => command.run(globals).await,
         }
     }
+}
+
+impl Begin {
+    async fn run(self, globals: &Globals) -> Result<(), Failure> {
+        let makes_shares = matches!(self.kind.as_str(), "reshare" | "rekey");
+        if makes_shares != self.threshold.is_some() || makes_shares == self.cards.is_empty() {
+            return Err(Failure::usage(format!(
+                "{} is begun {} --threshold and --card",
+                self.kind,
+                if makes_shares { "with" } else { "without" }
+            ))
+            .hint("`reshare` and `rekey` make new shares for the owners of the cards; `drill` and `epoch` make none"));
+        }
+        let cards = self.cards.iter().map(|path| card_text(path)).collect::<Result<Vec<_>, _>>()?;
+        if makes_shares && !self.yes {
+            compare(&cards)?;
+        }
+        let begun = globals.client()?.begin_ceremony(&self.kind, self.threshold, &cards).await?;
+        print_once(globals.out(), begun.as_ref())
+    }
+}
+
+/// A card proves that its keys belong together, not whose they are: that only people can tell.
+fn compare(cards: &[String]) -> Result<(), Failure> {
+    let mut text = String::from("New shares are sealed to these cards:\n\n");
+    for card in cards.iter().filter_map(|card| Card::parse(card).ok()) {
+        text.push_str(&format!("  {}\n    {}\n", printable(card.name()), card.fingerprint()));
+    }
+    text.push_str("\nDid their owners read exactly these fingerprints to you? (yes/no)");
+    match input::ask(&text, "--yes")?.as_str() {
+        "yes" | "y" => Ok(()),
+        _ => Err(Failure::general("nothing was begun").hint("ask the owners for their cards again")),
+    }
+}
+
+async fn list(globals: &Globals) -> Result<(), Failure> {
+    let ceremonies = globals.client()?.ceremonies().await?;
+    if globals.out().is_json() {
+        return globals.out().json(&ceremonies);
+    }
+    let rows: Vec<Vec<String>> = ceremonies.iter().map(row).collect();
+    globals.out().text(&columns(&rows))
+}
+
+fn row(ceremony: &KeptCeremony) -> Vec<String> {
+    let signed = if ceremony.complete { "signed by all" } else { "signatures missing" };
+    [&ceremony.nonce, &ceremony.kind, &ceremony.ended, signed].map(|text| printable(text)).into()
+}
+
+impl Show {
+    async fn run(self, globals: &Globals) -> Result<(), Failure> {
+        let kept = globals.client()?.kept_ceremony(&self.nonce).await?;
+        let text = kept.transcript.as_deref().unwrap_or_default();
+        let transcript = Transcript::parse(text)
+            .map_err(|error| Failure::integrity(format!("the broker sent no transcript: {error}")))?;
+        if let Some(path) = &self.transcript {
+            write_new(path, text.as_bytes())?;
+        }
+        if globals.out().is_json() {
+            return globals.out().json(&kept);
+        }
+        show_transcript(globals.out(), &transcript)?;
+        globals.out().line(&format!("broker      {}", printable(&kept.broker)))?;
+        for (name, standing) in &kept.participants {
+            globals.out().line(&printable(&format!("{name}  {standing}")))?;
+        }
+        Ok(())
+    }
+}
+
+/// What happened, and the hash that everybody signs.
+pub fn show_transcript(out: Output, transcript: &Transcript) -> Result<(), Failure> {
+    out.line(&format!("{} of deployment {}\n", transcript.ceremony().name(), transcript.deployment()))?;
+    for event in transcript.events() {
+        let who =
+            if event.name.is_empty() { String::new() } else { format!("  {} ({})", event.name, event.x) };
+        out.line(&printable(&format!("  {}  {}{who}", moment_ms(event.at_ms), event.kind.name())))?;
+    }
+    let hash: String = transcript.hash().iter().map(|byte| format!("{byte:02x}")).collect();
+    out.line(&format!("\nFinal hash  {hash}"))
 }
 
 impl Watch {
@@ -92,7 +226,9 @@ impl Screen {
 fn view(ceremony: Option<&Ceremony>) -> Result<String, Failure> {
     let Some(ceremony) = ceremony else { return Ok("No ceremony is under way.\n".to_owned()) };
     let mut text = format!("{} ceremony, {}\n", ceremony.kind, ceremony.stage);
-    text.push_str(&format!("Ceremony key  {}\n", ceremony.key()?.fingerprint()));
+    if ceremony.key.is_some() {
+        text.push_str(&format!("Ceremony key  {}\n", ceremony.key()?.fingerprint()));
+    }
     if let Some(expires) = ceremony.expires_ms {
         text.push_str(&format!("Time left     {} minutes\n", minutes_left(expires)));
     }
@@ -100,6 +236,9 @@ fn view(ceremony: Option<&Ceremony>) -> Result<String, Failure> {
     text.push_str(&people(&ceremony.giving()?, &ceremony.give.names, "gave", "Shares"));
     if let (Some(set), Some(prove)) = (ceremony.proving()?, &ceremony.prove) {
         text.push_str(&people(&set, &prove.names, "proved", "New shares"));
+    }
+    if ceremony.stage == "signing" {
+        text.push_str(&format!("Signatures missing: {}\n", ceremony.missing.join(", ")));
     }
     for refused in &ceremony.refused {
         text.push_str(&format!("  !  {}  {}\n", moment_ms(refused.at_ms), refused.reason));

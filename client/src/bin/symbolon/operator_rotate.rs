@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use serde_json::json;
-use symbolon::{Client, Error, MountKeks, RewrapProgress, RotationStatus};
+use symbolon::{Client, Error, FragmentKeys, MountKeks, RewrapProgress, RotationStatus};
 use tokio::time::{Instant, sleep};
 
 use crate::failure::Failure;
@@ -186,7 +186,7 @@ async fn until(client: &Client, awaited: &Awaited, line: &mut Line) -> Result<Ro
 
 /// Where a rotation is, without what changes while it stands.
 fn place(status: &RotationStatus) -> impl PartialEq + '_ {
-    (&status.remote.last, &status.keks, &status.own)
+    (&status.fragment, &status.remote.last, &status.keks, &status.own)
 }
 
 fn stuck(status: &RotationStatus) -> Failure {
@@ -205,7 +205,7 @@ impl Awaited {
             },
             Self::Keks => Ok(!status.is_rolling()),
             Self::Remote(key_epoch) => Ok(status.is_rewrapped_for(*key_epoch)),
-            Self::All => Ok(!status.is_rolling() && !status.is_rewrapping()),
+            Self::All => Ok(!status.is_rolling() && !status.is_rewrapping() && !status.fragment.changing),
         }
     }
 
@@ -213,6 +213,10 @@ impl Awaited {
         let mut parts = Vec::new();
         if matches!(self, Self::Remote(_) | Self::All) && status.is_rewrapping() {
             parts.push(rewrapping(status));
+        }
+        if matches!(self, Self::All) && status.fragment.changing {
+            let FragmentKeys { epoch, rows_resealed, .. } = status.fragment;
+            parts.push(format!("fragment epoch {epoch}: {rows_resealed} rows sealed anew"));
         }
         for (path, keks) in &status.keks {
             let ours = match self {
@@ -292,7 +296,11 @@ fn print(out: Output, status: &RotationStatus) -> Result<(), Failure> {
 }
 
 fn facts(status: &RotationStatus) -> Vec<(&'static str, String)> {
-    let mut facts = vec![("remote key epochs", numbers(&status.remote.key_epochs))];
+    let changing = if status.fragment.changing { ", taking over from the one before" } else { "" };
+    let mut facts = vec![
+        ("fragment epoch", format!("{}{changing}", status.fragment.epoch)),
+        ("remote key epochs", numbers(&status.remote.key_epochs)),
+    ];
     if let Some(last) = &status.remote.last {
         let rate = status.remote.rate_per_second;
         let end = match (&last.finished, status.remote.running) {

@@ -43,6 +43,7 @@ pub async fn broker_is_initialised(story: &mut Story, told: &mut Narrator) -> Re
         secret_shares: u8::try_from(CUSTODIANS.len()).unwrap_or(u8::MAX),
         secret_threshold: THRESHOLD,
         custodians: CUSTODIANS.map(str::to_owned).to_vec(),
+        cards: Vec::new(),
         recovery: "none".to_owned(),
     };
     let (answer, fingerprint) = story.world.init(&request).await?;

@@ -126,6 +126,7 @@ fn parse_init(read: &Reader<'_>) -> Result<Init, FaceError> {
         shares: count("secret_shares")?,
         threshold: count("secret_threshold")?,
         custodians: read.string_list("custodians")?.unwrap_or_default(),
+        cards: super::ceremony::parse_cards(read)?,
         recovery: read.string("recovery")?.filter(|text| !text.is_empty()),
     })
 }
@@ -139,7 +140,7 @@ impl serde::Serialize for Shown {
     }
 }
 
-/// The shares twice as Vault shows them, and as the text that our custodians keep.
+/// The shares twice as Vault shows them, and as the text that our custodians keep; or, for custodians with cards, in parcels.
 #[derive(serde::Serialize)]
 struct InitBody<'a> {
     keys: Vec<Shown>,
@@ -147,6 +148,7 @@ struct InitBody<'a> {
     root_token: &'a str,
     custodians: Vec<&'a str>,
     shares: Vec<&'a str>,
+    parcels: Vec<&'a str>,
     log_key: &'a str,
 }
 
@@ -159,8 +161,9 @@ impl<'a> InitBody<'a> {
             keys: encoded(&|bytes| HEXLOWER.encode(bytes)),
             keys_base64: encoded(&|bytes| BASE64.encode(bytes)),
             root_token: &made.root_token,
-            custodians: made.shares.iter().map(|share| share.name.as_str()).collect(),
+            custodians: made.names(),
             shares: made.shares.iter().map(|share| share.text.as_str()).collect(),
+            parcels: made.parcels.iter().map(|(_, text)| text.as_str()).collect(),
             log_key: &made.log_key,
         }
     }
@@ -320,6 +323,7 @@ mod tests {
                 text: Zeroizing::new("skf1x".into()),
                 bytes: Zeroizing::new(vec![1, 255]),
             }],
+            parcels: Vec::new(),
             root_token: "hvs.root".into(),
             log_key: "key".into(),
         };
@@ -328,7 +332,7 @@ mod tests {
             body,
             json!({
                 "keys": ["01ff"], "keys_base64": ["Af8="], "root_token": "hvs.root",
-                "custodians": ["alice"], "shares": ["skf1x"], "log_key": "key",
+                "custodians": ["alice"], "shares": ["skf1x"], "parcels": [], "log_key": "key",
             })
         );
     }

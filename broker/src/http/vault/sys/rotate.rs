@@ -77,6 +77,11 @@ fn facts(status: &Status) -> Value {
         status.numbers.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
     let older: Vec<u32> = status.own.older_tokens.iter().map(|older| older.epoch).collect();
     json!({
+        "fragment": {
+            "epoch": status.fragment.epoch,
+            "changing": status.fragment.changing,
+            "rows_resealed": status.fragment.rows,
+        },
         "remote": {
             "key_epochs": status.remote.key_epochs,
             "running": status.remote.running,
@@ -127,14 +132,16 @@ mod tests {
     use super::*;
     use crate::keys::{OlderTokens, OwnEpochs};
     use crate::ops::types::Tier;
-    use crate::rotation::{MountKeks, RemoteStatus};
+    use crate::rotation::{FragmentStatus, MountKeks, RemoteStatus};
 
     #[test]
     fn the_status_has_numbers_and_words() {
-        let progress = Progress { key_epoch: 2, total: 10, done: 4, started_ms: 1, finished_ms: 0 };
+        let progress =
+            Progress { key_epoch: 2, fragment_epoch: 1, total: 10, done: 4, started_ms: 1, finished_ms: 0 };
         let older_tokens = vec![OlderTokens { epoch: 1, until_secs: 9 }];
         let keks = MountKeks { phase: Phase::Moving, epoch: 3, ..MountKeks::default() };
         let status = Status {
+            fragment: FragmentStatus { epoch: 3, changing: true, rows: 5 },
             remote: RemoteStatus {
                 key_epochs: vec![1, 2],
                 progress: Some(progress),
@@ -147,6 +154,7 @@ mod tests {
             numbers: vec![("symbolon_rewrap_capsules", 10)],
         };
         let facts = facts(&status);
+        assert_eq!(facts["fragment"], json!({"epoch": 3, "changing": true, "rows_resealed": 5}));
         assert_eq!(facts["remote"]["last"]["left"], 6);
         assert_eq!(facts["remote"]["last"]["finished"], Value::Null);
         assert_eq!(facts["remote"]["rate_per_second"], 2.6);

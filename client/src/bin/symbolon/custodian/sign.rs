@@ -6,12 +6,11 @@ use symbolon_proto::custody::transcript::Transcript;
 use symbolon_proto::custody::{CustodianKeys, KeyKind};
 
 use super::submit::own_number;
-use crate::ceremony::{moment_ms, print_once};
+use crate::ceremony::{print_once, show_transcript};
 use crate::failure::Failure;
 use crate::globals::Globals;
 use crate::input;
 use crate::key_file::Opening;
-use crate::output::{Output, printable};
 
 /// `symbolon custodian sign`
 #[derive(Args)]
@@ -39,7 +38,9 @@ impl Sign {
                 "you took no part in this ceremony: the transcript does not name you",
             ));
         }
-        show(globals.out(), &transcript)?;
+        if !globals.out().is_json() {
+            show_transcript(globals.out(), &transcript)?;
+        }
         if !self.yes
             && !matches!(input::ask("Is this what happened? (yes/no)", "--yes")?.as_str(), "yes" | "y")
         {
@@ -74,18 +75,4 @@ fn own_name(ceremony: &Ceremony, keys: Option<&CustodianKeys>) -> Result<(String
         }
     }
     Err(Failure::usage("your key is not among the custodians of this ceremony"))
-}
-
-fn show(out: Output, transcript: &Transcript) -> Result<(), Failure> {
-    if out.is_json() {
-        return Ok(());
-    }
-    out.line(&format!("{} of deployment {}\n", transcript.ceremony().name(), transcript.deployment()))?;
-    for event in transcript.events() {
-        let who =
-            if event.name.is_empty() { String::new() } else { format!("  {} ({})", event.name, event.x) };
-        out.line(&printable(&format!("  {}  {}{who}", moment_ms(event.at_ms), event.kind.name())))?;
-    }
-    let hash: String = transcript.hash().iter().map(|byte| format!("{byte:02x}")).collect();
-    out.line(&format!("\nFinal hash  {hash}"))
 }

@@ -47,6 +47,7 @@ async fn start(world: &mut World) -> Result<InitAnswer, WorldError> {
         secret_shares: 3,
         secret_threshold: 2,
         custodians: CUSTODIANS.map(str::to_owned).to_vec(),
+        cards: Vec::new(),
         recovery: "none".to_owned(),
     };
     let (answer, _) = world.init(&request).await?;

@@ -1,0 +1,154 @@
+//! What a ceremony with the fragment at hand makes of a deployment (`docs/skb1.md` 7.6).
+//!
+//! | Change | fragment | shares | epoch f |
+//! |---|---|---|---|
+//! | drill | stays | stay | stays |
+//! | epoch | stays | stay | +1 |
+//! | reshare | stays | new, and old ones stay combinable with each other | stays |
+//! | rekey | new | new | +1 |
+//!
+//! f never goes back and is never used twice, so a capsule's epoch says by itself which keys open it.
+
+use rand_core::CryptoRng;
+use symbolon_proto::custody::transcript::CeremonyType;
+use symbolon_proto::custody::{Card, EnvelopeError, ShareEnvelope};
+use symbolon_proto::hierarchy::Fragment;
+use symbolon_proto::secret::wipe_stack;
+use symbolon_proto::share::{Dealing, Holder, Share, ShareKind, ShareSetError, ShareSetManifest, Threshold};
+
+use crate::clock::Now;
+use crate::seal::{EpochKeys, Sealed};
+
+/// Who is to hold new shares, each with a card.
+#[derive(Clone, Debug)]
+pub struct NewSet {
+    threshold: Threshold,
+    holders: Vec<Holder>,
+}
+
+/// Why nobody can be dealt such a set.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NewSetError {
+    /// Numbers out of range.
+    #[error("cards and threshold must satisfy 2 <= threshold <= cards <= 16")]
+    Numbers,
+    /// Two cards of one person, or under one name.
+    #[error(transparent)]
+    Holders(#[from] ShareSetError),
+}
+
+/// What is to be done with the fragment.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// Nothing: only to see that every share is right.
+    Drill,
+    /// The next fragment epoch, with the shares that there are.
+    Epoch,
+    /// The same fragment for other people, or anew for the same.
+    Reshare(NewSet),
+    /// A new fragment.
+    Rekey(NewSet),
+}
+
+/// What a change came to. Nothing of it is in force before it is committed.
+pub struct Changed {
+    /// The deployment from then on.
+    pub sealed: Sealed,
+    /// Its keys from then on.
+    pub keys: EpochKeys,
+    /// The new shares, each sealed to its holder, in the order of their numbers; none if the shares stay.
+    pub envelopes: Vec<ShareEnvelope>,
+}
+
+/// Why a change was not prepared. Everything is as before.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeError {
+    /// No share set.
+    #[error(transparent)]
+    Set(#[from] ShareSetError),
+    /// A share could not be sealed to its holder.
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    /// The last epoch number.
+    #[error("no further fragment epoch is possible")]
+    NoMoreEpochs,
+}
+
+impl NewSet {
+    /// t of everybody whose card is there.
+    pub fn new(threshold: u8, cards: &[Card]) -> Result<Self, NewSetError> {
+        let total = u8::try_from(cards.len()).map_err(|_| NewSetError::Numbers)?;
+        let threshold = Threshold::new(threshold, total).map_err(|_| NewSetError::Numbers)?;
+        let set = Self { threshold, holders: cards.iter().map(Holder::from).collect() };
+        let nowhere = symbolon_proto::id::DeploymentId::from_bytes([0; 16]);
+        set.dealing(nowhere, 0, 0, None).check_holders()?;
+        Ok(set)
+    }
+
+    fn dealing<'a>(
+        &'a self,
+        deployment: symbolon_proto::id::DeploymentId,
+        frag_epoch: u32,
+        created_ms: u64,
+        previous: Option<&'a ShareSetManifest>,
+    ) -> Dealing<'a> {
+        let Self { threshold, holders } = self;
+        let (kind, threshold) = (ShareKind::Fragment, *threshold);
+        Dealing { kind, deployment, frag_epoch, created_ms, threshold, holders, previous }
+    }
+}
+
+impl Change {
+    /// The ceremony that it takes.
+    #[must_use]
+    pub const fn ceremony(&self) -> CeremonyType {
+        match self {
+            Self::Drill => CeremonyType::Drill,
+            Self::Epoch => CeremonyType::Epoch,
+            Self::Reshare(_) => CeremonyType::Reshare,
+            Self::Rekey(_) => CeremonyType::Rekey,
+        }
+    }
+
+    /// Prepares the change with the fragment of `sealed`; `None` if nothing is to change. Whoever calls drops the fragment
+    /// and wipes the stack.
+    pub fn apply(
+        &self,
+        sealed: &Sealed,
+        fragment: &Fragment,
+        now: Now,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Option<Changed>, ChangeError> {
+        let next = sealed.frag_epoch().checked_add(1).ok_or(ChangeError::NoMoreEpochs)?;
+        let changed = match self {
+            Self::Drill => return Ok(None),
+            Self::Epoch => {
+                let sealed = sealed.succeeded_by(sealed.share_set().clone(), next);
+                Changed { keys: EpochKeys::derive(fragment, &sealed), sealed, envelopes: Vec::new() }
+            }
+            Self::Reshare(set) => deal(set, sealed, fragment, sealed.frag_epoch(), now, rng)?,
+            Self::Rekey(set) => deal(set, sealed, &Fragment::random(rng), next, now, rng)?,
+        };
+        wipe_stack();
+        Ok(Some(changed))
+    }
+}
+
+fn deal(
+    set: &NewSet,
+    sealed: &Sealed,
+    fragment: &Fragment,
+    frag_epoch: u32,
+    now: Now,
+    rng: &mut dyn CryptoRng,
+) -> Result<Changed, ChangeError> {
+    let dealing = set.dealing(sealed.deployment(), frag_epoch, now.unix_ms, Some(sealed.share_set()));
+    let (manifest, shares) = dealing.deal(fragment, rng)?;
+    let mut seal = |share: &Share| ShareEnvelope::seal(share, &manifest, rng);
+    let envelopes = shares.iter().map(&mut seal).collect::<Result<_, _>>()?;
+    let sealed = sealed.succeeded_by(manifest, frag_epoch);
+    Ok(Changed { keys: EpochKeys::derive(fragment, &sealed), sealed, envelopes })
+}
+
+#[cfg(test)]
+mod tests;
