@@ -171,7 +171,7 @@ async fn check_what_was_kept(site: &Site) {
     let set = SignedShareSet::decode(&set).unwrap();
     let key_of = |name: &str| {
         let found = set.manifest().custodians().iter().find(|custodian| custodian.name == name);
-        found.and_then(|custodian| custodian.keys.as_ref().map(|keys| keys.signing.clone()))
+        found.and_then(|custodian| custodian.keys.as_ref().map(|keys| keys.signing))
     };
     assert!(transcript.verify(broker.key(), key_of).is_complete());
     let report = set.verify(broker.key());
