@@ -1,7 +1,7 @@
 //! Key layout of the store, and typed, encrypted rows over it.
 //!
 //! Every key begins with the tenant: `tenant(16) ‖ table(1) ‖ scope(16) ‖ name`. The scope is a mount id (zeros where none
-//! applies). Names never appear: a row's name is `HMAC(K_index[1], table ‖ scope ‖ name)[..16]`, and its value is a SealedBox
+//! applies). Names never appear: a row's name is `HMAC(K_names, table ‖ scope ‖ name)[..16]`, and its value is a SealedBox
 //! under K_index[f] whose context is computed from where the reader looked, so a row copied elsewhere does not open. After a
 //! change of the fragment epoch rows are sealed anew where they are ([`Rows::reseal`]); until then the epoch before opens them.
 //!
@@ -323,7 +323,7 @@ impl Rows {
         Op::Delete { key: self.key(&place), expect }
     }
 
-    /// `HMAC(K_index[1], …)[..16]` of a name: what stands for it on disk.
+    /// `HMAC(K_names, …)[..16]` of a name: what stands for it on disk.
     #[must_use]
     pub fn name_hash(&self, table: Table, scope: MountId, name: &str) -> [u8; 16] {
         self.unsealed.names().name_hash(table as u8, &scope, name.as_bytes())

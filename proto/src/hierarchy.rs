@@ -131,6 +131,8 @@ purposes! {
     AuditKey
     /// Computes the fragment check value (7.3).
     CheckKey
+    /// Hashes names on disk, in every fragment epoch (16.60).
+    NameKey
 }
 
 /// Hedges randomness: capsules stay safe if the operating system's randomness repeats or is biased (6.4).

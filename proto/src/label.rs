@@ -135,6 +135,8 @@ labels! {
         TRANSCRIPT = b"SKB1/transcript";
     }
     Hmac {
+        /// The key that hashes names, from the first K_index (16.60).
+        NAME_KEY = b"SKB1/hashing-key";
         /// Names on disk (6.2).
         NAME = b"SKB1/name";
         /// Row of a token (broker, `token`).

@@ -1,20 +1,35 @@
-//! Keyed hashes that stand for names on disk (`docs/skb1.md` 6.2, use of K_index).
+//! Keyed hashes that stand for names on disk (`docs/skb1.md` 6.2, use of K_index, and 16.60).
 //!
-//! Equal names hash alike, so a reader finds a row without knowing its neighbours; without K_index a hash says nothing.
+//! Equal names hash alike, so a reader finds a row without knowing its neighbours; without the key a hash says nothing.
+//! The key outlives fragment epochs, so it is not K_index itself, which opens rows.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha512;
+use zeroize::Zeroize;
 
-use crate::hierarchy::IndexKey;
+use crate::hierarchy::{IndexKey, KEY_BYTES, NameKey};
 use crate::id::MountId;
 use crate::label;
-use crate::secret::wipe_stack;
+use crate::primitives;
+use crate::secret::{Secret, wipe_stack};
 
 /// Bytes of a name hash.
 pub const NAME_HASH_BYTES: usize = 16;
 
-impl IndexKey {
-    /// `HMAC-SHA-512(K_index, "SKB1/name" ‖ table(1) ‖ scope(16) ‖ name)[..16]`: the name comes last, so nothing is ambiguous.
+impl NameKey {
+    /// `HMAC-SHA-512(K_index[1], "SKB1/hashing-key")[..32]`: from the first epoch of the first fragment, and then for good.
+    #[must_use]
+    pub fn of(first: &IndexKey) -> Self {
+        let key = Self::from_secret(Secret::filled_by(|out| {
+            let mut tag = primitives::hmac(first.secret().expose(), &[label::NAME_KEY]);
+            out.copy_from_slice(&tag[..KEY_BYTES]);
+            tag.zeroize();
+        }));
+        wipe_stack();
+        key
+    }
+
+    /// `HMAC-SHA-512(K_names, "SKB1/name" ‖ table(1) ‖ scope(16) ‖ name)[..16]`: the name comes last, so nothing is ambiguous.
     #[must_use]
     pub fn name_hash(&self, table: u8, scope: &MountId, name: &[u8]) -> [u8; NAME_HASH_BYTES] {
         let hash = self.name_hash_unwiped(table, scope, name);
@@ -40,11 +55,12 @@ impl IndexKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::Secret;
 
     #[test]
     fn tables_scopes_names_and_keys_all_count() {
-        let key = |fill: u8| IndexKey::from_secret(Secret::filled_by(|out| out.fill(fill)));
+        let index = |fill: u8| IndexKey::from_secret(Secret::filled_by(|out| out.fill(fill)));
+        let key = |fill: u8| NameKey::of(&index(fill));
+        assert!(!key(1).secret().same_as(index(1).secret()), "it opens no row");
         let scope = |fill: u8| MountId::from_bytes([fill; 16]);
         let hash = key(1).name_hash(1, &scope(1), b"a");
         assert_eq!(hash, key(1).name_hash(1, &scope(1), b"a"));

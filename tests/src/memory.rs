@@ -217,6 +217,7 @@ async fn needles(site: &Site) -> Needles {
         needles.key(name, key.expose());
     }
     let unsealed = Unsealed::first(&fragment, &sealed);
+    needles.key("the key of names", unsealed.names().secret().expose());
     let all = rows::rows_of(store.as_ref()).await;
     own_secrets(&mut needles, &all, &unsealed);
     let config = site.world.broker_config(false).unwrap();

@@ -12,7 +12,7 @@
 use std::sync::Arc;
 
 use symbolon_proto::Zeroizing;
-use symbolon_proto::hierarchy::{AuditKey, CapsuleKey, IndexKey, KEY_BYTES, PurposeKeys, StateKey};
+use symbolon_proto::hierarchy::{AuditKey, CapsuleKey, IndexKey, KEY_BYTES, NameKey, PurposeKeys, StateKey};
 use symbolon_proto::secret::Secret;
 
 const FORMAT: u8 = 1;
@@ -22,7 +22,7 @@ const PREVIOUS_BYTES: usize = 4 + 2 * KEY_BYTES;
 /// Keys of the first epoch of the first fragment, which stay.
 pub struct Lasting {
     /// Hashes the names of rows.
-    pub names: IndexKey,
+    pub names: NameKey,
     /// Authenticates anchors.
     pub state: StateKey,
     /// Seals details of entries.
@@ -55,9 +55,9 @@ pub struct ForeignKeys;
 impl Lasting {
     /// Those of a first epoch.
     #[must_use]
-    pub fn of_first(keys: &PurposeKeys) -> Self {
+    pub fn of_first(keys: &PurposeKeys, names: NameKey) -> Self {
         Self {
-            names: IndexKey::from_secret(keys.index.secret().duplicate()),
+            names,
             state: StateKey::from_secret(keys.state.secret().duplicate()),
             audit: Arc::new(AuditKey::from_secret(keys.audit.secret().duplicate())),
         }
@@ -67,7 +67,7 @@ impl Lasting {
     #[must_use]
     pub fn duplicate(&self) -> Self {
         Self {
-            names: IndexKey::from_secret(self.names.secret().duplicate()),
+            names: NameKey::from_secret(self.names.secret().duplicate()),
             state: StateKey::from_secret(self.state.secret().duplicate()),
             audit: Arc::new(AuditKey::from_secret(self.audit.secret().duplicate())),
         }
@@ -109,7 +109,7 @@ impl Carried {
         let (lasting, previous) = bytes.split_at_checked(LASTING_BYTES).ok_or(ForeignKeys)?;
         let [FORMAT, keys @ .., count] = lasting else { return Err(ForeignKeys) };
         let lasting = Lasting {
-            names: IndexKey::from_secret(key_at(keys, 0)?),
+            names: NameKey::from_secret(key_at(keys, 0)?),
             state: StateKey::from_secret(key_at(keys, 1)?),
             audit: Arc::new(AuditKey::from_secret(key_at(keys, 2)?)),
         };
@@ -141,6 +141,10 @@ mod tests {
 
     use super::*;
 
+    fn lasting(keys: &PurposeKeys) -> Lasting {
+        Lasting::of_first(keys, NameKey::of(&keys.index))
+    }
+
     fn keys(epoch: u32) -> PurposeKeys {
         let fragment = Fragment::random(&mut UnwrapErr(getrandom::SysRng));
         fragment.root(&DeploymentId::from_bytes([1; 16])).purposes(epoch)
@@ -150,9 +154,9 @@ mod tests {
     fn keys_come_back_each_in_its_place() {
         let (first, before) = (keys(1), keys(7));
         for previous in [None, Some(Previous::of(&before))] {
-            let bytes = Carried::encode(&Lasting::of_first(&first), previous.as_ref());
+            let bytes = Carried::encode(&lasting(&first), previous.as_ref());
             let back = Carried::decode(&bytes).unwrap();
-            assert!(back.lasting.names.secret().same_as(first.index.secret()));
+            assert!(back.lasting.names.secret().same_as(NameKey::of(&first.index).secret()));
             assert!(back.lasting.state.secret().same_as(first.state.secret()));
             assert!(back.lasting.audit.secret().same_as(first.audit.secret()));
             assert_eq!(back.previous.is_some(), previous.is_some());
@@ -166,7 +170,7 @@ mod tests {
 
     #[test]
     fn other_bytes_are_refused() {
-        let bytes = Carried::encode(&Lasting::of_first(&keys(1)), Some(&Previous::of(&keys(2))));
+        let bytes = Carried::encode(&lasting(&keys(1)), Some(&Previous::of(&keys(2))));
         for cut in 0..bytes.len() {
             assert_eq!(Carried::decode(&bytes[..cut]).err(), Some(ForeignKeys), "{cut} bytes");
         }

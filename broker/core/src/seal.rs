@@ -14,7 +14,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
 use symbolon_proto::Zeroizing;
-use symbolon_proto::hierarchy::{AuditKey, Fragment, IndexKey, NetKey, PurposeKeys, StateKey};
+use symbolon_proto::hierarchy::{AuditKey, Fragment, NameKey, NetKey, PurposeKeys, StateKey};
 use symbolon_proto::id::{BrokerId, DeploymentId};
 use symbolon_proto::secret::wipe_stack;
 use symbolon_proto::share::{self, Share, ShareError, ShareSetManifest};
@@ -95,7 +95,8 @@ pub enum InitError {
     CustodianNames,
 }
 
-/// The format that is written. Records of format 1 have no fragment epoch of their own; theirs is that of the share set.
+/// The format that is written. Records of format 1 have no fragment epoch of their own; theirs is that of the share set. Their
+/// deployments hash names with K_index itself.
 pub const SEAL_RECORD_FORMAT: u8 = 2;
 
 /// The one row of the store that anyone may read. Wire type; a new field needs a new `format`.
@@ -314,6 +315,8 @@ pub struct EpochKeys {
     deployment: DeploymentId,
     broker: BrokerId,
     keys: PurposeKeys,
+    /// The format of the seal record.
+    format: u8,
 }
 
 impl EpochKeys {
@@ -321,7 +324,7 @@ impl EpochKeys {
     #[must_use]
     pub fn derive(fragment: &Fragment, sealed: &Sealed) -> Self {
         let keys = fragment.root(&sealed.deployment).purposes(sealed.frag_epoch);
-        Self { deployment: sealed.deployment, broker: sealed.broker, keys }
+        Self { deployment: sealed.deployment, broker: sealed.broker, keys, format: sealed.record.format }
     }
 
     /// Deployment id.
@@ -340,9 +343,7 @@ impl EpochKeys {
     pub fn complete(self, carried: Option<Carried>) -> Result<Unsealed, ForeignKeys> {
         let Carried { lasting, previous } = match carried {
             Some(carried) => carried,
-            None if self.keys.epoch == FIRST_EPOCH => {
-                Carried { lasting: Lasting::of_first(&self.keys), previous: None }
-            }
+            None if self.keys.epoch == FIRST_EPOCH => Carried { lasting: self.first(), previous: None },
             None => return Err(ForeignKeys),
         };
         Ok(self.with(lasting, previous))
@@ -355,8 +356,18 @@ impl EpochKeys {
         self.with(before.lasting.duplicate(), changed.then(|| Previous::of(&before.keys)))
     }
 
+    /// What will be carried over from these keys, if they are the first.
+    fn first(&self) -> Lasting {
+        let index = &self.keys.index;
+        let names = match self.format {
+            1 => NameKey::from_secret(index.secret().duplicate()),
+            _ => NameKey::of(index),
+        };
+        Lasting::of_first(&self.keys, names)
+    }
+
     fn with(self, lasting: Lasting, previous: Option<Previous>) -> Unsealed {
-        let Self { deployment, broker, keys } = self;
+        let Self { deployment, broker, keys, format: _ } = self;
         Unsealed { deployment, broker, keys, lasting, previous: RwLock::new(previous.map(Arc::new)) }
     }
 }
@@ -375,7 +386,7 @@ impl Unsealed {
     #[must_use]
     pub fn first(fragment: &Fragment, sealed: &Sealed) -> Self {
         let keys = EpochKeys::derive(fragment, sealed);
-        let lasting = Lasting::of_first(&keys.keys);
+        let lasting = keys.first();
         keys.with(lasting, None)
     }
 
@@ -399,7 +410,7 @@ impl Unsealed {
 
     /// What hashes names. Never changes: names of tokens are stored nowhere and could not be hashed anew.
     #[must_use]
-    pub fn names(&self) -> &IndexKey {
+    pub fn names(&self) -> &NameKey {
         &self.lasting.names
     }
 

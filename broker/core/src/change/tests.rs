@@ -6,7 +6,7 @@ use symbolon_proto::id::{BrokerId, DeploymentId};
 use symbolon_proto::secret::Secret;
 
 use super::*;
-use crate::seal::{FIRST_EPOCH, Recovery, SealRecord, Unsealed};
+use crate::seal::{FIRST_EPOCH, Recovery, SEAL_RECORD_FORMAT, SealRecord, Unsealed};
 
 type Rng = UnwrapErr<getrandom::SysRng>;
 
@@ -31,13 +31,13 @@ fn deployment() -> (Sealed, Fragment, Vec<Share>) {
     };
     let (set, shares) = dealing.deal(&fragment, &mut rng()).unwrap();
     let record = SealRecord {
-        format: 1,
+        format: SEAL_RECORD_FORMAT,
         deployment: deployment.to_string(),
         broker: BrokerId::from_bytes([2; 16]).to_string(),
         created_ms: 0,
         recovery: Recovery::None,
         share_set: data_encoding::HEXLOWER.encode(&set.encode()),
-        frag_epoch: 0,
+        frag_epoch: FIRST_EPOCH,
         service_root: String::new(),
         log_key: String::new(),
     };
@@ -147,6 +147,19 @@ fn a_record_names_an_epoch_that_its_shares_can_have() {
     for (format, frag_epoch) in [(1, 2), (2, 0), (3, 2), (0, 0)] {
         let wrong = SealRecord { format, frag_epoch, ..record.clone() };
         assert!(Sealed::open(wrong).is_err(), "format {format}, epoch {frag_epoch}");
+    }
+}
+
+#[test]
+fn the_key_that_hashes_names_opens_no_row_but_in_deployments_of_before() {
+    let (sealed, fragment, _) = deployment();
+    let of = |format, frag_epoch| {
+        let record = SealRecord { format, frag_epoch, ..sealed.record().clone() };
+        Unsealed::first(&fragment, &Sealed::open(record).unwrap())
+    };
+    for (format, frag_epoch, is_index) in [(SEAL_RECORD_FORMAT, FIRST_EPOCH, false), (1, 0, true)] {
+        let unsealed = of(format, frag_epoch);
+        assert_eq!(same(unsealed.names().secret(), unsealed.keys().index.secret()), is_index);
     }
 }
 

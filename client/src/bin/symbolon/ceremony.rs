@@ -135,7 +135,7 @@ async fn list(globals: &Globals) -> Result<(), Failure> {
 
 fn row(ceremony: &KeptCeremony) -> Vec<String> {
     let signed = if ceremony.complete { "signed by all" } else { "signatures missing" };
-    [&ceremony.nonce, &ceremony.kind, &ceremony.ended, signed].map(|text: &String| printable(text)).into()
+    [ceremony.nonce.as_str(), &ceremony.kind, &ceremony.ended, signed].map(printable).into()
 }
 
 impl Show {
