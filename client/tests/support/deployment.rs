@@ -4,11 +4,10 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
 
 use serde_json::Value;
 use symbolon::demo::pki::ServerIdentity;
-use symbolon::demo::world::{LOOK_AGAIN, PATIENCE, free_port};
+use symbolon::demo::world::{self, free_port};
 use symbolon_proto::fingerprint::Fingerprint;
 use tempfile::TempDir;
 
@@ -133,12 +132,10 @@ impl Deployment {
 
 /// Looks until it is so.
 #[track_caller]
-pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < PATIENCE, "{what} did not come about within {PATIENCE:?}");
-        std::thread::sleep(LOOK_AGAIN);
-    }
+pub fn until(what: &'static str, mut is_so: impl FnMut() -> bool) {
+    let look = || std::future::ready(Ok(is_so().then_some(())));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(world::until(what, look)).unwrap();
 }
 
 fn at(home: &Path, args: &[&str]) -> Command {
