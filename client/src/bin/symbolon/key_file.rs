@@ -87,6 +87,11 @@ impl Opening {
         Self { key: key.to_owned(), passphrase_file: passphrase_file.map(Path::to_owned) }
     }
 
+    /// Whether the passphrase comes from a terminal or standard input.
+    pub fn is_asked(&self) -> bool {
+        self.passphrase_file.is_none()
+    }
+
     /// The file, still closed.
     pub fn read(&self) -> Result<KeyFile, Failure> {
         read(&self.key)
