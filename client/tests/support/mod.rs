@@ -20,9 +20,10 @@ impl Done {
 
     /// The same, and the problem is the one that is meant.
     #[track_caller]
-    pub fn refused(self, code: i32, says: &str) {
+    pub fn refused(self, code: i32, says: &str) -> Self {
         let done = self.expect(code);
         assert!(done.stderr.contains(says), "expected {says:?}:\n{}", done.stderr);
+        done
     }
 }
 
