@@ -3,9 +3,9 @@
 #![cfg(feature = "servers")]
 #![allow(clippy::unwrap_used)]
 
-use std::io::Write;
+mod support;
+
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -13,23 +13,10 @@ use symbolon::demo::world::{LOOK_AGAIN, Pace, World};
 use symbolon::{Client, InitAnswer, InitRequest};
 use symbolon_kms_fragment::report::Wish;
 
-struct Done {
-    code: i32,
-    stdout: String,
-    stderr: String,
-}
+use crate::support::{Done, command, run};
 
 fn symbolon(args: &[&str], stdin: &str) -> Done {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_symbolon"));
-    command.args(args).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    Done {
-        code: output.status.code().unwrap(),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
+    run(&mut command(args), stdin)
 }
 
 /// Makes the escrow key in `file`; gives the shares and the fingerprint that people compare.
@@ -52,8 +39,8 @@ fn escrow_key(file: &Path) -> (Vec<String>, String) {
             file.to_str().unwrap(),
         ],
         "",
-    );
-    assert_eq!(made.code, 0, "{}", made.stderr);
+    )
+    .expect(0);
     let words = made.stdout.split_whitespace();
     let shares: Vec<_> = words.filter(|word| word.starts_with("ske1")).map(str::to_owned).collect();
     assert_eq!(shares.len(), 3, "{}", made.stdout);
@@ -132,22 +119,20 @@ async fn when_the_service_is_gone_for_good_its_custodians_read_everything_from_a
         symbolon(&["recovery", "drill", "--store", copy, "--shares", "-", "--output", "json"], shares)
     };
 
-    let done = drill(&given(&[2, 0], &[1, 2]));
-    assert_eq!(done.code, 0, "{}\n{}", done.stdout, done.stderr);
+    let done = drill(&given(&[2, 0], &[1, 2])).expect(0);
     let report: Value = serde_json::from_str(&done.stdout).unwrap();
     assert_eq!(
         (&report["secrets"], &report["versions"], &report["wrong"]),
         (&json!(6), &json!(6), &json!(0))
     );
     assert!(!done.stdout.contains("secret-0"), "a drill shows no secret");
-    for (what, too_few) in [("escrow", given(&[0, 1], &[2])), ("fragment", given(&[1], &[0, 1]))] {
-        let done = drill(&too_few);
-        assert_ne!(done.code, 0, "without enough {what} shares nothing opens");
+    for too_few in [given(&[0, 1], &[2]), given(&[1], &[0, 1])] {
+        let done = drill(&too_few).refused(2, "1 of 2 shares of");
         assert!(done.stdout.is_empty(), "{}", done.stdout);
     }
 
     let out = world.path("secrets.jsonl");
-    let done = symbolon(
+    symbolon(
         &[
             "recovery",
             "export",
@@ -160,8 +145,8 @@ async fn when_the_service_is_gone_for_good_its_custodians_read_everything_from_a
             "--reveal-everything",
         ],
         &given(&[0, 1], &[0, 1]),
-    );
-    assert_eq!(done.code, 0, "{}", done.stderr);
+    )
+    .expect(0);
     let lines = std::fs::read_to_string(&out).unwrap();
     let found: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(found.len(), 6);

@@ -3,13 +3,15 @@
 #![cfg(feature = "servers")]
 #![allow(clippy::unwrap_used)]
 
-use std::io::{BufRead, BufReader, Write};
+mod support;
+
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_symbolon");
+use crate::support::{Done, command, run};
 
 /// A deployment, and what it printed about itself.
 struct Dev {
@@ -24,18 +26,10 @@ struct Dev {
     shares: Vec<String>,
 }
 
-struct Done {
-    code: i32,
-    stdout: String,
-    stderr: String,
-}
-
 impl Dev {
     fn start() -> Self {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut process = Command::new(BINARY)
-            .args(["dev", "--listen", &format!("127.0.0.1:{port}")])
-            .env_clear()
+        let mut process = command(&["dev", "--listen", &format!("127.0.0.1:{port}")])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -70,28 +64,18 @@ impl Dev {
     }
 
     fn run_as(&self, token: Option<&str>, args: &[&str], stdin: &str) -> Done {
-        let mut command = Command::new(BINARY);
-        command.args(args).env_clear().env("HOME", self.home.path()).current_dir(self.home.path());
+        let mut command = command(args);
+        command.env("HOME", self.home.path()).current_dir(self.home.path());
         command.env("SYMBOLON_ADDR", &self.address).env("SYMBOLON_CACERT", &self.ca_file);
         if let Some(token) = token {
             command.env("SYMBOLON_TOKEN", token);
         }
-        let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = pipes.spawn().unwrap();
-        child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        Done {
-            code: output.status.code().unwrap(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
+        run(&mut command, stdin)
     }
 
     #[track_caller]
     fn check(&self, args: &[&str], stdin: &str, code: i32) -> Done {
-        let done = self.run_as(Some(&self.token), args, stdin);
-        assert_eq!(done.code, code, "symbolon {args:?}\n{}\n{}", done.stdout, done.stderr);
-        done
+        self.run_as(Some(&self.token), args, stdin).expect(code)
     }
 
     #[track_caller]
@@ -348,6 +332,6 @@ fn seal_and_unseal(dev: &Dev) {
         "--custodian",
         "b",
     ];
-    assert!(dev.check(&again, "", 1).stderr.contains("already initialised"));
+    dev.run_as(None, &again, "").refused(1, "already initialised");
     assert!(dev.check(&["operator", "unseal", "-"], &dev.shares[1], 0).stdout.contains("already open"));
 }

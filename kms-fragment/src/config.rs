@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, de};
 use symbolon_proto::Zeroizing;
+use symbolon_proto::custody::PASSPHRASE_BYTES_MAX;
 use symbolon_proto::id::DeploymentId;
 use symbolon_proto::order::{Officer, Officers};
 
 use crate::quota::Quota;
-use crate::sealing::{PASSPHRASE_BYTES_MAX, PassphraseCost, Sealing};
+use crate::sealing::{PassphraseCost, Sealing};
 
 /// Longest lease: a broker that is cut off may use cached keys for so long at most (`docs/skb1.md` 5).
 pub const LEASE_TTL_SECS_MAX: u32 = 86_400;
@@ -243,7 +244,8 @@ impl Config {
         match (&self.key_file, &self.passphrase_file) {
             (Some(path), None) => Ok(Sealing::KeyFile(path.clone())),
             (None, Some(path)) => {
-                let text = Zeroizing::new(read_text(path, PASSPHRASE_BYTES_MAX as u64)?);
+                // One byte more, so that a longer one is refused and not cut.
+                let text = Zeroizing::new(read_text(path, PASSPHRASE_BYTES_MAX as u64 + 1)?);
                 let phrase = Zeroizing::new(text.lines().next().unwrap_or_default().to_owned());
                 Ok(Sealing::Passphrase { phrase, cost: PassphraseCost::default() })
             }

@@ -9,11 +9,13 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use argon2::{Algorithm, Argon2, Params, Version};
 use data_encoding::HEXLOWER;
 use rand_core::Rng;
 use serde::{Deserialize, Serialize};
 use symbolon_proto::codec::{Reader, Writer};
+pub use symbolon_proto::custody::PassphraseCost;
+use symbolon_proto::custody::PassphraseError;
+use symbolon_proto::custody::passphrase::SALT_BYTES;
 use symbolon_proto::secret::Secret;
 use symbolon_proto::{Zeroizing, label, sealedbox};
 
@@ -22,24 +24,8 @@ use crate::rng::os_rng;
 /// Bytes of a key file.
 pub const KEY_FILE_BYTES: usize = 32;
 
-/// Longest passphrase accepted, in bytes.
-pub const PASSPHRASE_BYTES_MAX: usize = 1024;
-
-/// Memory below which a passphrase is not protected enough (7.4), in KiB.
-pub const MEMORY_KIB_MIN: u32 = 64 << 10;
-
-/// Memory above which a tampered header would only exhaust this machine, in KiB.
-pub const MEMORY_KIB_MAX: u32 = 4 << 20;
-
-/// Fewest passes of Argon2id (7.4).
-pub const PASSES_MIN: u32 = 3;
-
 /// Content of one box; a SealedBox takes 1 MiB at most.
 const CHUNK_BYTES: usize = 512 << 10;
-
-const PASSES_MAX: u32 = 64;
-const LANES_MAX: u32 = 16;
-const SALT_BYTES: usize = 16;
 
 /// How the state is sealed at rest, as the operator says it.
 pub enum Sealing {
@@ -52,32 +38,6 @@ pub enum Sealing {
         /// What guessing one passphrase costs. Only `init` reads it; afterwards `sealing.toml` decides.
         cost: PassphraseCost,
     },
-}
-
-/// Argon2id parameters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PassphraseCost {
-    /// Memory in KiB.
-    pub memory_kib: u32,
-    /// Passes over it.
-    pub passes: u32,
-    /// Lanes.
-    pub lanes: u32,
-}
-
-impl Default for PassphraseCost {
-    /// 256 MiB, three passes, one lane (7.4).
-    fn default() -> Self {
-        Self { memory_kib: 256 << 10, passes: 3, lanes: 1 }
-    }
-}
-
-impl PassphraseCost {
-    /// The least that is accepted.
-    #[must_use]
-    pub const fn minimum() -> Self {
-        Self { memory_kib: MEMORY_KIB_MIN, passes: PASSES_MIN, lanes: 1 }
-    }
 }
 
 /// `sealing.toml`. Public and versioned; a changed parameter gives another key, so tampering only fails to open.
@@ -102,6 +62,13 @@ pub(crate) enum Header {
         /// 16 bytes, hex.
         salt: String,
     },
+}
+
+impl Header {
+    fn of_passphrase(cost: PassphraseCost, salt: &[u8; SALT_BYTES]) -> Self {
+        let (memory_kib, passes, lanes) = (cost.memory_kib(), cost.passes(), cost.lanes());
+        Self::Passphrase { format: 1, memory_kib, passes, lanes, salt: HEXLOWER.encode(salt) }
+    }
 }
 
 /// Why the key that opens the state is not to be had.
@@ -136,12 +103,9 @@ pub enum SealingError {
     /// `sealing.toml` is not what this version writes.
     #[error("sealing.toml in the state directory is not valid; restore it from a backup")]
     Header,
-    /// Argon2id parameters outside the accepted range.
-    #[error("passphrase parameters are refused: at least 64 MiB and 3 passes, at most 4 GiB and 64 passes")]
-    Cost,
-    /// Empty or oversized passphrase.
-    #[error("the passphrase must have 1 to 1024 bytes")]
-    Passphrase,
+    /// A passphrase or parameters outside the accepted bounds.
+    #[error(transparent)]
+    Passphrase(#[from] PassphraseError),
     /// Wrong key, wrong passphrase, or an altered file.
     #[error(
         "{file} in the state directory does not open: wrong key file or passphrase, or the file was altered"
@@ -168,10 +132,8 @@ impl SealKey {
             Sealing::Passphrase { phrase, cost } => {
                 let mut salt = [0; SALT_BYTES];
                 os_rng().fill_bytes(&mut salt);
-                let key = stretch(phrase, *cost, &salt)?;
-                let PassphraseCost { memory_kib, passes, lanes } = *cost;
-                let salt = HEXLOWER.encode(&salt);
-                Ok((Self(key), Header::Passphrase { format: 1, memory_kib, passes, lanes, salt }))
+                let key = cost.stretch(phrase, &salt)?;
+                Ok((Self(key), Header::of_passphrase(*cost, &salt)))
             }
         }
     }
@@ -185,8 +147,9 @@ impl SealKey {
                 Header::Passphrase { format: 1, memory_kib, passes, lanes, salt },
             ) => {
                 let salt = HEXLOWER.decode(salt.as_bytes()).map_err(|_| SealingError::Header)?;
-                let cost = PassphraseCost { memory_kib: *memory_kib, passes: *passes, lanes: *lanes };
-                stretch(phrase, cost, &salt).map(Self)
+                let salt = salt.as_slice().try_into().map_err(|_| SealingError::Header)?;
+                let cost = PassphraseCost::new(*memory_kib, *passes, *lanes)?;
+                Ok(Self(cost.stretch(phrase, salt)?))
             }
             (Sealing::KeyFile(_), Header::Passphrase { format: 1, .. }) => {
                 Err(SealingError::OtherKind { expected: "passphrase" })
@@ -266,27 +229,6 @@ fn read_key_file(path: &Path) -> Result<Secret<32>, SealingError> {
     Ok(key)
 }
 
-fn stretch(phrase: &str, cost: PassphraseCost, salt: &[u8]) -> Result<Secret<32>, SealingError> {
-    if phrase.is_empty() || phrase.len() > PASSPHRASE_BYTES_MAX {
-        return Err(SealingError::Passphrase);
-    }
-    let fits = (MEMORY_KIB_MIN..=MEMORY_KIB_MAX).contains(&cost.memory_kib)
-        && (PASSES_MIN..=PASSES_MAX).contains(&cost.passes)
-        && (1..=LANES_MAX).contains(&cost.lanes);
-    if !fits || salt.len() != SALT_BYTES {
-        return Err(SealingError::Cost);
-    }
-    let params =
-        Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(32)).map_err(|_| SealingError::Cost)?;
-    let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-    let mut outcome = Ok(());
-    let key = Secret::filled_by(|bytes: &mut [u8; 32]| {
-        outcome = argon.hash_password_into(phrase.as_bytes(), salt, bytes);
-    });
-    outcome.map_err(|_| SealingError::Cost)?;
-    Ok(key)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -351,10 +293,19 @@ mod tests {
     }
 
     #[test]
-    fn weak_parameters_are_refused() {
-        let cost = PassphraseCost { memory_kib: MEMORY_KIB_MIN - 1, ..PassphraseCost::minimum() };
-        assert!(matches!(stretch("x", cost, &[0; 16]), Err(SealingError::Cost)));
-        let cost = PassphraseCost { passes: 2, ..PassphraseCost::minimum() };
-        assert!(matches!(stretch("x", cost, &[0; 16]), Err(SealingError::Cost)));
+    fn a_header_with_weak_parameters_or_another_salt_is_refused() {
+        let sealing =
+            Sealing::Passphrase { phrase: Zeroizing::new("one".to_owned()), cost: PassphraseCost::minimum() };
+        let open = |memory_kib, passes, salt: &str| {
+            let header =
+                Header::Passphrase { format: 1, memory_kib, passes, lanes: 1, salt: salt.to_owned() };
+            SealKey::open(&sealing, &header).err()
+        };
+        let (least, salt) = (PassphraseCost::minimum(), "0a".repeat(SALT_BYTES));
+        let cost = |error| matches!(error, Some(SealingError::Passphrase(PassphraseError::Cost)));
+        assert!(cost(open(least.memory_kib() - 1, least.passes(), &salt)));
+        assert!(cost(open(least.memory_kib(), least.passes() - 1, &salt)));
+        let short = open(least.memory_kib(), least.passes(), &salt[2..]);
+        assert!(matches!(short, Some(SealingError::Header)));
     }
 }

@@ -34,7 +34,7 @@ use tokio_rustls::server::TlsStream;
 use crate::answer::{Answer, Peer};
 use crate::config::Limits;
 use crate::service::Service;
-use crate::tls::{ALPN, SpkiHash, TlsError, spki_hash};
+use crate::tls::{ALPN, Anybody, SpkiHash, TlsError, server_config, spki_hash};
 
 /// The one route.
 pub const ROUTE: &str = "/skb1";
@@ -82,7 +82,7 @@ pub(crate) async fn serve(
     limits: Limits,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
-    let config = service.tls().server_config()?;
+    let config = server_config(service.tls().certified_key()?, Anybody).map_err(TlsError::from)?;
     let (stop, stopping) = watch::channel(false);
     let listener = Arc::new(Listener {
         service,

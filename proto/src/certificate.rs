@@ -15,7 +15,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-use crate::armour::{self, ArmourError};
+use crate::armour::{self, ArmourError, Kind};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::fingerprint::Fingerprint;
 use crate::group::{PointError, PublicKey};
@@ -27,7 +27,6 @@ use crate::signing::{PublicKeyError, SIGNATURE_BYTES, SigningPublicKey, SigningS
 pub const SHARES_MAX: usize = 8;
 
 const FORMAT: u8 = 1;
-const KIND: &str = "CERTIFICATE OF DESTRUCTION";
 
 /// A share that was destroyed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -224,12 +223,12 @@ impl Certificate {
 
     /// The text form for files and mail.
     pub fn to_text(&self) -> String {
-        armour::encode(KIND, &self.bytes)
+        armour::encode(Kind::Certificate, &self.bytes)
     }
 
     /// Reads and verifies a text form.
     pub fn from_text(text: &str, root: &Fingerprint) -> Result<Self, CertificateError> {
-        Self::verify(&armour::decode(KIND, text)?, root)
+        Self::verify(&armour::decode(Kind::Certificate, text)?, root)
     }
 }
 

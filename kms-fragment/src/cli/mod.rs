@@ -259,7 +259,7 @@ fn open(common: &Common) -> Result<Arc<Service>, CliError> {
 }
 
 async fn serve(common: &Common) -> Result<(), CliError> {
-    harden();
+    symbolon_net::process::harden();
     let config = Config::load(&common.config)?;
     let service = open(common)?;
     let listen = TcpListener::bind(config.listen);
@@ -275,21 +275,6 @@ async fn serve(common: &Common) -> Result<(), CliError> {
     service.serve(socket, stop).await?;
     tracing::info!("fragment service stopped");
     Ok(())
-}
-
-/// No core dumps, no debugger of the same user, no new privileges, and no key left by a panic.
-fn harden() {
-    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
-    let none = Rlimit { current: Some(0), maximum: Some(0) };
-    if set_dumpable_behavior(DumpableBehavior::NotDumpable).is_err()
-        || setrlimit(Resource::Core, none).is_err()
-    {
-        tracing::warn!("core dumps could not be switched off; keys could end up in one");
-    }
-    if rustix::thread::set_no_new_privs(true).is_err() {
-        tracing::warn!("the process may still gain privileges through set-uid programs; it starts none");
-    }
-    symbolon_proto::secret::wipe_before_abort();
 }
 
 async fn send(asking: &Asking, question: &Ask) -> Result<Reply, CliError> {

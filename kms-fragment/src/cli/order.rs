@@ -14,6 +14,9 @@ use crate::orders::DRAFT_DAYS;
 /// Longest file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 16 << 10;
 
+/// Last line of a certificate.
+const CERTIFICATE_END: &str = "-----END SYMBOLON CERTIFICATE OF DESTRUCTION-----";
+
 /// Commands about orders.
 #[derive(Debug, Subcommand)]
 pub enum OrderCommand {
@@ -178,10 +181,24 @@ impl Handing {
 fn verify(file: &Path, fingerprint: &str) -> Result<(), CliError> {
     let root: Fingerprint = fingerprint.parse()?;
     let text = read(file)?;
-    // Whoever kept the whole output of `certificate` has the sentences before the text.
-    let start = text.find("-----BEGIN").unwrap_or(0);
-    let certificate = Certificate::from_text(&text[start..], &root)?;
-    Ok(writeln!(io::stdout().lock(), "{certificate}\n\nThe service with this root signed it.")?)
+    let verified = certificates(&text).into_iter().map(|text| Certificate::from_text(text, &root));
+    // All of them before the first is printed: nobody shall read half an answer.
+    let verified = verified.collect::<Result<Vec<_>, _>>()?;
+    let mut out = io::stdout().lock();
+    verified.iter().try_for_each(|certificate| {
+        Ok(writeln!(out, "{certificate}\n\nThe service with this root signed it.")?)
+    })
+}
+
+/// The texts of the certificates in a file, at least one text. Whoever kept the whole output of `certificate` has sentences
+/// before each.
+fn certificates(text: &str) -> Vec<&str> {
+    let text = text.trim_ascii();
+    if text.is_empty() {
+        return vec![text]; // no certificate, which is not the same as none that is wrong
+    }
+    let pieces = text.split_inclusive(CERTIFICATE_END);
+    pieces.map(|piece| &piece[piece.find("-----BEGIN").unwrap_or(0)..]).collect()
 }
 
 fn read(file: &Path) -> Result<String, CliError> {
@@ -194,4 +211,22 @@ fn read(file: &Path) -> Result<String, CliError> {
         file.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(failed)?;
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_certificate_of_an_output_is_looked_at() {
+        let begin = "-----BEGIN SYMBOLON CERTIFICATE OF DESTRUCTION-----";
+        let one = |body: &str| format!("{begin}\n{body}\n{CERTIFICATE_END}");
+        let output =
+            format!("Epoch 1 was destroyed.\n\n{}\n\nThe key was destroyed.\n\n{}\n\n", one("a"), one("b"));
+        assert_eq!(certificates(&output), [one("a"), one("b")]);
+        assert_eq!(certificates(&one("a")), [one("a")]);
+        let added = format!("{}\nAnd all backups.", one("a"));
+        assert_eq!(certificates(&added)[1], "\nAnd all backups.", "this is none, and is refused");
+        assert_eq!(certificates(" \n"), [""], "and so is nothing");
+    }
 }

@@ -9,9 +9,9 @@
 
 use thiserror::Error;
 
-use super::armor::{self, ArmorError, Content};
 use super::hpke::{XWING_PUBLIC_BYTES, XWingPublicKey};
 use super::keys::CustodianKeys;
+use crate::armour::{self, ArmourError, Kind};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::fingerprint::Fingerprint;
 use crate::label;
@@ -33,7 +33,7 @@ pub struct Card {
 pub enum CardError {
     /// Not the text form.
     #[error(transparent)]
-    Text(#[from] ArmorError),
+    Text(#[from] ArmourError),
     /// Not the layout.
     #[error("the custodian card is damaged: {0}")]
     Layout(#[from] DecodeError),
@@ -116,12 +116,12 @@ impl Card {
 
     /// Its text form, for a file or a mail.
     pub fn to_text(&self) -> String {
-        armor::write(Content::Card, &self.encode())
+        armour::encode(Kind::Card, &self.encode())
     }
 
     /// Reads the text form.
     pub fn parse(text: &str) -> Result<Self, CardError> {
-        Self::decode(&armor::read(Content::Card, text)?)
+        Self::decode(&armour::decode(Kind::Card, text)?)
     }
 }
 

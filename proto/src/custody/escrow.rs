@@ -14,8 +14,8 @@ use rand_core::CryptoRng;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::armor::{self, ArmorError, Content};
 use super::hpke::{SEALED_OVERHEAD_BYTES, XWING_PUBLIC_BYTES, XWingKeyError, XWingPublicKey, XWingSeed};
+use crate::armour::{self, ArmourError, Kind};
 use crate::blind;
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::evaluate::RemoteKey;
@@ -230,7 +230,7 @@ pub struct EscrowKey {
 pub enum EscrowKeyError {
     /// Not the text form.
     #[error(transparent)]
-    Text(#[from] ArmorError),
+    Text(#[from] ArmourError),
     /// Not the layout.
     #[error("the escrow key file is damaged: {0}")]
     Layout(#[from] DecodeError),
@@ -309,11 +309,11 @@ impl EscrowKey {
 
     /// Its text form, for a file or a mail.
     pub fn to_text(&self) -> String {
-        armor::write(Content::EscrowKey, &self.encode())
+        armour::encode(Kind::EscrowKey, &self.encode())
     }
 
     /// Reads the text form.
     pub fn parse(text: &str) -> Result<Self, EscrowKeyError> {
-        Self::decode(&armor::read(Content::EscrowKey, text)?)
+        Self::decode(&armour::decode(Kind::EscrowKey, text)?)
     }
 }

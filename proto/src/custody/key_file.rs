@@ -12,10 +12,10 @@
 use rand_core::CryptoRng;
 use thiserror::Error;
 
-use super::armor::{self, ArmorError, Content};
 use super::card::{Card, CardError};
 use super::keys::{KeyKind, KeyPair};
 use super::passphrase::{PassphraseCost, PassphraseError, SALT_BYTES};
+use crate::armour::{self, ArmourError, Kind};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::fingerprint::Fingerprint;
 use crate::label;
@@ -51,7 +51,7 @@ enum Public {
 pub enum KeyFileError {
     /// Not the text form.
     #[error(transparent)]
-    Text(#[from] ArmorError),
+    Text(#[from] ArmourError),
     /// Not the layout.
     #[error("the key file is damaged: {0}; restore it from a copy")]
     Layout(#[from] DecodeError),
@@ -195,12 +195,12 @@ impl KeyFile {
 
     /// Its text form, as it stands in the file.
     pub fn to_text(&self) -> String {
-        armor::write(Content::KeyFile, &self.encode())
+        armour::encode(Kind::KeyFile, &self.encode())
     }
 
     /// Reads the text form.
     pub fn parse(text: &str) -> Result<Self, KeyFileError> {
-        Self::decode(&armor::read(Content::KeyFile, text)?)
+        Self::decode(&armour::decode(Kind::KeyFile, text)?)
     }
 
     fn header(&self) -> Vec<u8> {

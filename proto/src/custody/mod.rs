@@ -9,7 +9,6 @@
 //! All encryption to a public key is HPKE (RFC 9180) in base mode with X-Wing (ML-KEM-768 and X25519), HKDF-SHA-512
 //! and AES-256-GCM: what is recorded today stays closed when a quantum computer exists.
 
-mod armor;
 mod card;
 mod envelope;
 pub mod escrow;
@@ -21,7 +20,6 @@ pub mod passphrase;
 mod submission;
 pub mod transcript;
 
-pub use self::armor::{ARMOR_BYTES_MAX, ArmorError};
 pub use self::card::{Card, CardError};
 pub use self::envelope::{ENVELOPE_BYTES, EnvelopeError, ShareEnvelope};
 pub use self::hpke::{SEALED_OVERHEAD_BYTES, XWING_PUBLIC_BYTES, XWingKeyError, XWingPublicKey, XWingSeed};

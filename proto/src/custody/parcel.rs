@@ -8,9 +8,9 @@
 
 use thiserror::Error;
 
-use super::armor::{self, ArmorError, Content};
 use super::envelope::{ENVELOPE_BYTES, EnvelopeError, ShareEnvelope};
 use super::hpke::XWingSeed;
+use crate::armour::{self, ArmourError, Kind};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::share::{SHARE_SET_BYTES_MAX, Share, ShareSetError, ShareSetManifest};
 
@@ -32,7 +32,7 @@ pub struct Parcel {
 pub enum ParcelError {
     /// Not the text form.
     #[error(transparent)]
-    Text(#[from] ArmorError),
+    Text(#[from] ArmourError),
     /// Not the layout.
     #[error("the share envelope file is damaged: {0}")]
     Layout(#[from] DecodeError),
@@ -107,11 +107,11 @@ impl Parcel {
 
     /// Its text form, for a file or a mail.
     pub fn to_text(&self) -> String {
-        armor::write(Content::Parcel, &self.encode())
+        armour::encode(Kind::Parcel, &self.encode())
     }
 
     /// Reads the text form.
     pub fn parse(text: &str) -> Result<Self, ParcelError> {
-        Self::decode(&armor::read(Content::Parcel, text)?)
+        Self::decode(&armour::decode(Kind::Parcel, text)?)
     }
 }

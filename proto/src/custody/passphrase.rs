@@ -125,4 +125,13 @@ mod tests {
         assert_eq!(stretch(""), Some(PassphraseError::Length));
         assert_eq!(stretch(&"x".repeat(PASSPHRASE_BYTES_MAX + 1)), Some(PassphraseError::Length));
     }
+
+    /// Computed with the reference implementation (libargon2, by argon2-cffi 25). Files that were sealed once must open with
+    /// every later version.
+    #[test]
+    fn the_key_is_that_of_argon2id() {
+        let key = PassphraseCost::minimum().stretch("four random words", &[7; SALT_BYTES]).unwrap();
+        let expected = "a44d864d9817c9642068f08c6faad43474696b2e7eaa8143ceb49dc5ac470df8";
+        assert_eq!(data_encoding::HEXLOWER.encode(key.expose()), expected);
+    }
 }

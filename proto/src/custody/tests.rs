@@ -5,6 +5,7 @@ use super::escrow::{
     CombineError, EscrowEnvelope, EscrowError, EscrowKey, EscrowKeyError, EscrowedShare, combine,
 };
 use super::*;
+use crate::armour::ArmourError;
 use crate::evaluate::RemoteKey;
 use crate::hierarchy::Fragment;
 use crate::id::{DeploymentId, KeyId};
@@ -164,7 +165,7 @@ fn a_parcel_is_all_that_a_custodian_needs() {
     let nobody = Parcel::new(world.manifest.clone(), 4, world.envelope(0));
     assert_eq!(nobody, Err(ParcelError::Envelope(EnvelopeError::NoSuchHolder { x: 4 })));
     let card = world.keys[0].card("Ann").unwrap().to_text();
-    assert!(matches!(Parcel::parse(&card), Err(ParcelError::Text(ArmorError::Other { .. }))));
+    assert!(matches!(Parcel::parse(&card), Err(ParcelError::Text(ArmourError::Other { .. }))));
 }
 
 #[test]

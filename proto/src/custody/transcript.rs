@@ -14,8 +14,8 @@ use rand_core::CryptoRng;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use super::armor::{self, ArmorError, Content};
 use super::submission::CEREMONY_NONCE_BYTES;
+use crate::armour::{self, ArmourError, Kind};
 use crate::codec::{DecodeError, Reader, Writer, lp_len};
 use crate::id::DeploymentId;
 use crate::label;
@@ -197,7 +197,7 @@ pub struct Transcript {
 pub enum TranscriptError {
     /// Not the text form.
     #[error(transparent)]
-    Text(#[from] ArmorError),
+    Text(#[from] ArmourError),
     /// Not the layout.
     #[error("the transcript is damaged: {0}")]
     Layout(#[from] DecodeError),
@@ -460,12 +460,12 @@ impl Transcript {
     /// Its text form, for a file.
     #[must_use]
     pub fn to_text(&self) -> String {
-        armor::write(Content::Transcript, &self.encode())
+        armour::encode(Kind::Transcript, &self.encode())
     }
 
     /// Reads the text form.
     pub fn parse(text: &str) -> Result<Self, TranscriptError> {
-        Self::decode(&armor::read(Content::Transcript, text)?)
+        Self::decode(&armour::decode(Kind::Transcript, text)?)
     }
 }
 

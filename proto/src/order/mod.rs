@@ -23,7 +23,7 @@ use thiserror::Error;
 
 pub use self::officers::{OFFICERS_MAX, Officer, OfficerKey, OfficerKeyError, Officers, OfficersError};
 pub use self::used::{ApprovedOrder, ORDERS_REMEMBERED_MAX, UsedOrders};
-use crate::armour::{self, ArmourError};
+use crate::armour::{self, ArmourError, Kind};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::id::{BrokerId, DeploymentId, KeyId, NodeId};
 use crate::label;
@@ -37,7 +37,6 @@ pub const SIGNATURES_NEEDED: usize = 2;
 pub const VALIDITY_SECS_MAX: u64 = 30 * 24 * 60 * 60;
 
 const FORMAT: u8 = 1;
-const KIND: &str = "ORDER";
 
 /// What is ordered.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -371,12 +370,12 @@ impl SignedOrder {
 
     /// The text form for files and mail.
     pub fn to_text(&self) -> String {
-        armour::encode(KIND, &self.to_bytes())
+        armour::encode(Kind::Order, &self.to_bytes())
     }
 
     /// Reads a text form.
     pub fn from_text(text: &str) -> Result<Self, OrderError> {
-        Self::from_bytes(&armour::decode(KIND, text)?)
+        Self::from_bytes(&armour::decode(Kind::Order, text)?)
     }
 }
 

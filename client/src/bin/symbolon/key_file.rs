@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use rand_core::UnwrapErr;
 use symbolon_proto::Zeroizing;
-use symbolon_proto::custody::{ARMOR_BYTES_MAX, KeyFile, KeyFileError, KeyKind, KeyPair, PassphraseCost};
-
+use symbolon_proto::armour::TEXT_BYTES_MAX;
+use symbolon_proto::custody::{KeyFile, KeyFileError, KeyKind, KeyPair, PassphraseCost};
 use symbolon_proto::order::OfficerKey;
 
 use crate::failure::Failure;
@@ -87,6 +87,11 @@ impl Opening {
         Self { key: key.to_owned(), passphrase_file: passphrase_file.map(Path::to_owned) }
     }
 
+    /// Whether the passphrase comes from a terminal or standard input.
+    pub fn is_asked(&self) -> bool {
+        self.passphrase_file.is_none()
+    }
+
     /// The file, still closed.
     pub fn read(&self) -> Result<KeyFile, Failure> {
         read(&self.key)
@@ -146,7 +151,7 @@ pub fn read(path: &Path) -> Result<KeyFile, Failure> {
 /// A text file of ours, bounded.
 pub fn text_file(path: &Path) -> Result<Zeroizing<String>, Failure> {
     let text = input::file(path)?;
-    if text.len() > ARMOR_BYTES_MAX {
+    if text.len() > TEXT_BYTES_MAX {
         return Err(Failure::usage(format!("{} is too large to be one of our files", path.display())));
     }
     Ok(text)

@@ -69,6 +69,11 @@ impl Keygen {
 
 impl Sign {
     fn run(self, out: Output) -> Result<(), Failure> {
+        if self.order.as_os_str() == "-" && self.opening.is_asked() {
+            return Err(Failure::usage("--passphrase-file is needed").hint(
+                "standard input holds the order, so nobody can be asked; or give the order as a file",
+            ));
+        }
         let refused = |error: symbolon_proto::order::OrderError| Failure::usage(error.to_string());
         let mut order = SignedOrder::from_text(&input::file(&self.order)?).map_err(refused)?;
         self.ask(order.order())?;

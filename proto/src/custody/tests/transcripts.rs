@@ -100,3 +100,12 @@ fn a_transcript_has_an_end() {
     assert_eq!(Transcript::decode(&bytes).unwrap(), transcript);
     assert!(Transcript::parse(&transcript.to_text()).is_ok(), "the longest transcript fits its text form");
 }
+
+#[test]
+fn the_longest_transcript_comes_back_from_its_text() {
+    let mut transcript = Transcript::begin(CeremonyType::Reshare, DeploymentId::from_bytes([1; 16]), [7; 32]);
+    let name = "𝔸".repeat(64);
+    while transcript.record(event(EventKind::Refused, &name, 1)).is_ok() {}
+    assert_eq!(transcript.events().len(), EVENTS_MAX);
+    assert_eq!(Transcript::parse(&transcript.to_text()).unwrap(), transcript);
+}

@@ -1,6 +1,6 @@
 //! `symbolon custodian show-share`: a share as text or QR code, on explicit request only.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -55,7 +55,7 @@ pub fn print_share(out: Output, share: &Share, holder: &str, print: Print) -> Re
     let text = share.to_text();
     match print {
         Print::Text => out.line(&text),
-        Print::Qr => out.line(&terminal_code(&text)?),
+        Print::Qr => out.line(&terminal_code(&text, std::io::stdout().is_terminal())?),
         Print::Paper => out.text(&sheet(share, holder, &text)?),
     }
 }
@@ -67,9 +67,20 @@ fn code(text: &str) -> Result<qrcode::QrCode, Failure> {
         .map_err(|_| Failure::general("the share does not fit a QR code"))
 }
 
-fn terminal_code(text: &str) -> Result<Zeroizing<String>, Failure> {
-    let image = code(text)?.render::<qrcode::render::unicode::Dense1x2>().quiet_zone(true).build();
-    Ok(Zeroizing::new(image))
+/// Blocks for the dark modules. A terminal may write light on dark, and not every camera reads a code in negative: there the
+/// colours are set, line by line.
+fn terminal_code(text: &str, is_terminal: bool) -> Result<Zeroizing<String>, Failure> {
+    let image =
+        Zeroizing::new(code(text)?.render::<qrcode::render::unicode::Dense1x2>().quiet_zone(true).build());
+    if !is_terminal {
+        return Ok(image);
+    }
+    let (black_on_white, plain) = ("\x1b[30;107m", "\x1b[0m");
+    let mut lines = Zeroizing::new(String::with_capacity(2 * image.len()));
+    for line in image.lines() {
+        lines.extend([black_on_white, line, plain, "\n"]);
+    }
+    Ok(lines)
 }
 
 /// An A6 sheet: what it is stands beside the code, so that a finder knows whom to give it back to.
@@ -109,6 +120,19 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_terminal_shows_the_code_dark_on_light() {
+        let text = "SKF1".repeat(20);
+        let (plain, coloured) = (terminal_code(&text, false), terminal_code(&text, true));
+        let (plain, coloured) = (plain.unwrap_or_default(), coloured.unwrap_or_default());
+        assert!(!plain.is_empty() && !plain.contains('\x1b'));
+        assert!(coloured.lines().all(|line| line.starts_with("\x1b[30;107m") && line.ends_with("\x1b[0m")));
+        assert_eq!(
+            coloured.replace("\x1b[30;107m", "").replace("\x1b[0m", "").trim_end_matches('\n'),
+            *plain
+        );
+    }
 
     #[test]
     fn names_cannot_write_markup() {

@@ -8,7 +8,8 @@ use clap::{Args, Subcommand};
 use symbolon::demo::narrator::Narrator;
 use symbolon_broker::config::Config;
 use symbolon_broker::run::Broker;
-use symbolon_kms_fragment::cli::FragmentCommand;
+use symbolon_kms_fragment::admin::AskError;
+use symbolon_kms_fragment::cli::{CliError, FragmentCommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -67,10 +68,7 @@ impl Servers {
             }
             Self::Fragment(command) => {
                 log_to_stderr("info");
-                let done = symbolon_kms_fragment::cli::run(command).await;
-                done.map_err(|error| {
-                    Failure::general("the fragment service's command failed").because(&error)
-                })
+                symbolon_kms_fragment::cli::run(command).await.map_err(refused)
             }
             Self::Dev(command) => {
                 // The wait for approval is over before anybody could read of it.
@@ -86,6 +84,25 @@ impl Servers {
             },
         }
     }
+}
+
+/// The exit code of a command of the fragment service, as `docs/cli.md` has it for all commands.
+fn refused(error: CliError) -> Failure {
+    let failure = match &error {
+        CliError::Config(_) | CliError::Fingerprint(_) => Failure::usage,
+        CliError::Ask(AskError::NotRunning | AskError::Silent) => Failure::unavailable,
+        CliError::Certificate(_) => Failure::integrity,
+        CliError::Service(_)
+        | CliError::Memory(_)
+        | CliError::Listen { .. }
+        | CliError::Serve(_)
+        | CliError::Ask(AskError::Socket(_) | AskError::Version)
+        | CliError::Refused(_)
+        | CliError::File { .. }
+        | CliError::Version
+        | CliError::Output(_) => Failure::general,
+    };
+    failure("the fragment service's command failed").because(&error)
 }
 
 /// Whether everything held; `None` if somebody pressed Ctrl-C. Either way the temporary directory is gone afterwards.
