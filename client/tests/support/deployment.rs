@@ -42,6 +42,13 @@ impl Deployment {
     /// An initialised deployment. The broker is sealed. `officers` are further lines of the fragment service's
     /// configuration; their files may lie in the directory that it is given.
     pub fn start(officers: impl FnOnce(&Path) -> String) -> Self {
+        let mut holders = vec!["--shares", "3", "--threshold", "2"];
+        CUSTODIANS.iter().for_each(|name| holders.extend(["--custodian", name]));
+        Self::start_for(officers, &holders)
+    }
+
+    /// The same for other holders of the shares: arguments of `operator init`.
+    pub fn start_for(officers: impl FnOnce(&Path) -> String, holders: &[&str]) -> Self {
         let home = tempfile::tempdir().unwrap();
         let (fragment_address, address) = (free_port().unwrap(), free_port().unwrap());
         let lines = officers(home.path());
@@ -64,7 +71,7 @@ impl Deployment {
             root_token: String::new(),
         };
         deployment.start_broker();
-        deployment.init();
+        deployment.init(holders);
         deployment
     }
 
@@ -111,10 +118,8 @@ impl Deployment {
     }
 
     /// The broker's operator reads the fingerprint from the terminal to the service's, who approves it and no other.
-    fn init(&mut self) {
-        let mut args = vec!["operator", "init", "--shares", "3", "--threshold", "2", "--recovery", "none"];
-        CUSTODIANS.iter().for_each(|name| args.extend(["--custodian", name]));
-        args.extend(["--output", "json"]);
+    fn init(&mut self, holders: &[&str]) {
+        let args = [&["operator", "init", "--recovery", "none", "--output", "json"], holders].concat();
         let mut command = self.command(&args);
         let pipes = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = pipes.spawn().unwrap();
@@ -124,8 +129,8 @@ impl Deployment {
         until("the approval", || self.run(&["fragment", "approve", &read_out], "").code == 0);
         let answer: Value = serde_json::from_slice(&child.wait_with_output().unwrap().stdout).unwrap();
         let text = |value: &Value| value.as_str().unwrap().to_owned();
-        self.shares =
-            answer["shares"].as_array().unwrap().iter().map(|share| text(&share["share"])).collect();
+        let shares = answer["shares"].as_array(); // none if they went into envelopes
+        self.shares = shares.into_iter().flatten().map(|share| text(&share["share"])).collect();
         self.root_token = text(&answer["root_token"]);
     }
 }

@@ -1,0 +1,163 @@
+//! Ceremonies that change something, with the real commands of operators and custodians on real processes.
+
+#![cfg(feature = "servers")]
+#![allow(clippy::unwrap_used)]
+
+#[path = "support/deployment.rs"]
+mod deployment;
+mod support;
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::deployment::{Deployment, until};
+use crate::support::{Done, command, run};
+
+const USAGE: i32 = 2;
+const DENIED: i32 = 3;
+const PEOPLE: [&str; 2] = ["dora", "emil"];
+
+/// What the broker's console shows last: custodians compare it.
+fn on_the_console(deployment: &Deployment) -> String {
+    let log = std::fs::read_to_string(deployment.path("broker.log")).unwrap();
+    let line = log.lines().rfind(|line| line.contains("custodians compare this")).unwrap();
+    line.split_once("fingerprint=").unwrap().1.to_owned()
+}
+
+/// Key files and cards of the new custodians, in the deployment's directory.
+fn keygen(home: &Path) {
+    std::fs::write(home.join("phrase"), "correct horse battery staple\n").unwrap();
+    for name in PEOPLE {
+        let key = format!("{name}.key");
+        let args = ["custodian", "keygen", "--name", name, "--out", &key, "--passphrase-file", "phrase"];
+        let args = [&args[..], &["--memory", "64", "--output", "json"]].concat();
+        let made = run(command(&args).current_dir(home), "").expect(0);
+        let made: Value = serde_json::from_str(&made.stdout).unwrap();
+        std::fs::write(home.join(format!("{name}.card")), made["card"].as_str().unwrap()).unwrap();
+    }
+}
+
+/// A custodian's command, with the fingerprint from the console.
+fn custodian(deployment: &Deployment, args: &[&str], stdin: &str) -> Done {
+    let console = on_the_console(deployment);
+    deployment.run(&[&["custodian"], args, &["--expect-fingerprint", &console]].concat(), stdin)
+}
+
+fn with_key<'a>(command: &'a str, key: &'a str, rest: &[&'a str]) -> Vec<&'a str> {
+    [&[command, "--key", key, "--passphrase-file", "phrase"], rest].concat()
+}
+
+fn begin(deployment: &Deployment, kind: &str) -> Done {
+    let cards = ["--threshold", "2", "--card", "dora.card", "--card", "emil.card", "--yes"];
+    deployment.as_root(&[&["ceremony", "begin", kind], &cards[..]].concat())
+}
+
+/// From the first share of the old set to the last proof of the new one.
+fn take_over(deployment: &Deployment, kind: &str) {
+    begin(deployment, kind).expect(0);
+    for share in &deployment.shares[..2] {
+        custodian(deployment, &["submit", "--share"], share).expect(0);
+    }
+    for name in PEOPLE {
+        let (key, saved) = (format!("{name}.key"), format!("{name}.{kind}.envelope"));
+        custodian(deployment, &with_key("drill", &key, &["--save", &saved]), "").expect(0);
+    }
+}
+
+fn submit_new(deployment: &Deployment, kind: &str) {
+    for name in PEOPLE {
+        let (key, envelope) = (format!("{name}.key"), format!("{name}.{kind}.envelope"));
+        custodian(deployment, &with_key("submit", &key, &["--envelope", &envelope]), "").expect(0);
+    }
+}
+
+#[test]
+fn shares_change_hands_and_everybody_signs() {
+    let deployment = Deployment::start(|_| String::new());
+    deployment.unseal();
+    keygen(&deployment.path("."));
+    // Wrong wishes do not reach the broker, and strangers begin nothing.
+    deployment.as_root(&["ceremony", "begin", "reshare"]).refused(USAGE, "--threshold and --card");
+    deployment
+        .as_root(&["ceremony", "begin", "epoch", "--threshold", "2", "--card", "dora.card"])
+        .refused(USAGE, "without --threshold");
+    deployment
+        .as_root(&["ceremony", "begin", "rekey", "--threshold", "2", "--card", "phrase", "--yes"])
+        .refused(USAGE, "phrase");
+    deployment.run(&["ceremony", "begin", "drill"], "").expect(DENIED);
+    // Without --yes the operator must say that the fingerprints were compared.
+    let asked =
+        ["ceremony", "begin", "reshare", "--threshold", "2", "--card", "dora.card", "--card", "emil.card"];
+    deployment.as_root(&asked).refused(USAGE, "--yes");
+
+    take_over(&deployment, "reshare");
+    let watched = deployment.run(&["ceremony", "watch", "--once"], "").expect(0).stdout;
+    assert!(watched.contains("reshare ceremony, signing"), "{watched}");
+    assert!(watched.contains("Signatures missing: dora, emil"), "{watched}");
+    for name in PEOPLE {
+        let key = format!("{name}.key");
+        let args = [&["custodian"], &with_key("sign", &key, &["--yes"])[..]].concat();
+        let signed = deployment.run(&args, "").expect(0).stdout;
+        assert!(signed.contains("proven") && signed.contains("Final hash"), "{signed}");
+    }
+    assert_eq!(deployment.run(&["ceremony", "watch", "--once"], "").stdout, "No ceremony is under way.\n");
+    let listed = deployment.as_root(&["ceremony", "list"]).expect(0).stdout;
+    assert_eq!(listed.lines().filter(|line| line.contains("signed by all")).count(), 2, "{listed}");
+    let nonce = listed.lines().last().unwrap().split_whitespace().next().unwrap();
+    let shown =
+        deployment.as_root(&["ceremony", "show", nonce, "--transcript", "reshare.txt"]).expect(0).stdout;
+    assert!(shown.contains("dora  signed") && shown.contains("Ann  no key"), "{shown}");
+    assert!(std::fs::read_to_string(deployment.path("reshare.txt")).unwrap().contains("TRANSCRIPT"));
+
+    deployment.as_root(&["operator", "seal"]).expect(0);
+    let old = custodian(&deployment, &["submit", "--share"], &deployment.shares[0]);
+    old.refused(USAGE, "use the share of the set in use");
+    submit_new(&deployment, "reshare");
+    deployment.run(&["operator", "status"], "").expect(0);
+}
+
+#[test]
+fn a_new_fragment_and_a_drill_of_those_who_hold_it() {
+    let mut deployment = Deployment::start(|_| String::new());
+    deployment.unseal();
+    keygen(&deployment.path("."));
+    take_over(&deployment, "rekey");
+    let settled = || {
+        let status =
+            deployment.as_root(&["operator", "rotate", "status", "--output", "json"]).expect(0).stdout;
+        let status: Value = serde_json::from_str(&status).unwrap();
+        status["fragment"]["epoch"] == 2 && status["fragment"]["changing"] == false
+    };
+    until("the end of the change", settled);
+    let status = deployment.as_root(&["operator", "rotate", "status", "--wait"]).expect(0).stdout;
+    assert!(status.contains("fragment epoch"), "{status}");
+    // One of the two has lost the envelope; the drill is given up.
+    deployment.as_root(&["ceremony", "begin", "drill"]).expect(0);
+    let envelope = ["--envelope", "dora.rekey.envelope"];
+    custodian(&deployment, &with_key("drill", "dora.key", &envelope), "").expect(0);
+    deployment.as_root(&["ceremony", "finish"]).refused(1, "1 of 2 shares were given");
+    deployment.as_root(&["ceremony", "cancel"]).expect(0);
+    deployment.restart_broker(|_| ());
+    submit_new(&deployment, "rekey");
+    deployment.run(&["operator", "status"], "").expect(0);
+}
+
+#[test]
+fn a_deployment_begins_with_cards_and_nobody_sees_a_share() {
+    let holders = ["--threshold", "2", "--card", "dora.card", "--card", "emil.card", "--envelopes", "."];
+    let prepare = |home: &Path| {
+        keygen(home);
+        String::new()
+    };
+    let deployment = Deployment::start_for(prepare, &holders);
+    assert!(deployment.shares.is_empty());
+    let files = std::fs::read_dir(deployment.path(".")).unwrap().map(|file| file.unwrap().file_name());
+    let mut envelopes: Vec<String> = files.map(|name| name.into_string().unwrap()).collect();
+    envelopes.retain(|name| name.ends_with(".envelope"));
+    envelopes.sort(); // their names are the set and the number of the share
+    for (key, envelope) in ["dora.key", "emil.key"].iter().zip(&envelopes) {
+        custodian(&deployment, &with_key("submit", key, &["--envelope", envelope]), "").expect(0);
+    }
+    deployment.run(&["operator", "status"], "").expect(0);
+}
