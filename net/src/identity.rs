@@ -14,7 +14,7 @@ use symbolon_proto::Zeroizing;
 use crate::tls::{SpkiHash, TlsError, spki_hash};
 
 /// Name in the certificate. Nobody checks it: the pin is the key.
-const CERTIFICATE_NAME: &str = "fragment.symbolon.invalid";
+const CERTIFICATE_NAME: &str = "symbolon.invalid";
 
 /// Key and self-signed certificate of one end.
 pub struct TlsIdentity {

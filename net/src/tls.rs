@@ -35,7 +35,7 @@ pub const CERTIFICATE_BYTES_MAX: usize = 2048;
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The key or certificate could not be made.
-    #[error("the TLS key of the service is not usable")]
+    #[error("the TLS key is not usable")]
     Identity(#[from] rcgen::Error),
     /// rustls refused the configuration.
     #[error("the TLS configuration was refused")]

@@ -160,14 +160,14 @@ impl Sealed {
         })
     }
 
-    /// The same deployment with another share set or fragment epoch.
+    /// The same deployment with another share set or fragment epoch. The format says how names are hashed until keys are carried
+    /// over, so it stays as long as the epoch does.
     pub(crate) fn succeeded_by(&self, set: ShareSetManifest, frag_epoch: u32) -> Self {
-        let record = SealRecord {
-            format: SEAL_RECORD_FORMAT,
-            share_set: data_encoding::HEXLOWER.encode(&set.encode()),
-            frag_epoch,
-            ..(*self.record).clone()
-        };
+        let mut record = (*self.record).clone();
+        record.share_set = data_encoding::HEXLOWER.encode(&set.encode());
+        if frag_epoch != self.frag_epoch {
+            (record.format, record.frag_epoch) = (SEAL_RECORD_FORMAT, frag_epoch);
+        }
         Self { record: Arc::new(record), set, frag_epoch, ..self.clone() }
     }
 

@@ -3,20 +3,14 @@
 //! Both are made once at `init` and kept sealed under K_netkey (`docs/skb1.md` 6.2), so a stolen store alone cannot even
 //! ask. The fragment service knows the broker by the SHA-256 of the TLS key's SubjectPublicKeyInfo.
 
-use std::sync::Arc;
-
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
-use rcgen::{CertificateParams, DistinguishedName, PublicKeyData, SignatureAlgorithm, SigningKey};
-use rustls::crypto::aws_lc_rs::sign::any_ecdsa_type;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::sign::CertifiedKey;
+use symbolon_net::{SpkiHash, TlsError, TlsIdentity};
 use symbolon_proto::Zeroizing;
 use symbolon_proto::codec::{DecodeError, Reader};
 use symbolon_proto::fingerprint::Fingerprint;
 use symbolon_proto::secret::Secret;
 use symbolon_proto::signing::{SigningPublicKey, SigningSeed};
 
-use super::tls::{SpkiHash, spki_hash};
 use crate::random::os_rng;
 
 /// Version of [`BrokerIdentity::to_bytes`].
@@ -24,9 +18,6 @@ const FORMAT: u8 = 1;
 
 /// Largest PKCS#8 key accepted, in bytes. A P-256 key has 138 or 121.
 const PKCS8_BYTES_MAX: usize = 512;
-
-/// Name in the certificate. Nobody checks it: the pin is the key.
-const CERTIFICATE_NAME: &str = "broker.symbolon.invalid";
 
 /// Why an identity could not be made or read.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +27,7 @@ pub enum IdentityError {
     Format,
     /// The TLS key or its certificate could not be made.
     #[error("the broker's TLS key is not usable")]
-    Key(#[from] rcgen::Error),
+    Key(#[from] TlsError),
 }
 
 impl From<DecodeError> for IdentityError {
@@ -47,40 +38,26 @@ impl From<DecodeError> for IdentityError {
 
 /// The broker's network identity.
 pub struct BrokerIdentity {
-    key_pkcs8: Zeroizing<Vec<u8>>,
-    certificate: CertificateDer<'static>,
-    spki: SpkiHash,
+    tls: TlsIdentity,
     signing: SigningSeed,
 }
 
 impl BrokerIdentity {
     /// Fresh keys: P-256 for TLS, Ed25519 for signatures.
     pub fn generate() -> Result<Self, IdentityError> {
-        let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).and_then(|key| key.to_pkcs8v1());
-        let key = key.map_err(|_| rcgen::Error::KeyGenerationUnavailable)?; // wiped by aws-lc-rs on drop
-        Self::new(key.as_ref(), SigningSeed::random(&mut os_rng()))
-    }
-
-    fn new(key_pkcs8: &[u8], signing: SigningSeed) -> Result<Self, IdentityError> {
-        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, key_pkcs8);
-        let key = TlsKey(key.map_err(|_| rcgen::Error::CouldNotParseKeyPair)?);
-        let mut params = CertificateParams::new(vec![CERTIFICATE_NAME.to_owned()])?;
-        params.distinguished_name = DistinguishedName::new();
-        let certificate = params.self_signed(&key)?.der().clone();
-        let spki = spki_hash(&certificate).ok_or(IdentityError::Format)?;
-        Ok(Self { key_pkcs8: Zeroizing::new(key_pkcs8.to_vec()), certificate, spki, signing })
+        Ok(Self { tls: TlsIdentity::generate()?, signing: SigningSeed::random(&mut os_rng()) })
     }
 
     /// `format(1) ‖ Ed25519 seed(32) ‖ LP(PKCS#8)`: what to seal. The certificate is made anew from the key.
     #[must_use]
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
-        let length = u16::try_from(self.key_pkcs8.len()).unwrap_or(u16::MAX);
+        let length = u16::try_from(self.tls.key_pkcs8().len()).unwrap_or(u16::MAX);
         // Reserved in full, so that no half-filled copy is left behind by growth.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(35 + self.key_pkcs8.len()));
+        let mut bytes = Zeroizing::new(Vec::with_capacity(35 + self.tls.key_pkcs8().len()));
         bytes.push(FORMAT);
         bytes.extend_from_slice(self.signing.secret().expose());
         bytes.extend_from_slice(&length.to_be_bytes());
-        bytes.extend_from_slice(&self.key_pkcs8);
+        bytes.extend_from_slice(self.tls.key_pkcs8());
         bytes
     }
 
@@ -94,13 +71,13 @@ impl BrokerIdentity {
         let seed = Secret::filled_by(|out: &mut [u8; 32]| out.copy_from_slice(seed));
         let key_pkcs8 = reader.lp(PKCS8_BYTES_MAX)?;
         reader.finish()?;
-        Self::new(key_pkcs8, SigningSeed::from_secret(seed))
+        Ok(Self { tls: TlsIdentity::from_pkcs8(key_pkcs8)?, signing: SigningSeed::from_secret(seed) })
     }
 
     /// Hash of the TLS key.
     #[must_use]
     pub fn spki(&self) -> &SpkiHash {
-        &self.spki
+        self.tls.spki()
     }
 
     /// The Ed25519 key.
@@ -112,36 +89,12 @@ impl BrokerIdentity {
     /// What the operator of this broker reads to the operator of the fragment service.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of_broker(&self.spki, &self.sign_key())
+        Fingerprint::of_broker(self.spki(), &self.sign_key())
     }
 
-    pub(crate) fn certificate(&self) -> CertificateDer<'static> {
-        self.certificate.clone()
-    }
-
-    /// The TLS key at work. Lent and not given: rustls does not wipe a key that it is given.
-    pub(crate) fn tls_key(&self) -> Result<Arc<dyn rustls::sign::SigningKey>, rustls::Error> {
-        any_ecdsa_type(&PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key_pkcs8.as_slice())))
-    }
-}
-
-/// The TLS key while it signs its own certificate. rcgen's own key type keeps a copy that nobody wipes.
-struct TlsKey(EcdsaKeyPair);
-
-impl PublicKeyData for TlsKey {
-    fn der_bytes(&self) -> &[u8] {
-        self.0.public_key().as_ref()
-    }
-
-    fn algorithm(&self) -> &'static SignatureAlgorithm {
-        &rcgen::PKCS_ECDSA_P256_SHA256
-    }
-}
-
-impl SigningKey for TlsKey {
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
-        let signature = self.0.sign(&SystemRandom::new(), message);
-        signature.map(|signature| signature.as_ref().to_vec()).map_err(|_| rcgen::Error::RemoteKeyError)
+    /// The TLS key at work.
+    pub(crate) fn certified_key(&self) -> Result<CertifiedKey, TlsError> {
+        self.tls.certified_key()
     }
 }
 

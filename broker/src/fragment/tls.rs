@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, Error};
-use rustls_pki_types::CertificateDer;
-use symbolon_net::tls::{self, Admission};
+use symbolon_net::tls::{self, Admission, TlsError};
 
 use super::identity::BrokerIdentity;
 
@@ -53,18 +52,13 @@ impl Admission for Pin {
     }
 }
 
-/// Hash of the public key in a certificate, unless it is none.
-pub(crate) fn spki_hash(certificate: &CertificateDer<'_>) -> Option<SpkiHash> {
-    tls::spki_hash(certificate).ok()
-}
-
 /// Who the broker is in a handshake. Clones share the key.
 #[derive(Clone, Debug)]
 pub(crate) struct ClientKey(CertifiedKey);
 
 impl ClientKey {
-    pub(crate) fn new(identity: &BrokerIdentity) -> Result<Self, Error> {
-        Ok(Self(CertifiedKey::new(vec![identity.certificate()], identity.tls_key()?)))
+    pub(crate) fn new(identity: &BrokerIdentity) -> Result<Self, TlsError> {
+        identity.certified_key().map(Self)
     }
 }
 

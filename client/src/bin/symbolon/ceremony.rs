@@ -134,7 +134,11 @@ async fn list(globals: &Globals) -> Result<(), Failure> {
 }
 
 fn row(ceremony: &KeptCeremony) -> Vec<String> {
-    let signed = if ceremony.complete { "signed by all" } else { "signatures missing" };
+    let signed = match (ceremony.complete, ceremony.participants.is_empty()) {
+        (true, true) => "signed by the broker",
+        (true, false) => "signed by all",
+        (false, _) => "signatures missing",
+    };
     [ceremony.nonce.as_str(), &ceremony.kind, &ceremony.ended, signed].map(printable).into()
 }
 
@@ -229,13 +233,14 @@ fn view(ceremony: Option<&Ceremony>) -> Result<String, Failure> {
     if ceremony.key.is_some() {
         text.push_str(&format!("Ceremony key  {}\n", ceremony.key()?.fingerprint()));
     }
-    if let Some(expires) = ceremony.expires_ms {
+    if let Some(expires) = ceremony.expires_ms.filter(|_| !is_over(ceremony)) {
         text.push_str(&format!("Time left     {} minutes\n", minutes_left(expires)));
     }
     text.push('\n');
-    text.push_str(&people(&ceremony.giving()?, &ceremony.give.names, "gave", "Shares"));
+    text.push_str(&people(&ceremony.giving()?, &ceremony.give.names, "gave", "Shares", ceremony.threshold));
     if let (Some(set), Some(prove)) = (ceremony.proving()?, &ceremony.prove) {
-        text.push_str(&people(&set, &prove.names, "proved", "New shares"));
+        // Any t of the new shares will do later; now everybody shows that theirs opens.
+        text.push_str(&people(&set, &prove.names, "proved", "New shares", set.sharing().total()));
     }
     if ceremony.stage == "signing" {
         text.push_str(&format!("Signatures missing: {}\n", ceremony.missing.join(", ")));
@@ -246,8 +251,8 @@ fn view(ceremony: Option<&Ceremony>) -> Result<String, Failure> {
     Ok(printable(&text))
 }
 
-fn people(set: &ShareSetManifest, done: &[String], verb: &str, title: &str) -> String {
-    let (needed, total) = (set.sharing().needed(), set.sharing().total());
+fn people(set: &ShareSetManifest, done: &[String], verb: &str, title: &str, needed: u8) -> String {
+    let total = set.sharing().total();
     let mut text =
         format!("{title}: {} {verb}; {needed} of {total} needed, set {}\n", done.len(), set.set_id());
     for custodian in set.custodians() {
