@@ -56,6 +56,13 @@ async fn give(site: &Site, share: &Share) -> Result<Option<Ceremony>, Error> {
     hand_in(site, share, Purpose::Give).await
 }
 
+/// Two people have a new fragment together, and everything stored is closed anew. Answers their shares.
+pub async fn rekeyed(site: &Site) -> Vec<Share> {
+    let new = new_shares(site, "rekey", &typed(site), &people(&["dora", "emil"])).await;
+    settled(site).await;
+    new
+}
+
 fn typed(site: &Site) -> Vec<Share> {
     site.shares.iter().map(|share| Share::parse(share).unwrap()).collect()
 }
@@ -98,7 +105,7 @@ async fn unseal_with(site: &Site, shares: &[Share]) {
 }
 
 /// Waits until the keys of the epoch before are forgotten.
-async fn settled(site: &Site) -> Value {
+pub async fn settled(site: &Site) -> Value {
     let looking = until("the end of the change", || async {
         let status = site.root_get("sys/symbolon/rotation").await.expect(200).json()["data"].take();
         Ok((status["fragment"]["changing"] == false).then_some(status))

@@ -381,6 +381,40 @@ async fn texts_of_shares_may_stay_in_buffers_but_their_bytes_do_not() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ceremony_for_a_new_fragment_leaves_neither_the_old_one_nor_the_new_one() {
+    let (site, broker) = start("memory::a_broker").await;
+    work(&site).await;
+    let old = fragment(&site);
+    let shares = crate::change::rekeyed(&site).await;
+    let mut needles = Needles::default();
+    let points: Vec<_> = shares.iter().map(point).collect();
+    let new = Fragment::from_secret(shamir::recombine(&points.iter().collect::<Vec<_>>()).unwrap());
+    for share in &shares {
+        needles.key("a new share", &share.to_bytes().expose()[12..]);
+    }
+    let deployment = site.client().seal_status().await.unwrap().cluster_id.parse().unwrap();
+    for (which, fragment, epoch) in [("old", &old, 1), ("new", &new, 2)] {
+        let root = fragment.root(&deployment);
+        let keys = root.purposes(epoch);
+        needles.key(&format!("the {which} fragment"), fragment.secret().expose());
+        needles.key(&format!("the {which} capsule key"), keys.capsule.secret().expose());
+        needles.key(&format!("the {which} index key"), keys.index.secret().expose());
+        needles.key(&format!("the {which} network key"), keys.net.secret().expose());
+        needles.key(&format!("the {which} state key"), keys.state.secret().expose());
+        needles.key(&format!("the {which} audit key"), keys.audit.secret().expose());
+        needles.key(&format!("the {which} check key"), root.check().secret().expose());
+    }
+    let (broker, needles, open) = scan(broker, needles).await;
+    report("open, after the ceremony", &open);
+    assert_eq!(open.found, Default::default(), "while the broker is open");
+    site.ask("PUT", "sys/seal", &site.root, "").await.expect(204);
+    let (broker, _, sealed) = scan(broker, needles).await;
+    report("sealed", &sealed);
+    assert_eq!(sealed.found, Default::default(), "after it was sealed");
+    drop(broker);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_keeps_copies_is_found_out() {
     let (site, broker) = start("memory::a_broker_that_leaks").await;
     work(&site).await;
