@@ -291,6 +291,11 @@ impl Authorised {
         self.grant.as_ref().is_some_and(Grant::has_sudo)
     }
 
+    /// Remembers what was wished, for the entry: one of our own texts, or names that were checked.
+    pub fn note(&mut self, what: String) {
+        self.request.detail.role = what;
+    }
+
     /// Remembers the version that this request touches.
     pub fn note_version(&mut self, version: u64) {
         self.request.detail.version = version;

@@ -185,6 +185,11 @@ async fn check_what_was_kept(site: &Site) {
     let signed = symbolon_proto::custody::transcript::Standing::Signed;
     assert!(report.broker == signed && report.custodians.iter().all(|(_, standing)| *standing == signed));
     let kinds: Vec<_> = transcript.events().iter().map(|event| event.kind).collect();
+    let found = site.root_get("sys/symbolon/audit?action=ceremony&limit=100").await.expect(200).json();
+    let entries = found["data"]["entries"].to_string();
+    for part in ["reshare to 2 of 3: dora, emil, fritz", &listed[1].hash, "a participant signed"] {
+        assert!(entries.contains(part), "{part}: {entries}");
+    }
     for (kind, count) in [(EventKind::Given, 2), (EventKind::Dealt, 3), (EventKind::Proven, 3)] {
         assert_eq!(kinds.iter().filter(|found| **found == kind).count(), count, "{kind:?}");
     }

@@ -9,6 +9,8 @@
 //!
 //! f never goes back and is never used twice, so a capsule's epoch says by itself which keys open it.
 
+use core::fmt;
+
 use rand_core::CryptoRng;
 use symbolon_proto::custody::transcript::CeremonyType;
 use symbolon_proto::custody::{Card, EnvelopeError, ShareEnvelope};
@@ -95,6 +97,16 @@ impl NewSet {
         let Self { threshold, holders } = self;
         let (kind, threshold) = (ShareKind::Fragment, *threshold);
         Dealing { kind, deployment, frag_epoch, created_ms, threshold, holders, previous }
+    }
+}
+
+/// What is wished, and by whom new shares are to be held.
+impl fmt::Display for Change {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.ceremony().name())?;
+        let (Self::Reshare(set) | Self::Rekey(set)) = self else { return Ok(()) };
+        let names: Vec<_> = set.holders.iter().map(|holder| holder.name.as_str()).collect();
+        write!(out, " to {} of {}: {}", set.threshold.needed(), set.threshold.total(), names.join(", "))
     }
 }
 

@@ -66,7 +66,7 @@ impl Desk {
                 "no new share set awaits a proof; give the share of the present one",
             ));
         }
-        let share = self.unwrap(submission, now)?;
+        let share = self.open_share(submission, now)?;
         self.take(share, now)
     }
 
@@ -83,7 +83,7 @@ impl Desk {
                 "enough shares were given; now the new custodians prove theirs with `symbolon custodian drill`",
             ));
         }
-        let share = self.unwrap(submission, now)?;
+        let share = self.open_share(submission, now)?;
         let x = share.x();
         match check_proof(set, &share, proven) {
             Ok(()) => {
@@ -94,7 +94,7 @@ impl Desk {
         }
     }
 
-    fn unwrap(&mut self, submission: &Submission, now: Now) -> Result<Share, OpError> {
+    fn open_share(&mut self, submission: &Submission, now: Now) -> Result<Share, OpError> {
         self.key.open(submission).map_err(|error| {
             self.refuse(0, String::new(), error.to_string(), now);
             OpError::Submission(error)

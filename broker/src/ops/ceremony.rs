@@ -38,7 +38,8 @@ pub async fn begin(
     api: &ApiPath,
     change: Change,
 ) -> Result<Option<Arc<Notice>>, OpError> {
-    let attempt = authorise(app, who, api, Operation::Update).await?;
+    let mut attempt = authorise(app, who, api, Operation::Update).await?;
+    attempt.note(change.to_string());
     attempt.conclude(Vec::new()).await?; // on record before anybody is asked for a share
     attempt.audited(app.seal.begin_change(change).await).await?;
     drop(attempt);

@@ -175,6 +175,14 @@ fn sets_that_cannot_be_dealt_are_refused_before_anybody_gives_a_share() {
 }
 
 #[test]
+fn a_wish_says_who_is_to_hold_the_shares() {
+    let (_, cards) = people(&["Cid", "Dan"]);
+    let set = NewSet::new(2, &cards).unwrap();
+    assert_eq!(Change::Reshare(set).to_string(), "reshare to 2 of 2: Cid, Dan");
+    assert_eq!(Change::Epoch.to_string(), "epoch");
+}
+
+#[test]
 fn a_drill_waits_for_everybody_and_changes_nothing() {
     let (sealed, _, shares) = deployment();
     let mut ceremony = sealed.begin_drill(&mut rng());
