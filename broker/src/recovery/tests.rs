@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use data_encoding::HEXLOWER;
+use symbolon_core::change::Change;
 use symbolon_core::kv::{SecretMeta, VersionMeta};
 use symbolon_core::path::MountPath;
 use symbolon_core::seal::{FIRST_EPOCH, Recovery};
@@ -19,6 +20,7 @@ use symbolon_proto::share::{Ceremony, Dealing, Holder, Share, ShareKind, Thresho
 use symbolon_proto::signing::SigningSeed;
 
 use super::*;
+use crate::deployment::succession;
 use crate::fragment::{Enrolled, stored};
 use crate::keys::{CapsulePlace, VersionSlot};
 use crate::mounts::MountList;
@@ -222,6 +224,19 @@ impl World {
         changes
     }
 
+    /// The commit of an epoch ceremony, after which nothing has been closed anew yet.
+    async fn begin_next_epoch(&self) {
+        let row = self.store.get(&seal_record_key()).await.unwrap().unwrap();
+        let sealed = Sealed::open(serde_json::from_slice(&row.value).unwrap()).unwrap();
+        let now = symbolon_core::clock::Now { unix_ms: 1, boot_ms: 1 };
+        let changed = Change::Epoch.apply(&sealed, &self.fragment, now, &mut os_rng()).unwrap().unwrap();
+        let after = changed.keys.succeed(&self.unsealed);
+        let mut changes = succession(self.store.as_ref(), &self.unsealed, &after).await.unwrap();
+        let record = serde_json::to_vec(changed.sealed.record()).unwrap();
+        changes.push(Op::Put { key: seal_record_key(), value: record, expect: Expect::Any });
+        self.store.commit(changes).await.unwrap();
+    }
+
     async fn unlock(&self) -> Result<Unlocked, RecoveryError> {
         Copy::of(Arc::clone(&self.store) as _).await?.unlock(&self.fragment).await
     }
@@ -261,6 +276,18 @@ async fn custodians_alone_read_everything() {
     assert_eq!(found, expected, "deleted versions too; destroyed ones are gone");
     assert!(report.is_clean());
     assert_eq!((report.capsules, report.secrets, report.versions, report.destroyed), (1, 2, 3, 1));
+}
+
+#[tokio::test]
+async fn a_copy_from_the_middle_of_a_change_of_keys_is_read_as_well() {
+    let world = world().await;
+    world.put_escrow(&world.node).await;
+    world.put_secrets().await;
+    world.begin_next_epoch().await;
+    let recovered = world.unlock().await.unwrap().recover(&world.escrow_seed()).await.unwrap();
+    let report = recovered.go_through::<RecoveryError>(|_| Ok(())).await.unwrap();
+    assert!(report.is_clean());
+    assert_eq!((report.capsules, report.secrets, report.versions), (1, 2, 3));
 }
 
 #[tokio::test]
