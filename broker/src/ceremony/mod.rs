@@ -155,3 +155,6 @@ pub struct Proof {
     /// The shares, each sealed to its holder, by number.
     pub envelopes: Vec<(u8, Vec<u8>)>,
 }
+
+#[cfg(test)]
+mod tests;
