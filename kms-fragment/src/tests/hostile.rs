@@ -9,7 +9,7 @@ use symbolon_proto::manifest::{Manifest, VerifiedManifest};
 use symbolon_proto::order::Action;
 use symbolon_proto::proposal::Proposal;
 
-use super::group::Club;
+use super::group::{Club, Said};
 use super::people::any;
 use crate::AdminError;
 use crate::disk::fault::Fault;
@@ -90,15 +90,12 @@ async fn a_run_that_was_given_up_is_never_finished() {
     let (mut club, proposal, _) = Club::founded().await;
     let sharing = club.sharing(0, 1, 1);
     let (given_up, other) = (club.refresh(&proposal, &sharing, 2), club.refresh(&proposal, &sharing, 2));
-    let mut dealings = Vec::new();
-    for node in 0..3 {
-        let deal = GroupOp::Deal { run: given_up, base: None };
-        let Ok(GroupReply::Dealing(dealing)) = club.ask(node, deal).await else { panic!("not dealt") };
-        dealings.push(dealing);
-    }
-    let verify = GroupOp::Verify { run: given_up, base: None, dealings };
-    club.ask(0, verify.clone()).await.unwrap();
-    club.ask(0, GroupOp::Deal { run: other, base: None }).await.unwrap();
+    let offers = club.offers(&given_up, None, &[0, 1, 2]).await;
+    let dealings = club.deal(&given_up, None, &offers, &[0, 1, 2]).await;
+    let said = Said { run: given_up, offers, dealings, signatures: Vec::new() };
+    club.ask(0, said.verify(None)).await.unwrap();
+    let offers = club.offers(&other, None, &[0, 1, 2]).await;
+    club.deal(&other, None, &offers, &[0]).await;
     club = club.restart().await;
     for node in 0..3 {
         let first = club.manifest(&sharing, &proposal, (1, 1), None);
@@ -109,8 +106,8 @@ async fn a_run_that_was_given_up_is_never_finished() {
         );
         club.hello(node, &first.unwrap(), 1).await;
     }
-    assert_eq!(club.refused(0, verify).await, Status::OtherRun);
-    assert_eq!(club.refused(0, GroupOp::Deal { run: given_up, base: None }).await, Status::OtherRun);
+    assert_eq!(club.refused(0, said.verify(None)).await, Status::OtherRun);
+    assert_eq!(club.refused(0, GroupOp::Offer { run: given_up, base: None }).await, Status::OtherRun);
     club.run(&other, None, &[0, 1, 2], &[0, 1, 2]).await;
 }
 
@@ -147,7 +144,7 @@ async fn who_leaves_believes_no_manifest_of_another_key() {
     assert_eq!(club.refused(0, GroupOp::StoreManifest { manifest }).await, Status::Disagrees);
     assert_eq!(club.refused(0, acknowledge(&club, 2)).await, Status::Disagrees);
     let generate = club.first_run(&next);
-    assert_eq!(club.refused(3, GroupOp::Deal { run: generate, base: None }).await, Status::Disagrees);
+    assert_eq!(club.refused(3, GroupOp::Offer { run: generate, base: None }).await, Status::Disagrees);
 }
 
 #[tokio::test]
@@ -166,8 +163,8 @@ async fn an_erased_share_does_not_come_back_by_messages_of_an_old_run() {
     let again = club.proposal(2, &[0, 1, 2], Some(&next)).await;
     club.approve(&again, &[0]).await;
     let back = Run { group: again.id(), previous: proposal.id(), ..run };
-    let deal = GroupOp::Deal { run: back, base: Some(base) };
-    assert_eq!(club.refused(0, deal).await, Status::WrongShareEpoch);
+    let offer = GroupOp::Offer { run: back, base: Some(base) };
+    assert_eq!(club.refused(0, offer).await, Status::WrongShareEpoch);
 }
 
 #[tokio::test]
