@@ -13,4 +13,6 @@ mod migration;
 mod operator;
 mod peers;
 mod people;
+mod receive_keys;
 mod rotation;
+mod thief;
