@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod by_hand;
 mod client;
 mod crash;
 mod enrol;

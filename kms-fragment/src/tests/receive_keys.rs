@@ -1,6 +1,6 @@
 //! The key of a node in one run: who shows it, who may replace it, and that it goes.
 
-use symbolon_proto::dkg::{Before, DkgFault, ReceiveKey, Roster, Run};
+use symbolon_proto::dkg::{Before, DkgFault, OFFER_BYTES, ReceiveKey, Roster, Run};
 use symbolon_proto::frame::{Blame, GroupAnswer, GroupOp, GroupReply, GroupRequest, Status};
 use symbolon_proto::id::RequestId;
 use symbolon_proto::proposal::Proposal;
@@ -83,13 +83,17 @@ async fn a_broker_that_swaps_or_omits_a_receive_key_is_refused() {
     let replayed = club.offers(&earlier, None, &ALL).await;
     let offers = club.offers(&run, None, &ALL).await;
     let deal = |offers: &Offers| GroupOp::Deal { run, base: None, offers: offers.clone() };
-    let with = |place: usize, offer: [u8; symbolon_proto::dkg::OFFER_BYTES]| {
+    let with = |place: usize, offer: [u8; OFFER_BYTES]| {
         let mut changed = offers.clone();
         changed[place] = offer;
         changed
     };
-    let mut own = offers[1];
-    own[..32].copy_from_slice(ReceiveKey::generate(&mut os_rng()).public().as_bytes());
+    // The broker's own key, proven to be possessed, but not signed by the node.
+    let sharing = club.sharing(0, 1, 1);
+    let roster = Roster::new(&run, &proposal, Some(Before { group: &proposal, key: &sharing })).unwrap();
+    let identity = &club.nodes[1].service.identity;
+    let mut own = roster.offer(&identity.dkg, &ReceiveKey::generate(&mut os_rng())).unwrap();
+    own[OFFER_BYTES - 32] ^= 1;
     for (swapped, what) in
         [(own, "the broker's own"), (replayed[1], "another run's"), (offers[2], "another's")]
     {

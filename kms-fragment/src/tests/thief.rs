@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use symbolon_proto::dkg::{Before, CertifiedShare, GroupKey, ReceiveKey, Roster, StaticKey};
+use symbolon_proto::dkg::{Before, CertifiedShare, GroupKey, OFFER_BYTES, ReceiveKey, Roster, StaticKey};
 use symbolon_proto::evaluate::RemoteKey;
 use symbolon_proto::frame::{GroupOp, GroupReply};
 use symbolon_proto::group::Point;
@@ -10,6 +10,7 @@ use symbolon_proto::order::Action;
 use symbolon_proto::proposal::Proposal;
 use symbolon_proto::secret::Secret;
 
+use super::by_hand;
 use super::client::Fixture;
 use super::group::{Club, Said};
 use super::people::any;
@@ -47,7 +48,7 @@ impl Loot {
     }
 }
 
-fn secret(bytes: &[u8]) -> Secret<32> {
+pub(super) fn secret(bytes: &[u8]) -> Secret<32> {
     Secret::filled_by(|out: &mut [u8; 32]| out.copy_from_slice(bytes))
 }
 
@@ -66,13 +67,30 @@ impl<'a> Public<'a> {
         Self { roster: Roster::new(&said.run, group, based).unwrap(), group, before, said }
     }
 
+    fn static_keys(&self) -> Vec<Point> {
+        self.group.cards().iter().map(|card| card.card().dkg).collect()
+    }
+
+    fn receive_keys(&self) -> Vec<Point> {
+        let point = |offer: &[u8; OFFER_BYTES]| Point::decode(offer[..32].try_into().unwrap()).unwrap();
+        self.said.offers.iter().map(point).collect()
+    }
+
     /// All points of which a private key could help: static keys, receive keys, shares until now.
     fn points(&self) -> Vec<Point> {
-        let fixed = self.group.cards().iter().map(|card| card.card().dkg);
-        let receive =
-            self.said.offers.iter().map(|offer| Point::decode(offer[..32].try_into().unwrap()).unwrap());
         let shares = (1..=3).filter_map(|index| Some(*self.before?.share(index)?.point()));
-        fixed.chain(receive).chain(shares).collect()
+        [self.static_keys(), self.receive_keys(), shares.collect()].concat()
+    }
+
+    /// How many of the dealings of a refresh open for the first member, with whatever key.
+    fn opened_by_hand(&self, loot: &[&Loot]) -> usize {
+        let context = by_hand::context(&self.said.run, &self.receive_keys(), &self.static_keys());
+        let keys: Vec<_> = loot.iter().flat_map(|loot| loot.private_keys(&self.points())).collect();
+        let opens = |(dealer, dealing): &(Point, &Vec<u8>)| {
+            let mut keys = keys.iter().map(|key| RemoteKey::from_secret(secret(key)).unwrap());
+            keys.any(|key| by_hand::open_first(&key, dealer, dealing, &context).is_some())
+        };
+        self.static_keys().into_iter().zip(&self.said.dealings).filter(opens).count()
     }
 
     /// The share that member `index` has after the run, by trying every private key in every place.
@@ -146,6 +164,8 @@ async fn a_state_from_before_a_refresh_and_all_its_messages_do_not_give_the_new_
     }
     // Not even the states of all nodes from before.
     let all: Vec<_> = before.iter().collect();
+    assert_eq!(public.opened_by_hand(&all), 0);
+    assert_eq!(public.opened_by_hand(&[&during[0]]), 3, "the control: with its receive key all are opened");
     assert!((1..=3).all(|index| public.share_of(index, &all).is_none()));
 }
 

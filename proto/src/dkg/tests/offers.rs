@@ -68,6 +68,12 @@ fn a_key_of_the_brokers_own_is_refused() {
     assert_eq!(shown.roster.offer(&stranger, &own), Err(DkgError::NoPart));
     let as_another = shown.roster.offer(&shown.group.members[0].dkg, &own).unwrap();
     assert_eq!(shown.refused(&shown.with(as_another)), BLAMED);
+    // Possessed, and meant for participant 2, but signed by the broker.
+    let (context, own_public) = (&shown.roster.context, own.public().as_bytes());
+    let possession = own.sign(&[label::RECEIVE_KEY, context, shown.group.members[1].dkg.public().as_bytes()]);
+    let signature = stranger.sign(&[label::RECEIVE_KEY, context, own_public, &possession]);
+    let unsigned = [own_public.as_slice(), &possession, &signature].concat().try_into().unwrap();
+    assert_eq!(shown.refused(&shown.with(unsigned)), BLAMED);
     let mut grafted = shown.offers[1];
     grafted[..96].copy_from_slice(&as_another[..96]);
     assert_eq!(shown.refused(&shown.with(grafted)), BLAMED);
