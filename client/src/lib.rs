@@ -47,7 +47,9 @@ pub use self::kv::{
 };
 pub use self::oauth::{SubjectToken, WorkloadToken};
 pub use self::policy::Policies;
-pub use self::rotation::{MountKeks, OwnKeks, RemoteKeyStatus, RewrapProgress, RotationStatus, Rotations};
+pub use self::rotation::{
+    LeavingNode, MountKeks, OwnKeks, RemoteKeyStatus, RewrapProgress, RotationStatus, Rotations,
+};
 pub use self::service::{KUBERNETES_TOKEN_FILE, Service, ServiceLogin};
 pub use self::sys::{InitAnswer, InitRequest, SealStatus};
 pub use self::token::{SecretText, Token, TokenError};
