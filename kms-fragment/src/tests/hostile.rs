@@ -113,6 +113,14 @@ async fn a_run_that_was_given_up_is_never_finished() {
 
 /// A key of nodes 0 to 2 that goes to 1 to 3.
 async fn passing() -> (Club, [Proposal; 2], VerifiedManifest, Run, Base) {
+    passing_by(&[0, 1, 2, 3], [1, 3]).await
+}
+
+/// The same, if these operators have approved the group that follows and these of its old indices deal.
+async fn passing_by(
+    approving: &[usize],
+    dealers: [u16; 2],
+) -> (Club, [Proposal; 2], VerifiedManifest, Run, Base) {
     let club = Club::new(4).await;
     let proposal = club.proposal(2, &[0, 1, 2], None).await;
     club.approve(&proposal, &[0, 1, 2]).await;
@@ -121,18 +129,52 @@ async fn passing() -> (Club, [Proposal; 2], VerifiedManifest, Run, Base) {
     let first = club.manifest(&sharing, &proposal, (1, 1), None);
     let first = club.publish(&first, &[0, 1, 2], &[0, 1, 2]).await;
     let next = club.proposal(2, &[1, 2, 3], Some(&proposal)).await;
-    club.approve(&next, &[0, 1, 2, 3]).await;
+    club.approve(&next, approving).await;
     let run = Run {
         kind: RunKind::Reshare,
         share_epoch: 2,
         group: next.id(),
         previous: proposal.id(),
         base: sharing.hash(),
-        dealers: Dealers::new([1, 3]).unwrap(),
+        dealers: Dealers::new(dealers).unwrap(),
         ..club.first_run(&next)
     };
     let base = Base { group: proposal.to_bytes(), key: sharing };
     (club, [proposal, next], first, run, base)
+}
+
+#[tokio::test]
+async fn who_leaves_keeps_its_share_until_its_operator_approves() {
+    let (club, [_, next], first, run, base) = passing_by(&[1, 2, 3], [2, 3]).await;
+    club.run(&run, Some(base), &[1, 2], &[1, 2, 3]).await;
+    let manifest = club.manifest(&club.sharing(3, 1, 2), &next, (1, 2), Some(&first));
+    let manifest = club.publish(&manifest, &[1, 2, 3], &[1, 2, 3]).await;
+    for node in 1..4 {
+        assert_eq!(club.ask(node, acknowledge(&club, 2)).await, Ok(GroupReply::Done));
+    }
+    // All that the broker can say, before the operator has said anything.
+    let store = GroupOp::StoreManifest { manifest: manifest.as_bytes().to_vec() };
+    let files = || club.nodes[0].service.dir.list("keys").unwrap();
+    let held = files();
+    assert!(held.contains(&club.key.to_string()));
+    assert_eq!(club.refused(0, store.clone()).await, Status::Disagrees);
+    assert_eq!(club.refused(0, acknowledge(&club, 2)).await, Status::Disagrees);
+    assert_eq!(files(), held);
+    club.approve(&next, &[0]).await;
+    assert_eq!(
+        club.refused(0, acknowledge(&club, 2)).await,
+        Status::Disagrees,
+        "nobody has shown that others hold it"
+    );
+    let dir = &club.nodes[0].service.dir;
+    let link = dir.path("left");
+    std::fs::hard_link(dir.path(&format!("keys/{}", club.key)), &link).unwrap();
+    let sealed = std::fs::read(&link).unwrap();
+    assert_eq!(club.ask(0, store).await, Ok(GroupReply::Done));
+    assert_eq!(club.ask(0, acknowledge(&club, 2)).await, Ok(GroupReply::Done));
+    assert!(files().is_empty());
+    assert_ne!(std::fs::read(&link).unwrap(), sealed, "overwritten, too");
+    assert!(club.nodes[0].service.live().keys.is_empty());
 }
 
 #[tokio::test]
