@@ -189,8 +189,8 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         sync_folder_of(path)
     })();
     if written.is_err() {
-        // Best effort: a half-written temporary is overwritten next time anyway.
-        drop(std::fs::remove_file(&fresh));
+        // Best effort: what is left is written over next time, or erased at the next look.
+        drop(overwrite_and_remove(&fresh));
     }
     written
 }
