@@ -86,19 +86,7 @@ impl<'a> Changer<'a> {
         info!(fingerprint = %group.fingerprint(), "the operators of all nodes of both groups must compare this and approve");
         self.note_addresses(&old).await?;
         self.show_leavers(&old, &group).await?;
-        self.step("operators approve", 0, envoys.len());
-        let (mut approved, mut waits) = (0, None);
-        for envoy in &envoys {
-            // Every operator sees it, whoever is slow.
-            match envoy.approves(&group.to_bytes()).await? {
-                true => approved += 1,
-                false => waits = waits.or(Some(envoy)),
-            }
-            self.step("operators approve", approved, envoys.len());
-        }
-        if let Some(envoy) = waits {
-            return Err(envoy.problem(NodeProblem::NotApproved));
-        }
+        self.all_approve(&envoys, &group).await?;
         let dealers = self.dealers(&old, before.threshold()).await?;
         let indices = Dealers::new(dealers.iter().map(|(index, _)| *index));
         let run = self.run(RunKind::Reshare, &group, &old, &before, indices)?;
@@ -112,6 +100,20 @@ impl<'a> Changer<'a> {
         let certified = relay::certify(run, &parties).await?;
         let change = Change::new("reshare", run, &group, certified);
         self.proceed(Change { before: Some(old.clone()), ..change }).await
+    }
+
+    /// Shows a proposal to every node, whoever is slow, and says who has not approved it yet.
+    async fn all_approve(&self, envoys: &[Envoy], group: &Proposal) -> Result<(), GroupError> {
+        self.step("operators approve", 0, envoys.len());
+        let (mut approved, mut waits) = (0, None);
+        for envoy in envoys {
+            match envoy.approves(&group.to_bytes()).await? {
+                true => approved += 1,
+                false => waits = waits.or(Some(envoy)),
+            }
+            self.step("operators approve", approved, envoys.len());
+        }
+        waits.map_or(Ok(()), |envoy| Err(envoy.problem(NodeProblem::NotApproved)))
     }
 
     /// The fingerprint that operators compare before a reshare to the configured nodes.
