@@ -52,6 +52,22 @@ pub struct RemoteKeyStatus {
     pub rate_per_second: f64,
     /// The last rotation; `None` if there was none.
     pub last: Option<RewrapProgress>,
+    /// Fragment services that left the group and have not confirmed that their share is erased.
+    #[serde(default)]
+    pub leaving: Vec<LeavingNode>,
+}
+
+/// A fragment service that left the group and still holds an old share, as far as the broker knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeavingNode {
+    /// Where it is; empty if the broker does not know.
+    pub url: String,
+    /// Fingerprint of its root.
+    pub fingerprint: String,
+    /// Fingerprint of the group that its operator must approve there.
+    pub approve: String,
+    /// What it waits for, and who must act.
+    pub waits: String,
 }
 
 /// How far the re-wrapping of capsules is.

@@ -3,7 +3,9 @@
 //! Signatures cannot be guessed, so what is behind them is reached by the seeds only, which are made with the keys here.
 
 use symbolon_proto::card::{NodeCard, VerifiedCard};
-use symbolon_proto::dkg::{Before, Dealers, GroupKey, PendingShare, Run, RunKind, Session, StaticKey};
+use symbolon_proto::dkg::{
+    Before, Dealers, GroupKey, OFFER_BYTES, PendingShare, ReceiveKey, Roster, Run, RunKind, StaticKey,
+};
 use symbolon_proto::evaluate::RemoteKey;
 use symbolon_proto::id::{BrokerId, DeploymentId, KeyId, NodeId, SessionId};
 use symbolon_proto::manifest::Manifest;
@@ -25,7 +27,7 @@ pub fn proposal(data: &[u8]) {
     }
 }
 
-/// Runs, dealings, pending shares and the bodies of manifests.
+/// Runs, receive keys, dealings, pending shares and the bodies of manifests.
 pub fn dkg(data: &[u8]) {
     if let Ok(run) = Run::parse(data) {
         assert_eq!(run.to_bytes().as_slice(), data);
@@ -36,15 +38,22 @@ pub fn dkg(data: &[u8]) {
     if let Ok(manifest) = Manifest::parse_body(data) {
         assert_eq!(manifest.signed_bytes(), data);
     }
-    let (_, session) = seed_run();
+    let (_, roster) = seed_run();
+    let mut offers = seed_offers(&roster);
+    let session = roster.session(&offers).expect("offers of these nodes");
     let dealings = [data.to_vec()];
     let seen = session.outcome(&dealings);
-    let received = session.receive(&seed_static_key(2), None, &dealings);
+    let received = session.receive(&seed_static_key(2), &seed_receive_key(2), None, &dealings);
     assert!(seen.is_ok() || received.is_err(), "a receiver accepted what the broker refused");
+    if let Some(offer) = data.first_chunk() {
+        let is_own = offers[0] == *offer;
+        offers[0] = *offer;
+        assert_eq!(roster.session(&offers).is_ok(), is_own, "a receive key that its node did not show");
+    }
 }
 
 /// A resharing by one node to two of three, of which the dealer is none: a run that needs a single dealing.
-pub fn seed_run() -> (Run, Session) {
+pub fn seed_run() -> (Run, Roster) {
     let (old, new) = (seed_group(1, &[1], None), seed_group(2, &[2, 3, 4], Some(&seed_group(1, &[1], None))));
     let key = GroupKey::new(vec![*seed_share().public_key().point()]).expect("one commitment");
     let run = Run {
@@ -58,9 +67,20 @@ pub fn seed_run() -> (Run, Session) {
         base: key.hash(),
         dealers: Dealers::all(1).expect("one dealer"),
     };
-    let session =
-        Session::new(&run, &new, Some(Before { group: &old, key: &key })).expect("a run of these groups");
-    (run, session)
+    let roster =
+        Roster::new(&run, &new, Some(Before { group: &old, key: &key })).expect("a run of these groups");
+    (run, roster)
+}
+
+/// What the receivers of that run show.
+pub fn seed_offers(roster: &Roster) -> Vec<[u8; OFFER_BYTES]> {
+    let offer = |node| roster.offer(&seed_static_key(node), &seed_receive_key(node)).expect("a receiver");
+    (2..=4).map(offer).collect()
+}
+
+/// The receive key of the node with this number.
+pub fn seed_receive_key(node: u8) -> ReceiveKey {
+    ReceiveKey::from_secret(Secret::filled_by(|out| out[0] = 0x80 + node)).expect("a small number")
 }
 
 /// A group of nodes whose keys are made of their numbers.

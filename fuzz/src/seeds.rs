@@ -8,7 +8,9 @@ use getrandom::SysRng;
 use rand_core::UnwrapErr;
 use symbolon_core::policy::DEFAULT_POLICY;
 use symbolon_fuzz::callers::{NOW_SECS, seed_key_set};
-use symbolon_fuzz::group::{seed_card, seed_group, seed_run, seed_share, seed_static_key};
+use symbolon_fuzz::group::{
+    seed_card, seed_group, seed_offers, seed_receive_key, seed_run, seed_share, seed_static_key,
+};
 use symbolon_fuzz::{seed_key, seed_root};
 use symbolon_proto::capsule::{EncapsulationKey, Kek, encapsulate};
 use symbolon_proto::context::{CapsuleContext, RecordContext, RecordKind, Scope};
@@ -158,16 +160,20 @@ fn lease(holder: &LeaseHolder, node: &SigningSeed) -> Lease {
 }
 
 fn group(remote: &RemoteKey) -> io::Result<()> {
-    let (run, session) = seed_run();
+    let (run, roster) = seed_run();
+    let offers = seed_offers(&roster);
+    let session = roster.session(&offers).expect("offers of these nodes");
     let dealing =
         session.deal(&seed_static_key(1), Some(&seed_share()), &mut rng()).expect("the dealer's share");
-    let pending =
-        session.receive(&seed_static_key(2), None, std::slice::from_ref(&dealing)).expect("it is honest");
+    let pending = session
+        .receive(&seed_static_key(2), &seed_receive_key(2), None, std::slice::from_ref(&dealing))
+        .expect("it is honest");
     let proposal = seed_group(2, &[2, 3, 4], None).to_bytes();
     let body = manifest(remote, &SigningSeed::random(&mut rng())).signed_bytes();
     seed("card", "first", seed_card(1).as_bytes())?;
     seed("proposal", "two-of-three", &proposal)?;
     seed("dkg", "run", &run.to_bytes())?;
+    seed("dkg", "offer", &offers[0])?;
     seed("dkg", "dealing", &dealing)?;
     seed("dkg", "pending", &pending.to_secret_bytes())?;
     seed("dkg", "manifest", &body)?;
@@ -177,8 +183,9 @@ fn group(remote: &RemoteKey) -> io::Result<()> {
     let ops = [
         ("card", GroupOp::Card),
         ("propose", GroupOp::Propose { proposal }),
-        ("deal", GroupOp::Deal { run, base: base.clone() }),
-        ("verify", GroupOp::Verify { run, base, dealings: vec![dealing.clone()] }),
+        ("offer", GroupOp::Offer { run, base: base.clone() }),
+        ("deal", GroupOp::Deal { run, base: base.clone(), offers: offers.clone() }),
+        ("verify", GroupOp::Verify { run, base, offers: offers.clone(), dealings: vec![dealing.clone()] }),
         ("commit", GroupOp::Commit { run, signatures: vec![*pending.signature(); 3] }),
         ("sign-manifest", GroupOp::SignManifest { body }),
         ("acknowledge", GroupOp::Acknowledge { key: KEY, key_epoch: 1, share_epoch: 2 }),
@@ -192,6 +199,7 @@ fn group(remote: &RemoteKey) -> io::Result<()> {
     let outcomes = [
         ("approval", 2, Ok(GroupReply::Approval(Approval::Pending))),
         ("dealing", 3, Ok(GroupReply::Dealing(dealing))),
+        ("offer", 13, Ok(GroupReply::Offer(offers[0]))),
         ("blame", 4, Err(DkgFault::Share.by(1).into())),
         ("signed", 6, Ok(GroupReply::ManifestSigned { node: [1; 64], root: Some([2; 64]) })),
         ("retired", 10, Ok(GroupReply::Retired(false))),

@@ -4,6 +4,7 @@
 //! sealing.toml        how to find the key (public)
 //! identity            service root key, node key, TLS key (sealed, written once)
 //! keys/<key_id>…      one scalar k or share k_i each (sealed, written once, overwritten before it is removed)
+//!   ….run, ….receive  a group ceremony under way and its key (sealed, overwritten when they are replaced or removed)
 //! tables              brokers, keys and their epochs, manifests, orders (sealed, replaced)
 //! tombstones          what was destroyed, with certificates (sealed, only ever longer)
 //! evaluations.log     one line per evaluation (plain, hash-chained)
@@ -147,6 +148,12 @@ impl StateDir {
         self.attempt(name, |path| replace(path, content))
     }
 
+    /// The same for a file whose old content must not stay on the medium: that is overwritten when the new one is there.
+    /// A crash in between leaves it, with no name.
+    pub(crate) fn write_over(&self, name: &str, content: &[u8]) -> Result<(), DiskError> {
+        self.attempt(name, |path| replace_and_overwrite(path, content))
+    }
+
     /// Overwrites a file and removes it; nothing to do if there is none. What the medium keeps beside it (journals,
     /// snapshots, worn-out cells) is out of reach: that is why files are sealed under a key that lies elsewhere.
     pub(crate) fn erase(&self, name: &str) -> Result<(), DiskError> {
@@ -182,24 +189,38 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         sync_folder_of(path)
     })();
     if written.is_err() {
-        // Best effort: a half-written temporary is overwritten next time anyway.
-        drop(std::fs::remove_file(&fresh));
+        // Best effort: what is left is written over next time, or erased at the next look.
+        drop(overwrite_and_remove(&fresh));
     }
     written
 }
 
+fn replace_and_overwrite(path: &Path, content: &[u8]) -> io::Result<()> {
+    let old = open_present(path)?;
+    replace(path, content)?;
+    old.map_or(Ok(()), overwrite)
+}
+
 fn overwrite_and_remove(path: &Path) -> io::Result<()> {
-    let mut file = match OpenOptions::new().write(true).open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other?,
-    };
+    let Some(file) = open_present(path)? else { return Ok(()) };
+    overwrite(file)?;
+    std::fs::remove_file(path)?;
+    sync_folder_of(path)
+}
+
+fn open_present(path: &Path) -> io::Result<Option<File>> {
+    match OpenOptions::new().write(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+fn overwrite(mut file: File) -> io::Result<()> {
     let length = usize::try_from(file.metadata()?.len().min(FILE_BYTES_MAX)).unwrap_or(0);
     let mut noise = vec![0; length];
     os_rng().fill_bytes(&mut noise);
     file.write_all(&noise)?;
-    file.sync_all()?;
-    std::fs::remove_file(path)?;
-    sync_folder_of(path)
+    file.sync_all()
 }
 
 fn sync_folder_of(path: &Path) -> io::Result<()> {
@@ -286,6 +307,19 @@ mod tests {
         dir.write("a", b"second").unwrap();
         assert_eq!(dir.read("a").unwrap().unwrap(), b"second");
         assert_eq!(dir.read("b").unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_written_over_is_not_left_behind() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = StateDir::create(&root.path().join("state")).unwrap();
+        dir.write_over("keys/a", b"precious").unwrap();
+        let link = root.path().join("link");
+        std::fs::hard_link(dir.path("keys/a"), &link).unwrap();
+        dir.write_over("keys/a", b"next").unwrap();
+        assert_eq!(dir.read("keys/a").unwrap().unwrap(), b"next");
+        assert_ne!(std::fs::read(&link).unwrap(), b"precious");
+        assert_eq!(std::fs::read(&link).unwrap().len(), 8);
     }
 
     #[test]

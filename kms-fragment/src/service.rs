@@ -192,6 +192,7 @@ impl Service {
         service.tend_destructions()?;
         service.renew_manifests()?;
         service.write_tables(&service.live().tables)?;
+        service.tend_receive_keys()?;
         service.tend_log();
         Ok(Arc::new(service))
     }
@@ -226,6 +227,9 @@ impl Service {
                 service.tend_log();
                 if let Err(error) = service.tend_destructions() {
                     tracing::error!(%error, "a destruction that is due could not be finished; free disk space");
+                }
+                if let Err(error) = service.tend_receive_keys() {
+                    tracing::error!(%error, "keys of group ceremonies could not be erased; look at the disk");
                 }
                 if let Err(error) = service.renew_manifests() {
                     tracing::error!(%error, "manifests could not be renewed; free disk space");

@@ -12,7 +12,9 @@ use symbolon_proto::blind::Blinded;
 use symbolon_proto::capsule::{Capsule, EncapsulationKey, Kek, encapsulate};
 use symbolon_proto::card::NodeCard;
 use symbolon_proto::context::{CapsuleContext, Scope};
-use symbolon_proto::dkg::{Before, CertifiedShare, Dealers, GroupKey, Run, RunKind, Session, StaticKey};
+use symbolon_proto::dkg::{
+    Before, CertifiedShare, Dealers, GroupKey, OFFER_BYTES, ReceiveKey, Roster, Run, RunKind, StaticKey,
+};
 use symbolon_proto::evaluate::{self, Answer, RemoteKey, VerifiedEvaluation};
 use symbolon_proto::frame::{EvaluateOutcome, EvaluateRequest, EvaluateResponse, Target};
 use symbolon_proto::hierarchy::{Fragment, PurposeKeys};
@@ -53,14 +55,26 @@ fn run(kind: RunKind, group: &Proposal, key: KeyId, before: Option<&GroupKey>) -
     }
 }
 
-/// The three rounds at all nodes.
-fn ceremony(session: &Session, keys: &[StaticKey], before: Option<&[CertifiedShare]>) -> Vec<CertifiedShare> {
+/// A fresh receive key of each node, and what it shows of it.
+fn offers(roster: &Roster, keys: &[StaticKey]) -> (Vec<ReceiveKey>, Vec<[u8; OFFER_BYTES]>) {
+    let offer = |key: &StaticKey| {
+        let receive = ReceiveKey::generate(&mut RNG.clone());
+        let offer = roster.offer(key, &receive).unwrap();
+        (receive, offer)
+    };
+    keys.iter().map(offer).unzip()
+}
+
+/// All rounds at all nodes.
+fn ceremony(roster: &Roster, keys: &[StaticKey], before: Option<&[CertifiedShare]>) -> Vec<CertifiedShare> {
     let share = |at: usize| before.map(|shares| &shares[at].share);
     let nodes = || keys.iter().enumerate();
+    let (receive, offers) = offers(roster, keys);
+    let session = roster.session(&offers).unwrap();
     let dealings: Vec<_> =
         nodes().map(|(at, key)| session.deal(key, share(at), &mut RNG.clone()).unwrap()).collect();
     let pending: Vec<_> =
-        nodes().map(|(at, key)| session.receive(key, share(at), &dealings).unwrap()).collect();
+        nodes().map(|(at, key)| session.receive(key, &receive[at], share(at), &dealings).unwrap()).collect();
     let signatures: Vec<_> = pending.iter().map(|pending| *pending.signature()).collect();
     pending.iter().map(|pending| pending.finish(&signatures).unwrap()).collect()
 }
@@ -77,8 +91,8 @@ fn setup() -> Setup {
     let static_keys: Vec<_> = (0..NODES).map(|_| StaticKey::generate(rng)).collect();
     let seeds: Vec<_> = (0..NODES).map(|_| SigningSeed::random(rng)).collect();
     let group = group(&holder, &static_keys, &seeds);
-    let session = Session::new(&run(RunKind::Generate, &group, holder.key, None), &group, None).unwrap();
-    let shares = ceremony(&session, &static_keys, None);
+    let roster = Roster::new(&run(RunKind::Generate, &group, holder.key, None), &group, None).unwrap();
+    let shares = ceremony(&roster, &static_keys, None);
     let key = shares[0].key.clone();
     let context = CapsuleContext {
         deployment: holder.deployment,
@@ -204,11 +218,11 @@ fn cold_read(c: &mut Criterion) {
 fn ceremonies(c: &mut Criterion) {
     let setup = setup();
     let generate =
-        Session::new(&run(RunKind::Generate, &setup.group, setup.holder.key, None), &setup.group, None);
+        Roster::new(&run(RunKind::Generate, &setup.group, setup.holder.key, None), &setup.group, None);
     let generate = generate.unwrap();
     let refresh = run(RunKind::Refresh, &setup.group, setup.holder.key, Some(&setup.key));
     let before = Before { group: &setup.group, key: &setup.key };
-    let refresh = Session::new(&refresh, &setup.group, Some(before)).unwrap();
+    let refresh = Roster::new(&refresh, &setup.group, Some(before)).unwrap();
     c.bench_function("3 of 5: generate, all rounds of all nodes", |b| {
         b.iter(|| ceremony(&generate, &setup.static_keys, None));
     });
@@ -217,10 +231,11 @@ fn ceremonies(c: &mut Criterion) {
     });
     c.bench_function("3 of 5: refresh, the broker's check of all dealings", |b| {
         let share = |at: usize| Some(&setup.shares[at].share);
+        let session = refresh.session(&offers(&refresh, &setup.static_keys).1).unwrap();
         let dealings: Vec<_> = (0..5)
-            .map(|at| refresh.deal(&setup.static_keys[at], share(at), &mut RNG.clone()).unwrap())
+            .map(|at| session.deal(&setup.static_keys[at], share(at), &mut RNG.clone()).unwrap())
             .collect();
-        b.iter(|| refresh.outcome(black_box(&dealings)).unwrap());
+        b.iter(|| session.outcome(black_box(&dealings)).unwrap());
     });
 }
 

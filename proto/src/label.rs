@@ -30,7 +30,7 @@ pub enum Primitive {
     Context,
     /// Start of an HPKE info.
     HpkeInfo,
-    /// Start of a message signed with a static DKG key (`dkg::schnorr`).
+    /// Start of a message signed with a static DKG key or a receive key (`dkg::schnorr`).
     Schnorr,
     /// Start of the session id of a key generation, refresh or resharing.
     DkgSession,
@@ -169,6 +169,8 @@ labels! {
     Schnorr {
         /// A dealing on its way through the broker (16.13).
         DEALING = b"SKB1/dealing";
+        /// A receiver's key for one run, on the same way (16.13).
+        RECEIVE_KEY = b"SKB1/receive-key";
     }
     DkgSession {
         /// A run of the group ceremony (16.13).

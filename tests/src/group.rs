@@ -222,6 +222,86 @@ async fn a_node_may_leave_and_two_at_once_may_not() {
     group.reads("app/db", "kept").await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_left_erases_its_share_when_its_operator_approves() {
+    let mut group = Group::two_of_three().await;
+    group.site.write("app/db", "kept").await;
+    // A change, so that the broker knows where each node is after it has gone from the configuration.
+    group.site.root_put("sys/symbolon/rotate/refresh", &json!({})).await.expect(204);
+    group.nodes.push(Node::new(group.site.world.path("node-d")).await);
+    let lines = remote(&group.nodes[1..], 2);
+    group.site.world.remote(lines);
+    group.site.restart(async |_| {}).await;
+    assert!(group.site.try_unseal().await);
+
+    let waits = group.site.root_put(RESHARE, &json!({})).await.expect(503);
+    assert!(waits.text.contains("has not approved the group"), "{}", waits.text);
+    let read_out = group.site.root_get(RESHARE).await.expect(200).json()["data"]["fingerprint"].take();
+    let read_out = read_out.as_str().unwrap();
+    for node in &group.nodes {
+        assert_eq!(node.service().pending()[0].fingerprint, read_out, "the one that leaves, too");
+    }
+    for node in &group.nodes[1..] {
+        node.service().approve(&read_out.parse().unwrap(), false).unwrap();
+    }
+    group.site.root_put(RESHARE, &json!({})).await.expect(204);
+    group.reads("app/db", "kept").await;
+
+    // Its operator has not approved: the share stays, and the broker says so, before and after a restart.
+    let keeps = |group: &Group, leaving: &Value| {
+        assert_eq!(leaving[0]["url"], format!("https://{}", group.nodes[0].address));
+        assert_eq!(leaving[0]["fingerprint"], group.nodes[0].fingerprint);
+        assert_eq!(leaving[0]["approve"], read_out);
+        assert_eq!(group.nodes[0].epochs(), [(1, vec![2])]);
+        assert_eq!(group.nodes[0].shares().len(), 1);
+    };
+    let leaving = rotation(&group.site).await["leaving"].take();
+    keeps(&group, &leaving);
+    assert!(
+        leaving[0]["waits"].as_str().unwrap().contains("keeps its old share until its operator"),
+        "{leaving}"
+    );
+    group.site.restart(async |_| {}).await;
+    group.site.unseal().await;
+    keeps(&group, &rotation(&group.site).await["leaving"]);
+    let left = group.nodes[0].directory.join("left");
+    let share = group.nodes[0].directory.join("keys").join(&group.nodes[0].shares()[0]);
+    std::fs::hard_link(&share, &left).unwrap();
+    let sealed = std::fs::read(&left).unwrap();
+
+    // Unreachable for a while: told again when it is back.
+    group.nodes[0].stop().await;
+    waits_for(&group.site, |leaving| leaving[0]["waits"].as_str().unwrap().contains("cannot be reached"))
+        .await;
+    group.nodes[0].start().await;
+    waits_for(&group.site, |leaving| leaving[0]["waits"].as_str().unwrap().contains("keeps its old share"))
+        .await;
+    group.nodes[0].service().approve(&read_out.parse().unwrap(), false).unwrap();
+    waits_for(&group.site, |leaving| leaving == &json!([])).await;
+    assert!(group.nodes[0].epochs().is_empty());
+    assert!(group.nodes[0].shares().is_empty(), "{:?}", group.nodes[0].shares());
+    let overwritten = std::fs::read(&left).unwrap();
+    assert!(overwritten.len() == sealed.len() && overwritten != sealed, "the file was overwritten, too");
+
+    group.nodes[0].stop().await;
+    group.reads("app/db", "kept").await;
+    group.site.restart(async |_| {}).await;
+    group.site.unseal().await;
+    assert_eq!(rotation(&group.site).await["leaving"], json!([]));
+    group.reads("app/db", "kept").await;
+}
+
+/// Waits until the broker says this of the nodes that left.
+async fn waits_for(site: &Site, is_so: impl Fn(&Value) -> bool) {
+    for _ in 0..600 {
+        if is_so(&rotation(site).await["leaving"]) {
+            return;
+        }
+        tokio::time::sleep(symbolon::demo::world::LOOK_AGAIN).await;
+    }
+    panic!("the nodes that left stay as they are: {}", rotation(site).await["leaving"]);
+}
+
 /// What the broker says of its rotations.
 async fn rotation(site: &Site) -> Value {
     site.root_get("sys/symbolon/rotation").await.expect(200).json()["data"]["remote"].take()
@@ -244,6 +324,7 @@ fn epochs(service: &Service) -> Value {
     serde_json::to_value(service.status().keys[0].epochs.as_slice()).unwrap()
 }
 
+const RESHARE: &str = "sys/symbolon/rotate/reshare";
 const RETIRE: &str = "sys/symbolon/rotate/retire";
 const ROTATE: &str = "sys/symbolon/rotate/remote";
 

@@ -26,7 +26,7 @@ use tracing::warn;
 use super::common::Common;
 use super::enrolled::{Enrolled, Member};
 use super::error::NodeFailure;
-use super::group::Progress;
+use super::group::{Progress, Told};
 use super::identity::BrokerIdentity;
 use super::leases::{LeaseState, Leases};
 use super::node::{Node, current};
@@ -57,6 +57,8 @@ pub struct Remote {
     /// Held by the one change of the nodes that may be under way.
     changing: Mutex<()>,
     progress: watch::Sender<Progress>,
+    /// What nodes that left have said.
+    told: Told,
 }
 
 /// How a node is doing, for status pages.
@@ -118,7 +120,8 @@ impl Remote {
         let common = Common::new(deadline, broker, enrolled.clone().into(), leases, Arc::clone(&clock));
         let (changing, progress) = (Mutex::default(), watch::Sender::default());
         let nodes = RwLock::new(Arc::from([]));
-        let remote = Self { common, nodes, settings, client, broker, clock, changing, progress };
+        let told = Told::default();
+        let remote = Self { common, nodes, settings, client, broker, clock, changing, progress, told };
         remote.seat(&enrolled)?;
         Ok(Arc::new(remote))
     }
@@ -163,6 +166,11 @@ impl Remote {
     /// How far the change under way has come.
     pub(crate) fn progress(&self) -> &watch::Sender<Progress> {
         &self.progress
+    }
+
+    /// What nodes that left have said.
+    pub(crate) const fn told(&self) -> &Told {
+        &self.told
     }
 
     pub(crate) fn settings(&self) -> &config::Remote {

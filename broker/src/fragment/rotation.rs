@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use super::group::{Changer, GroupError};
+use super::group::{Changer, GroupError, Leaving};
 use super::{EvaluateError, Remote, stored};
 use crate::session::Session;
 
@@ -51,6 +51,11 @@ pub trait RemoteRotation: Send + Sync + 'static {
     fn proposed<'a>(&'a self, _: &'a Session) -> Rotated<'a, String> {
         Box::pin(async { Err(GroupError::NotAGroup.into()) })
     }
+
+    /// Nodes that left by a reshare and have not confirmed that their share is erased.
+    fn leaving<'a>(&'a self, _: &'a Session) -> Rotated<'a, Vec<Leaving>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
 }
 
 impl RemoteRotation for Remote {
@@ -84,5 +89,9 @@ impl RemoteRotation for Remote {
 
     fn proposed<'a>(&'a self, session: &'a Session) -> Rotated<'a, String> {
         Box::pin(async move { Ok(Changer::new(session, self).proposed().await?) })
+    }
+
+    fn leaving<'a>(&'a self, session: &'a Session) -> Rotated<'a, Vec<Leaving>> {
+        Box::pin(async move { Ok(Changer::new(session, self).leaving().await?) })
     }
 }

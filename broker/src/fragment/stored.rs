@@ -21,8 +21,10 @@ use crate::session::Session;
 use crate::store::{Expect, Op};
 
 mod change;
+mod leaving;
 
-pub(crate) use change::{Change, clear_change, keep_change, read_change};
+pub(crate) use change::{Change, finish_change, keep_change, read_change};
+pub(crate) use leaving::{Leaver, forget_leaver, keep_addresses, read_addresses, read_leavers};
 
 /// The newest manifest that this broker accepted. Wire type, hex.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]

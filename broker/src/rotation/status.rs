@@ -1,6 +1,7 @@
 //! What operators and monitoring see of rotations.
 
 use super::{MountKeks, Progress, own};
+use crate::fragment::Leaving;
 use crate::keys::OwnEpochs;
 use crate::ops::OpError;
 use crate::ops::types::Tier;
@@ -45,6 +46,8 @@ pub struct RemoteStatus {
     pub running: bool,
     /// Capsules re-wrapped a second, since the rotation began or the broker was unsealed.
     pub rate: f64,
+    /// Nodes that left by a reshare and have not confirmed that their share is erased.
+    pub leaving: Vec<Leaving>,
 }
 
 /// A KV mount.
@@ -67,6 +70,7 @@ pub async fn status(session: &Session) -> Result<Status, OpError> {
         let keks = MountKeks::read(session, mount.id).await?;
         mounts.push(MountStatus { path: mount.path.as_str().to_owned(), tier: mount.tier(), keks });
     }
+    let leaving = session.rotation.remote().leaving(session).await?;
     let key_epochs = session.keys.key_epochs();
     let last = progress.unwrap_or_default();
     let fragment = FragmentStatus {
@@ -81,6 +85,7 @@ pub async fn status(session: &Session) -> Result<Status, OpError> {
         ("symbolon_reseal_rows_damaged", live.damaged_rows),
         ("symbolon_remote_key_epoch", key_epochs.last().copied().unwrap_or(0).into()),
         ("symbolon_remote_key_epochs_living", key_epochs.len() as u64),
+        ("symbolon_remote_nodes_leaving", leaving.len() as u64),
         ("symbolon_rewrap_running", live.rewrapping.into()),
         ("symbolon_rewrap_capsules", last.total),
         ("symbolon_rewrap_capsules_done", last.done),
@@ -90,7 +95,7 @@ pub async fn status(session: &Session) -> Result<Status, OpError> {
         ("symbolon_kek_roll_payloads_damaged", live.damaged_payloads),
         ("symbolon_rotation_failures_total", live.failures),
     ];
-    let remote = RemoteStatus { key_epochs, progress, running: live.rewrapping, rate: live.rate() };
+    let remote = RemoteStatus { key_epochs, progress, running: live.rewrapping, rate: live.rate(), leaving };
     let own = own::read(&session.rows).await?; // what was asked for stands in the store first
     Ok(Status { fragment, remote, mounts, own, problem: live.problem, numbers })
 }

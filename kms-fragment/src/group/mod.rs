@@ -6,6 +6,7 @@
 //! ```text
 //! membership.rs   card, proposals, approval by fingerprint
 //! run.rs          deal, verify, commit, acknowledge: making, refreshing and passing on shares
+//! receive_key.rs  the key of this node in a run, which is erased with it
 //! state.rs        the run under way, sealed beside the keys
 //! manifest.rs     signing and storing what all nodes say
 //! escrow.rs       shares sealed to escrow custodians, if the operator approved their key
@@ -14,6 +15,7 @@
 mod escrow;
 mod manifest;
 mod membership;
+mod receive_key;
 mod run;
 mod state;
 
@@ -39,8 +41,11 @@ impl Service {
         match op {
             GroupOp::Card => Ok(GroupReply::Card(self.identity.card().as_bytes().to_vec())),
             GroupOp::Propose { proposal } => self.propose(peer, proposal).map(GroupReply::Approval),
-            GroupOp::Deal { run, base } => self.deal(peer, run, base.as_ref()),
-            GroupOp::Verify { run, base, dealings } => self.verify(peer, run, base.as_ref(), dealings),
+            GroupOp::Offer { run, base } => self.offer(peer, run, base.as_ref()),
+            GroupOp::Deal { run, base, offers } => self.deal(peer, run, base.as_ref(), offers),
+            GroupOp::Verify { run, base, offers, dealings } => {
+                self.verify(peer, run, base.as_ref(), (offers, dealings))
+            }
             GroupOp::Commit { run, signatures } => self.commit(peer, run, signatures),
             GroupOp::SignManifest { body } => self.sign_manifest(peer, body),
             GroupOp::StoreManifest { manifest } => self.store_manifest(peer, manifest),

@@ -1,4 +1,5 @@
-//! The three rounds that make, refresh or pass on shares, and the acknowledgement that ends them.
+//! The three rounds that make, refresh or pass on shares, and the acknowledgement that ends them. The keys that shares are
+//! sealed to in round 1 are made in `receive_key.rs`.
 //!
 //! Nothing is kept in memory between rounds: what counts is on disk before anybody is told of it, so a crash anywhere
 //! leaves a node that can be asked the same again. A share is in use from round 3 on; the one before it stays beside it
@@ -6,14 +7,16 @@
 
 use std::sync::Arc;
 
-use symbolon_proto::dkg::{Before, CertifiedShare, DkgError, GroupKey, Run, RunKind, SCHNORR_BYTES, Session};
+use symbolon_proto::dkg::{
+    Before, CertifiedShare, DkgError, GroupKey, OFFER_BYTES, Roster, Run, RunKind, SCHNORR_BYTES,
+};
 use symbolon_proto::evaluate::RemoteKey;
 use symbolon_proto::frame::{Base, GroupRefusal, GroupReply, Status};
 use symbolon_proto::manifest::Manifest;
 use symbolon_proto::proposal::Proposal;
 
 use super::manifest::announced;
-use super::state::{Received, RunState, hash_dealings, share_of};
+use super::state::{Received, RunState, check_same, hash_dealings, share_of};
 use super::{Step, busy, group_row, status_of};
 use crate::answer::Peer;
 use crate::epochs::{Next, check_new_epoch};
@@ -21,54 +24,73 @@ use crate::service::{Live, Service};
 use crate::tables::{Epoch, Group, Key, KeyState, ShareId, Sharing};
 
 /// A run that goes with what is held here.
-struct Prepared {
-    session: Session,
+pub(super) struct Prepared {
+    pub(super) roster: Roster,
     /// Our share until now, if we have one in this run.
     share: Option<Arc<RemoteKey>>,
 }
 
 impl Service {
-    pub(super) fn deal(&self, peer: &Peer, run: &Run, base: Option<&Base>) -> Step {
+    pub(super) fn deal(
+        &self,
+        peer: &Peer,
+        run: &Run,
+        base: Option<&Base>,
+        offers: &[[u8; OFFER_BYTES]],
+    ) -> Step {
         let mut live = self.live();
         self.allow(&live, peer, run.key)?;
-        if let Some(state) = self.state_of(run)?.filter(|state| !state.dealing.is_empty()) {
-            return Ok(GroupReply::Dealing(state.dealing));
+        if let Some(state) = self.state_of(run)? {
+            check_same(&state.offers, offers)?;
+            return match state.dealing.is_empty() {
+                true => Err(Status::Disagrees.into()),
+                false => Ok(GroupReply::Dealing(state.dealing)),
+            };
         }
-        let prepared = self.prepare(&live, run, base)?;
-        let dealing = prepared.session.deal(
-            &self.identity.dkg,
-            prepared.share.as_deref(),
-            &mut crate::rng::os_rng(),
-        )?;
+        let Prepared { roster, share } = self.prepare(&live, run, base)?;
+        let session = roster.session(offers)?;
+        self.offered_key(&roster, run, offers)?;
+        let dealing = session.deal(&self.identity.dkg, share.as_deref(), &mut crate::rng::os_rng())?;
         self.spend_other(&mut live, run)?;
-        self.write_run(&RunState { run: *run, dealing: dealing.clone(), received: None })?;
-        Ok(GroupReply::Dealing(dealing))
+        let state = RunState { run: *run, offers: offers.to_vec(), dealing, received: None };
+        self.write_run(&state)?;
+        Ok(GroupReply::Dealing(state.dealing))
     }
 
-    pub(super) fn verify(&self, peer: &Peer, run: &Run, base: Option<&Base>, dealings: &[Vec<u8>]) -> Step {
+    pub(super) fn verify(
+        &self,
+        peer: &Peer,
+        run: &Run,
+        base: Option<&Base>,
+        (offers, dealings): (&[[u8; OFFER_BYTES]], &[Vec<u8>]),
+    ) -> Step {
         let mut live = self.live();
         self.allow(&live, peer, run.key)?;
         let state = self.state_of(run)?;
+        state.as_ref().map_or(Ok(()), |state| check_same(&state.offers, offers))?;
         let hash = hash_dealings(dealings);
         if let Some(received) = state.as_ref().and_then(|state| state.received.as_ref()) {
-            return match received.dealings == hash {
-                true => Ok(GroupReply::Certified(*received.pending.signature())),
-                false => Err(Status::Disagrees.into()),
-            };
+            if received.dealings != hash {
+                return Err(Status::Disagrees.into());
+            }
+            // A crash may have come between.
+            self.forget_receive_key(run)?;
+            return Ok(GroupReply::Certified(*received.pending.signature()));
         }
-        let prepared = self.prepare(&live, run, base)?;
+        let Prepared { roster, share } = self.prepare(&live, run, base)?;
+        let session = roster.session(offers)?;
+        let key = self.offered_key(&roster, run, offers)?.ok_or(Status::Disagrees)?;
         let dealing = state.map(|state| state.dealing).unwrap_or_default();
         if !dealing.is_empty() && !dealings.contains(&dealing) {
             return Err(Status::Disagrees.into());
         }
-        let pending = prepared.session.receive(&self.identity.dkg, prepared.share.as_deref(), dealings)?;
+        let pending = session.receive(&self.identity.dkg, &key, share.as_deref(), dealings)?;
         let signature = *pending.signature();
         self.spend_other(&mut live, run)?;
-        self.write_run(&RunState {
-            run: *run,
-            dealing,
-            received: Some(Received { dealings: hash, pending }),
-        })?;
+        let received = Some(Received { dealings: hash, pending });
+        self.write_run(&RunState { run: *run, offers: offers.to_vec(), dealing, received })?;
+        // From here on nobody can open the dealings.
+        self.forget_receive_key(run)?;
         Ok(GroupReply::Certified(signature))
     }
 
@@ -77,6 +99,7 @@ impl Service {
         self.allow(&live, peer, run.key)?;
         let share = share_of(run);
         if is_committed(&live, run) {
+            self.erase_receive_key(&share)?;
             return self.prove(&live, &share).map(GroupReply::Committed);
         }
         let state = self.state_of(run)?.ok_or(Status::UnknownRun)?;
@@ -91,6 +114,7 @@ impl Service {
         self.write_key(&share, &certified.share).map_err(|error| busy(&error))?;
         self.keep(&mut live, tables)?;
         live.keys.insert(share, Arc::new(certified.share));
+        self.erase_receive_key(&share)?;
         tracing::info!(key = %run.key, run.key_epoch, run.share_epoch, "a share is in use");
         self.prove(&live, &share).map(GroupReply::Committed)
     }
@@ -144,11 +168,12 @@ impl Service {
                 self.dir.erase(&format!("keys/{name}"))?;
             }
         }
+        self.dir.erase(&share.receive_file())?;
         self.dir.erase(&share.run_file())
     }
 
     /// What is on disk of exactly this run. Another session for the same share may be replaced until it is committed.
-    fn state_of(&self, run: &Run) -> Result<Option<RunState>, Status> {
+    pub(super) fn state_of(&self, run: &Run) -> Result<Option<RunState>, Status> {
         Ok(self.read_run(&share_of(run))?.filter(|state| state.run == *run))
     }
 
@@ -166,7 +191,12 @@ impl Service {
         self.keep(live, tables)
     }
 
-    fn prepare(&self, live: &Live, run: &Run, base: Option<&Base>) -> Result<Prepared, GroupRefusal> {
+    pub(super) fn prepare(
+        &self,
+        live: &Live,
+        run: &Run,
+        base: Option<&Base>,
+    ) -> Result<Prepared, GroupRefusal> {
         let row = live.tables.keys.get(&run.key).ok_or(Status::UnknownKey)?;
         check_state(row)?;
         let group = row.group.as_ref().ok_or(Status::Disagrees)?;
@@ -174,7 +204,7 @@ impl Service {
         let proposal = group.proposal(&run.group).ok_or(Status::NotApproved)?;
         if run.kind == RunKind::Generate {
             check_generate(row, run, proposal)?;
-            return Ok(Prepared { session: Session::new(run, proposal, None)?, share: None });
+            return Ok(Prepared { roster: Roster::new(run, proposal, None)?, share: None });
         }
         let held = check_renewal(row, run)?;
         let told = match base {
@@ -186,9 +216,9 @@ impl Service {
         let own = held
             .and_then(|(_, sharing)| Some((group.proposal(&sharing.group)?.clone(), sharing.key.clone())));
         let before = pick_base(own, told)?;
-        let session = Session::new(run, proposal, Some(Before { group: &before.0, key: &before.1 }))?;
+        let roster = Roster::new(run, proposal, Some(Before { group: &before.0, key: &before.1 }))?;
         let share = held.and_then(|(id, _)| live.keys.get(&id).map(Arc::clone));
-        Ok(Prepared { session, share })
+        Ok(Prepared { roster, share })
     }
 }
 

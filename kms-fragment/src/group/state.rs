@@ -1,25 +1,31 @@
 //! A run under way, sealed in one file beside the keys. It goes when its share is acknowledged.
 //!
 //! ```text
-//! format=1 run lp32(own dealing) lp32(SHA-256 of all dealings, or empty) lp32(pending share)
+//! format=2 run lp32(offers) lp32(own dealing) lp32(SHA-256 of all dealings, or empty) lp32(pending share)
 //! ```
+//!
+//! Format 1 had no offers: its dealings were sealed to the static keys of nodes. It is not read any more.
 
 use sha2::{Digest, Sha256};
 use symbolon_proto::Zeroizing;
 use symbolon_proto::codec::{DecodeError, Reader};
-use symbolon_proto::dkg::{DEALING_BYTES_MAX, PendingShare, RUN_BYTES, Run};
+use symbolon_proto::dkg::{DEALING_BYTES_MAX, DkgError, DkgFault, OFFER_BYTES, PendingShare, RUN_BYTES, Run};
 use symbolon_proto::frame::Status;
+use symbolon_proto::manifest::NODES_MAX;
 
 use super::busy;
 use crate::service::Service;
 use crate::tables::ShareId;
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
+const OFFERS_BYTES_MAX: usize = NODES_MAX as usize * OFFER_BYTES;
 const PENDING_BYTES_MAX: usize = 32 << 10;
 
 /// What this node has done in a run so far.
 pub(super) struct RunState {
     pub(super) run: Run,
+    /// What all receivers have shown, in their order.
+    pub(super) offers: Vec<[u8; OFFER_BYTES]>,
     /// What it dealt; empty if it does not deal.
     pub(super) dealing: Vec<u8>,
     /// After round 2.
@@ -44,6 +50,18 @@ pub(super) fn hash_dealings(dealings: &[Vec<u8>]) -> [u8; 32] {
     hash.finalize().into()
 }
 
+/// Whether a node is told of the same receive keys as before. Names the first receiver of whom it is told another one.
+pub(super) fn check_same(known: &[[u8; OFFER_BYTES]], told: &[[u8; OFFER_BYTES]]) -> Result<(), DkgError> {
+    if told.len() > known.len() {
+        return Err(DkgError::Count { found: told.len(), expected: known.len() });
+    }
+    let mut told = told.iter();
+    match (1..).zip(known).find(|(_, offer)| told.next() != Some(*offer)) {
+        Some((index, _)) => Err(DkgFault::ReceiveKey.by(index)),
+        None => Ok(()),
+    }
+}
+
 /// The share that a run makes.
 pub(super) const fn share_of(run: &Run) -> ShareId {
     ShareId { key: run.key, key_epoch: run.key_epoch, share_epoch: run.share_epoch }
@@ -54,11 +72,21 @@ impl Service {
     pub(super) fn read_run(&self, share: &ShareId) -> Result<Option<RunState>, Status> {
         let name = share.run_file();
         let Some(sealed) = self.dir.read(&name).map_err(|error| busy(&error))? else { return Ok(None) };
-        let state = self.seal.open_file(&name, &sealed).ok().and_then(|bytes| parse(&bytes));
+        let opened = self.seal.open_file(&name, &sealed).ok();
+        if let Some(found) = opened.as_ref().and_then(|bytes| bytes.first()).filter(|found| **found != FORMAT)
+        {
+            tracing::error!(
+                file = name,
+                "the state of a group ceremony has format {found}, this version reads {FORMAT}; finish the ceremony with \
+                 the version that began it, or remove the file and have the broker begin it anew"
+            );
+            return Err(Status::Busy);
+        }
+        let state = opened.and_then(|bytes| parse(&bytes));
         if state.is_none() {
             tracing::error!(
                 file = name,
-                "the state of a group ceremony does not open; restore it, or run again"
+                "the state of a group ceremony does not open; restore it, or remove it and run again"
             );
         }
         state.map(Some).ok_or(Status::Busy)
@@ -66,7 +94,8 @@ impl Service {
 
     pub(super) fn write_run(&self, state: &RunState) -> Result<(), Status> {
         let name = share_of(&state.run).run_file();
-        self.dir.write(&name, &self.seal.seal(&name, &encode(state))).map_err(|error| busy(&error))
+        // What a run left behind that this one replaces may be a share.
+        self.dir.write_over(&name, &self.seal.seal(&name, &encode(state))).map_err(|error| busy(&error))
     }
 }
 
@@ -74,12 +103,13 @@ fn encode(state: &RunState) -> Zeroizing<Vec<u8>> {
     let pending = state.received.as_ref().map(|received| received.pending.to_secret_bytes());
     let pending = pending.as_ref().map_or(&[][..], |bytes| bytes);
     let hash = state.received.as_ref().map_or(&[][..], |received| &received.dealings);
+    let offers = state.offers.as_flattened();
     // Reserved in full: growing would leave copies of the share behind.
-    let size = 1 + RUN_BYTES + 12 + state.dealing.len() + hash.len() + pending.len();
+    let size = 1 + RUN_BYTES + 16 + offers.len() + state.dealing.len() + hash.len() + pending.len();
     let mut bytes = Zeroizing::new(Vec::with_capacity(size));
     bytes.push(FORMAT);
     bytes.extend_from_slice(&state.run.to_bytes());
-    for field in [&state.dealing, hash, pending] {
+    for field in [offers, &state.dealing, hash, pending] {
         bytes.extend_from_slice(&u32::try_from(field.len()).unwrap_or(u32::MAX).to_be_bytes());
         bytes.extend_from_slice(field);
     }
@@ -87,7 +117,8 @@ fn encode(state: &RunState) -> Zeroizing<Vec<u8>> {
 }
 
 fn parse(bytes: &[u8]) -> Option<RunState> {
-    let (run, dealing, hash, pending) = fields(bytes).ok()??;
+    let (run, offers, dealing, hash, pending) = fields(bytes).ok()??;
+    let (offers, []) = offers.as_chunks() else { return None };
     let received = match hash {
         [] => None,
         hash => {
@@ -95,11 +126,11 @@ fn parse(bytes: &[u8]) -> Option<RunState> {
             Some(Received { dealings, pending: PendingShare::from_secret_bytes(pending).ok()? })
         }
     };
-    Some(RunState { run, dealing: dealing.to_vec(), received })
+    Some(RunState { run, offers: offers.to_vec(), dealing: dealing.to_vec(), received })
 }
 
-/// Run, dealing, hash and pending share.
-type Fields<'a> = (Run, &'a [u8], &'a [u8], &'a [u8]);
+/// Run, offers, dealing, hash and pending share.
+type Fields<'a> = (Run, &'a [u8], &'a [u8], &'a [u8], &'a [u8]);
 
 fn fields(bytes: &[u8]) -> Result<Option<Fields<'_>>, DecodeError> {
     let mut reader = Reader::new(bytes);
@@ -107,9 +138,10 @@ fn fields(bytes: &[u8]) -> Result<Option<Fields<'_>>, DecodeError> {
         return Ok(None);
     }
     let Ok(run) = Run::parse(reader.take(RUN_BYTES)?) else { return Ok(None) };
+    let offers = reader.lp32(OFFERS_BYTES_MAX)?;
     let dealing = reader.lp32(DEALING_BYTES_MAX)?;
     let hash = reader.lp32(32)?;
     let pending = reader.lp32(PENDING_BYTES_MAX)?;
     reader.finish()?;
-    Ok(Some((run, dealing, hash, pending)))
+    Ok(Some((run, offers, dealing, hash, pending)))
 }

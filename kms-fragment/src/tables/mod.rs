@@ -237,6 +237,11 @@ impl ShareId {
         format!("keys/{}-{}-{}.run", self.key, self.key_epoch, self.share_epoch)
     }
 
+    /// Name of the file with the key that its run seals it to.
+    pub(crate) fn receive_file(&self) -> String {
+        format!("keys/{}-{}-{}.receive", self.key, self.key_epoch, self.share_epoch)
+    }
+
     /// Name of the file with its escrow envelope.
     pub(crate) fn escrow_file(&self) -> String {
         format!("keys/{}-{}-{}.escrow", self.key, self.key_epoch, self.share_epoch)

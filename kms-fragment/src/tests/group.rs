@@ -3,7 +3,7 @@
 use symbolon_proto::card::VerifiedCard;
 use symbolon_proto::custody::XWingSeed;
 use symbolon_proto::custody::escrow::EscrowEnvelope;
-use symbolon_proto::dkg::{Dealers, GroupKey, Run, RunKind};
+use symbolon_proto::dkg::{Dealers, GroupKey, OFFER_BYTES, Run, RunKind, SCHNORR_BYTES};
 use symbolon_proto::evaluate::{self, Answer};
 use symbolon_proto::frame::{
     Approval, Base, EpochKey, EvaluateRequest, GroupAnswer, GroupOp, GroupRefusal, GroupReply, GroupRequest,
@@ -26,6 +26,23 @@ use crate::rng::os_rng;
 pub(super) type Outcome = Result<GroupReply, GroupRefusal>;
 
 pub(super) const NOW: u64 = 1_760_001_000;
+
+pub(super) type Offers = Vec<[u8; OFFER_BYTES]>;
+
+/// What was said in a run: everything that its broker sees of it.
+pub(super) struct Said {
+    pub(super) run: Run,
+    pub(super) offers: Offers,
+    pub(super) dealings: Vec<Vec<u8>>,
+    pub(super) signatures: Vec<[u8; SCHNORR_BYTES]>,
+}
+
+impl Said {
+    pub(super) fn verify(&self, base: Option<&Base>) -> GroupOp {
+        let (offers, dealings) = (self.offers.clone(), self.dealings.clone());
+        GroupOp::Verify { run: self.run, base: base.cloned(), offers, dealings }
+    }
+}
 
 /// Some services and one broker.
 pub(super) struct Club {
@@ -108,7 +125,67 @@ impl Club {
         }
     }
 
-    /// Rounds 1 to 3; `dealers` and `receivers` are nodes in the order of their indices.
+    /// What each receiver shows before round 1.
+    pub(super) async fn offers(&self, run: &Run, base: Option<&Base>, receivers: &[usize]) -> Offers {
+        let mut offers = Vec::new();
+        for node in receivers {
+            let op = GroupOp::Offer { run: *run, base: base.cloned() };
+            let Ok(GroupReply::Offer(offer)) = self.ask(*node, op).await else { panic!("nothing offered") };
+            offers.push(offer);
+        }
+        offers
+    }
+
+    /// Round 1.
+    pub(super) async fn deal(
+        &self,
+        run: &Run,
+        base: Option<&Base>,
+        offers: &Offers,
+        dealers: &[usize],
+    ) -> Vec<Vec<u8>> {
+        let mut dealings = Vec::new();
+        for node in dealers {
+            let op = GroupOp::Deal { run: *run, base: base.cloned(), offers: offers.clone() };
+            let Ok(GroupReply::Dealing(dealing)) = self.ask(*node, op).await else { panic!("not dealt") };
+            dealings.push(dealing);
+        }
+        dealings
+    }
+
+    /// Round 2, of whatever was said before.
+    pub(super) async fn verify(
+        &self,
+        said: &Said,
+        base: Option<&Base>,
+        receivers: &[usize],
+    ) -> Vec<[u8; SCHNORR_BYTES]> {
+        let mut signatures = Vec::new();
+        for node in receivers {
+            let Ok(GroupReply::Certified(signature)) = self.ask(*node, said.verify(base)).await else {
+                panic!("not certified")
+            };
+            signatures.push(signature);
+        }
+        signatures
+    }
+
+    /// Everything up to round 2, as the broker carries it.
+    pub(super) async fn certify(
+        &self,
+        run: &Run,
+        base: Option<&Base>,
+        dealers: &[usize],
+        receivers: &[usize],
+    ) -> Said {
+        let offers = self.offers(run, base, receivers).await;
+        let dealings = self.deal(run, base, &offers, dealers).await;
+        let said = Said { run: *run, offers, dealings, signatures: Vec::new() };
+        let signatures = self.verify(&said, base, receivers).await;
+        Said { signatures, ..said }
+    }
+
+    /// All rounds; `dealers` and `receivers` are nodes in the order of their indices.
     pub(super) async fn run(
         &self,
         run: &Run,
@@ -116,28 +193,20 @@ impl Club {
         dealers: &[usize],
         receivers: &[usize],
     ) -> Vec<EpochKey> {
-        let mut dealings = Vec::new();
-        for node in dealers {
-            let op = GroupOp::Deal { run: *run, base: base.clone() };
-            let Ok(GroupReply::Dealing(dealing)) = self.ask(*node, op).await else { panic!("not dealt") };
-            dealings.push(dealing);
-        }
-        let mut signatures = Vec::new();
-        for node in receivers {
-            let op = GroupOp::Verify { run: *run, base: base.clone(), dealings: dealings.clone() };
-            let Ok(GroupReply::Certified(signature)) = self.ask(*node, op).await else {
-                panic!("not certified")
-            };
-            signatures.push(signature);
-        }
+        let said = self.certify(run, base.as_ref(), dealers, receivers).await;
+        self.commit(&said, receivers).await
+    }
+
+    /// Round 3.
+    pub(super) async fn commit(&self, said: &Said, receivers: &[usize]) -> Vec<EpochKey> {
         let mut keys = Vec::new();
         for node in receivers {
-            let op = GroupOp::Commit { run: *run, signatures: signatures.clone() };
+            let op = GroupOp::Commit { run: said.run, signatures: said.signatures.clone() };
             let Ok(GroupReply::Committed(key)) = self.ask(*node, op).await else { panic!("not committed") };
             let claim = PossessionClaim {
                 deployment: self.links[0].deployment,
                 key: self.key,
-                key_epoch: run.key_epoch,
+                key_epoch: said.run.key_epoch,
             };
             assert!(key.possession.verifies(&claim, &key.public));
             keys.push(key);
@@ -340,7 +409,7 @@ async fn shares_are_refreshed_and_the_old_ones_erased_when_acknowledged() {
         assert!(club.evaluates(node, &first, 1).await && club.evaluates(node, &second, 1).await);
     }
     let another = club.refresh(&proposal, &refreshed, 3);
-    assert_eq!(club.refused(0, GroupOp::Deal { run: another, base: None }).await, Status::OtherRun);
+    assert_eq!(club.refused(0, GroupOp::Offer { run: another, base: None }).await, Status::OtherRun);
     for node in 0..3 {
         let op = GroupOp::Acknowledge { key: club.key, key_epoch: 1, share_epoch: 2 };
         assert_eq!(club.ask(node, op).await, Ok(GroupReply::Done));
@@ -398,23 +467,14 @@ async fn a_node_that_crashes_at_any_write_goes_on() {
     let (mut club, proposal, first) = Club::founded().await;
     let sharing = club.sharing(0, 1, 1);
     let run = club.refresh(&proposal, &sharing, 2);
-    let GroupReply::Dealing(dealing) = club.survive(GroupOp::Deal { run, base: None }).await else {
-        panic!()
-    };
-    let mut dealings = vec![dealing];
-    for node in 1..3 {
-        let Ok(GroupReply::Dealing(dealing)) = club.ask(node, GroupOp::Deal { run, base: None }).await else {
-            panic!()
-        };
-        dealings.push(dealing);
-    }
-    let verify = GroupOp::Verify { run, base: None, dealings };
-    let GroupReply::Certified(signature) = club.survive(verify.clone()).await else { panic!() };
-    let mut signatures = vec![signature];
-    for node in 1..3 {
-        let Ok(GroupReply::Certified(signature)) = club.ask(node, verify.clone()).await else { panic!() };
-        signatures.push(signature);
-    }
+    let GroupReply::Offer(offer) = club.survive(GroupOp::Offer { run, base: None }).await else { panic!() };
+    let offers = club.offers(&run, None, &[0, 1, 2]).await;
+    assert_eq!(offers[0], offer);
+    club.survive(GroupOp::Deal { run, base: None, offers: offers.clone() }).await;
+    let dealings = club.deal(&run, None, &offers, &[0, 1, 2]).await;
+    let said = Said { run, offers, dealings, signatures: Vec::new() };
+    club.survive(said.verify(None)).await;
+    let signatures = club.verify(&said, None, &[0, 1, 2]).await;
     let commit = GroupOp::Commit { run, signatures };
     assert!(matches!(club.survive(commit.clone()).await, GroupReply::Committed(_)));
     for node in 1..3 {
@@ -435,9 +495,9 @@ async fn nothing_happens_without_the_operators_approval() {
     let club = Club::new(3).await;
     let proposal = club.proposal(2, &[0, 1, 2], None).await;
     let run = club.first_run(&proposal);
-    let deal =
-        GroupRequest { nonce: RequestId::random(&mut os_rng()), op: GroupOp::Deal { run, base: None } };
-    let (status, _) = club.links[0].post(deal.to_bytes()).await;
+    let offer =
+        GroupRequest { nonce: RequestId::random(&mut os_rng()), op: GroupOp::Offer { run, base: None } };
+    let (status, _) = club.links[0].post(offer.to_bytes()).await;
     assert_eq!(status, hyper::StatusCode::FORBIDDEN, "a stranger");
     let without = club.proposal(2, &[1, 2], None).await;
     assert_eq!(club.refused(0, GroupOp::Propose { proposal: without.to_bytes() }).await, Status::Disagrees);
@@ -447,9 +507,11 @@ async fn nothing_happens_without_the_operators_approval() {
     // Another group for the same key, which nobody here approved.
     let other = club.proposal(1, &[0, 1, 2], None).await;
     let run = Run { group: other.id(), ..club.first_run(&other) };
-    assert_eq!(club.refused(0, GroupOp::Deal { run, base: None }).await, Status::NotApproved);
+    assert_eq!(club.refused(0, GroupOp::Offer { run, base: None }).await, Status::NotApproved);
+    let deal = GroupOp::Deal { run, base: None, offers: vec![[0; OFFER_BYTES]; 3] };
+    assert_eq!(club.refused(0, deal).await, Status::NotApproved);
     let foreign = Run { key: KeyId::from_bytes([9; 16]), ..run };
-    assert_eq!(club.refused(0, GroupOp::Deal { run: foreign, base: None }).await, Status::UnknownKey);
+    assert_eq!(club.refused(0, GroupOp::Offer { run: foreign, base: None }).await, Status::UnknownKey);
 }
 
 #[tokio::test]
@@ -462,25 +524,21 @@ async fn dealings_that_were_changed_name_their_dealer() {
         club.refused(0, GroupOp::Commit { run, signatures: vec![[1; 64]; 3] }).await,
         Status::UnknownRun
     );
-    let mut dealings = Vec::new();
-    for node in 0..3 {
-        let Ok(GroupReply::Dealing(dealing)) = club.ask(node, GroupOp::Deal { run, base: None }).await else {
-            panic!()
-        };
-        dealings.push(dealing);
-    }
-    let mut changed = dealings.clone();
-    changed[1][5] ^= 1;
-    let refusal = club.ask(0, GroupOp::Verify { run, base: None, dealings: changed }).await.unwrap_err();
+    let offers = club.offers(&run, None, &[0, 1, 2]).await;
+    let dealings = club.deal(&run, None, &offers, &[0, 1, 2]).await;
+    let said = Said { run, offers, dealings, signatures: Vec::new() };
+    let GroupOp::Verify { mut dealings, offers, .. } = said.verify(None) else { unreachable!() };
+    dealings[1][5] ^= 1;
+    let changed = GroupOp::Verify { run, base: None, offers, dealings };
+    let refusal = club.ask(0, changed).await.unwrap_err();
     assert_eq!(refusal.blame.unwrap().participant, 2);
-    let verify = GroupOp::Verify { run, base: None, dealings: dealings.clone() };
-    let Ok(GroupReply::Certified(signature)) = club.ask(0, verify).await else { panic!() };
+    let Ok(GroupReply::Certified(signature)) = club.ask(0, said.verify(None)).await else { panic!() };
     let refusal = club.ask(0, GroupOp::Commit { run, signatures: vec![signature; 3] }).await.unwrap_err();
     assert_eq!(refusal.blame.unwrap().participant, 2);
     // Another session takes the place of one that was not committed, and works.
     let again = club.first_run(&proposal);
     club.run(&again, None, &[0, 1, 2], &[0, 1, 2]).await;
-    assert_eq!(club.refused(0, GroupOp::Deal { run, base: None }).await, Status::OtherRun);
+    assert_eq!(club.refused(0, GroupOp::Offer { run, base: None }).await, Status::OtherRun);
 }
 
 #[tokio::test]
@@ -556,10 +614,11 @@ async fn the_kill_switch_works_on_a_share() {
     service.carry_out(&text, any).unwrap();
     assert!(!club.evaluates(0, &manifest, 1).await);
     let run = club.refresh(&proposal, &club.sharing(0, 1, 1), 2);
-    assert_eq!(club.refused(0, GroupOp::Deal { run, base: None }).await, Status::Suspended);
+    assert!(!service.dir.list("keys").unwrap().is_empty());
+    assert_eq!(club.refused(0, GroupOp::Offer { run, base: None }).await, Status::Suspended);
     club.nodes[0].clock.forward(14 * 86_400);
     service.tend_destructions().unwrap();
-    assert_eq!(club.refused(0, GroupOp::Deal { run, base: None }).await, Status::Destroyed);
+    assert_eq!(club.refused(0, GroupOp::Offer { run, base: None }).await, Status::Destroyed);
     assert!(service.dir.list("keys").unwrap().is_empty(), "with its run");
     assert_eq!(service.certificates(club.key).unwrap().len(), 1);
 }
@@ -571,9 +630,9 @@ async fn a_clone_of_the_broker_takes_no_step() {
     let mut clone = club.links[0].twin();
     clone.connect(club.nodes[0].address).await;
     let run = club.refresh(&proposal, &club.sharing(0, 1, 1), 2);
-    let deal =
-        GroupRequest { nonce: RequestId::random(&mut os_rng()), op: GroupOp::Deal { run, base: None } };
-    let answer = GroupAnswer::parse(&clone.frame(deal.to_bytes()).await).unwrap();
+    let offer =
+        GroupRequest { nonce: RequestId::random(&mut os_rng()), op: GroupOp::Offer { run, base: None } };
+    let answer = GroupAnswer::parse(&clone.frame(offer.to_bytes()).await).unwrap();
     assert_eq!(answer.outcome.unwrap_err().status, Status::Busy);
-    assert!(club.ask(0, GroupOp::Deal { run, base: None }).await.is_ok());
+    assert!(club.ask(0, GroupOp::Offer { run, base: None }).await.is_ok());
 }

@@ -9,7 +9,7 @@ use symbolon_proto::manifest::{Manifest, VerifiedManifest};
 use symbolon_proto::order::Action;
 use symbolon_proto::proposal::Proposal;
 
-use super::group::Club;
+use super::group::{Club, Said};
 use super::people::any;
 use crate::AdminError;
 use crate::disk::fault::Fault;
@@ -90,15 +90,12 @@ async fn a_run_that_was_given_up_is_never_finished() {
     let (mut club, proposal, _) = Club::founded().await;
     let sharing = club.sharing(0, 1, 1);
     let (given_up, other) = (club.refresh(&proposal, &sharing, 2), club.refresh(&proposal, &sharing, 2));
-    let mut dealings = Vec::new();
-    for node in 0..3 {
-        let deal = GroupOp::Deal { run: given_up, base: None };
-        let Ok(GroupReply::Dealing(dealing)) = club.ask(node, deal).await else { panic!("not dealt") };
-        dealings.push(dealing);
-    }
-    let verify = GroupOp::Verify { run: given_up, base: None, dealings };
-    club.ask(0, verify.clone()).await.unwrap();
-    club.ask(0, GroupOp::Deal { run: other, base: None }).await.unwrap();
+    let offers = club.offers(&given_up, None, &[0, 1, 2]).await;
+    let dealings = club.deal(&given_up, None, &offers, &[0, 1, 2]).await;
+    let said = Said { run: given_up, offers, dealings, signatures: Vec::new() };
+    club.ask(0, said.verify(None)).await.unwrap();
+    let offers = club.offers(&other, None, &[0, 1, 2]).await;
+    club.deal(&other, None, &offers, &[0]).await;
     club = club.restart().await;
     for node in 0..3 {
         let first = club.manifest(&sharing, &proposal, (1, 1), None);
@@ -109,13 +106,21 @@ async fn a_run_that_was_given_up_is_never_finished() {
         );
         club.hello(node, &first.unwrap(), 1).await;
     }
-    assert_eq!(club.refused(0, verify).await, Status::OtherRun);
-    assert_eq!(club.refused(0, GroupOp::Deal { run: given_up, base: None }).await, Status::OtherRun);
+    assert_eq!(club.refused(0, said.verify(None)).await, Status::OtherRun);
+    assert_eq!(club.refused(0, GroupOp::Offer { run: given_up, base: None }).await, Status::OtherRun);
     club.run(&other, None, &[0, 1, 2], &[0, 1, 2]).await;
 }
 
 /// A key of nodes 0 to 2 that goes to 1 to 3.
 async fn passing() -> (Club, [Proposal; 2], VerifiedManifest, Run, Base) {
+    passing_by(&[0, 1, 2, 3], [1, 3]).await
+}
+
+/// The same, if these operators have approved the group that follows and these of its old indices deal.
+async fn passing_by(
+    approving: &[usize],
+    dealers: [u16; 2],
+) -> (Club, [Proposal; 2], VerifiedManifest, Run, Base) {
     let club = Club::new(4).await;
     let proposal = club.proposal(2, &[0, 1, 2], None).await;
     club.approve(&proposal, &[0, 1, 2]).await;
@@ -124,18 +129,52 @@ async fn passing() -> (Club, [Proposal; 2], VerifiedManifest, Run, Base) {
     let first = club.manifest(&sharing, &proposal, (1, 1), None);
     let first = club.publish(&first, &[0, 1, 2], &[0, 1, 2]).await;
     let next = club.proposal(2, &[1, 2, 3], Some(&proposal)).await;
-    club.approve(&next, &[0, 1, 2, 3]).await;
+    club.approve(&next, approving).await;
     let run = Run {
         kind: RunKind::Reshare,
         share_epoch: 2,
         group: next.id(),
         previous: proposal.id(),
         base: sharing.hash(),
-        dealers: Dealers::new([1, 3]).unwrap(),
+        dealers: Dealers::new(dealers).unwrap(),
         ..club.first_run(&next)
     };
     let base = Base { group: proposal.to_bytes(), key: sharing };
     (club, [proposal, next], first, run, base)
+}
+
+#[tokio::test]
+async fn who_leaves_keeps_its_share_until_its_operator_approves() {
+    let (club, [_, next], first, run, base) = passing_by(&[1, 2, 3], [2, 3]).await;
+    club.run(&run, Some(base), &[1, 2], &[1, 2, 3]).await;
+    let manifest = club.manifest(&club.sharing(3, 1, 2), &next, (1, 2), Some(&first));
+    let manifest = club.publish(&manifest, &[1, 2, 3], &[1, 2, 3]).await;
+    for node in 1..4 {
+        assert_eq!(club.ask(node, acknowledge(&club, 2)).await, Ok(GroupReply::Done));
+    }
+    // All that the broker can say, before the operator has said anything.
+    let store = GroupOp::StoreManifest { manifest: manifest.as_bytes().to_vec() };
+    let files = || club.nodes[0].service.dir.list("keys").unwrap();
+    let held = files();
+    assert!(held.contains(&club.key.to_string()));
+    assert_eq!(club.refused(0, store.clone()).await, Status::Disagrees);
+    assert_eq!(club.refused(0, acknowledge(&club, 2)).await, Status::Disagrees);
+    assert_eq!(files(), held);
+    club.approve(&next, &[0]).await;
+    assert_eq!(
+        club.refused(0, acknowledge(&club, 2)).await,
+        Status::Disagrees,
+        "nobody has shown that others hold it"
+    );
+    let dir = &club.nodes[0].service.dir;
+    let link = dir.path("left");
+    std::fs::hard_link(dir.path(&format!("keys/{}", club.key)), &link).unwrap();
+    let sealed = std::fs::read(&link).unwrap();
+    assert_eq!(club.ask(0, store).await, Ok(GroupReply::Done));
+    assert_eq!(club.ask(0, acknowledge(&club, 2)).await, Ok(GroupReply::Done));
+    assert!(files().is_empty());
+    assert_ne!(std::fs::read(&link).unwrap(), sealed, "overwritten, too");
+    assert!(club.nodes[0].service.live().keys.is_empty());
 }
 
 #[tokio::test]
@@ -147,7 +186,7 @@ async fn who_leaves_believes_no_manifest_of_another_key() {
     assert_eq!(club.refused(0, GroupOp::StoreManifest { manifest }).await, Status::Disagrees);
     assert_eq!(club.refused(0, acknowledge(&club, 2)).await, Status::Disagrees);
     let generate = club.first_run(&next);
-    assert_eq!(club.refused(3, GroupOp::Deal { run: generate, base: None }).await, Status::Disagrees);
+    assert_eq!(club.refused(3, GroupOp::Offer { run: generate, base: None }).await, Status::Disagrees);
 }
 
 #[tokio::test]
@@ -166,8 +205,8 @@ async fn an_erased_share_does_not_come_back_by_messages_of_an_old_run() {
     let again = club.proposal(2, &[0, 1, 2], Some(&next)).await;
     club.approve(&again, &[0]).await;
     let back = Run { group: again.id(), previous: proposal.id(), ..run };
-    let deal = GroupOp::Deal { run: back, base: Some(base) };
-    assert_eq!(club.refused(0, deal).await, Status::WrongShareEpoch);
+    let offer = GroupOp::Offer { run: back, base: Some(base) };
+    assert_eq!(club.refused(0, offer).await, Status::WrongShareEpoch);
 }
 
 #[tokio::test]

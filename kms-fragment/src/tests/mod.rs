@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod by_hand;
 mod client;
 mod crash;
 mod enrol;
@@ -13,4 +14,6 @@ mod migration;
 mod operator;
 mod peers;
 mod people;
+mod receive_keys;
 mod rotation;
+mod thief;

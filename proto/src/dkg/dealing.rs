@@ -11,10 +11,11 @@ use rand_core::CryptoRng;
 
 use super::envelope::{self, Route, Secrets};
 use super::polynomial::{Polynomial, evaluate_committed};
+use super::roster::Dealer;
 use super::run::RunKind;
 use super::schnorr::{self, SCHNORR_BYTES};
-use super::session::{Dealer, Session};
-use super::{CIPHERTEXT_BYTES, DkgError, DkgFault, SetupError, StaticKey, dealing_bytes};
+use super::session::Session;
+use super::{CIPHERTEXT_BYTES, DkgError, DkgFault, ReceiveKey, SetupError, StaticKey, dealing_bytes};
 use crate::codec::{Reader, Writer};
 use crate::evaluate::RemoteKey;
 use crate::group::{Point, Scalar};
@@ -93,7 +94,7 @@ impl Session {
         );
         writer.bytes(&possession).bytes(public.as_bytes());
         let fixed = key.scalar();
-        for (index, receiver) in (1..).zip(&self.receivers) {
+        for (index, receiver) in (1..).zip(&self.receive_keys) {
             let share = polynomial.evaluate(index).ok_or(DkgError::Degenerate)?;
             let route = self.route(&public, key.public(), receiver);
             let sealed = envelope::seal(&Secrets::of_dealer(&route, &fixed, ephemeral), &route, &share);
@@ -164,17 +165,17 @@ impl Dealing {
         }
     }
 
-    /// The share for the receiver with this index and key.
+    /// The share for the receiver with this index and key for the run.
     pub(super) fn open(
         &self,
         session: &Session,
         dealer: &Dealer,
-        (index, key, fixed): (u16, &StaticKey, &Scalar),
+        (index, key, opening): (u16, &ReceiveKey, &Scalar),
     ) -> Result<Scalar, DkgFault> {
         let route = session.route(&self.ephemeral, &dealer.key, key.public());
         let sealed = self.ciphertexts.get(usize::from(index) - 1).ok_or(DkgFault::Length)?;
         let mut opened = zeroize::Zeroizing::new([0; crate::group::SCALAR_BYTES]);
-        if !envelope::open(&Secrets::of_receiver(&route, fixed), &route, sealed, &mut opened) {
+        if !envelope::open(&Secrets::of_receiver(&route, opening), &route, sealed, &mut opened) {
             return Err(DkgFault::Ciphertext);
         }
         let share = Scalar::decode(&opened).map_err(|_| DkgFault::Share)?;

@@ -1,5 +1,7 @@
 //! How a share travels from its dealer to its receiver: XChaCha20-Poly1305 under a key of two Diffie-Hellman
-//! secrets, one of the dealer's ephemeral key and one of its static key.
+//! secrets, one of the dealer's ephemeral key and one of its static key, both with the receiver's key for the run.
+//!
+//! The first needs e or r, which both are gone after the run. COCKTAIL-DKG has the receiver's static key in this place.
 
 use chacha20poly1305::aead::inout::InOutBuf;
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
@@ -22,13 +24,13 @@ pub(super) struct Route<'a> {
     pub(super) ephemeral: &'a Point,
     /// P of the dealer.
     pub(super) dealer: &'a Point,
-    /// P of the receiver.
+    /// R of the receiver.
     pub(super) receiver: &'a Point,
     /// The context of the session.
     pub(super) context: &'a [u8],
 }
 
-/// The secrets that both ends of a route compute: e·P_r = d_r·E and d_s·P_r = d_r·P_s.
+/// The secrets that both ends of a route compute: e·R = r·E and d·R = r·P, d and P being the dealer's.
 pub(super) struct Secrets {
     fixed: Zeroizing<RistrettoPoint>,
     ephemeral: Zeroizing<RistrettoPoint>,
@@ -41,11 +43,11 @@ impl Secrets {
     }
 
     /// At the receiver.
-    pub(super) fn of_receiver(route: &Route<'_>, fixed: &Scalar) -> Self {
-        Self { fixed: multiply(route.dealer, fixed), ephemeral: multiply(route.ephemeral, fixed) }
+    pub(super) fn of_receiver(route: &Route<'_>, opening: &Scalar) -> Self {
+        Self { fixed: multiply(route.dealer, opening), ephemeral: multiply(route.ephemeral, opening) }
     }
 
-    /// H6: SHA-512(prefix ‖ S_e ‖ S_d ‖ E ‖ P_s ‖ P_r ‖ len(context) ‖ context), the length in eight little-endian bytes.
+    /// H6: SHA-512(prefix ‖ S_e ‖ S_d ‖ E ‖ P ‖ R ‖ len(context) ‖ context), the length in eight little-endian bytes.
     fn derive(&self, route: &Route<'_>) -> Zeroizing<[u8; 64]> {
         let mut hash = Sha512::new_with_prefix(label::COCKTAIL_KEY);
         for secret in [&self.ephemeral, &self.fixed] {

@@ -8,7 +8,8 @@ pub enum DkgError {
     /// A participant broke the protocol, or what came from it was changed on the way.
     #[error("participant {participant} of the group ceremony: {fault}")]
     Participant {
-        /// Its index, from 1: in a resharing that of the old group for a dealing, that of the new one for a signature.
+        /// Its index, from 1: in a resharing that of the old group for a dealing, that of the new one for a receive key
+        /// or a signature.
         participant: u16,
         /// What it did.
         fault: DkgFault,
@@ -83,6 +84,10 @@ pub enum DkgFault {
     /// Its signature does not verify over the transcript: it saw other messages, or it lies.
     #[error("its signature does not certify the same transcript")]
     Certificate = 8,
+    /// Its key for the run is missing, or not one that it made for this run and showed everybody: another session's,
+    /// another participant's, or changed on the way.
+    #[error("its receive key is missing, or not the one that it made for this run")]
+    ReceiveKey = 9,
 }
 
 impl DkgFault {
@@ -97,6 +102,7 @@ impl DkgFault {
             6 => Self::Ciphertext,
             7 => Self::Share,
             8 => Self::Certificate,
+            9 => Self::ReceiveKey,
             _ => return None,
         })
     }

@@ -6,24 +6,28 @@
 //! found out, nor show different nodes different messages.
 //!
 //! ```text
+//! before    Roster::offer      at each receiver    → a key for this run, signed, for every dealer
 //! round 1   Session::deal      at each dealer      → a dealing, for everybody
 //! round 2   Session::receive   at each receiver    → a pending share, and a signature for everybody
 //!           Session::outcome   at the broker       → y, the commitments, every y_i
 //! round 3   PendingShare::finish                   → the share, with the certificate of all
 //! ```
 //!
-//! Every check names the participant that failed it. A participant keeps nothing secret between round 1 and 2 besides
-//! its static key, since its own share is encrypted to itself like all others; between 2 and 3 it keeps
-//! [`PendingShare::to_secret_bytes`].
+//! Every check names the participant that failed it. A receiver keeps the private half of its key for the run until it has
+//! opened the dealings, then erases it: afterwards nobody can open them, whatever else is stolen. A dealer keeps nothing
+//! secret besides its static key, since its own share is encrypted to itself like all others; between rounds 2 and 3 a
+//! receiver keeps [`PendingShare::to_secret_bytes`].
 
 mod certificate;
 mod dealing;
 mod envelope;
 mod error;
 mod keys;
+mod offer;
 mod outcome;
 mod polynomial;
 mod public;
+mod roster;
 mod run;
 mod schnorr;
 mod session;
@@ -31,12 +35,14 @@ mod share;
 
 pub use self::certificate::Certificate;
 pub use self::error::{DkgError, DkgFault, SetupError};
-pub use self::keys::StaticKey;
+pub use self::keys::{ReceiveKey, StaticKey};
+pub use self::offer::OFFER_BYTES;
 pub use self::outcome::Outcome;
 pub use self::public::GroupKey;
+pub use self::roster::{Before, Roster};
 pub use self::run::{Dealers, RUN_BYTES, Run, RunError, RunKind};
 pub use self::schnorr::SCHNORR_BYTES;
-pub use self::session::{Before, Session};
+pub use self::session::Session;
 pub use self::share::{CertifiedShare, PendingShare};
 use crate::group::{POINT_BYTES, SCALAR_BYTES};
 use crate::manifest::NODES_MAX;

@@ -50,7 +50,7 @@ impl Session {
         if dealings.len() != self.dealers.len() {
             return Err(DkgError::Count { found: dealings.len(), expected: self.dealers.len() });
         }
-        let check = |(dealer, bytes): (&super::session::Dealer, &Vec<u8>)| {
+        let check = |(dealer, bytes): (&super::roster::Dealer, &Vec<u8>)| {
             Dealing::check(self, dealer, bytes).map_err(|fault| fault.by(dealer.index))
         };
         self.dealers.iter().zip(dealings).map(check).collect()

@@ -9,7 +9,7 @@ use super::dealing::Dealing;
 use super::run::RunKind;
 use super::schnorr::SCHNORR_BYTES;
 use super::session::Session;
-use super::{DkgError, GroupKey, SetupError, StaticKey};
+use super::{DkgError, DkgFault, GroupKey, ReceiveKey, SetupError, StaticKey};
 use crate::codec::{Reader, Writer};
 use crate::evaluate::RemoteKey;
 use crate::group::{Point, SCALAR_BYTES, Scalar};
@@ -42,19 +42,21 @@ pub struct CertifiedShare {
 
 impl Session {
     /// Checks the dealings, which stand in the order of their dealers, and computes the new share of the node with this
-    /// static key. In a refresh `share` is its share until now; otherwise it is not looked at. Nothing is random here:
-    /// the same dealings give the same result.
+    /// static key and this key for the run. In a refresh `share` is its share until now; otherwise it is not looked at.
+    /// Nothing is random here: the same dealings give the same result. Erase `receive` when that is stored.
     ///
     /// # Errors
-    /// [`DkgError::Participant`] names the dealer whose dealing is wrong; [`DkgError::NoPart`] if this node gets no
-    /// share in this run; [`DkgError::Setup`] if its share until now is another one.
+    /// [`DkgError::Participant`] names the dealer whose dealing is wrong, or this node if the session is of another receive
+    /// key; [`DkgError::NoPart`] if this node gets no share in this run; [`DkgError::Setup`] if its share until now is
+    /// another one.
     pub fn receive(
         &self,
         key: &StaticKey,
+        receive: &ReceiveKey,
         share: Option<&RemoteKey>,
         dealings: &[Vec<u8>],
     ) -> Result<PendingShare, DkgError> {
-        let received = self.receive_unwiped(key, share, dealings);
+        let received = self.receive_unwiped(key, receive, share, dealings);
         secret::wipe_stack();
         received
     }
@@ -63,13 +65,17 @@ impl Session {
     fn receive_unwiped(
         &self,
         key: &StaticKey,
+        receive: &ReceiveKey,
         share: Option<&RemoteKey>,
         dealings: &[Vec<u8>],
     ) -> Result<PendingShare, DkgError> {
         let index = self.receiver_index(key.public()).ok_or(DkgError::NoPart)?;
+        if self.receive_keys.get(usize::from(index) - 1) != Some(receive.public()) {
+            return Err(DkgFault::ReceiveKey.by(index));
+        }
         let start = self.start(index, share)?;
         let checked = self.check(dealings)?;
-        let sum = self.add_up(start, index, key, &checked)?;
+        let sum = self.add_up(start, index, receive, &checked)?;
         let outcome = self.combine(&checked, dealings)?;
         if outcome.key.share(index) != Some(sum.public_key()) {
             return Err(DkgError::Degenerate);
@@ -100,12 +106,12 @@ impl Session {
         &self,
         mut sum: Zeroizing<CurveScalar>,
         index: u16,
-        key: &StaticKey,
+        receive: &ReceiveKey,
         checked: &[Dealing],
     ) -> Result<Scalar, DkgError> {
-        let fixed = key.scalar();
+        let opening = receive.scalar();
         for ((dealer, dealing), weight) in self.dealers.iter().zip(checked).zip(self.weights()) {
-            let dealt = dealing.open(self, dealer, (index, key, &fixed));
+            let dealt = dealing.open(self, dealer, (index, receive, &opening));
             let dealt = dealt.map_err(|fault| fault.by(dealer.index))?;
             *sum += dealt.element() * weight;
         }

@@ -2,6 +2,9 @@
 
 //! Honest runs of all three kinds, and what each kind of cheating leads to.
 
+use std::ops::Deref;
+use std::rc::Rc;
+
 use super::*;
 use crate::blind::lagrange;
 use crate::evaluate::RemoteKey;
@@ -10,6 +13,7 @@ use crate::proposal::{Proposal, ProposalTerms};
 use crate::testing::{TestMember, rng, test_proposal};
 
 mod malicious;
+mod offers;
 
 /// A group with its private keys.
 struct Group {
@@ -21,6 +25,34 @@ struct Group {
 struct Held {
     key: GroupKey,
     shares: Vec<RemoteKey>,
+}
+
+/// A session, with the private receive keys of all receivers.
+#[derive(Clone)]
+struct Open {
+    session: Session,
+    keys: Rc<[ReceiveKey]>,
+}
+
+impl Deref for Open {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        &self.session
+    }
+}
+
+impl Open {
+    /// Round 2 at the node with this static key, by its own receive key.
+    fn receive(
+        &self,
+        key: &StaticKey,
+        share: Option<&RemoteKey>,
+        dealings: &[Vec<u8>],
+    ) -> Result<PendingShare, DkgError> {
+        let place = self.receiver_index(key.public()).map_or(0, |index| usize::from(index) - 1);
+        self.session.receive(key, &self.keys[place], share, dealings)
+    }
 }
 
 impl Group {
@@ -68,16 +100,28 @@ impl Group {
         Run { kind, group, dealers, ..self.refresh(key) }
     }
 
-    fn session(&self, run: &Run) -> Session {
-        Session::new(run, &self.proposal, None).unwrap()
+    fn session(&self, run: &Run) -> Open {
+        self.open(&Roster::new(run, &self.proposal, None).unwrap())
     }
 
-    fn session_after(&self, run: &Run, group: &Self, key: &GroupKey) -> Session {
-        Session::new(run, &self.proposal, Some(Before { group: &group.proposal, key })).unwrap()
+    fn session_after(&self, run: &Run, group: &Self, key: &GroupKey) -> Open {
+        let before = Before { group: &group.proposal, key };
+        self.open(&Roster::new(run, &self.proposal, Some(before)).unwrap())
+    }
+
+    /// Every member shows a fresh receive key.
+    fn open(&self, roster: &Roster) -> Open {
+        let keys: Rc<[_]> = self.members.iter().map(|_| ReceiveKey::generate(&mut rng())).collect();
+        Open { session: roster.session(&self.offers(roster, &keys)).unwrap(), keys }
+    }
+
+    fn offers(&self, roster: &Roster, keys: &[ReceiveKey]) -> Vec<[u8; OFFER_BYTES]> {
+        let pairs = self.members.iter().zip(keys);
+        pairs.map(|(member, receive)| roster.offer(&member.dkg, receive).unwrap()).collect()
     }
 
     /// Rounds 2 and 3 of all members, each with its share until now if there is one; the state between them is stored.
-    fn receive(&self, session: &Session, shares: Option<&[RemoteKey]>, dealings: &[Vec<u8>]) -> Held {
+    fn receive(&self, session: &Open, shares: Option<&[RemoteKey]>, dealings: &[Vec<u8>]) -> Held {
         let old = |place: usize| shares.map(|shares| &shares[place]);
         let pending: Vec<_> = (0..self.members.len())
             .map(|place| {
@@ -250,7 +294,7 @@ fn a_session_goes_with_its_run_only() {
     let held = group.generate();
     let (generation, refresh) = (group.generation(), group.refresh(&held.key));
     let before = Some(Before { group: &group.proposal, key: &held.key });
-    let error = |run: &Run, to: &Group, before| match Session::new(run, &to.proposal, before).unwrap_err() {
+    let error = |run: &Run, to: &Group, before| match Roster::new(run, &to.proposal, before).unwrap_err() {
         DkgError::Setup(error) => error,
         other => panic!("{other}"),
     };

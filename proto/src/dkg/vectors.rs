@@ -2,7 +2,8 @@
 //!
 //! All secrets of the vectors come from a published seed, so the whole protocol runs here through the code of the
 //! product, and every published result that fits on a page is compared: static keys, ciphertexts, shares, transcript
-//! hashes (which cover every commitment, proof and ephemeral key) and signatures.
+//! hashes (which cover every commitment, proof and ephemeral key) and signatures. In the published protocol shares are
+//! sealed to static keys, so here these are the receive keys.
 
 #![allow(clippy::unwrap_used)]
 
@@ -12,9 +13,10 @@ use data_encoding::HEXLOWER;
 use rand_core::{TryCryptoRng, TryRng};
 use sha2::{Digest, Sha512};
 
+use super::roster::Dealer;
 use super::run::RunKind;
-use super::session::{CIPHERSUITE, Dealer, Session, context};
-use super::{CIPHERTEXT_BYTES, SCHNORR_BYTES, StaticKey};
+use super::session::{CIPHERSUITE, Session, context};
+use super::{CIPHERTEXT_BYTES, ReceiveKey, SCHNORR_BYTES, StaticKey};
 use crate::secret::Secret;
 
 const SEED: &str = "b171b6992cc6db1f40b18dd8b1361d642f013e4b1208a735259a516af60dcb68";
@@ -98,6 +100,11 @@ fn static_key(threshold: u16, nodes: u16, index: u16) -> StaticKey {
     StaticKey::from_secret(Secret::filled_by(|out| out.copy_from_slice(scalar.as_bytes()))).unwrap()
 }
 
+fn receive_key(key: &StaticKey) -> ReceiveKey {
+    let secret = Secret::filled_by(|out| out.copy_from_slice(key.secret().expose()));
+    ReceiveKey::from_secret(secret).unwrap()
+}
+
 fn session(vector: &Vector, keys: &[StaticKey]) -> Session {
     let receivers: Vec<_> = keys.iter().map(|key| *key.public()).collect();
     let dealer = |(index, key): (u16, &crate::group::Point)| Dealer { index, key: *key, share: None };
@@ -106,6 +113,7 @@ fn session(vector: &Vector, keys: &[StaticKey]) -> Session {
         context: context(vector.tag.as_bytes(), &receivers),
         threshold: vector.threshold,
         dealers: (1..).zip(&receivers).map(dealer).collect(),
+        receive_keys: receivers.clone(),
         receivers,
         base: None,
         extension: Vec::new(),
@@ -139,7 +147,8 @@ fn check_ciphertexts(vector: &Vector, dealing: &[u8]) {
 }
 
 fn check_shares(vector: &Vector, session: &Session, keys: &[StaticKey], dealings: &[Vec<u8>]) {
-    let pending: Vec<_> = keys.iter().map(|key| session.receive(key, None, dealings).unwrap()).collect();
+    let receive = |key: &StaticKey| session.receive(key, &receive_key(key), None, dealings).unwrap();
+    let pending: Vec<_> = keys.iter().map(receive).collect();
     let signatures: Vec<_> = pending.iter().map(|pending| *pending.signature()).collect();
     for (place, pending) in pending.iter().enumerate() {
         let done = pending.finish(&signatures).unwrap();

@@ -113,6 +113,6 @@ fn read_format_and_flag(reader: &mut Reader<'_>) -> Result<bool, FrameError> {
     match (reader.u8()?, reader.u8()?) {
         (1, flag @ (0 | 1)) => Ok(flag == 1),
         (1, other) => Err(FrameError::Code { found: other.into() }),
-        (found, _) => Err(FrameError::Format { found }),
+        (found, _) => Err(FrameError::Format { found, read: 1 }),
     }
 }

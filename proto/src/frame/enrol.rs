@@ -41,7 +41,7 @@ impl EnrolRequest {
         let mut reader = super::open_request(frame, FrameType::Enrol)?;
         let format = reader.u8()?;
         if format != 1 {
-            return Err(FrameError::Format { found: format });
+            return Err(FrameError::Format { found: format, read: 1 });
         }
         let count = reader.u8()?;
         if count != KEY_COUNT {
@@ -97,7 +97,7 @@ impl EnrolAnswer {
         let mut reader = super::open_answer(frame, FrameType::Enrol)?;
         let format = reader.u8()?;
         if format != 1 {
-            return Err(FrameError::Format { found: format });
+            return Err(FrameError::Format { found: format, read: 1 });
         }
         let state = reader.u8()?;
         let request_hash = reader.array()?;

@@ -2,9 +2,11 @@
 //! The broker relays everything and is trusted with nothing (`docs/skb1.md` section 16.14).
 //!
 //! ```text
-//! request  "SKB1" 0x07 suite format=1 op(1) nonce(16) body
-//! answer   "SKB1" 0x87 suite format=1 op(1) status(2) req_hash(32) body
+//! request  "SKB1" 0x07 suite format=2 op(1) nonce(16) body
+//! answer   "SKB1" 0x87 suite format=2 op(1) status(2) req_hash(32) body
 //! ```
+//!
+//! Format 1 had no receive keys: its dealings were sealed to keys that nodes keep. It is not spoken any more.
 //!
 //! Every step is idempotent: after a lost answer the broker asks again, with another nonce, and gets the same answer.
 //! What travels inside (cards, proposals, dealings, manifests) is signed itself and is opaque here.
@@ -16,13 +18,15 @@ pub use self::answer::{
 };
 use super::{FrameError, FrameType};
 use crate::codec::{Reader, Writer};
-use crate::dkg::{DEALING_BYTES_MAX, GroupKey, Run, RunKind, SCHNORR_BYTES};
+use crate::dkg::{DEALING_BYTES_MAX, GroupKey, OFFER_BYTES, Run, RunKind, SCHNORR_BYTES};
 use crate::id::{KeyId, RequestId};
 use crate::manifest::{MANIFEST_BYTES_MAX, NODES_MAX};
 use crate::proposal::PROPOSAL_BYTES_MAX;
 
 /// Bytes of an X-Wing public key.
 pub const ESCROW_KEY_BYTES: usize = crate::custody::XWING_PUBLIC_BYTES;
+
+const FORMAT: u8 = 2;
 
 /// A step that a broker asks a node for.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -54,21 +58,28 @@ pub enum GroupOp {
         /// The proposal, encoded.
         proposal: Vec<u8>,
     },
-    /// 3: round 1. [`GroupReply::Dealing`]; the node stores what it dealt and gives the same again for the same run.
-    /// A run with another session for the same key and epochs takes the place of one that was not committed.
+    /// 3: round 1, with the offers of all receivers in their order. [`GroupReply::Dealing`]; the node stores what it dealt
+    /// and gives the same again for the same run. Other offers for the same run are refused by the name of the first
+    /// receiver whose offer is another. A run with another session for the same key and epochs takes the place of one that
+    /// was not committed.
     Deal {
         /// The run.
         run: Run,
         /// Of a resharing only.
         base: Option<Base>,
+        /// The receive keys.
+        offers: Vec<[u8; OFFER_BYTES]>,
     },
-    /// 4: round 2, all dealings in the order of their dealers. [`GroupReply::Certified`]; the node stores the pending
-    /// share and gives the same signature again. Other dealings for the same run are [`super::Status::Disagrees`].
+    /// 4: round 2, all dealings in the order of their dealers, and the offers that they were made for.
+    /// [`GroupReply::Certified`]; the node stores the pending share, erases its receive key, and gives the same signature
+    /// again. Other offers are refused as in round 1, other dealings for the same run are [`super::Status::Disagrees`].
     Verify {
         /// The run.
         run: Run,
         /// Of a resharing only.
         base: Option<Base>,
+        /// The receive keys.
+        offers: Vec<[u8; OFFER_BYTES]>,
         /// The dealings.
         dealings: Vec<Vec<u8>>,
     },
@@ -134,6 +145,15 @@ pub enum GroupOp {
         /// The epoch of its shares.
         share_epoch: u32,
     },
+    /// 13: before round 1, of each receiver: which key are shares to be sealed to? [`GroupReply::Offer`]; the node makes the
+    /// key for this run and keeps it until it has opened the dealings. Repeated, the same offer. A run with another session
+    /// for the same key and epochs takes the key's place.
+    Offer {
+        /// The run.
+        run: Run,
+        /// Of a resharing only.
+        base: Option<Base>,
+    },
 }
 
 impl GroupOp {
@@ -152,6 +172,7 @@ impl GroupOp {
             Self::Retire { .. } => 10,
             Self::SetEscrow { .. } => 11,
             Self::Escrow { .. } => 12,
+            Self::Offer { .. } => 13,
         }
     }
 
@@ -161,16 +182,17 @@ impl GroupOp {
             2 => Self::Propose { proposal: reader.lp(PROPOSAL_BYTES_MAX)?.to_vec() },
             3 => {
                 let (run, base) = read_run(reader)?;
-                Self::Deal { run, base }
+                Self::Deal { run, base, offers: read_list(reader, read_array)? }
             }
             4 => {
                 let (run, base) = read_run(reader)?;
+                let offers = read_list(reader, read_array)?;
                 let dealing = |reader: &mut Reader<'_>| Ok(reader.lp(DEALING_BYTES_MAX)?.to_vec());
-                Self::Verify { run, base, dealings: read_list(reader, dealing)? }
+                Self::Verify { run, base, offers, dealings: read_list(reader, dealing)? }
             }
             5 => {
                 let run = Run::read(reader)?;
-                Self::Commit { run, signatures: read_list(reader, |reader| Ok(reader.array()?))? }
+                Self::Commit { run, signatures: read_list(reader, read_array)? }
             }
             6 => Self::SignManifest { body: reader.lp(MANIFEST_BYTES_MAX)?.to_vec() },
             7 => Self::StoreManifest { manifest: reader.lp(MANIFEST_BYTES_MAX)?.to_vec() },
@@ -194,6 +216,10 @@ impl GroupOp {
                 let (key, key_epoch) = read_epoch(reader)?;
                 Self::Escrow { key, key_epoch, share_epoch: reader.u32()? }
             }
+            13 => {
+                let (run, base) = read_run(reader)?;
+                Self::Offer { run, base }
+            }
             found => return Err(FrameError::Code { found: found.into() }),
         })
     }
@@ -206,9 +232,14 @@ impl GroupOp {
             | Self::StoreManifest { manifest: field } => {
                 writer.lp(field);
             }
-            Self::Deal { run, base } => write_run(writer, run, base.as_ref()),
-            Self::Verify { run, base, dealings } => {
+            Self::Offer { run, base } => write_run(writer, run, base.as_ref()),
+            Self::Deal { run, base, offers } => {
                 write_run(writer, run, base.as_ref());
+                write_list(writer, offers, |writer, offer| writer.bytes(offer));
+            }
+            Self::Verify { run, base, offers, dealings } => {
+                write_run(writer, run, base.as_ref());
+                write_list(writer, offers, |writer, offer| writer.bytes(offer));
                 write_list(writer, dealings, |writer, dealing| writer.lp(dealing));
             }
             Self::Commit { run, signatures } => {
@@ -253,6 +284,10 @@ fn write_run(writer: &mut Writer, run: &Run, base: Option<&Base>) {
     }
 }
 
+fn read_array<const N: usize>(reader: &mut Reader<'_>) -> Result<[u8; N], FrameError> {
+    Ok(reader.array()?)
+}
+
 /// count(1), 1 to 16, then that many items.
 fn read_list<T>(
     reader: &mut Reader<'_>,
@@ -287,10 +322,10 @@ impl GroupRequest {
         Ok(Self { nonce, op })
     }
 
-    /// The frame. Panics with more than 16 dealings or signatures, and without the base of a resharing.
+    /// The frame. Panics with more than 16 offers, dealings or signatures, and without the base of a resharing.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut writer = super::start_request(FrameType::Group, 1024);
-        writer.u8(1).u8(self.op.code()).bytes(self.nonce.as_bytes());
+        writer.u8(FORMAT).u8(self.op.code()).bytes(self.nonce.as_bytes());
         self.op.write(&mut writer);
         writer.finish()
     }
@@ -298,8 +333,8 @@ impl GroupRequest {
 
 fn read_op(reader: &mut Reader<'_>) -> Result<u8, FrameError> {
     match reader.u8()? {
-        1 => Ok(reader.u8()?),
-        found => Err(FrameError::Format { found }),
+        FORMAT => Ok(reader.u8()?),
+        found => Err(FrameError::Format { found, read: FORMAT }),
     }
 }
 

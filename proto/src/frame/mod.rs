@@ -170,10 +170,12 @@ pub enum FrameError {
         found: u8,
     },
     /// A version byte inside the frame that this version does not know.
-    #[error("frame format {found}, this version reads 1")]
+    #[error("frame format {found}, this version reads {read}")]
     Format {
         /// The format byte.
         found: u8,
+        /// The one that this version reads.
+        read: u8,
     },
     /// A flag bit that must be zero.
     #[error("flags {found:#06x} have bits that must be zero")]
@@ -321,7 +323,7 @@ fn read_format(reader: &mut Reader<'_>) -> Result<(), FrameError> {
     match (reader.u8()?, reader.u8()?) {
         (1, 0) => Ok(()),
         (1, _) => Err(FrameError::Reserved),
-        (found, _) => Err(FrameError::Format { found }),
+        (found, _) => Err(FrameError::Format { found, read: 1 }),
     }
 }
 

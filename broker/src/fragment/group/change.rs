@@ -16,7 +16,7 @@ use symbolon_proto::id::SessionId;
 use symbolon_proto::lease::LeaseHolder;
 use symbolon_proto::manifest::{Manifest, VerifiedManifest};
 use symbolon_proto::proposal::{Proposal, ProposalTerms};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::super::Remote;
 use super::super::enrolled::Enrolled;
@@ -33,8 +33,8 @@ const RENEW_BEFORE_SECS: u64 = 15 * 24 * 60 * 60;
 
 /// One change under way, and where it reports to.
 pub struct Changer<'a> {
-    session: &'a Session,
-    remote: &'a Remote,
+    pub(super) session: &'a Session,
+    pub(super) remote: &'a Remote,
 }
 
 impl<'a> Changer<'a> {
@@ -83,20 +83,10 @@ impl<'a> Changer<'a> {
         let group = Proposal::new(terms, cards)?;
         let before = self.remote.manifest().manifest().group_key();
         stays_split(&old, &group, before.threshold())?;
-        info!(fingerprint = %group.fingerprint(), "the operators of all nodes of the new group must compare this and approve");
-        self.step("operators approve", 0, envoys.len());
-        let (mut approved, mut waits) = (0, None);
-        for envoy in &envoys {
-            // Every operator sees it, whoever is slow.
-            match envoy.approves(&group.to_bytes()).await? {
-                true => approved += 1,
-                false => waits = waits.or(Some(envoy)),
-            }
-            self.step("operators approve", approved, envoys.len());
-        }
-        if let Some(envoy) = waits {
-            return Err(envoy.problem(NodeProblem::NotApproved));
-        }
+        info!(fingerprint = %group.fingerprint(), "the operators of all nodes of both groups must compare this and approve");
+        self.note_addresses(&old).await?;
+        self.show_leavers(&old, &group).await?;
+        self.all_approve(&envoys, &group).await?;
         let dealers = self.dealers(&old, before.threshold()).await?;
         let indices = Dealers::new(dealers.iter().map(|(index, _)| *index));
         let run = self.run(RunKind::Reshare, &group, &old, &before, indices)?;
@@ -108,7 +98,22 @@ impl<'a> Changer<'a> {
         };
         self.step("shares are made", 0, 0);
         let certified = relay::certify(run, &parties).await?;
-        self.proceed(Change::new("reshare", run, &group, certified)).await
+        let change = Change::new("reshare", run, &group, certified);
+        self.proceed(Change { before: Some(old.clone()), ..change }).await
+    }
+
+    /// Shows a proposal to every node, whoever is slow, and says who has not approved it yet.
+    async fn all_approve(&self, envoys: &[Envoy], group: &Proposal) -> Result<(), GroupError> {
+        self.step("operators approve", 0, envoys.len());
+        let (mut approved, mut waits) = (0, None);
+        for envoy in envoys {
+            match envoy.approves(&group.to_bytes()).await? {
+                true => approved += 1,
+                false => waits = waits.or(Some(envoy)),
+            }
+            self.step("operators approve", approved, envoys.len());
+        }
+        waits.map_or(Ok(()), |envoy| Err(envoy.problem(NodeProblem::NotApproved)))
     }
 
     /// The fingerprint that operators compare before a reshare to the configured nodes.
@@ -163,14 +168,16 @@ impl<'a> Changer<'a> {
         Ok(all)
     }
 
-    /// Goes on with a change that was begun and not finished; has the next manifest signed when half of the time of this
-    /// one is over. One service renews its own.
+    /// Goes on with a change that was begun and not finished; tells a node that left; has the next manifest signed when half
+    /// of the time of this one is over. One service renews its own.
     pub async fn tend(&self) -> Result<(), GroupError> {
         let Ok(_turn) = self.remote.changing().try_lock() else { return Ok(()) };
         let Some(group) = self.remote.group() else { return Ok(()) };
         if let Some(change) = self.stored().await? {
             return self.proceed(change).await;
         }
+        self.note_addresses(&group).await?;
+        self.tell_next().await?;
         let manifest = self.remote.manifest();
         let left = manifest.manifest().not_after_secs.saturating_sub(self.now_secs());
         if left >= RENEW_BEFORE_SECS {
@@ -207,8 +214,16 @@ impl<'a> Changer<'a> {
         self.remote.adopt(enrolled).map_err(|_| GroupError::NotAGroup)?;
         stored::keep(self.session, self.remote).await.map_err(|_| GroupError::Store)?;
         self.acknowledge(&change, &all).await?;
-        stored::clear_change(self.session).await.map_err(|_| GroupError::Store)?;
+        let leavers = self.leavers(&change).await?;
+        let has_leavers = !leavers.is_empty();
+        stored::finish_change(self.session, leavers).await.map_err(|_| GroupError::Store)?;
         self.step("done", 1, 1);
+        // The change is done whatever becomes of these.
+        let noted = self.note_addresses(&change.group).await;
+        let told = if has_leavers { self.tell_all().await } else { Ok(()) };
+        if let Err(error) = noted.and(told) {
+            warn!(%error, "nodes that left were not told of the change; the next heartbeats try again");
+        }
         Ok(())
     }
 
@@ -311,7 +326,7 @@ impl<'a> Changer<'a> {
         if enough { Ok(found) } else { Err(GroupError::TooFewDealers { found: found.len(), threshold }) }
     }
 
-    async fn meet(&self, node: &crate::config::RemoteNode) -> Result<Envoy, GroupError> {
+    pub(super) async fn meet(&self, node: &crate::config::RemoteNode) -> Result<Envoy, GroupError> {
         let holder = LeaseHolder { generation: self.session.generation(), ..self.remote.holder() };
         let deadline = Duration::from_millis(self.remote.settings().deadline_ms);
         Envoy::meet(node, self.remote.client(), Some(holder), deadline).await
@@ -395,7 +410,7 @@ impl<'a> Changer<'a> {
     }
 }
 
-/// Nodes that leave keep their old shares until their operators destroy them: too few must leave at once to use them.
+/// Nodes that leave keep their old shares until their operators approve the new group: too few must leave at once to use them.
 fn stays_split(old: &Proposal, new: &Proposal, threshold: u16) -> Result<(), GroupError> {
     let stays = |root| new.cards().iter().any(|card| card.card().root == root);
     let leaving = old.cards().iter().filter(|card| !stays(card.card().root)).count();
@@ -409,10 +424,10 @@ fn stays_split(old: &Proposal, new: &Proposal, threshold: u16) -> Result<(), Gro
 impl Change {
     fn new(what: &'static str, run: Run, group: &Proposal, certified: Certified) -> Self {
         let key = certified.key.clone();
-        Self { what, group: group.clone(), key, run: Some((run, certified)), body: None }
+        Self { what, group: group.clone(), before: None, key, run: Some((run, certified)), body: None }
     }
 
     fn renewal(group: &Proposal, key: GroupKey) -> Self {
-        Self { what: "renew", group: group.clone(), key, run: None, body: None }
+        Self { what: "renew", group: group.clone(), before: None, key, run: None, body: None }
     }
 }

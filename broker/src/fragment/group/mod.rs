@@ -7,6 +7,7 @@
 //! cosign.rs    one manifest, signed by every node with its own key
 //! enrolment.rs the first group of a deployment
 //! change.rs    what happens to a group later: renewal, refresh, another t or n, a fresh key. Resumed after a crash
+//! leaving.rs   nodes that a reshare leaves behind are told until they have erased their shares
 //! escrow.rs    shares sealed to the customer's escrow key
 //! canary.rs    proof that new shares work, before old ones are given up
 //! ```
@@ -27,11 +28,14 @@ mod cosign;
 mod enrolment;
 mod envoy;
 pub(crate) mod escrow;
+mod leaving;
 mod relay;
 
 use canary::canary;
 pub use change::Changer;
 pub use enrolment::GroupEnroller;
+pub use leaving::Leaving;
+pub(crate) use leaving::Told;
 pub(crate) use relay::Certified;
 
 /// How far a ceremony has come, for status pages and terminals. Wire type.
@@ -95,7 +99,7 @@ pub enum GroupError {
     },
     /// Those who leave could use the key.
     #[error(
-        "{leaving} nodes would leave at once and could still use the key together, as {threshold} can; reshare in smaller steps, with the key destroyed at each node that has left"
+        "{leaving} nodes would leave at once and could still use the key together, as {threshold} can; reshare in smaller steps, and have each node that left erase its share before the next"
     )]
     TooManyLeave {
         /// How many.
@@ -165,6 +169,14 @@ pub enum NodeProblem {
     /// Its operator has not said anything yet.
     #[error("its operator has not approved the group; run `symbolon fragment pending` and `approve` there")]
     NotApproved,
+    /// It left, and its operator has not approved the group that followed.
+    #[error(
+        "it keeps its old share until its operator approves the group that followed; run `symbolon fragment pending` and `approve` there"
+    )]
+    KeepsShare,
+    /// It left, and nobody knows where it is.
+    #[error("its address is not known any more; its operator must destroy the key there")]
+    NoAddress,
     /// A change before this one has not ended there.
     #[error(
         "an earlier change of this key has not ended there; if an older key epoch waits to be retired, two officers of that service must order it (`symbolon fragment status` there)"

@@ -2,7 +2,7 @@
 //!
 //! What the nodes check, the broker checks as well: it then knows who is to blame without having to believe anybody.
 
-use symbolon_proto::dkg::{Before, GroupKey, Run, SCHNORR_BYTES, Session};
+use symbolon_proto::dkg::{Before, GroupKey, OFFER_BYTES, Roster, Run, SCHNORR_BYTES};
 use symbolon_proto::frame::{Base, GroupOp, GroupReply};
 use symbolon_proto::possession::PossessionClaim;
 use symbolon_proto::proposal::Proposal;
@@ -25,15 +25,17 @@ pub(crate) struct Parties<'a> {
     pub(crate) receivers: Vec<&'a Envoy>,
 }
 
-/// Rounds 1 and 2. No node has given up anything yet.
+/// Receive keys, and rounds 1 and 2. No node has given up anything yet.
 pub(crate) async fn certify(run: Run, parties: &Parties<'_>) -> Result<Certified, GroupError> {
-    let session = Session::new(&run, parties.group, parties.before)?;
+    let roster = Roster::new(&run, parties.group, parties.before)?;
     // A node asks for what was before only in a resharing; the frame leaves it out otherwise.
     let base =
         || parties.before.map(|before| Base { group: before.group.to_bytes(), key: before.key.clone() });
+    let offers = gather(run, parties, base).await?;
+    let session = roster.session(&offers)?;
     let mut dealings = Vec::with_capacity(parties.dealers.len());
     for dealer in &parties.dealers {
-        match dealer.ask(GroupOp::Deal { run, base: base() }).await? {
+        match dealer.ask(GroupOp::Deal { run, base: base(), offers: offers.clone() }).await? {
             GroupReply::Dealing(dealing) => dealings.push(dealing),
             _ => return Err(dealer.problem(NodeProblem::OtherAnswer)),
         }
@@ -41,13 +43,30 @@ pub(crate) async fn certify(run: Run, parties: &Parties<'_>) -> Result<Certified
     let outcome = session.outcome(&dealings)?;
     let mut signatures = Vec::with_capacity(parties.receivers.len());
     for receiver in &parties.receivers {
-        match receiver.ask(GroupOp::Verify { run, base: base(), dealings: dealings.clone() }).await? {
+        let (offers, dealings) = (offers.clone(), dealings.clone());
+        match receiver.ask(GroupOp::Verify { run, base: base(), offers, dealings }).await? {
             GroupReply::Certified(signature) => signatures.push(signature),
             _ => return Err(receiver.problem(NodeProblem::OtherAnswer)),
         }
     }
     session.certify(&outcome, &signatures)?;
     Ok(Certified { key: outcome.key, signatures })
+}
+
+/// The receive key of every receiver. Everybody is shown all of them: who was shown others certifies something else.
+async fn gather(
+    run: Run,
+    parties: &Parties<'_>,
+    base: impl Fn() -> Option<Base>,
+) -> Result<Vec<[u8; OFFER_BYTES]>, GroupError> {
+    let mut offers = Vec::with_capacity(parties.receivers.len());
+    for receiver in &parties.receivers {
+        match receiver.ask(GroupOp::Offer { run, base: base() }).await? {
+            GroupReply::Offer(offer) => offers.push(offer),
+            _ => return Err(receiver.problem(NodeProblem::OtherAnswer)),
+        }
+    }
+    Ok(offers)
 }
 
 /// Round 3: the shares come into use, beside the old ones. Each node proves that it holds the share that the commitments

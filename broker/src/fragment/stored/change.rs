@@ -9,6 +9,7 @@ use symbolon_proto::manifest::Manifest;
 use symbolon_proto::proposal::Proposal;
 
 use super::super::group::Certified;
+use super::leaving::{self, Leaver};
 use super::{bytes, proposal};
 use crate::open::GENERATION;
 use crate::ops::OpError;
@@ -23,6 +24,8 @@ pub(crate) struct Change {
     pub(crate) what: &'static str,
     /// The group that has the shares afterwards.
     pub(crate) group: Proposal,
+    /// The group that has them before, where it is another one.
+    pub(crate) before: Option<Proposal>,
     /// The sharing afterwards.
     pub(crate) key: GroupKey,
     /// The run and what its receivers certified; none where only the manifest is renewed.
@@ -37,6 +40,8 @@ pub(crate) struct Change {
 struct StoredChange {
     what: String,
     group: String,
+    #[serde(default)]
+    before: String,
     key: String,
     run: String,
     signatures: Vec<String>,
@@ -63,12 +68,13 @@ pub(crate) async fn keep_change(session: &Session, change: &Change) -> Result<()
     session.commit(vec![put], draft).await.map(drop)
 }
 
-/// Forgets a change that is finished.
-pub(crate) async fn clear_change(session: &Session) -> Result<(), OpError> {
+/// Forgets a change that is finished, and remembers in the same commit whom it leaves with an old share.
+pub(crate) async fn finish_change(session: &Session, leavers: Vec<Leaver>) -> Result<(), OpError> {
     let Some((_, revision)) = session.rows.read::<StoredChange>(CHANGE).await? else { return Ok(()) };
-    let delete = session.rows.delete(CHANGE, Expect::Revision(revision));
+    let mut changes = vec![session.rows.delete(CHANGE, Expect::Revision(revision))];
+    changes.extend(leaving::add_leavers(&session.rows, leavers).await?);
     let draft = Session::internal(Action::Remote, "change of the fragment services finished");
-    session.commit(vec![delete], draft).await.map(drop)
+    session.commit(changes, draft).await.map(drop)
 }
 
 fn stored(change: &Change) -> StoredChange {
@@ -81,6 +87,7 @@ fn stored(change: &Change) -> StoredChange {
     StoredChange {
         what: change.what.to_owned(),
         group: HEXLOWER.encode(&change.group.to_bytes()),
+        before: change.before.as_ref().map(|group| HEXLOWER.encode(&group.to_bytes())).unwrap_or_default(),
         key: HEXLOWER.encode(&key.finish()),
         run,
         signatures: signatures.iter().map(|signature| HEXLOWER.encode(signature)).collect(),
@@ -97,6 +104,10 @@ fn parse(stored: &StoredChange) -> Result<Change, OpError> {
         "" => None,
         body => Some(Manifest::parse_body(&bytes(body)?).map_err(|_| OpError::Integrity)?),
     };
+    let before = match stored.before.as_str() {
+        "" => None,
+        before => Some(proposal(before)?),
+    };
     let run = match stored.run.as_str() {
         "" => None,
         run => {
@@ -106,5 +117,5 @@ fn parse(stored: &StoredChange) -> Result<Change, OpError> {
             Some((run, Certified { key: key.clone(), signatures }))
         }
     };
-    Ok(Change { what, group: proposal(&stored.group)?, key, run, body })
+    Ok(Change { what, group: proposal(&stored.group)?, before, key, run, body })
 }

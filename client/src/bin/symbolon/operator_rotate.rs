@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use serde_json::json;
-use symbolon::{Client, Error, FragmentKeys, MountKeks, RewrapProgress, RotationStatus};
+use symbolon::{Client, Error, FragmentKeys, LeavingNode, MountKeks, RewrapProgress, RotationStatus};
 use tokio::time::{Instant, sleep};
 
 use crate::failure::Failure;
@@ -313,6 +313,10 @@ fn facts(status: &RotationStatus) -> Vec<(&'static str, String)> {
             "last rotation",
             format!("to key epoch {key_epoch}: {done} of {capsules} capsules, {end}"),
         ));
+    }
+    for LeavingNode { url, approve, waits, .. } in &status.remote.leaving {
+        let text = format!("{}: {}; fingerprint {}", printable(url), printable(waits), printable(approve));
+        facts.push(("left, share not erased", text));
     }
     let rolling = if status.own.rolling { ", being rolled" } else { "" };
     facts.push(("own KEK epoch", format!("{}{rolling}", status.own.kek_epoch)));

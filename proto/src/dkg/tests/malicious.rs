@@ -10,7 +10,7 @@ use crate::label;
 /// A 2 of 3 generation in which participant 2 cheats.
 struct Scene {
     group: Group,
-    session: Session,
+    session: Open,
     dealings: Vec<Vec<u8>>,
 }
 
@@ -148,7 +148,7 @@ fn a_share_that_is_not_on_the_polynomial() {
     let ephemeral = Scalar::random(&mut rng());
     let mut message = scene.session.message(scene.key(CHEAT), &polynomial, &ephemeral).unwrap();
     let public = *ephemeral.public_key().point();
-    let route = scene.session.route(&public, scene.key(CHEAT).public(), scene.key(2).public());
+    let route = scene.session.route(&public, scene.key(CHEAT).public(), scene.session.keys[2].public());
     let wrong = Scalar::random(&mut rng());
     let sealed =
         envelope::seal(&Secrets::of_dealer(&route, &scene.key(CHEAT).scalar(), &ephemeral), &route, &wrong);

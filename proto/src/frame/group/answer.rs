@@ -1,9 +1,9 @@
 //! The answers of frame 0x07.
 
 use super::super::{FrameError, FrameType, RequestHash, Status, open_answer, read_status, start_answer};
-use super::read_op;
+use super::{FORMAT, read_op};
 use crate::codec::{Reader, Writer};
-use crate::dkg::{DEALING_BYTES_MAX, DkgError, DkgFault, SCHNORR_BYTES};
+use crate::dkg::{DEALING_BYTES_MAX, DkgError, DkgFault, OFFER_BYTES, SCHNORR_BYTES};
 use crate::group::PublicKey;
 use crate::possession::Possession;
 use crate::signing::SIGNATURE_BYTES;
@@ -71,6 +71,8 @@ pub enum GroupReply {
     Retired(bool),
     /// To [`super::GroupOp::Escrow`]: the envelope.
     Escrow(Vec<u8>),
+    /// To [`super::GroupOp::Offer`]: the receive key, signed.
+    Offer([u8; OFFER_BYTES]),
 }
 
 /// Who broke the protocol, and how.
@@ -142,7 +144,7 @@ impl GroupAnswer {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut writer = start_answer(FrameType::Group, 1024);
         let status = self.outcome.as_ref().err().map_or(Status::Ok, |refusal| refusal.status);
-        writer.u8(1).u8(self.op).u16(status.code()).bytes(&self.request_hash);
+        writer.u8(FORMAT).u8(self.op).u16(status.code()).bytes(&self.request_hash);
         match &self.outcome {
             Ok(reply) => reply.write(&mut writer),
             Err(GroupRefusal { blame: Some(blame), .. }) => {
@@ -182,6 +184,7 @@ impl GroupReply {
             9 => Self::Epoch(EpochKey::read(reader)?),
             10 => Self::Retired(read_flag(reader)?),
             12 => Self::Escrow(reader.lp(ESCROW_ENVELOPE_BYTES_MAX)?.to_vec()),
+            13 => Self::Offer(reader.array()?),
             found => return Err(FrameError::Code { found: found.into() }),
         })
     }
@@ -196,6 +199,9 @@ impl GroupReply {
             }
             Self::Certified(signature) => {
                 writer.bytes(signature);
+            }
+            Self::Offer(offer) => {
+                writer.bytes(offer);
             }
             Self::Committed(key) | Self::Epoch(key) => {
                 writer.bytes(key.public.as_bytes()).bytes(key.possession.as_bytes());

@@ -38,11 +38,14 @@ fn every_op() -> Vec<GroupOp> {
     vec![
         GroupOp::Card,
         GroupOp::Propose { proposal: test_proposal(2, 3).0.to_bytes() },
-        GroupOp::Deal { run: run(RunKind::Generate), base: None },
-        GroupOp::Deal { run: run(RunKind::Reshare), base: Some(base(2)) },
+        GroupOp::Offer { run: run(RunKind::Generate), base: None },
+        GroupOp::Offer { run: run(RunKind::Reshare), base: Some(base(2)) },
+        GroupOp::Deal { run: run(RunKind::Generate), base: None, offers: vec![[1; OFFER_BYTES]; 3] },
+        GroupOp::Deal { run: run(RunKind::Reshare), base: Some(base(2)), offers: vec![[1; OFFER_BYTES]] },
         GroupOp::Verify {
             run: run(RunKind::Refresh),
             base: None,
+            offers: vec![[1; OFFER_BYTES]; 2],
             dealings: vec![vec![1; 300], vec![2; 300]],
         },
         GroupOp::Commit { run: run(RunKind::Generate), signatures: vec![[1; 64], [2; 64], [3; 64]] },
@@ -92,7 +95,9 @@ fn answers_come_back() {
         (10, Ok(GroupReply::Retired(true))),
         (11, Ok(GroupReply::Done)),
         (12, Ok(GroupReply::Escrow(vec![1; ESCROW_ENVELOPE_BYTES_MAX]))),
+        (13, Ok(GroupReply::Offer([1; OFFER_BYTES]))),
         (3, Err(Status::NotApproved.into())),
+        (4, Err(DkgFault::ReceiveKey.by(3).into())),
         (4, Err(DkgFault::Share.by(3).into())),
         (5, Err(DkgError::State.into())),
     ];
@@ -126,9 +131,10 @@ fn bounds_come_before_everything() {
     let count = frame.len() - 65;
     assert_eq!(with(count, 0), FrameError::Count { found: 0, max: 16 });
     assert_eq!(with(count, 17), FrameError::Count { found: 17, max: 16 });
-    assert_eq!(with(6, 2), FrameError::Format { found: 2 });
+    assert_eq!(with(6, 1), FrameError::Format { found: 1, read: 2 }, "without receive keys");
+    assert_eq!(with(6, 3), FrameError::Format { found: 3, read: 2 });
     assert_eq!(with(7, 0), FrameError::Code { found: 0 });
-    assert_eq!(with(7, 13), FrameError::Code { found: 13 });
+    assert_eq!(with(7, 14), FrameError::Code { found: 14 });
     assert_eq!(with(24, 9), FrameError::Run(RunError::Kind { found: 9 }));
     let long = request(GroupOp::Propose { proposal: vec![0; PROPOSAL_BYTES_MAX + 1] }).to_bytes();
     let error = DecodeError::TooLong { found: PROPOSAL_BYTES_MAX + 1, max: PROPOSAL_BYTES_MAX };
@@ -139,7 +145,8 @@ fn bounds_come_before_everything() {
 fn the_longest_request_fits() {
     let base = Base { group: vec![0; PROPOSAL_BYTES_MAX], ..base(16) };
     let dealings = vec![vec![0; DEALING_BYTES_MAX]; 16];
-    let longest = request(GroupOp::Verify { run: run(RunKind::Reshare), base: Some(base), dealings });
+    let offers = vec![[0; OFFER_BYTES]; 16];
+    let longest = request(GroupOp::Verify { run: run(RunKind::Reshare), base: Some(base), offers, dealings });
     assert!(longest.to_bytes().len() <= GROUP_REQUEST_BYTES_MAX);
     assert_eq!(GroupRequest::parse(&longest.to_bytes()), Ok(longest));
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use symbolon_proto::capsule::{Capsule, EncapsulationKey, Kek, encapsulate};
 use symbolon_proto::context::{CapsuleContext, Scope};
-use symbolon_proto::dkg::{GroupKey, SCHNORR_BYTES};
+use symbolon_proto::dkg::{GroupKey, OFFER_BYTES, SCHNORR_BYTES};
 use symbolon_proto::frame::Target;
 use symbolon_proto::group::PublicKey;
 use symbolon_proto::hierarchy::{Fragment, PurposeKeys};
@@ -51,6 +51,7 @@ pub struct Stored {
 /// A run on its way. Until the first commit it may be given up; from then on it is finished.
 pub struct Ceremony {
     pub setup: Setup,
+    pub offers: BTreeMap<u16, [u8; OFFER_BYTES]>,
     pub dealings: BTreeMap<u16, Vec<u8>>,
     pub signatures: BTreeMap<u16, [u8; SCHNORR_BYTES]>,
     pub committed: BTreeSet<u16>,
@@ -60,8 +61,8 @@ pub struct Ceremony {
 
 impl Ceremony {
     pub fn new(setup: Setup) -> Self {
-        let (dealings, signatures) = (BTreeMap::new(), BTreeMap::new());
-        Self { setup, dealings, signatures, committed: BTreeSet::new(), committing: false }
+        let (offers, dealings, signatures) = Default::default();
+        Self { setup, offers, dealings, signatures, committed: BTreeSet::new(), committing: false }
     }
 
     /// The group whose nodes deal.

@@ -16,7 +16,7 @@ use symbolon_proto::signing::SigningSeed;
 use super::Bug;
 use super::algebra::{Noted, are_worth, as_key, interpolate, subsets};
 use super::broker::{Broker, Ceremony, Epoch};
-use super::node::{Ask, Node, Reply, Setup};
+use super::node::{Ask, Node, Offers, Reply, Setup};
 use crate::world::TestRng;
 
 const NODES: u8 = 4;
@@ -436,10 +436,13 @@ impl History {
     /// Whether all have committed and the new shares were seen to work.
     fn go_on_with(&mut self, ceremony: &mut Ceremony) -> Result<bool, Broken> {
         let setup = ceremony.setup.clone();
+        let Some(offers) = self.gather_offers(ceremony)? else { return Ok(false) };
         for index in setup.run.dealers.iter() {
             if !ceremony.dealings.contains_key(&index) {
                 let at = self.member(ceremony.dealing_group(), index);
-                if let Some(Reply::Dealing(dealing)) = self.ask(at, Ask::Deal(setup.clone()))? {
+                if let Some(Reply::Dealing(dealing)) =
+                    self.ask(at, Ask::Deal(setup.clone(), offers.clone()))?
+                {
                     ceremony.dealings.insert(index, dealing);
                 }
             }
@@ -453,7 +456,7 @@ impl History {
                 continue;
             }
             let at = self.member(&setup.group, index);
-            let ask = Ask::Receive(setup.clone(), dealings.clone());
+            let ask = Ask::Receive(setup.clone(), offers.clone(), dealings.clone());
             if let Some(Reply::Signature(signature)) = self.ask(at, ask)? {
                 ceremony.signatures.insert(index, signature);
             }
@@ -466,10 +469,9 @@ impl History {
         for index in 1..=setup.group.nodes() {
             if !ceremony.committed.contains(&index) {
                 let at = self.member(&setup.group, index);
-                match self.ask(at, Ask::Commit(setup.run, signatures.clone()))? {
-                    Some(Reply::Done) => drop(ceremony.committed.insert(index)),
-                    // It may have lost what was pending to a later run; dealings are public, so it can be told again.
-                    _ => drop(self.ask(at, Ask::Receive(setup.clone(), dealings.clone()))?),
+                // What is pending cannot be lost to messages of another run: nobody can receive that one any more.
+                if let Some(Reply::Done) = self.ask(at, Ask::Commit(setup.run, signatures.clone()))? {
+                    ceremony.committed.insert(index);
                 }
             }
         }
@@ -480,11 +482,28 @@ impl History {
         Ok(ceremony.committed.len() >= usize::from(needed))
     }
 
+    /// The receive keys, when all have shown theirs.
+    fn gather_offers(&mut self, ceremony: &mut Ceremony) -> Result<Option<Offers>, Broken> {
+        let setup = ceremony.setup.clone();
+        for index in 1..=setup.group.nodes() {
+            if ceremony.offers.contains_key(&index) {
+                continue;
+            }
+            let at = self.member(&setup.group, index);
+            if let Some(Reply::Offer(offer)) = self.ask(at, Ask::Offer(setup.clone()))? {
+                ceremony.offers.insert(index, offer);
+            }
+        }
+        let all = ceremony.offers.len() == usize::from(setup.group.nodes());
+        Ok(all.then(|| ceremony.offers.values().copied().collect()))
+    }
+
     /// The new manifest. From here on the old shares are to be forgotten.
     fn take_into_use(&mut self, ceremony: &Ceremony) {
         let setup = &ceremony.setup;
         let dealings: Vec<_> = ceremony.dealings.values().cloned().collect();
-        let key = setup.session().outcome(&dealings).unwrap().key;
+        let offers: Vec<_> = ceremony.offers.values().copied().collect();
+        let key = setup.session(&offers).outcome(&dealings).unwrap().key;
         let old = setup.before.as_ref().map(|(group, _)| Arc::clone(group));
         let members =
             |group: &Proposal| group.cards().iter().map(|card| card.card().node).collect::<Vec<_>>();

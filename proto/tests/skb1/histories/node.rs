@@ -7,7 +7,10 @@ use std::sync::Arc;
 use rand_core::CryptoRng;
 use sha2::{Digest, Sha256};
 use symbolon_proto::card::{NodeCard, VerifiedCard};
-use symbolon_proto::dkg::{Before, GroupKey, PendingShare, Run, RunKind, SCHNORR_BYTES, Session, StaticKey};
+use symbolon_proto::dkg::{
+    Before, GroupKey, OFFER_BYTES, PendingShare, ReceiveKey, Roster, Run, RunKind, SCHNORR_BYTES, Session,
+    StaticKey,
+};
 use symbolon_proto::evaluate::RemoteKey;
 use symbolon_proto::frame::{EvaluateOutcome, EvaluateRequest, EvaluateResponse, Status};
 use symbolon_proto::id::NodeId;
@@ -16,6 +19,9 @@ use symbolon_proto::proposal::Proposal;
 use symbolon_proto::signing::SigningSeed;
 
 use super::Bug;
+
+/// The receive keys of all receivers, as they showed them.
+pub type Offers = Vec<[u8; OFFER_BYTES]>;
 
 /// A run with what its session is made of.
 #[derive(Clone)]
@@ -26,9 +32,13 @@ pub struct Setup {
 }
 
 impl Setup {
-    pub fn session(&self) -> Session {
+    pub fn roster(&self) -> Roster {
         let before = self.before.as_ref().map(|(group, key)| Before { group, key });
-        Session::new(&self.run, &self.group, before).unwrap()
+        Roster::new(&self.run, &self.group, before).unwrap()
+    }
+
+    pub fn session(&self, offers: &Offers) -> Session {
+        self.roster().session(offers).unwrap()
     }
 }
 
@@ -37,8 +47,9 @@ impl Setup {
 pub enum Ask {
     /// Register a generation, renew the lease.
     Hello(LeaseHolder),
-    Deal(Setup),
-    Receive(Setup, Vec<Vec<u8>>),
+    Offer(Setup),
+    Deal(Setup, Offers),
+    Receive(Setup, Offers, Vec<Vec<u8>>),
     Commit(Run, Vec<[u8; SCHNORR_BYTES]>),
     /// The new shares of this group are in use: forget older ones.
     Acknowledge(u32, u32, Arc<Proposal>),
@@ -50,6 +61,7 @@ pub enum Ask {
 #[derive(Clone)]
 pub enum Reply {
     Lease(Lease),
+    Offer([u8; OFFER_BYTES]),
     Dealing(Vec<u8>),
     Signature([u8; SCHNORR_BYTES]),
     Done,
@@ -74,6 +86,8 @@ pub struct Disk {
     /// Dealings are stored before they are sent, and a run is dealt in once.
     dealt: BTreeMap<[u8; 32], (Run, Vec<u8>)>,
     pending: Option<(Run, Vec<u8>)>,
+    /// The receive key of the newest run; only its offer when the dealings were opened.
+    receive: Option<(Run, [u8; OFFER_BYTES], Option<ReceiveKey>)>,
 }
 
 impl Disk {
@@ -88,6 +102,10 @@ impl Disk {
         self.tombstones.iter().for_each(|epoch| hash.update(epoch.to_be_bytes()));
         self.dealt.values().for_each(|(_, dealing)| hash.update(dealing));
         self.pending.iter().for_each(|(_, pending)| hash.update(pending));
+        if let Some((_, offer, key)) = &self.receive {
+            hash.update(offer);
+            hash.update([u8::from(key.is_some())]);
+        }
         hash.finalize().into()
     }
 }
@@ -121,6 +139,7 @@ impl Node {
             tombstones: BTreeSet::new(),
             dealt: BTreeMap::new(),
             pending: None,
+            receive: None,
         };
         Self { card: card.sign(&root), disk, up: true, generation: None, lease_seq: 0 }
     }
@@ -148,8 +167,11 @@ impl Node {
             return Err("suspended");
         }
         match ask {
-            Ask::Deal(setup) => self.deal(&setup, rng).map(Reply::Dealing),
-            Ask::Receive(setup, dealings) => self.receive(&setup, &dealings).map(Reply::Signature),
+            Ask::Offer(setup) => self.offer(&setup, rng).map(Reply::Offer),
+            Ask::Deal(setup, offers) => self.deal(&setup, &offers, rng).map(Reply::Dealing),
+            Ask::Receive(setup, offers, dealings) => {
+                self.receive(&setup, &offers, &dealings).map(Reply::Signature)
+            }
             Ask::Commit(run, signatures) => self.commit(&run, &signatures, bug).map(|()| Reply::Done),
             Ask::Acknowledge(key_epoch, share_epoch, group) => {
                 self.acknowledge(key_epoch, share_epoch, &group).map(|()| Reply::Done)
@@ -159,7 +181,23 @@ impl Node {
         }
     }
 
-    fn deal(&mut self, setup: &Setup, rng: &mut dyn CryptoRng) -> Result<Vec<u8>, &'static str> {
+    fn offer(&mut self, setup: &Setup, rng: &mut dyn CryptoRng) -> Result<[u8; OFFER_BYTES], &'static str> {
+        if let Some((_, offer, _)) = self.disk.receive.as_ref().filter(|(run, ..)| *run == setup.run) {
+            return Ok(*offer);
+        }
+        self.may_begin(&setup.run)?;
+        let receive = ReceiveKey::generate(rng);
+        let offer = setup.roster().offer(&self.disk.static_key, &receive).map_err(|_| "no share for me")?;
+        self.disk.receive = Some((setup.run, offer, Some(receive)));
+        Ok(offer)
+    }
+
+    fn deal(
+        &mut self,
+        setup: &Setup,
+        offers: &Offers,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Vec<u8>, &'static str> {
         let run = &setup.run;
         if let Some((_, dealing)) = self.disk.dealt.get(&run.id()) {
             return Ok(dealing.clone());
@@ -167,7 +205,7 @@ impl Node {
         self.may_begin(run)?;
         let share = self.share_before(run);
         let dealing =
-            setup.session().deal(&self.disk.static_key, share, rng).map_err(|_| "not mine to deal")?;
+            setup.session(offers).deal(&self.disk.static_key, share, rng).map_err(|_| "not mine to deal")?;
         self.disk.dealt.insert(run.id(), (*run, dealing.clone()));
         Ok(dealing)
     }
@@ -192,12 +230,23 @@ impl Node {
         self.disk.shares.get(&before).map(|share| &share.scalar)
     }
 
-    fn receive(&mut self, setup: &Setup, dealings: &[Vec<u8>]) -> Result<[u8; SCHNORR_BYTES], &'static str> {
+    fn receive(
+        &mut self,
+        setup: &Setup,
+        offers: &Offers,
+        dealings: &[Vec<u8>],
+    ) -> Result<[u8; SCHNORR_BYTES], &'static str> {
+        if let Some((_, pending)) = self.disk.pending.as_ref().filter(|(run, _)| *run == setup.run) {
+            return Ok(*PendingShare::from_secret_bytes(pending).unwrap().signature());
+        }
         self.may_begin(&setup.run)?;
+        let shown = self.disk.receive.as_ref().filter(|(run, ..)| *run == setup.run);
+        let receive = shown.and_then(|(.., key)| key.as_ref()).ok_or("no receive key for this run")?;
         let share = self.share_before(&setup.run);
-        let pending = setup.session().receive(&self.disk.static_key, share, dealings);
+        let pending = setup.session(offers).receive(&self.disk.static_key, receive, share, dealings);
         let pending = pending.map_err(|_| "a dealing is wrong")?;
         self.disk.pending = Some((setup.run, pending.to_secret_bytes().to_vec()));
+        self.disk.receive.iter_mut().for_each(|(.., key)| *key = None);
         Ok(*pending.signature())
     }
 

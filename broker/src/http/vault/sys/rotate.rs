@@ -18,7 +18,7 @@ use super::super::error::FaceError;
 use super::super::request::{VaultRequest, Verb};
 use super::super::{Answer, unrouted, unsupported};
 use crate::app::App;
-use crate::fragment::NewShares;
+use crate::fragment::{Leaving, NewShares};
 use crate::http::time::rfc3339;
 use crate::ops::rotate;
 use crate::rotation::{MountStatus, Phase, Progress, Status};
@@ -87,6 +87,7 @@ fn facts(status: &Status) -> Value {
             "running": status.remote.running,
             "rate_per_second": (status.remote.rate * 10.0).round() / 10.0,
             "last": status.remote.progress.as_ref().map(progress_facts),
+            "leaving": status.remote.leaving.iter().map(leaving_facts).collect::<Vec<_>>(),
         },
         "keks": mounts,
         "own": { "kek_epoch": status.own.epoch, "rolling": status.own.wanted, "older_token_epochs": older },
@@ -104,6 +105,10 @@ fn progress_facts(progress: &Progress) -> Value {
         "started": moment(progress.started_ms),
         "finished": moment(progress.finished_ms),
     })
+}
+
+fn leaving_facts(node: &Leaving) -> Value {
+    json!({ "url": node.url, "fingerprint": node.node, "approve": node.group, "waits": node.waits })
 }
 
 fn mount_facts(mount: &MountStatus) -> Value {
@@ -147,6 +152,12 @@ mod tests {
                 progress: Some(progress),
                 running: true,
                 rate: 2.5678,
+                leaving: vec![Leaving {
+                    url: "https://a".to_owned(),
+                    node: "1 2 3".to_owned(),
+                    group: "4 5 6".to_owned(),
+                    waits: "its operator".to_owned(),
+                }],
             },
             mounts: vec![MountStatus { path: "team/a".to_owned(), tier: Tier::High, keks }],
             own: OwnEpochs { epoch: 2, older_tokens, wanted: false },
@@ -158,6 +169,7 @@ mod tests {
         assert_eq!(facts["remote"]["last"]["left"], 6);
         assert_eq!(facts["remote"]["last"]["finished"], Value::Null);
         assert_eq!(facts["remote"]["rate_per_second"], 2.6);
+        assert_eq!(facts["remote"]["leaving"][0]["approve"], "4 5 6");
         assert_eq!(
             (&facts["keks"]["team/a/"]["state"], &facts["keks"]["team/a/"]["tier"]),
             (&json!("moving"), &json!("high"))
