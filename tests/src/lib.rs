@@ -16,6 +16,7 @@ mod group;
 mod hvac;
 mod matrix;
 mod memory;
+mod nodes;
 mod remote;
 mod rollback;
 mod rows;
