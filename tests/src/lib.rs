@@ -13,6 +13,7 @@ mod differential;
 mod disk;
 mod go;
 mod group;
+mod histories;
 mod hvac;
 mod matrix;
 mod memory;

@@ -58,7 +58,10 @@ impl People {
 /// One fragment service.
 pub struct Node {
     pub directory: PathBuf,
+    /// What brokers are told.
     pub address: SocketAddr,
+    /// Where it listens; the same, unless a test has put something in between.
+    pub socket: SocketAddr,
     fingerprint: String,
     people: People,
     clock: Arc<MovedClock>,
@@ -75,9 +78,11 @@ struct Running {
 impl Node {
     /// A new service in an absent directory.
     pub async fn new(directory: PathBuf, pace: Pace) -> Self {
+        let address = free_port().unwrap();
         let mut node = Self {
             directory,
-            address: free_port().unwrap(),
+            address,
+            socket: address,
             fingerprint: String::new(),
             people: People::new(),
             clock: Arc::default(),
@@ -96,7 +101,7 @@ impl Node {
 
     pub async fn start(&mut self) {
         let service = self.open();
-        let socket = TcpListener::bind(self.address).await.unwrap();
+        let socket = TcpListener::bind(self.socket).await.unwrap();
         let (stop, stopped) = oneshot::channel();
         let serving = Arc::clone(&service);
         let task =
@@ -120,6 +125,18 @@ impl Node {
         stop.send(()).unwrap();
         task.await.unwrap();
         let_go(service).await;
+    }
+
+    /// Ends it in the middle of whatever it does. Its connections must have been cut.
+    pub async fn crash(&mut self) {
+        let Running { service, task, .. } = self.running.take().unwrap();
+        task.abort();
+        drop(task.await);
+        let_go(service).await;
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.running.is_some()
     }
 
     pub async fn restart(&mut self) {
@@ -150,9 +167,11 @@ impl Node {
 
     /// Somebody else's copy of the whole service, with officers and an address of his own. It does not run.
     pub fn stolen(&self, directory: PathBuf) -> Self {
+        let address = free_port().unwrap();
         let copy = Self {
             directory,
-            address: free_port().unwrap(),
+            address,
+            socket: address,
             fingerprint: self.fingerprint.clone(),
             people: People::new(),
             clock: Arc::default(),

@@ -77,6 +77,12 @@ impl StolenService {
         contents.flat_map(|content| content.windows(32).filter_map(scalar).collect::<Vec<_>>()).collect()
     }
 
+    /// What its files with one scalar hold, so none of a run that has not ended.
+    pub fn shares(&self) -> Vec<RemoteKey> {
+        let contents = self.files.iter().map(|(name, file)| self.open(name, file));
+        contents.filter(|content| content.len() == 32).filter_map(|content| scalar(&content)).collect()
+    }
+
     /// A file of one box: `LP32(box)`, bound to its name and to being the only one.
     fn open(&self, name: &str, file: &[u8]) -> Zeroizing<Vec<u8>> {
         let mut context = Writer::with_capacity(96);

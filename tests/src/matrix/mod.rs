@@ -11,11 +11,11 @@
 //! | N; N with TLS broken | [`network`] |
 //! | clone of a live broker, hypervisor snapshot | `seal.rs`, `of_two_brokers_on_copies_of_a_store_only_one_is_served` |
 
-mod attacker;
+pub mod attacker;
 mod destroyed;
 mod group;
 mod network;
-mod victim;
+pub mod victim;
 
 use std::collections::BTreeSet;
 

@@ -78,7 +78,7 @@ pub async fn fill(site: &Site) {
     site.root_put("other/data/app", &json!({ "data": { "value": OTHER } })).await.expect(200);
 }
 
-fn copy_key(session: &Session) -> CapsuleKey {
+pub fn copy_key(session: &Session) -> CapsuleKey {
     let key = session.unsealed().keys().capsule.secret().expose();
     CapsuleKey::from_secret(Secret::filled_by(|out| *out = *key))
 }
