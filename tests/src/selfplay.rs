@@ -24,6 +24,16 @@ pub fn open(
     key: &CapsuleKey,
     k: &RemoteKey,
 ) -> Result<Kek, CapsuleError> {
+    open_with_shares(capsule, context, key, &[(1, k)])
+}
+
+/// The same with shares of k and the numbers of their nodes, as many as are needed.
+pub fn open_with_shares(
+    capsule: &Capsule,
+    context: &CapsuleContext,
+    key: &CapsuleKey,
+    shares: &[(u16, &RemoteKey)],
+) -> Result<Kek, CapsuleError> {
     let target = Target { key: capsule.key(), key_epoch: capsule.key_epoch(), share_epoch: 1 };
     let blinded = Blinded::blind(&[capsule], target, &mut rng()).unwrap();
     let holder = LeaseHolder {
@@ -32,17 +42,30 @@ pub fn open(
         key: capsule.key(),
         generation: 1,
     };
-    let (node, frame) = answer(blinded.request(), &holder, k);
-    let Ok(Answer::Evaluated(evaluation, _)) = evaluate::verify(blinded.request(), &frame, &holder, &node)
-    else {
-        panic!("his own answer was refused");
+    let evaluation = |(index, share): &(u16, &RemoteKey)| {
+        let (node, frame) = answer_as(*index, blinded.request(), &holder, share);
+        match evaluate::verify(blinded.request(), &frame, &holder, &node) {
+            Ok(Answer::Evaluated(evaluation, _)) => evaluation,
+            _ => panic!("his own answer was refused"),
+        }
     };
-    let shared = blinded.finalize(evaluation).unwrap().pop().unwrap();
+    let evaluations: Vec<_> = shares.iter().map(evaluation).collect();
+    let threshold = shares.len().try_into().unwrap();
+    let shared = blinded.finalize_threshold(&evaluations, threshold).unwrap().pop().unwrap();
     capsule.open(context, key, shared)
 }
 
 /// What an honest service with this key would answer, and how a manifest would describe it.
 pub fn answer(request: &EvaluateRequest, holder: &LeaseHolder, k: &RemoteKey) -> (ManifestNode, Vec<u8>) {
+    answer_as(1, request, holder, k)
+}
+
+fn answer_as(
+    index: u16,
+    request: &EvaluateRequest,
+    holder: &LeaseHolder,
+    k: &RemoteKey,
+) -> (ManifestNode, Vec<u8>) {
     let seed = SigningSeed::random(&mut rng());
     let terms = LeaseTerms {
         deployment: holder.deployment,
@@ -53,20 +76,20 @@ pub fn answer(request: &EvaluateRequest, holder: &LeaseHolder, k: &RemoteKey) ->
         issued_secs: 0,
         ttl_secs: 60,
         status: KeyState::Active,
-        node: 1,
+        node: index,
     };
     let evaluation = k.evaluate(request, &mut rng());
     let lease = Lease::sign(terms, &seed);
     let response = EvaluateResponse {
         target: *request.target(),
-        node_index: 1,
+        node_index: index,
         request_hash: *request.hash(),
         quota_left: 0,
         time_secs: 0,
         outcome: EvaluateOutcome::Done { points: evaluation.points, proof: evaluation.proof, lease },
     };
     let node = ManifestNode {
-        index: 1,
+        index,
         node: NodeId::from_bytes([0; 16]),
         public: *k.public_key(),
         signing: seed.public_key(),

@@ -228,7 +228,7 @@ impl World {
     async fn begin_next_epoch(&self) {
         let row = self.store.get(&seal_record_key()).await.unwrap().unwrap();
         let sealed = Sealed::open(serde_json::from_slice(&row.value).unwrap()).unwrap();
-        let now = symbolon_core::clock::Now { unix_ms: 1, boot_ms: 1 };
+        let now = Now { unix_ms: 1, boot_ms: 1 };
         let changed = Change::Epoch.apply(&sealed, &self.fragment, now, &mut os_rng()).unwrap().unwrap();
         let after = changed.keys.succeed(&self.unsealed);
         let mut changes = succession(self.store.as_ref(), &self.unsealed, &after).await.unwrap();

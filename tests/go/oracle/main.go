@@ -27,6 +27,9 @@ const (
 	ciphertextAt = commitmentAt + 32
 )
 
+// encapsulatedBytes is what X-Wing adds in front of a ciphertext.
+const encapsulatedBytes = 1120
+
 var questions = map[string]func(words [][]byte) ([]byte, error){
 	"decode": func(w [][]byte) ([]byte, error) { return encode(point(w[0])) },
 	"base":   func(w [][]byte) ([]byte, error) { return multiply(w[0], nil) },
@@ -160,7 +163,10 @@ func openEnvelope(seed, info, aad, envelope []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	encapsulated, ciphertext := envelope[:1120], envelope[1120:]
+	if len(envelope) < encapsulatedBytes {
+		return nil, errors.New("length")
+	}
+	encapsulated, ciphertext := envelope[:encapsulatedBytes], envelope[encapsulatedBytes:]
 	recipient, err := hpke.NewRecipient(encapsulated, private, hpke.HKDFSHA512(), hpke.AES256GCM(), info)
 	if err != nil {
 		return nil, err

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! fragment  = from the shares, however few: what is missing he guesses
-//! k         = from the service's files, or from the quantum computer: what is missing he guesses
+//! k         = from the services' files, or from the quantum computer: what is missing he guesses
 //! KEK       = from memory; or a capsule opened with fragment and k; or asked from the live service with the broker's keys
 //! secret    = a record opened with some KEK
 //! ```
@@ -53,12 +53,14 @@ impl Disk {
 
 /// The state directory of a fragment service and its key file.
 pub struct StolenService {
+    /// Its number in the group, which is in every manifest.
+    index: u16,
     key: Secret<32>,
     files: Vec<(String, Vec<u8>)>,
 }
 
 impl StolenService {
-    pub fn copy(directory: &Path, key_file: &Path) -> Self {
+    pub fn copy(index: u16, directory: &Path, key_file: &Path) -> Self {
         let key = std::fs::read(key_file).unwrap();
         let mut files = Vec::new();
         for entry in std::fs::read_dir(directory.join("keys")).unwrap() {
@@ -66,13 +68,19 @@ impl StolenService {
             let name = format!("keys/{}", entry.file_name().to_string_lossy());
             files.push((name, std::fs::read(entry.path()).unwrap()));
         }
-        Self { key: Secret::filled_by(|out: &mut [u8; 32]| out.copy_from_slice(&key)), files }
+        Self { index, key: Secret::filled_by(|out: &mut [u8; 32]| out.copy_from_slice(&key)), files }
     }
 
     /// Every scalar in its key files, at whatever place.
     pub fn keys(&self) -> Vec<RemoteKey> {
         let contents = self.files.iter().map(|(name, file)| self.open(name, file));
         contents.flat_map(|content| content.windows(32).filter_map(scalar).collect::<Vec<_>>()).collect()
+    }
+
+    /// What its files with one scalar hold, so none of a run that has not ended.
+    pub fn shares(&self) -> Vec<RemoteKey> {
+        let contents = self.files.iter().map(|(name, file)| self.open(name, file));
+        contents.filter(|content| content.len() == 32).filter_map(|content| scalar(&content)).collect()
     }
 
     /// A file of one box: `LP32(box)`, bound to its name and to being the only one.
@@ -92,7 +100,9 @@ fn scalar(bytes: &[u8]) -> Option<RemoteKey> {
 pub struct Loot<'a> {
     pub disk: Option<&'a Disk>,
     pub shares: &'a [Zeroizing<String>],
-    pub remote: Option<&'a StolenService>,
+    pub remote: Vec<&'a StolenService>,
+    /// How many of the services are needed; that is in every manifest.
+    pub threshold: usize,
     pub quantum: Option<&'a RemoteKey>,
     pub memory: Option<&'a Memory>,
     /// Where the service is; that is no secret.
@@ -101,7 +111,15 @@ pub struct Loot<'a> {
 
 impl<'a> Loot<'a> {
     pub fn nothing(address: &'a config::Remote) -> Self {
-        Self { disk: None, shares: &[], remote: None, quantum: None, memory: None, address }
+        Self {
+            disk: None,
+            shares: &[],
+            remote: Vec::new(),
+            threshold: 1,
+            quantum: None,
+            memory: None,
+            address,
+        }
     }
 
     /// Everything that he can read.
@@ -134,20 +152,27 @@ impl<'a> Loot<'a> {
     /// Every capsule with every pair of halves.
     fn opened_alone(&self, disk: &Disk) -> Vec<Arc<OpenKek>> {
         let fragment = self.fragment().root(&sealed(disk).deployment());
-        let mut ks = self.remote.map(StolenService::keys).unwrap_or_default();
-        ks.push(RemoteKey::generate(&mut rng()));
-        let ks: Vec<&RemoteKey> = ks.iter().chain(self.quantum).collect();
+        let services = self.services();
+        let remotes = halves(&services, self.threshold).into_iter();
+        let remotes: Vec<_> = remotes.chain(self.quantum.map(|k| vec![(1, k)])).collect();
         let mut keks = Vec::new();
         for (capsule, context) in capsules(disk) {
             let derived = fragment.purposes(capsule.fragment_epoch()).capsule;
             let stolen = self.memory.map(|memory| &memory.capsule_key);
-            let halves: Vec<&CapsuleKey> = std::iter::once(&derived).chain(stolen).collect();
-            for (key, k) in halves.iter().flat_map(|key| ks.iter().map(move |k| (key, k))) {
-                let kek = selfplay::open(&capsule, &context, key, k).ok();
+            let keys: Vec<&CapsuleKey> = std::iter::once(&derived).chain(stolen).collect();
+            for (key, shares) in keys.iter().flat_map(|key| remotes.iter().map(move |half| (key, half))) {
+                let kek = selfplay::open_with_shares(&capsule, &context, key, shares).ok();
                 keks.extend(kek.map(|kek| Arc::new(OpenKek { kek, capsule: capsule.id() })));
             }
         }
         keks
+    }
+
+    /// What each service holds; in the place of those that he has not, guesses.
+    fn services(&self) -> Vec<(u16, Vec<RemoteKey>)> {
+        let stolen = self.remote.iter().map(|service| (service.index, service.keys()));
+        let guesses = (200..).map(|index| (index, vec![RemoteKey::generate(&mut rng())]));
+        stolen.chain(guesses.take(self.threshold)).collect()
     }
 
     /// Unseals a broker of his own on the stolen store and lets it ask for every KEK.
@@ -172,6 +197,17 @@ impl<'a> Loot<'a> {
         let opener = Opener::new(store, Arc::new(SystemClock), self.address.clone());
         opener.open(&sealed, keys, &Alarm::new().0).await.ok().map(|opened| opened.session)
     }
+}
+
+/// Every choice of `count` services with one key of each.
+fn halves(services: &[(u16, Vec<RemoteKey>)], count: usize) -> Vec<Vec<(u16, &RemoteKey)>> {
+    let (Some(fewer), Some(((index, keys), others))) = (count.checked_sub(1), services.split_first()) else {
+        return if count == 0 { vec![Vec::new()] } else { Vec::new() };
+    };
+    let with_the_first = halves(others, fewer)
+        .into_iter()
+        .flat_map(|half| keys.iter().map(move |key| half.iter().copied().chain([(*index, key)]).collect()));
+    with_the_first.chain(halves(others, count)).collect()
 }
 
 fn rng() -> UnwrapErr<SysRng> {

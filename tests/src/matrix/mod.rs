@@ -6,12 +6,16 @@
 //! | Row of the matrix | Where |
 //! |---|---|
 //! | D, B, C, R, Q, M and their sums, reachable or revoked | [`TABLE`], one line each |
+//! | R<t and R≥t of a key that several services hold | [`group`] |
+//! | the remote key, or an old epoch of it, destroyed; a restored backup of the service | [`destroyed`] |
 //! | N; N with TLS broken | [`network`] |
 //! | clone of a live broker, hypervisor snapshot | `seal.rs`, `of_two_brokers_on_copies_of_a_store_only_one_is_served` |
 
-mod attacker;
+pub mod attacker;
+mod destroyed;
+mod group;
 mod network;
-mod victim;
+pub mod victim;
 
 use std::collections::BTreeSet;
 
@@ -105,7 +109,7 @@ fn loot<'a>(victim: &'a Victim, has: &[Has]) -> Loot<'a> {
             Backup => loot.disk = Some(&victim.backup),
             FewShares => loot.shares = &victim.site.shares[..1],
             Shares => loot.shares = &victim.site.shares[..2],
-            Remote => loot.remote = Some(&victim.stolen_service),
+            Remote => loot.remote = vec![&victim.stolen_service],
             Quantum => loot.quantum = Some(&victim.broken_key),
             Memory => loot.memory = Some(&victim.memory),
             Reachable => {}

@@ -47,10 +47,7 @@ pub struct Victim {
 impl Victim {
     pub async fn robbed() -> Self {
         let mut site = Site::open(CALM).await;
-        site.root_put("sys/mounts/other", &json!({ "type": "kv" })).await.expect(204);
-        site.write("app/db", CACHED).await;
-        site.root_put("other/data/app", &json!({ "data": { "value": OTHER } })).await.expect(200);
-
+        fill(&site).await;
         let mut backup = None;
         site.restart(async |world| backup = Some(copy_store(&world.path("store.redb"), "backup.redb").await))
             .await;
@@ -67,20 +64,27 @@ impl Victim {
         site.world.stop_broker().await.unwrap();
         let disk = copy_store(&site.world.path("store.redb"), "disk.redb").await;
         let stolen_service =
-            StolenService::copy(&site.world.path("fragment"), &site.world.path("fragment.key"));
+            StolenService::copy(1, &site.world.path("fragment"), &site.world.path("fragment.key"));
         site.world.start_fragment().await.unwrap();
         let broken_key = stolen_service.keys().pop().unwrap();
         Self { site, disk, backup: backup.unwrap(), memory, stolen_service, broken_key, remote_config }
     }
 }
 
-fn copy_key(session: &Session) -> CapsuleKey {
+/// A secret in each of two engines.
+pub async fn fill(site: &Site) {
+    site.root_put("sys/mounts/other", &json!({ "type": "kv" })).await.expect(204);
+    site.write("app/db", CACHED).await;
+    site.root_put("other/data/app", &json!({ "data": { "value": OTHER } })).await.expect(200);
+}
+
+pub fn copy_key(session: &Session) -> CapsuleKey {
     let key = session.unsealed().keys().capsule.secret().expose();
     CapsuleKey::from_secret(Secret::filled_by(|out| *out = *key))
 }
 
 /// A copy of a store file and its rows.
-async fn copy_store(store: &Path, name: &str) -> Disk {
+pub async fn copy_store(store: &Path, name: &str) -> Disk {
     let path: PathBuf = store.with_file_name(name);
     std::fs::copy(store, &path).unwrap();
     Disk::read(path).await
