@@ -192,7 +192,10 @@ impl<'a> Changer<'a> {
 
     /// From the first store to the last.
     async fn proceed(&self, mut change: Change) -> Result<(), GroupError> {
-        self.keep(&change).await?;
+        // A renewal is nothing before its body. Kept any earlier, a member that is gone for ever would bar the reshare without it.
+        if change.run.is_some() {
+            self.keep(&change).await?;
+        }
         let envoys = self.meet_all(&change.group).await?;
         let all: Vec<_> = envoys.iter().collect();
         if let Some((run, certified)) = &change.run {
