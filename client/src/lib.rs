@@ -48,7 +48,8 @@ pub use self::kv::{
 pub use self::oauth::{SubjectToken, WorkloadToken};
 pub use self::policy::Policies;
 pub use self::rotation::{
-    FragmentKeys, LeavingNode, MountKeks, OwnKeks, RemoteKeyStatus, RewrapProgress, RotationStatus, Rotations,
+    FragmentKeys, GroupChange, LeavingNode, MountKeks, OwnKeks, RemoteKeyStatus, RewrapProgress,
+    RotationStatus, Rotations,
 };
 pub use self::service::{KUBERNETES_TOKEN_FILE, Service, ServiceLogin};
 pub use self::sys::{InitAnswer, InitRequest, SealStatus};

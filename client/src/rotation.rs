@@ -55,6 +55,9 @@ pub struct RemoteKeyStatus {
     /// Fragment services that left the group and have not confirmed that their share is erased.
     #[serde(default)]
     pub leaving: Vec<LeavingNode>,
+    /// How far the change of a group of services is that is under way, if one is.
+    #[serde(default)]
+    pub under_way: Option<GroupChange>,
 }
 
 /// A fragment service that left the group and still holds an old share, as far as the broker knows.
@@ -68,6 +71,19 @@ pub struct LeavingNode {
     pub approve: String,
     /// What it waits for, and who must act.
     pub waits: String,
+}
+
+/// A change of a group of fragment services, while it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupChange {
+    /// `refresh`, `reshare`, `rotate` or `renew`.
+    pub change: String,
+    /// The step under way.
+    pub step: String,
+    /// Nodes or checks done in this step.
+    pub done: u64,
+    /// Of how many.
+    pub total: u64,
 }
 
 /// How far the re-wrapping of capsules is.

@@ -1,5 +1,6 @@
 //! Several fragment services on sockets of their own, and a broker that needs two of them.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -108,6 +109,25 @@ impl Group {
         Self { site, nodes }
     }
 
+    /// Has a change made, and looks meanwhile how far it is.
+    async fn watched(&self, path: &str) -> BTreeSet<String> {
+        let mut steps = BTreeSet::new();
+        let looking = async {
+            loop {
+                let under_way = rotation(&self.site).await["under_way"].take();
+                if let (Some(change), Some(step)) = (under_way["change"].as_str(), under_way["step"].as_str())
+                {
+                    steps.insert(format!("{change}: {step}"));
+                }
+            }
+        };
+        tokio::select! {
+            changed = async { self.site.root_put(path, &json!({})).await } => drop(changed.expect(204)),
+            () = looking => unreachable!("looking goes on until the change is made"),
+        }
+        steps
+    }
+
     /// A secret is read as it was written, through keys that are opened anew.
     async fn reads(&self, name: &str, value: &str) {
         self.site.world.session().unwrap().keys.flush();
@@ -151,7 +171,12 @@ async fn one_of_three_may_be_away_and_two_may_not() {
 async fn shares_are_made_anew_while_everything_reads() {
     let mut group = Group::two_of_three().await;
     group.site.write("app/db", "kept").await;
-    group.site.root_put("sys/symbolon/rotate/refresh", &json!({})).await.expect(204);
+    let steps = group.watched("sys/symbolon/rotate/refresh").await;
+    assert!(
+        steps.iter().any(|step| step.starts_with("refresh: ")),
+        "whoever waits sees how far it is: {steps:?}"
+    );
+    assert_eq!(rotation(&group.site).await["under_way"], Value::Null);
     group.all_hold(1, 2);
     group.reads("app/db", "kept").await;
 
@@ -164,6 +189,7 @@ async fn shares_are_made_anew_while_everything_reads() {
     // A change needs every node, and says which one is missing.
     let refused = group.site.root_put("sys/symbolon/rotate/refresh", &json!({})).await.expect(503);
     assert!(refused.text.contains(&group.nodes[1].address.to_string()), "{}", refused.text);
+    assert_eq!(rotation(&group.site).await["under_way"], Value::Null, "what was refused is not under way");
     group.nodes[1].start().await;
     group.reads("app/db", "kept").await;
 }

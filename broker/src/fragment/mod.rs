@@ -40,7 +40,7 @@ mod wire;
 pub use enrol::{EnrolError, EnrolOutcome, Enroller};
 pub use enrolled::{Enrolled, Member};
 pub use error::{EvaluateError, NodeFailure};
-pub use group::Leaving;
+pub use group::{Leaving, Progress as GroupProgress};
 pub use identity::{BrokerIdentity, IdentityError};
 pub use leases::{LeaseState, Leases, NodeLease};
 pub use remote::{NodeReport, Remote};

@@ -168,6 +168,11 @@ impl Remote {
         &self.progress
     }
 
+    /// A change of the group has stopped.
+    pub(crate) fn nothing_under_way(&self) {
+        self.progress.send_replace(Progress::default());
+    }
+
     /// What nodes that left have said.
     pub(crate) const fn told(&self) -> &Told {
         &self.told

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use super::group::{Changer, GroupError, Leaving};
+use super::group::{Changer, GroupError, Leaving, Progress};
 use super::{EvaluateError, Remote, stored};
 use crate::session::Session;
 
@@ -52,6 +52,11 @@ pub trait RemoteRotation: Send + Sync + 'static {
         Box::pin(async { Err(GroupError::NotAGroup.into()) })
     }
 
+    /// How far the change of a group is that is under way, if one is.
+    fn under_way(&self) -> Option<Progress> {
+        None
+    }
+
     /// Nodes that left by a reshare and have not confirmed that their share is erased.
     fn leaving<'a>(&'a self, _: &'a Session) -> Rotated<'a, Vec<Leaving>> {
         Box::pin(async { Ok(Vec::new()) })
@@ -61,7 +66,8 @@ pub trait RemoteRotation: Send + Sync + 'static {
 impl RemoteRotation for Remote {
     fn new_epoch<'a>(&'a self, session: &'a Session) -> Rotated<'a, u32> {
         Box::pin(async move {
-            Changer::new(session, self).new_epoch().await?;
+            let made = Changer::new(session, self).new_epoch().await;
+            made.inspect_err(|_| self.nothing_under_way())?;
             Ok(self.manifest().manifest().key_epoch)
         })
     }
@@ -79,16 +85,20 @@ impl RemoteRotation for Remote {
     fn new_shares<'a>(&'a self, session: &'a Session, wanted: NewShares) -> Rotated<'a, ()> {
         Box::pin(async move {
             let changer = Changer::new(session, self);
-            match wanted {
-                NewShares::Refresh => changer.refresh().await?,
-                NewShares::Reshare => changer.reshare().await?,
-            }
-            Ok(())
+            let made = match wanted {
+                NewShares::Refresh => changer.refresh().await,
+                NewShares::Reshare => changer.reshare().await,
+            };
+            Ok(made.inspect_err(|_| self.nothing_under_way())?)
         })
     }
 
     fn proposed<'a>(&'a self, session: &'a Session) -> Rotated<'a, String> {
         Box::pin(async move { Ok(Changer::new(session, self).proposed().await?) })
+    }
+
+    fn under_way(&self) -> Option<Progress> {
+        Some(self.progress().borrow().clone()).filter(Progress::is_under_way)
     }
 
     fn leaving<'a>(&'a self, session: &'a Session) -> Rotated<'a, Vec<Leaving>> {

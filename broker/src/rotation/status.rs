@@ -1,7 +1,7 @@
 //! What operators and monitoring see of rotations.
 
 use super::{MountKeks, Progress, own};
-use crate::fragment::Leaving;
+use crate::fragment::{GroupProgress, Leaving};
 use crate::keys::OwnEpochs;
 use crate::ops::OpError;
 use crate::ops::types::Tier;
@@ -48,6 +48,8 @@ pub struct RemoteStatus {
     pub rate: f64,
     /// Nodes that left by a reshare and have not confirmed that their share is erased.
     pub leaving: Vec<Leaving>,
+    /// How far the change of a group of services is that is under way, if one is.
+    pub under_way: Option<GroupProgress>,
 }
 
 /// A KV mount.
@@ -95,7 +97,9 @@ pub async fn status(session: &Session) -> Result<Status, OpError> {
         ("symbolon_kek_roll_payloads_damaged", live.damaged_payloads),
         ("symbolon_rotation_failures_total", live.failures),
     ];
-    let remote = RemoteStatus { key_epochs, progress, running: live.rewrapping, rate: live.rate(), leaving };
+    let (running, rate) = (live.rewrapping, live.rate());
+    let under_way = session.rotation.remote().under_way();
+    let remote = RemoteStatus { key_epochs, progress, running, rate, leaving, under_way };
     let own = own::read(&session.rows).await?; // what was asked for stands in the store first
     Ok(Status { fragment, remote, mounts, own, problem: live.problem, numbers })
 }

@@ -190,8 +190,14 @@ impl<'a> Changer<'a> {
         stored::read_change(&self.session.rows).await.map_err(|_| GroupError::Store)
     }
 
-    /// From the first store to the last.
-    async fn proceed(&self, mut change: Change) -> Result<(), GroupError> {
+    /// From the first store to the last. What stops is under way no more: the next heartbeat goes on with it.
+    async fn proceed(&self, change: Change) -> Result<(), GroupError> {
+        let what = change.what;
+        self.remote.progress().send_modify(|progress| progress.change = what);
+        self.forward(change).await.inspect_err(|_| self.remote.nothing_under_way())
+    }
+
+    async fn forward(&self, mut change: Change) -> Result<(), GroupError> {
         // A renewal is nothing before its body. Kept any earlier, a member that is gone for ever would bar the reshare without it.
         if change.run.is_some() {
             self.keep(&change).await?;
@@ -220,7 +226,7 @@ impl<'a> Changer<'a> {
         let leavers = self.leavers(&change).await?;
         let has_leavers = !leavers.is_empty();
         stored::finish_change(self.session, leavers).await.map_err(|_| GroupError::Store)?;
-        self.step("done", 1, 1);
+        self.step(Progress::DONE, 1, 1);
         // The change is done whatever becomes of these.
         let noted = self.note_addresses(&change.group).await;
         let told = if has_leavers { self.tell_all().await } else { Ok(()) };

@@ -51,6 +51,17 @@ pub struct Progress {
     pub total: usize,
 }
 
+impl Progress {
+    /// The step of a change that is over.
+    pub(super) const DONE: &'static str = "done";
+
+    /// Whether something was begun and is not over.
+    #[must_use]
+    pub fn is_under_way(&self) -> bool {
+        !self.change.is_empty() && self.step != Self::DONE
+    }
+}
+
 /// Why a ceremony stopped. Nothing is lost: repeat it when who is named has acted.
 #[derive(Debug, thiserror::Error)]
 pub enum GroupError {

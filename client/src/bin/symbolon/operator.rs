@@ -32,7 +32,7 @@ pub enum Operator {
     /// Print the state of the seal; exit code 5 if the broker is not open
     Status,
     /// New keys for what is stored, while everything is served
-    #[command(subcommand)]
+    #[command(subcommand, alias = "remote")]
     Rotate(Rotate),
 }
 

@@ -8,7 +8,9 @@ use std::time::Duration;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use serde_json::json;
-use symbolon::{Client, Error, FragmentKeys, LeavingNode, MountKeks, RewrapProgress, RotationStatus};
+use symbolon::{
+    Client, Error, FragmentKeys, GroupChange, LeavingNode, MountKeks, RewrapProgress, RotationStatus,
+};
 use tokio::time::{Instant, sleep};
 
 use crate::failure::Failure;
@@ -20,6 +22,9 @@ const EVERY: Duration = Duration::from_millis(500);
 /// A rotation that has come upon damage and has not moved for so long will not move any more.
 const STUCK: Duration = Duration::from_secs(15);
 
+/// How often it is looked how far a change of a group is.
+const LOOK: Duration = Duration::from_millis(250);
+
 const FOLLOW: &str = "follow it with `symbolon operator rotate status --wait`";
 
 /// `symbolon operator rotate`
@@ -28,6 +33,7 @@ pub enum Rotate {
     /// New KEKs for one KV mount, or for all and for the deployment itself
     Kek(Kek),
     /// A new key epoch of the fragment services, and every capsule re-wrapped for it
+    #[command(alias = "rotate")] // as in `operator remote rotate`
     Remote(Wait),
     /// Print how rotations stand
     Status(Wait),
@@ -86,7 +92,7 @@ impl Rotate {
             Self::Status(Wait { wait: true }) => follow(&client, &Awaited::All, globals.out()).await,
             Self::Status(_) => print(globals.out(), &client.rotations().status().await?),
             Self::Refresh => {
-                client.rotations().refresh().await.map_err(refused)?;
+                watched(&client, globals.out(), client.rotations().refresh()).await?;
                 globals.out().done("the fragment services have new shares; the old ones are erased")
             }
             Self::Reshare(Reshare { proposed: true }) => {
@@ -96,7 +102,7 @@ impl Rotate {
                     .facts(&json!({ "fingerprint": fingerprint }), &[("fingerprint", fingerprint.clone())])
             }
             Self::Reshare(_) => {
-                client.rotations().reshare().await.map_err(refused)?;
+                watched(&client, globals.out(), client.rotations().reshare()).await?;
                 globals.out().done("the key is shared among the configured fragment services")
             }
             Self::Retire => retire(&client, globals.out()).await,
@@ -140,6 +146,34 @@ async fn retire(client: &Client, out: Output) -> Result<(), Failure> {
     out.line(&format!(
         "key epoch {retired} is retired at the broker; two officers of the fragment service order its end there"
     ))
+}
+
+/// Waits for a change of a group of services, and shows on a terminal how far it is.
+async fn watched(
+    client: &Client,
+    out: Output,
+    change: impl Future<Output = Result<(), Error>>,
+) -> Result<(), Failure> {
+    let mut line = Line::new(out);
+    let changed = tokio::select! {
+        changed = change => changed,
+        never = show_group(client, &mut line) => match never {},
+    };
+    line.clear();
+    changed.map_err(refused)
+}
+
+/// Never ends, and never fails: what is waited for is the change.
+async fn show_group(client: &Client, line: &mut Line) -> std::convert::Infallible {
+    loop {
+        sleep(LOOK).await;
+        let status = client.rotations().status().await;
+        if let Some(GroupChange { change, step, done, total }) =
+            status.ok().and_then(|status| status.remote.under_way)
+        {
+            line.show(&format!("{change}: {step}, {done} of {total}"));
+        }
+    }
 }
 
 /// The broker's refusals say who must act; what they are about is seen in the status.

@@ -87,6 +87,7 @@ fn facts(status: &Status) -> Value {
             "running": status.remote.running,
             "rate_per_second": (status.remote.rate * 10.0).round() / 10.0,
             "last": status.remote.progress.as_ref().map(progress_facts),
+            "under_way": status.remote.under_way,
             "leaving": status.remote.leaving.iter().map(leaving_facts).collect::<Vec<_>>(),
         },
         "keks": mounts,
@@ -152,6 +153,7 @@ mod tests {
                 progress: Some(progress),
                 running: true,
                 rate: 2.5678,
+                under_way: None,
                 leaving: vec![Leaving {
                     url: "https://a".to_owned(),
                     node: "1 2 3".to_owned(),
