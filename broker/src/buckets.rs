@@ -69,9 +69,8 @@ async fn try_claim(session: &Session, mount: MountId) -> Result<u32, OpError> {
         None => (NextBucket::default(), Expect::Absent),
     };
     let epoch = MountKeks::read(session, mount).await?.epoch;
-    session.keys.ensure_canary().await?;
     let slot = keys::slot(mount, bucket, epoch);
-    let (capsule, kek) = session.keys.create(slot)?;
+    let (capsule, kek) = session.keys.create_proven(slot.into()).await?;
     let counter = session.rows.put(place, &NextBucket(bucket + 1), expect)?;
     let draft = Session::internal(Action::KeyRotate, "new key for a bucket of secrets");
     let _receipt = session.commit(vec![counter, capsule], draft).await?;

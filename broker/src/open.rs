@@ -40,7 +40,7 @@ use crate::ops::mount::Side;
 use crate::ops::types::StoredPolicy;
 use crate::ops::{OpError, mount, policy};
 use crate::random::os_rng;
-use crate::records::{NO_SCOPE, Place, Rows, Table};
+use crate::records::{NO_SCOPE, Place, Rows, Table, seal_record_key};
 use crate::rotation::{self, Rotation};
 use crate::session::Session;
 use crate::store::{Expect, Store};
@@ -66,6 +66,12 @@ impl Opener {
     #[must_use]
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, remote: config::Remote) -> Self {
         Self { store, clock, remote }
+    }
+
+    /// The seal as the store has it, which is not what was read before if a ceremony's commit was not answered.
+    pub async fn recorded(&self) -> Option<Sealed> {
+        let row = self.store.get(&seal_record_key()).await.ok()??;
+        Sealed::open(serde_json::from_slice(&row.value).ok()?).ok()
     }
 
     /// Opens a session with the keys of a finished ceremony. Its tasks raise `alarm` if it must not stay open.

@@ -51,6 +51,9 @@ pub struct Ceremony {
     pub threshold: u8,
     /// The set whose shares are recombined.
     pub give: Collected,
+    /// For whom new shares are wished; compare it with the broker's console.
+    #[serde(default)]
+    pub wanted: Option<Wanted>,
     /// Names of those who can still do what the stage asks for: give, prove or sign.
     #[serde(default)]
     pub missing: Vec<String>,
@@ -70,6 +73,24 @@ pub struct Collected {
     pub manifest: String,
     /// Names of those who gave their share.
     pub names: Vec<String>,
+}
+
+/// Who is to hold new shares.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Wanted {
+    /// How many of them are needed from then on.
+    pub threshold: u8,
+    /// Everybody, in the order of the shares.
+    pub custodians: Vec<WantedCustodian>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WantedCustodian {
+    /// The name on the card.
+    pub name: String,
+    /// Twelve groups over the keys on the card.
+    pub fingerprint: String,
 }
 
 /// The new set and who proved that the new share opens.

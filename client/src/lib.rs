@@ -40,7 +40,9 @@ pub mod workload;
 
 pub use self::auth::{Auth, CreateToken, Login, TokenInfo};
 pub use self::client::{Builder, Client};
-pub use self::custody::{Ceremony, CeremonyState, Collected, KeptCeremony, Proving, Refused};
+pub use self::custody::{
+    Ceremony, CeremonyState, Collected, KeptCeremony, Proving, Refused, Wanted, WantedCustodian,
+};
 pub use self::error::{Error, Refusal};
 pub use self::kv::{
     Kv, MetadataChange, Secret, SecretData, SecretMetadata, VersionMetadata, Versions, WroteVersion,

@@ -10,6 +10,7 @@ mod support;
 use std::path::Path;
 
 use serde_json::Value;
+use symbolon_proto::custody::Card;
 
 use crate::deployment::{Deployment, until};
 use crate::support::{Done, command, run};
@@ -57,7 +58,17 @@ fn begin(deployment: &Deployment, kind: &str) -> Done {
 fn take_over(deployment: &Deployment, kind: &str) {
     begin(deployment, kind).expect(0);
     for share in &deployment.shares[..2] {
-        custodian(deployment, &["submit", "--share"], share).expect(0);
+        let said = custodian(deployment, &["submit", "--share"], share).expect(0).stderr;
+        assert!(said.contains(&format!("ceremony of type {kind}")), "{said}");
+        for name in PEOPLE {
+            let card = std::fs::read_to_string(deployment.path(&format!("{name}.card"))).unwrap();
+            let card = Card::parse(&card).unwrap().fingerprint().to_string();
+            let console = std::fs::read_to_string(deployment.path("broker.log")).unwrap();
+            assert!(
+                said.contains(&card) && console.contains(&card),
+                "who gets a new share is said at both ends"
+            );
+        }
     }
     for name in PEOPLE {
         let (key, saved) = (format!("{name}.key"), format!("{name}.{kind}.envelope"));

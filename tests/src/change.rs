@@ -126,6 +126,10 @@ async fn other_people_take_over_the_shares_and_sign_for_it() {
     let begun = under_way(&site).await;
     assert_eq!((begun.kind.as_str(), begun.stage.as_str()), ("reshare", "collecting"));
     assert_eq!(begun.missing, ["ana", "boris", "carla"]);
+    let wanted = begun.wanted.unwrap();
+    let shown: Vec<_> = wanted.custodians.iter().map(|wanted| wanted.fingerprint.clone()).collect();
+    let cards_of: Vec<_> = new_people.iter().map(|person| person.card.fingerprint().to_string()).collect();
+    assert_eq!((wanted.threshold, shown), (2, cards_of), "custodians see whom they give theirs for");
     give(&site, &old[0]).await.unwrap();
     site.read("app/db").await.expect(200); // a ceremony disturbs nobody
     give(&site, &old[2]).await.unwrap();
@@ -154,6 +158,10 @@ async fn other_people_take_over_the_shares_and_sign_for_it() {
         let signature = person.keys.signing().sign(&transcript.signed_bytes());
         let of_set = person.keys.signing().sign(&set.signed_bytes());
         site.client().sign_ceremony(name, &signature, Some(&of_set)).await.unwrap();
+        // Signatures are public: whoever hands one in again writes nothing.
+        let before = entries(&site).await;
+        drop(site.client().sign_ceremony(name, &signature, Some(&of_set)).await);
+        assert_eq!(entries(&site).await, before, "{name}");
     }
     assert!(site.client().ceremony().await.unwrap().is_none(), "everybody who can has signed");
     check_what_was_kept(&site).await;
@@ -163,6 +171,16 @@ async fn other_people_take_over_the_shares_and_sign_for_it() {
     assert!(refusal(&error).contains("foreign share"), "{error:?}");
     unseal_with(&site, &new).await;
     site.read("app/db").await.expect(200);
+    // Nobody can come to sign as dora, who is a custodian now.
+    let impostors = cards(&people(&["gerd", "dora"]));
+    let error = operator(&site).begin_ceremony("reshare", Some(2), &impostors).await.unwrap_err();
+    assert!(refusal(&error).contains("card 2 bears the name of a present custodian"), "{error:?}");
+}
+
+/// Entries about ceremonies.
+async fn entries(site: &Site) -> usize {
+    let found = site.root_get("sys/symbolon/audit?action=ceremony&limit=1000").await.expect(200).json();
+    found["data"]["entries"].as_array().unwrap().len()
 }
 
 /// An auditor with nothing but the log's public key.

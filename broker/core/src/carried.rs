@@ -86,6 +86,18 @@ impl Previous {
     }
 }
 
+impl Previous {
+    /// The same keys for another owner.
+    #[must_use]
+    pub fn duplicate(&self) -> Self {
+        Self {
+            epoch: self.epoch,
+            capsule: CapsuleKey::from_secret(self.capsule.secret().duplicate()),
+            index: IndexKey::from_secret(self.index.secret().duplicate()),
+        }
+    }
+}
+
 impl Carried {
     /// The bytes of keys that are carried over. Secret: for a sealed row and nothing else.
     #[must_use]

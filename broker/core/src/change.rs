@@ -37,6 +37,14 @@ pub enum NewSetError {
     /// Two cards of one person, or under one name.
     #[error(transparent)]
     Holders(#[from] ShareSetError),
+    /// Signatures under the transcript are told apart by name.
+    #[error(
+        "card {x} bears the name of a present custodian but other keys; its owner makes one under another name, such as with a number, so that signatures can be told apart"
+    )]
+    NameTaken {
+        /// Place of the card, from 1.
+        x: usize,
+    },
 }
 
 /// What is to be done with the fragment.
@@ -87,6 +95,18 @@ impl NewSet {
         Ok(set)
     }
 
+    /// t.
+    #[must_use]
+    pub const fn threshold(&self) -> u8 {
+        self.threshold.needed()
+    }
+
+    /// Everybody, in the order of the shares.
+    #[must_use]
+    pub fn holders(&self) -> &[Holder] {
+        &self.holders
+    }
+
     fn dealing<'a>(
         &'a self,
         deployment: symbolon_proto::id::DeploymentId,
@@ -104,7 +124,7 @@ impl NewSet {
 impl fmt::Display for Change {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(self.ceremony().name())?;
-        let (Self::Reshare(set) | Self::Rekey(set)) = self else { return Ok(()) };
+        let Some(set) = self.new_set() else { return Ok(()) };
         let names: Vec<_> = set.holders.iter().map(|holder| holder.name.as_str()).collect();
         write!(out, " to {} of {}: {}", set.threshold.needed(), set.threshold.total(), names.join(", "))
     }
@@ -119,6 +139,35 @@ impl Change {
             Self::Epoch => CeremonyType::Epoch,
             Self::Reshare(_) => CeremonyType::Reshare,
             Self::Rekey(_) => CeremonyType::Rekey,
+        }
+    }
+
+    /// Whether purpose keys are others afterwards.
+    #[must_use]
+    pub const fn changes_keys(&self) -> bool {
+        matches!(self, Self::Epoch | Self::Rekey(_))
+    }
+
+    /// Who is to hold new shares; nobody if the shares stay.
+    #[must_use]
+    pub fn new_set(&self) -> Option<&NewSet> {
+        match self {
+            Self::Drill | Self::Epoch => None,
+            Self::Reshare(set) | Self::Rekey(set) => Some(set),
+        }
+    }
+
+    /// Refuses a new custodian who could sign as a present one.
+    pub fn check_names(&self, present: &ShareSetManifest) -> Result<(), NewSetError> {
+        let holders = self.new_set().map_or(&[] as &[Holder], NewSet::holders);
+        let taken = |holder: &Holder| {
+            present.custodians().iter().any(|custodian| {
+                custodian.name == holder.name && custodian.keys.is_some() && custodian.keys != holder.keys
+            })
+        };
+        match holders.iter().position(taken) {
+            Some(at) => Err(NewSetError::NameTaken { x: at + 1 }),
+            None => Ok(()),
         }
     }
 

@@ -352,8 +352,11 @@ impl EpochKeys {
     /// Takes over from the keys in use. What those closed stays open until it has been closed anew.
     #[must_use]
     pub fn succeed(self, before: &Unsealed) -> Unsealed {
-        let changed = self.keys.epoch != before.keys.epoch;
-        self.with(before.lasting.duplicate(), changed.then(|| Previous::of(&before.keys)))
+        let previous = match self.keys.epoch == before.keys.epoch {
+            true => before.previous().map(|previous| previous.duplicate()),
+            false => Some(Previous::of(&before.keys)),
+        };
+        self.with(before.lasting.duplicate(), previous)
     }
 
     /// What will be carried over from these keys, if they are the first.

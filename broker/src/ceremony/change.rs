@@ -8,16 +8,16 @@
 //! The proofs are the drill of section 7.3: the dealer has recombined every share before it sealed them, and a share that its
 //! holder opens and hands back has the digest of the one that was recombined.
 
-use symbolon_core::change::{Change, ChangeError, Changed};
+use symbolon_core::change::{Change, ChangeError, Changed, NewSet};
 use symbolon_core::clock::Now;
 use symbolon_core::seal::{Ceremony, CeremonyError, Sealed};
 use symbolon_proto::custody::transcript::{CeremonyType, Event, EventKind, Transcript};
 use symbolon_proto::custody::{ShareEnvelope, Submission};
 use symbolon_proto::secret::wipe_stack;
-use symbolon_proto::share::ShareSetManifest;
-use tracing::warn;
+use symbolon_proto::share::{Holder, ShareSetManifest};
+use tracing::{info, warn};
 
-use super::{CeremonyRefusal, Desk, Notice, Proof, Stage};
+use super::{CeremonyRefusal, Desk, Notice, Proof, Stage, Wanted};
 use crate::crypto;
 use crate::ops::OpError;
 use crate::random::os_rng;
@@ -55,6 +55,10 @@ impl ChangeDesk {
     #[must_use]
     pub fn open(change: Change, sealed: &Sealed, now: Now) -> Self {
         let desk = Desk::open(change.ceremony(), sealed, now);
+        // On the console, where nobody on the network can change it: for whom custodians give their shares.
+        for holder in change.new_set().map_or(&[] as &[Holder], NewSet::holders) {
+            info!(name = holder.name, card = fingerprint(holder), "is to hold a new share");
+        }
         Self { desk, change, begun_boot_ms: now.boot_ms, proving: None }
     }
 
@@ -140,7 +144,11 @@ impl ChangeDesk {
     /// What anyone may see.
     #[must_use]
     pub fn notice(&self, now: Now) -> Notice {
-        let notice = self.desk.notice(now);
+        let wanted = self.change.new_set().map(|set| Wanted {
+            threshold: set.threshold(),
+            holders: set.holders().iter().map(|holder| (holder.name.clone(), fingerprint(holder))).collect(),
+        });
+        let notice = Notice { wanted, ..self.desk.notice(now) };
         let Some(Proving { changed, proven, since }) = &self.proving else { return notice };
         let set = changed.sealed.share_set();
         let (done, missing): (Vec<_>, Vec<_>) =
@@ -165,6 +173,10 @@ impl ChangeDesk {
         let events = self.desk.transcript().events().iter();
         events.filter(|event| event.kind == EventKind::Given).map(|event| event.name.clone()).collect()
     }
+}
+
+fn fingerprint(holder: &Holder) -> String {
+    holder.keys.as_ref().map(|keys| keys.fingerprint().to_string()).unwrap_or_default()
 }
 
 /// One job: the fragment exists inside it and nowhere else.

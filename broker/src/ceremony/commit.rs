@@ -62,15 +62,32 @@ pub async fn commit(session: &Session, over: Over) -> Result<Option<Successor>, 
             changes.extend(succession(session, successor, &rows).await?);
         }
     }
-    drop(session.commit(changes, entry(&transcript, successor.as_ref(), &envelopes)).await?);
-    Ok(successor)
+    let recorded = session.commit(changes, entry(&transcript, successor.as_ref(), &envelopes)).await;
+    match (recorded, successor) {
+        (Ok(_receipt), successor) => Ok(successor),
+        // Nobody knows what became of a commit that was not answered, but its rows do.
+        (Err(OpError::AuditUnavailable), Some(successor)) => match has_landed(session, &successor).await {
+            Ok(true) => Ok(Some(successor)),
+            Ok(false) => Err(OpError::AuditUnavailable),
+            Err(_) => Err(OpError::ChangeUnknown),
+        },
+        (Err(error), _) => Err(error),
+    }
+}
+
+async fn has_landed(session: &Session, after: &Successor) -> Result<bool, OpError> {
+    let row = session.rows.store().get(&seal_record_key()).await?;
+    Ok(row.is_some_and(|row| public_record(&after.sealed).is_ok_and(|public| public == row.value)))
+}
+
+fn public_record(sealed: &Sealed) -> Result<Vec<u8>, OpError> {
+    serde_json::to_vec(sealed.record()).map_err(|_| OpError::Integrity)
 }
 
 async fn succession(session: &Session, after: &Successor, rows: &Rows) -> Result<Vec<Op>, OpError> {
     let record = after.sealed.record();
-    let public = serde_json::to_vec(record).map_err(|_| OpError::Integrity)?;
     let mut changes = vec![
-        Op::Put { key: seal_record_key(), value: public, expect: Expect::Any },
+        Op::Put { key: seal_record_key(), value: public_record(&after.sealed)?, expect: Expect::Any },
         rows.put(SEAL_COPY, record, Expect::Any)?,
     ];
     let before = session.unsealed();

@@ -198,6 +198,7 @@ impl Desk {
             missing: names.filter(|name| !given.contains(name)).collect(),
             given,
             threshold,
+            wanted: None,
             prove: None,
             refused: self.refused.iter().cloned().collect(),
             transcript: self.transcript.encode(),

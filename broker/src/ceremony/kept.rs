@@ -32,6 +32,8 @@ const LAST: Place<'static> = Place {
     name: "last ceremony",
 };
 
+const FORMAT: u8 = 1;
+
 /// Which ceremony was the last. Wire type.
 #[derive(Serialize, Deserialize)]
 struct Last {
@@ -91,7 +93,7 @@ impl Kept {
     ) -> Self {
         let numbered = (1..).zip(envelopes);
         Self {
-            format: 1,
+            format: FORMAT,
             ended_ms: now.unix_ms,
             transcript: BASE64.encode(&transcript.encode()),
             given: given.map(|set| BASE64.encode(&set.encode())),
@@ -108,6 +110,9 @@ impl Kept {
     }
 
     fn decode(self) -> Result<Record, OpError> {
+        if self.format != FORMAT {
+            return Err(OpError::Integrity);
+        }
         let bytes = |text: &str| BASE64.decode(text.as_bytes()).map_err(|_| OpError::Integrity);
         let transcript = Transcript::decode(&bytes(&self.transcript)?).map_err(|_| OpError::Integrity)?;
         let given = self.given.as_deref().map(bytes).transpose()?;
@@ -175,9 +180,11 @@ impl Record {
         young && !self.report(broker).is_complete()
     }
 
-    /// Adds a participant's signatures, after checking them.
-    pub fn sign(&mut self, signature: &Signature<'_>) -> Result<(), CeremonyRefusal> {
+    /// Adds a participant's signatures, after checking them. Whether that changed anything: signatures are public, and whoever
+    /// hands one in again must not cause a commit.
+    pub fn sign(&mut self, signature: &Signature<'_>) -> Result<bool, CeremonyRefusal> {
         let refused = |_| CeremonyRefusal::Signature;
+        let made_before = self.made.clone();
         let Signature { name, transcript, manifest } = signature;
         if !self.transcript.participants().contains(name) {
             return Err(CeremonyRefusal::Signature);
@@ -191,7 +198,12 @@ impl Record {
             let x = member.map(|custodian| custodian.x).ok_or(CeremonyRefusal::Signature)?;
             made.add_signature(x, *manifest).map_err(|_| CeremonyRefusal::Signature)?;
         }
-        self.transcript.add_signature(name, &key, *transcript).map_err(refused)
+        let mut given = self.transcript.signatures().iter();
+        let known = given.any(|given| given.name == *name && given.signature == *transcript);
+        if !known {
+            self.transcript.add_signature(name, &key, *transcript).map_err(refused)?;
+        }
+        Ok(!known || self.made != made_before)
     }
 
     /// The change that keeps it with the signatures it has now.
@@ -252,6 +264,7 @@ impl Record {
             given: named(EventKind::Given),
             missing: report.participants.iter().filter_map(unsigned).collect(),
             threshold: self.given.as_ref().map_or(0, ShareSetManifest::threshold),
+            wanted: None,
             prove: self.made.as_ref().map(|made| Proof {
                 manifest: made.manifest().encode(),
                 proven: named(EventKind::Proven),

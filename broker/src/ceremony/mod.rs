@@ -137,12 +137,23 @@ pub struct Notice {
     pub missing: Vec<String>,
     /// Shares needed.
     pub threshold: u8,
+    /// For whom new shares are wished, so that custodians see whom they give theirs for.
+    pub wanted: Option<Wanted>,
     /// The new set, if there is one.
     pub prove: Option<Proof>,
     /// The last refusals, oldest first.
     pub refused: Vec<Refused>,
     /// What happened so far.
     pub transcript: Vec<u8>,
+}
+
+/// Who is to hold new shares.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// How many of them are needed from then on.
+    pub threshold: u8,
+    /// Names and the fingerprints of their cards, in the order of the shares.
+    pub holders: Vec<(String, String)>,
 }
 
 /// A new set on its way into force.

@@ -5,9 +5,12 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::place::CANARY_SLOT;
+use symbolon_core::keyring::OpenKek;
+
+use super::place::{CANARY_SLOT, CapsulePlace};
 use super::{KeyError, Keys, Shared};
 use crate::ops::FragmentProblem;
+use crate::store::Op;
 
 /// New capsules need a canary at most this old (`docs/skb1.md` 5).
 pub const CANARY_MS_MAX: u64 = 60 * 60 * 1000;
@@ -21,6 +24,9 @@ struct Seen {
 
 /// A canary that failed speaks for this long for everybody who waits for one; they would only spend the quota.
 const FAILURE_MS: u64 = 5_000;
+
+/// Epochs that may come while one key is made, one after the other.
+const PROOFS_MAX: usize = 4;
 
 /// What the session knows about canaries.
 #[derive(Default)]
@@ -78,6 +84,18 @@ impl Keys {
                 sent
             }
         }
+    }
+
+    /// [`Keys::create`] behind a canary. If a new key epoch comes between the two, that one is proven first.
+    pub async fn create_proven(&self, place: CapsulePlace) -> Result<(Op, OpenKek), KeyError> {
+        for _ in 0..PROOFS_MAX {
+            self.ensure_canary().await?;
+            match self.create(place) {
+                Err(KeyError::Fragment(FragmentProblem::NoCanary)) => {}
+                created => return created,
+            }
+        }
+        Err(KeyError::Fragment(FragmentProblem::NoCanary))
     }
 
     /// Whether the last successful canary is of another key epoch, or half as old as it may become.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use symbolon_core::carried::Previous;
 use symbolon_core::keyring::OpenKek;
 use symbolon_proto::blind::Blinded;
 use symbolon_proto::capsule::{self, Capsule, Kek, SharedSecret};
@@ -133,6 +134,8 @@ impl Shared {
             let blinded = Blinded::blind(&capsules, target, &mut os_rng());
             (blinded, closed)
         };
+        // Taken before the question: they may be forgotten while it is answered, and what was read still needs them.
+        let previous = self.unsealed.previous();
         let (blinded, closed) = crypto::run(blind).await.map_err(|_| KeyError::Busy)?;
         let blinded = blinded.map_err(|_| KeyError::Integrity)?;
         let secrets = self.evaluator.evaluate(blinded).await.map_err(|error| {
@@ -141,15 +144,21 @@ impl Shared {
         })?;
         let shared = Arc::clone(self);
         let open = move || {
-            secrets.into_iter().zip(&closed).map(|(secret, closed)| shared.open(closed, secret)).collect()
+            let open = |(secret, closed)| shared.open(closed, secret, previous.as_deref());
+            secrets.into_iter().zip(&closed).map(open).collect()
         };
         crypto::run(open).await.map_err(|_| KeyError::Busy)
     }
 
-    fn open(&self, (place, capsule): &Placed, secret: SharedSecret) -> Result<OpenKek, KeyError> {
+    fn open(
+        &self,
+        (place, capsule): &Placed,
+        secret: SharedSecret,
+        previous: Option<&Previous>,
+    ) -> Result<OpenKek, KeyError> {
         let context = self.context(*place, capsule.id(), capsule.fragment_epoch());
-        let (present, previous) = (self.unsealed.keys(), self.unsealed.previous());
-        let key = match previous.as_deref() {
+        let present = self.unsealed.keys();
+        let key = match previous {
             _ if capsule.fragment_epoch() == present.epoch => &present.capsule,
             Some(previous) if capsule.fragment_epoch() == previous.epoch => &previous.capsule,
             _ => return Err(KeyError::Integrity),

@@ -76,7 +76,9 @@ pub async fn sign(app: &App, signature: &Signature<'_>) -> Result<Option<Arc<Not
     let last = kept::last(&session.rows).await?;
     let waiting = last.filter(|(record, _)| record.awaits_signatures(&broker, session.now()));
     let (mut record, revision) = waiting.ok_or(CeremonyRefusal::NothingToSign)?;
-    record.sign(signature)?;
+    if !record.sign(signature)? {
+        return Ok(Some(Arc::new(record.notice(&broker))));
+    }
     let detail = Detail { role: "a participant signed the transcript".to_owned(), ..Detail::default() };
     let draft = Draft { action: Action::Ceremony, outcome: Outcome::Allowed, detail };
     drop(session.commit(vec![record.row(&session.rows, revision)?], draft).await?);

@@ -137,6 +137,11 @@ pub enum OpError {
     /// A ceremony that cannot begin or go on.
     #[error(transparent)]
     Ceremony(#[from] crate::ceremony::CeremonyRefusal),
+    /// A ceremony whose commit was not answered and could not be looked up.
+    #[error(
+        "the ceremony may have taken effect and may not: everybody keeps the shares of both sets; seal the broker, and the ceremony to unseal it names the set in force"
+    )]
+    ChangeUnknown,
     /// Too many refused shares from one source.
     #[error("too many refused shares came from this address; wait six seconds for each further attempt")]
     TooManyAttempts,

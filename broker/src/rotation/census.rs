@@ -21,6 +21,8 @@ pub struct Census {
     pub by_epoch: BTreeMap<u32, u64>,
     /// Those of an older key epoch, or of an older fragment epoch: what is to be re-wrapped.
     pub older: u64,
+    /// Those of an older fragment epoch: what the keys of the epoch before are kept for.
+    pub older_fragment: u64,
     /// Those that cannot be read, or belong to no epoch that lives.
     pub damaged: u64,
 }
@@ -62,7 +64,7 @@ pub(super) fn read(session: &Session, key: &[u8], row: &Row) -> Option<(CapsuleP
 /// more, none of an older epoch can escape it: a re-wrap replaces a row where it is.
 pub async fn census(session: &Session) -> Result<Census, OpError> {
     let (mut census, mut after) = (Census::default(), Vec::new());
-    let aim = session.keys.aim();
+    let (aim, present) = (session.keys.aim(), session.unsealed().keys().epoch);
     loop {
         let rows = page(session, &after, PAGE_ROWS).await?;
         for (key, row) in &rows {
@@ -70,6 +72,7 @@ pub async fn census(session: &Session) -> Result<Census, OpError> {
                 Some((_, capsule)) => {
                     *census.by_epoch.entry(capsule.key_epoch()).or_default() += 1;
                     census.older += u64::from(aim.is_some_and(|aim| !aim.is_met_by(&capsule)));
+                    census.older_fragment += u64::from(capsule.fragment_epoch() < present);
                 }
                 None => census.damaged += 1,
             }

@@ -106,9 +106,9 @@ impl Reseal {
 /// The end: the keys of the epoch before are forgotten, first by the store. `false` if something is left that needs them.
 pub(super) async fn settle(session: &Session) -> Result<bool, OpError> {
     let capsules = census(session).await?;
-    if capsules.older + capsules.damaged > 0 {
+    if capsules.older_fragment + capsules.damaged > 0 {
         error!(
-            older = capsules.older,
+            older = capsules.older_fragment,
             damaged = capsules.damaged,
             "capsules still need the keys of the epoch before"
         );

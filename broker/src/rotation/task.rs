@@ -242,8 +242,8 @@ impl Work {
             Advance::Stuck(damaged) => damaged,
             _ => 0,
         };
-        self.rewrapped = session.keys.aim(); // what is damaged is looked at again after the next unseal
-        self.rewrap = None;
+        // For what it was made, and not for what is newest by now. What is damaged is looked at again after the next unseal.
+        self.rewrapped = self.rewrap.take().map(|rewrap| rewrap.progress().aim());
         Step::Done
     }
 

@@ -38,8 +38,9 @@ impl SealTask {
         if self.change.is_some() {
             return Err(CeremonyRefusal::UnderWay.into());
         }
+        change.check_names(sealed.share_set()).map_err(CeremonyRefusal::Set)?;
         if let Some(previous) = session.unsealed().previous()
-            && !matches!(change, Change::Drill)
+            && change.changes_keys()
         {
             return Err(CeremonyRefusal::Changing { epoch: previous.epoch }.into());
         }
@@ -95,7 +96,7 @@ impl SealTask {
         let View::Open { session, .. } = self.publish.borrow().clone() else { return Err(OpError::Sealed) };
         let kind = over.transcript.ceremony();
         let successor = commit::commit(&session, over).await.inspect_err(|error| {
-            error!(%error, "the ceremony could not be recorded; if the log failed, the next unseal shows whether it took effect");
+            error!(%error, "the ceremony did not take effect, or nobody knows");
         })?;
         drop(session); // closing waits for everybody who holds it
         info!(ceremony = kind.name(), "the ceremony has taken effect; its transcript awaits signatures");
@@ -114,6 +115,7 @@ impl SealTask {
             );
             return Err(OpError::Busy);
         }
+        self.forget_alarms();
         let opened = self.opener.open_with(&sealed, unsealed, &self.alarm).await;
         self.take_up(sealed, opened)
     }

@@ -126,11 +126,17 @@ impl SealTask {
     /// With enough shares. Whatever comes of it, these shares and the key they were sealed to are gone.
     async fn open(&mut self, sealed: Arc<Sealed>) -> Result<(), OpError> {
         let Some(desk) = self.desk.take() else { return Err(OpError::Sealed) };
+        self.forget_alarms();
         let opened = match crypto::run(move || finish(desk)).await.map_err(|_| OpError::Busy)? {
             Ok(keys) => self.opener.open(&sealed, keys, &self.alarm).await,
             Err(error) => Err(error.into()),
         };
         self.take_up(sealed, opened)
+    }
+
+    /// Those of the session before say nothing about the next one.
+    pub(super) fn forget_alarms(&mut self) {
+        while self.alarms.try_recv().is_ok() {}
     }
 
     /// Serves from an opened session, or says why there is none.
@@ -150,7 +156,6 @@ impl SealTask {
             }
         };
         info!(generation = session.generation(), "unsealed");
-        while self.alarms.try_recv().is_ok() {} // of the session before
         self.reason = None;
         self.desk = None;
         self.anchor = Some(anchor);
@@ -180,6 +185,7 @@ impl SealTask {
             self.begin_anew();
             return;
         };
+        let sealed = self.opener.recorded().await.map_or(sealed, Arc::new);
         if !self.close(sealed).await {
             warn!("a request under way still holds keys; they are wiped when it ends");
         }

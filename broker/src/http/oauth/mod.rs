@@ -116,6 +116,7 @@ fn op_error(error: &OpError) -> OAuthError {
         | OpError::Store(_)
         | OpError::Rotation(_)
         | OpError::Ceremony(_)
+        | OpError::ChangeUnknown
         | OpError::AuditUnavailable => OAuthError::ServerError,
     }
 }

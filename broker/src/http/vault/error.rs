@@ -208,7 +208,7 @@ fn op_parts(error: &OpError) -> (StatusCode, Option<Cow<'static, str>>) {
         | OpError::Ceremony(_)
         | OpError::Submission(_)
         | OpError::Conflict => (StatusCode::BAD_REQUEST, own()),
-        OpError::Integrity | OpError::Store(_) | OpError::AuditUnavailable => {
+        OpError::Integrity | OpError::Store(_) | OpError::AuditUnavailable | OpError::ChangeUnknown => {
             (StatusCode::INTERNAL_SERVER_ERROR, own())
         }
     }

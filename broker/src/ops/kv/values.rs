@@ -112,8 +112,7 @@ pub(super) async fn seal(
     let record = match place(&target.mount, meta, version, epoch) {
         CapsulePlace::Bucket(slot) => session.keys.seal_record(slot, &context, data).await?,
         place @ CapsulePlace::Version(_) => {
-            session.keys.ensure_canary().await?;
-            let (capsule, kek) = session.keys.create(place)?;
+            let (capsule, kek) = session.keys.create_proven(place).await?;
             changes.push(capsule);
             seal_with(&kek, &context, data)?
         }

@@ -42,9 +42,11 @@ async fn killed_at_every_write(base: &World, change: &Change) {
             let when = format!("{failure:?} at write {writes}");
             let world = base.copy();
             let epoch_before = world.sealed().await.frag_epoch();
+            let fails_at = world.store.commits_begun() + writes;
             world.store.fail_commit(writes, failure);
             let ended = change_and_finish(&world, change).await.is_ok();
-            if ended {
+            if world.store.commits_begun() <= fails_at {
+                assert!(ended, "{when}: nothing failed");
                 break;
             }
             let site = Arc::new(world.open().await);
@@ -89,6 +91,34 @@ async fn a_fragment_epoch_together_with_both_other_rotations() {
     site.all_of_this_fragment_epoch("afterwards").await;
     site.all_newest("afterwards").await;
     site.all_settled("afterwards").await;
+}
+
+#[tokio::test]
+async fn a_change_whose_commit_was_not_answered_is_looked_up() {
+    let world = World::filled(3).await;
+    let site = world.open().await;
+    world.store.fail_commit(0, Failure::LostAnswer);
+    world.change(site, &Change::Epoch).await.expect("it is in the store");
+    assert_eq!(world.sealed().await.frag_epoch(), 2);
+    let site = world.open().await;
+    world.store.fail_commit(0, Failure::LostRequest);
+    world.change(site, &Change::Epoch).await.expect_err("it is not");
+    assert_eq!(world.sealed().await.frag_epoch(), 2);
+}
+
+#[tokio::test]
+async fn shares_can_change_hands_while_rows_are_closed_anew() {
+    let world = World::filled(5).await;
+    world.change(world.open().await, &Change::Epoch).await.unwrap();
+    world.change(world.open().await, &reshare(&world)).await.unwrap();
+    let site = Arc::new(world.open().await);
+    assert!(
+        site.session.unsealed().previous().is_some(),
+        "what the first epoch closed is still to be opened"
+    );
+    site.read_all(&world, "under the new set").await;
+    site.finish().await.unwrap();
+    site.all_of_this_fragment_epoch("at the end").await;
 }
 
 #[tokio::test]

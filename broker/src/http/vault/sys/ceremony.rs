@@ -28,7 +28,7 @@ use super::super::request::{VaultRequest, Verb};
 use super::super::{Answer, unrouted, unsupported};
 use crate::app::App;
 use crate::ceremony::kept::{Record, Signature};
-use crate::ceremony::{CeremonyRefusal, Notice};
+use crate::ceremony::{CeremonyRefusal, Notice, Wanted};
 use crate::http::time::rfc3339;
 use crate::ops::{OpError, ceremony};
 
@@ -161,10 +161,18 @@ fn body(notice: &Notice) -> Value {
         "threshold": notice.threshold,
         "give": { "manifest": BASE64.encode(&notice.manifest), "names": notice.given },
         "missing": notice.missing,
+        "wanted": notice.wanted.as_ref().map(wanted),
         "prove": prove,
         "refused": refused.collect::<Vec<_>>(),
         "transcript": BASE64.encode(&notice.transcript),
     })
+}
+
+fn wanted(wanted: &Wanted) -> Value {
+    let holders = wanted.holders.iter();
+    let holders: Vec<_> =
+        holders.map(|(name, fingerprint)| json!({ "name": name, "fingerprint": fingerprint })).collect();
+    json!({ "threshold": wanted.threshold, "custodians": holders })
 }
 
 fn summary(record: &Record, broker: &VerifierKey) -> Value {

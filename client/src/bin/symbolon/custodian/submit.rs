@@ -1,9 +1,10 @@
 //! `symbolon custodian submit` and `drill`: a share on its way to a ceremony.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
-use symbolon::{Ceremony, Client};
+use symbolon::{Ceremony, Client, Wanted, WantedCustodian};
 use symbolon_proto::custody::{KeyKind, KeyPair, Parcel, Purpose, Submission, XWingPublicKey};
 use symbolon_proto::fingerprint::Fingerprint;
 use symbolon_proto::share::{Share, ShareSetManifest};
@@ -111,6 +112,7 @@ impl Source {
         purpose: Purpose,
     ) -> Result<(), Failure> {
         check_set(ceremony, share, purpose)?;
+        say_what_for(ceremony)?;
         let key = ceremony.key()?;
         self.compare(&key)?;
         let submission = Submission::seal(share, purpose, &ceremony.binding()?, &key, &mut os_rng());
@@ -136,6 +138,22 @@ impl Source {
         Err(Failure::integrity("the ceremony key is not the broker's; nothing was sent")
             .hint("somebody may sit between you and the broker: call the operator before you try again"))
     }
+}
+
+/// What the share is given for, and who has new ones afterwards: the broker's console says the same.
+fn say_what_for(ceremony: &Ceremony) -> Result<(), Failure> {
+    let mut text = format!("This is a ceremony of type {}.\n", ceremony.kind);
+    if let Some(Wanted { threshold, custodians }) = &ceremony.wanted {
+        text.push_str(&format!(
+            "New shares, of which {threshold} are needed, go to the owners of these cards:\n"
+        ));
+        for WantedCustodian { name, fingerprint } in custodians {
+            text.push_str(&format!("  {name}\n    {fingerprint}\n"));
+        }
+        text.push_str("The broker's console must show exactly these.\n");
+    }
+    writeln!(std::io::stderr().lock(), "{}", printable(&text))?;
+    Ok(())
 }
 
 async fn under_way(client: &Client) -> Result<Ceremony, Failure> {
