@@ -134,6 +134,12 @@ fn what_stays_stays_and_the_epoch_before_opens_what_it_closed() {
     assert!(same(&reopened.previous().unwrap().capsule.secret().duplicate(), previous.capsule.secret()));
     assert!(again().complete(carried(&after.carried_for_good())).unwrap().previous().is_none());
     assert!(again().complete(None).is_err());
+    // Other people may take the shares over meanwhile: what is still to be opened stays so.
+    let (_, cards) = people(&["Cid", "Dan"]);
+    let reshare = Change::Reshare(NewSet::new(2, &cards).unwrap());
+    let reshared = reshare.apply(&changed.sealed, &fragment, NOW, &mut rng()).unwrap().unwrap();
+    let next = reshared.keys.succeed(&after);
+    assert!(same(next.previous().unwrap().index.secret(), previous.index.secret()));
     after.forget_previous();
     assert!(after.previous().is_none());
 }
