@@ -79,11 +79,14 @@ fn ceremony(roster: &Roster, keys: &[StaticKey], before: Option<&[CertifiedShare
     let share = |at: usize| before.map(|shares| &shares[at].share);
     let nodes = || keys.iter().enumerate();
     let (receive, offers) = offers(roster, keys);
-    let session = roster.session(&offers).unwrap();
+    // Each node checks the offers of all for itself.
+    let sessions: Vec<_> = keys.iter().map(|_| roster.session(&offers).unwrap()).collect();
     let dealings: Vec<_> =
-        nodes().map(|(at, key)| session.deal(key, share(at), &mut RNG.clone()).unwrap()).collect();
-    let pending: Vec<_> =
-        nodes().map(|(at, key)| session.receive(key, &receive[at], share(at), &dealings).unwrap()).collect();
+        nodes().map(|(at, key)| sessions[at].deal(key, share(at), &mut RNG.clone()).unwrap()).collect();
+    let receive = |(at, key): (usize, &StaticKey)| {
+        sessions[at].receive(key, &receive[at], share(at), &dealings).unwrap()
+    };
+    let pending: Vec<_> = nodes().map(receive).collect();
     let signatures: Vec<_> = pending.iter().map(|pending| *pending.signature()).collect();
     pending.iter().map(|pending| pending.finish(&signatures).unwrap()).collect()
 }
@@ -285,6 +288,7 @@ fn ceremonies(setup: &Setup) {
 
     time("generate: all rounds of all five nodes", || (), |()| ceremony(&generate, keys, None));
     time("refresh: all rounds of all five nodes", || (), |()| ceremony(&refresh, keys, Some(shares)));
+    time("refresh: one node checks all offers", || (), |()| refresh.session(&offers).unwrap());
     time("refresh: one node deals", || (), |()| deal(0));
     time(
         "refresh: one node receives",
