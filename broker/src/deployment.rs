@@ -106,6 +106,13 @@ impl Deployment {
         self.rows_over(unsealed, Expect::Absent)
     }
 
+    /// Everything under K_netkey sealed anew for the keys that follow, and what is carried over to them.
+    pub fn succession(&self, after: &Unsealed) -> Result<Vec<Op>, OpError> {
+        let mut rows = self.rows_over(after, Expect::Any)?;
+        rows.push(seal(after, CARRIED, &after.carried(), Expect::Any)?);
+        Ok(rows)
+    }
+
     fn rows_over(&self, unsealed: &Unsealed, expect: Expect) -> Result<Vec<Op>, OpError> {
         Ok(vec![
             seal(unsealed, IDENTITY, &self.identity.to_bytes(), expect)?,
@@ -119,13 +126,6 @@ pub async fn complete(store: &dyn Store, keys: EpochKeys) -> Result<Unsealed, Op
     let carried = open(store, keys.net(), keys.deployment(), CARRIED).await?;
     let carried = carried.map(|bytes| Carried::decode(&bytes)).transpose().map_err(|_| OpError::Integrity)?;
     keys.complete(carried).map_err(|_| OpError::Integrity)
-}
-
-/// Everything under K_netkey sealed anew for the keys that follow, and what is carried over to them.
-pub async fn succession(store: &dyn Store, before: &Unsealed, after: &Unsealed) -> Result<Vec<Op>, OpError> {
-    let mut rows = Deployment::read(store, before).await?.rows_over(after, Expect::Any)?;
-    rows.push(seal(after, CARRIED, &after.carried(), Expect::Any)?);
-    Ok(rows)
 }
 
 /// The end of a change of keys: what is carried over without the keys of the epoch before.

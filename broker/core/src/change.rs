@@ -16,7 +16,9 @@ use symbolon_proto::custody::transcript::CeremonyType;
 use symbolon_proto::custody::{Card, EnvelopeError, ShareEnvelope};
 use symbolon_proto::hierarchy::Fragment;
 use symbolon_proto::secret::wipe_stack;
-use symbolon_proto::share::{Dealing, Holder, Share, ShareKind, ShareSetError, ShareSetManifest, Threshold};
+use symbolon_proto::share::{
+    Dealing, Holder, Share, ShareKind, ShareSetError, ShareSetManifest, Threshold, check_holders,
+};
 
 use crate::clock::Now;
 use crate::seal::{EpochKeys, Sealed};
@@ -89,10 +91,9 @@ impl NewSet {
     pub fn new(threshold: u8, cards: &[Card]) -> Result<Self, NewSetError> {
         let total = u8::try_from(cards.len()).map_err(|_| NewSetError::Numbers)?;
         let threshold = Threshold::new(threshold, total).map_err(|_| NewSetError::Numbers)?;
-        let set = Self { threshold, holders: cards.iter().map(Holder::from).collect() };
-        let nowhere = symbolon_proto::id::DeploymentId::from_bytes([0; 16]);
-        set.dealing(nowhere, 0, 0, None).check_holders()?;
-        Ok(set)
+        let holders: Vec<_> = cards.iter().map(Holder::from).collect();
+        check_holders(threshold, &holders)?;
+        Ok(Self { threshold, holders })
     }
 
     /// t.
@@ -105,18 +106,6 @@ impl NewSet {
     #[must_use]
     pub fn holders(&self) -> &[Holder] {
         &self.holders
-    }
-
-    fn dealing<'a>(
-        &'a self,
-        deployment: symbolon_proto::id::DeploymentId,
-        frag_epoch: u32,
-        created_ms: u64,
-        previous: Option<&'a ShareSetManifest>,
-    ) -> Dealing<'a> {
-        let Self { threshold, holders } = self;
-        let (kind, threshold) = (ShareKind::Fragment, *threshold);
-        Dealing { kind, deployment, frag_epoch, created_ms, threshold, holders, previous }
     }
 }
 
@@ -203,7 +192,15 @@ fn deal(
     now: Now,
     rng: &mut dyn CryptoRng,
 ) -> Result<Changed, ChangeError> {
-    let dealing = set.dealing(sealed.deployment(), frag_epoch, now.unix_ms, Some(sealed.share_set()));
+    let dealing = Dealing {
+        kind: ShareKind::Fragment,
+        deployment: sealed.deployment(),
+        frag_epoch,
+        created_ms: now.unix_ms,
+        threshold: set.threshold,
+        holders: &set.holders,
+        previous: Some(sealed.share_set()),
+    };
     let (manifest, shares) = dealing.deal(fragment, rng)?;
     let mut seal = |share: &Share| ShareEnvelope::seal(share, &manifest, rng);
     let envelopes = shares.iter().map(&mut seal).collect::<Result<_, _>>()?;

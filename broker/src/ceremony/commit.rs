@@ -16,13 +16,14 @@ use symbolon_core::seal::{Sealed, Unsealed};
 use symbolon_proto::custody::ShareEnvelope;
 use symbolon_proto::custody::transcript::Transcript;
 use symbolon_proto::share::SignedShareSet;
+use symbolon_proto::signing::SigningSeed;
 
 use super::Over;
 use super::kept::Kept;
-use crate::deployment::{self, Deployment};
+use crate::deployment::Deployment;
 use crate::open::SEAL_COPY;
 use crate::ops::OpError;
-use crate::records::{Rows, seal_record_key};
+use crate::records::seal_record_key;
 use crate::session::Session;
 use crate::store::{Expect, Op};
 
@@ -37,8 +38,8 @@ pub struct Successor {
 /// Commits a ceremony that is over. `Some` if the broker must open itself anew.
 pub async fn commit(session: &Session, over: Over) -> Result<Option<Successor>, OpError> {
     let Over { changed, given, mut transcript } = over;
-    let log = Deployment::read(session.rows.store(), session.unsealed()).await?.log;
-    let seed = log.signing_seed();
+    let deployment = Deployment::read(session.rows.store(), session.unsealed()).await?;
+    let seed = deployment.log.signing_seed();
     transcript.sign_as_broker(&seed);
     let (successor, envelopes) = match changed {
         None => (None, Vec::new()),
@@ -47,31 +48,36 @@ pub async fn commit(session: &Session, over: Over) -> Result<Option<Successor>, 
             (Some(Successor { sealed, unsealed }), envelopes)
         }
     };
-    let made = successor.as_ref().filter(|_| !envelopes.is_empty()).map(|successor| {
-        let mut set = SignedShareSet::new(successor.sealed.share_set().clone());
-        set.sign_as_broker(&seed);
-        set
-    });
+    let made = successor.as_ref().filter(|_| !envelopes.is_empty()).map(|after| signed_set(after, &seed));
     let kept = Kept::new(&transcript, Some(&given), made.as_ref(), &envelopes, session.now());
-    let mut changes = Vec::new();
-    match &successor {
-        None => changes.extend(kept.rows(&session.rows)?),
-        Some(successor) => {
-            let rows = session.rows.under(Arc::clone(&successor.unsealed));
-            changes.extend(kept.rows(&rows)?);
-            changes.extend(succession(session, successor, &rows).await?);
-        }
-    }
+    let changes = match &successor {
+        None => kept.rows(&session.rows)?,
+        Some(after) => succession(session, &deployment, after, &kept)?,
+    };
     let recorded = session.commit(changes, entry(&transcript, successor.as_ref(), &envelopes)).await;
-    match (recorded, successor) {
-        (Ok(_receipt), successor) => Ok(successor),
-        // Nobody knows what became of a commit that was not answered, but its rows do.
-        (Err(OpError::AuditUnavailable), Some(successor)) => match has_landed(session, &successor).await {
-            Ok(true) => Ok(Some(successor)),
-            Ok(false) => Err(OpError::AuditUnavailable),
-            Err(_) => Err(OpError::ChangeUnknown),
-        },
-        (Err(error), _) => Err(error),
+    match recorded.map(drop) {
+        Ok(()) => Ok(successor),
+        Err(error) => landed_all_the_same(session, successor, error).await,
+    }
+}
+
+fn signed_set(after: &Successor, seed: &SigningSeed) -> SignedShareSet {
+    let mut set = SignedShareSet::new(after.sealed.share_set().clone());
+    set.sign_as_broker(seed);
+    set
+}
+
+/// Nobody knows what became of a commit that was not answered, but its rows do.
+async fn landed_all_the_same(
+    session: &Session,
+    after: Option<Successor>,
+    error: OpError,
+) -> Result<Option<Successor>, OpError> {
+    let (Some(after), OpError::AuditUnavailable) = (after, &error) else { return Err(error) };
+    match has_landed(session, &after).await {
+        Ok(true) => Ok(Some(after)),
+        Ok(false) => Err(error),
+        Err(_) => Err(OpError::ChangeUnknown),
     }
 }
 
@@ -84,15 +90,20 @@ fn public_record(sealed: &Sealed) -> Result<Vec<u8>, OpError> {
     serde_json::to_vec(sealed.record()).map_err(|_| OpError::Integrity)
 }
 
-async fn succession(session: &Session, after: &Successor, rows: &Rows) -> Result<Vec<Op>, OpError> {
-    let record = after.sealed.record();
-    let mut changes = vec![
-        Op::Put { key: seal_record_key(), value: public_record(&after.sealed)?, expect: Expect::Any },
-        rows.put(SEAL_COPY, record, Expect::Any)?,
-    ];
-    let before = session.unsealed();
-    if after.unsealed.keys().epoch != before.keys().epoch {
-        changes.extend(deployment::succession(session.rows.store(), before, &after.unsealed).await?);
+/// The change itself, under the keys that follow.
+fn succession(
+    session: &Session,
+    deployment: &Deployment,
+    after: &Successor,
+    kept: &Kept,
+) -> Result<Vec<Op>, OpError> {
+    let rows = session.rows.under(Arc::clone(&after.unsealed));
+    let mut changes = kept.rows(&rows)?;
+    let public = public_record(&after.sealed)?;
+    changes.push(Op::Put { key: seal_record_key(), value: public, expect: Expect::Any });
+    changes.push(rows.put(SEAL_COPY, after.sealed.record(), Expect::Any)?);
+    if after.unsealed.keys().epoch != session.unsealed().keys().epoch {
+        changes.extend(deployment.succession(&after.unsealed)?);
     }
     Ok(changes)
 }

@@ -20,7 +20,6 @@ use symbolon_proto::share::{Ceremony, Dealing, Holder, Share, ShareKind, Thresho
 use symbolon_proto::signing::SigningSeed;
 
 use super::*;
-use crate::deployment::succession;
 use crate::fragment::{Enrolled, stored};
 use crate::keys::{CapsulePlace, VersionSlot};
 use crate::mounts::MountList;
@@ -231,7 +230,8 @@ impl World {
         let now = Now { unix_ms: 1, boot_ms: 1 };
         let changed = Change::Epoch.apply(&sealed, &self.fragment, now, &mut os_rng()).unwrap().unwrap();
         let after = changed.keys.succeed(&self.unsealed);
-        let mut changes = succession(self.store.as_ref(), &self.unsealed, &after).await.unwrap();
+        let deployment = Deployment::read(self.store.as_ref(), &self.unsealed).await.unwrap();
+        let mut changes = deployment.succession(&after).unwrap();
         let record = serde_json::to_vec(changed.sealed.record()).unwrap();
         changes.push(Op::Put { key: seal_record_key(), value: record, expect: Expect::Any });
         self.store.commit(changes).await.unwrap();

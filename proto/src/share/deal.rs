@@ -59,7 +59,7 @@ impl Dealing<'_> {
         fragment: &Fragment,
         rng: &mut dyn CryptoRng,
     ) -> Result<(ShareSetManifest, Vec<Share>), ShareSetError> {
-        self.check_holders()?;
+        check_holders(self.threshold, self.holders)?;
         let mut manifest = self.blank_manifest(rng);
         manifest.set_id = manifest.computed_id();
         manifest.chk = set::check_value(&fragment.root(&self.deployment).check(), &manifest.set_id);
@@ -75,22 +75,6 @@ impl Dealing<'_> {
         ))
     }
 
-    /// Whether a set can be made for these holders: as many as shares, each with a name and keys of its own.
-    pub fn check_holders(&self) -> Result<(), ShareSetError> {
-        set::check_names(self.threshold, self.holders.iter().map(|holder| holder.name.as_str()))?;
-        set::check_keys(&self.custodians())
-    }
-
-    fn custodians(&self) -> Vec<Custodian> {
-        let custodian = |(x, holder): (u8, &Holder)| Custodian {
-            x,
-            name: holder.name.clone(),
-            keys: holder.keys.clone(),
-            digest: [0; 32],
-        };
-        (1..).zip(self.holders).map(custodian).collect()
-    }
-
     fn blank_manifest(&self, rng: &mut dyn CryptoRng) -> ShareSetManifest {
         let mut nonce = [0; 32];
         rng.fill_bytes(&mut nonce);
@@ -102,12 +86,28 @@ impl Dealing<'_> {
             threshold: self.threshold,
             created_ms: self.created_ms,
             nonce,
-            custodians: self.custodians(),
+            custodians: custodians(self.holders),
             chk: [0; 16],
             seq: self.previous.map_or(1, |previous| previous.seq.saturating_add(1)),
             prev_hash: self.previous.map_or([0; 32], ShareSetManifest::hash),
         }
     }
+}
+
+/// Whether a set can be made for these holders: as many as shares, each with a name and keys of its own.
+pub fn check_holders(threshold: Threshold, holders: &[Holder]) -> Result<(), ShareSetError> {
+    set::check_names(threshold, holders.iter().map(|holder| holder.name.as_str()))?;
+    set::check_keys(&custodians(holders))
+}
+
+fn custodians(holders: &[Holder]) -> Vec<Custodian> {
+    let custodian = |(x, holder): (u8, &Holder)| Custodian {
+        x,
+        name: holder.name.clone(),
+        keys: holder.keys.clone(),
+        digest: [0; 32],
+    };
+    (1..).zip(holders).map(custodian).collect()
 }
 
 /// Recombines n windows of t neighbouring shares, so that each share is used t times.

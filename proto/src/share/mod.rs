@@ -14,7 +14,7 @@ mod signed;
 mod text;
 
 pub use self::ceremony::{Ceremony, Progress, RecombineError, ShareError};
-pub use self::deal::{Dealing, Holder};
+pub use self::deal::{Dealing, Holder, check_holders};
 pub(crate) use self::set::is_invisible;
 pub use self::set::{
     CUSTODIAN_NAME_BYTES_MAX, CUSTODIAN_NAME_CHARS_MAX, Custodian, SHARE_SET_BYTES_MAX, ShareSetError,
