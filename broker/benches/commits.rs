@@ -14,9 +14,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use symbolon_broker::audit::writer::{LogKeys, Writer};
 use symbolon_broker::store::embedded::{CACHE_BYTES_DEFAULT, EmbeddedStore};
 use symbolon_broker::store::{Answer, Expect, Op, Row, Scan, Store};
-use symbolon_broker::writer::{LogKeys, Writer};
 use symbolon_core::audit::{Action, Detail, Draft, Outcome};
 use symbolon_core::clock::{Clock, Now};
 use symbolon_proto::hierarchy::AuditKey;

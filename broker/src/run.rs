@@ -9,15 +9,15 @@ use symbolon_proto::secret::MemoryError;
 use tokio::net::TcpListener;
 use tracing::info;
 
-use crate::app::App;
 use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::http::server::{ServeError, ServerLimits, TlsError, serve, tls_config};
-use crate::open::Opener;
-use crate::ops::init::Initialising;
+use crate::custody::init::Initialising;
+use crate::custody::seal::SealHandle;
+use crate::custody::unseal::Opener;
+use crate::faces::server::{ServeError, ServerLimits, TlsError, serve, tls_config};
+use crate::ops::App;
 use crate::process;
-use crate::records::seal_record_key;
-use crate::seal::SealHandle;
+use crate::rows::seal_record_key;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::{Scan, Store, StoreError};
 
@@ -104,7 +104,7 @@ impl Broker {
 
     /// Serves until `shutdown`, then seals and closes the store.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), RunError> {
-        let router = crate::http::router(Arc::clone(&self.app));
+        let router = crate::faces::router(Arc::clone(&self.app));
         serve(self.listener, self.tls, router, ServerLimits::default(), shutdown).await?;
         let _ = self.app.seal.seal().await; // the seal task only fails to answer if it is gone, and its keys with it
         let _ = self.app.store.close().await; // a store that cannot answer has nothing open

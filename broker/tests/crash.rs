@@ -23,10 +23,10 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use symbolon_broker::log::{Filter, LogReader, Range};
+use symbolon_broker::audit::log::{Filter, LogReader, Range};
+use symbolon_broker::audit::writer::{LogKeys, Writer};
 use symbolon_broker::store::embedded::EmbeddedStore;
 use symbolon_broker::store::{Expect, Op, Scan, Store};
-use symbolon_broker::writer::{LogKeys, Writer};
 use symbolon_core::audit::{Action, Detail, Draft, Outcome};
 use symbolon_core::clock::{Clock, Now};
 use symbolon_proto::hierarchy::AuditKey;

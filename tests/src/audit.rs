@@ -7,15 +7,15 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use symbolon::audit::{LogError, LogSource, verify};
 use symbolon::demo::world::World;
-use symbolon_broker::app::App;
-use symbolon_broker::clock::SystemClock;
-use symbolon_broker::http::server::{ServerLimits, serve};
-use symbolon_broker::log::rows::{
+use symbolon_broker::audit::log::rows::{
     TABLE_BUNDLES, TABLE_CHECKPOINT, TABLE_TILES, decode_bundle, encode_bundle,
 };
-use symbolon_broker::ops::init::Initialising;
-use symbolon_broker::seal::SealHandle;
-use symbolon_broker::session::Opener;
+use symbolon_broker::clock::SystemClock;
+use symbolon_broker::custody::init::Initialising;
+use symbolon_broker::custody::seal::SealHandle;
+use symbolon_broker::custody::unseal::Opener;
+use symbolon_broker::faces::server::{ServerLimits, serve};
+use symbolon_broker::ops::App;
 use symbolon_broker::store::Store;
 use symbolon_broker::store::memory::{Failure, MemoryStore};
 use symbolon_proto::log::{Checkpoint, VerifierKey};
@@ -228,7 +228,7 @@ impl Frail {
         let opener = Opener::new(Arc::clone(&store) as Arc<dyn Store>, clock.clone(), config.remote.clone());
         let seal = SealHandle::start(None, opener, clock.clone());
         let app = App { config, store: Arc::clone(&store) as _, seal, clock, init: Initialising::default() };
-        let router = symbolon_broker::http::router(Arc::new(app));
+        let router = symbolon_broker::faces::router(Arc::new(app));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel::<()>();
@@ -300,7 +300,7 @@ async fn without_a_durable_entry_nothing_leaves() {
     frail.write("last").await.expect(200);
     assert_eq!(frail.value().await, "last");
     let key: VerifierKey = frail.site.log_key.parse().unwrap();
-    let reader = symbolon_broker::log::LogReader::new(Arc::clone(&frail.store) as _);
+    let reader = symbolon_broker::audit::log::LogReader::new(Arc::clone(&frail.store) as _);
     reader.verify_all(&key).await.unwrap();
 }
 
@@ -328,7 +328,7 @@ fn tamperings(rows: &Rows) -> Vec<(&'static str, Vec<u8>, Vec<u8>)> {
     let bundles: Vec<_> = rows.iter().filter(|(key, _)| rows::table(key) == TABLE_BUNDLES).collect();
     let (key, bundle) = bundles[bundles.len() / 2];
     let entries = decode_bundle(bundle).unwrap();
-    let changed = |change: &dyn Fn(&mut Vec<symbolon_broker::log::rows::StoredEntry>)| {
+    let changed = |change: &dyn Fn(&mut Vec<symbolon_broker::audit::log::rows::StoredEntry>)| {
         let mut entries = entries.clone();
         change(&mut entries);
         encode_bundle(&entries)

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use symbolon_broker::app::App;
 use symbolon_broker::clock::SystemClock;
-use symbolon_broker::http::server::{ServerLimits, serve};
-use symbolon_broker::open::Opener;
-use symbolon_broker::ops::init::Initialising;
-use symbolon_broker::seal::SealHandle;
+use symbolon_broker::custody::init::Initialising;
+use symbolon_broker::custody::seal::SealHandle;
+use symbolon_broker::custody::unseal::Opener;
+use symbolon_broker::faces::server::{ServerLimits, serve};
+use symbolon_broker::ops::App;
 use symbolon_broker::store::Store;
 use symbolon_broker::store::memory::MemoryStore;
 use symbolon_core::clock::{Clock, Now};
@@ -44,7 +44,7 @@ async fn three_days_without_a_lease_seal_the_broker_and_less_does_not() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let (_stop, stopped) = oneshot::channel::<()>();
-    let router = symbolon_broker::http::router(Arc::new(app));
+    let router = symbolon_broker::faces::router(Arc::new(app));
     tokio::spawn(serve(listener, None, router, ServerLimits::default(), async { drop(stopped.await) }));
     let mut site = Site::initialise_at(world, &base).await;
     let status =

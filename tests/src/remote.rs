@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use symbolon::demo::world::until;
-use symbolon_broker::records::Table;
+use symbolon_broker::rows::Table;
 use symbolon_kms_fragment::{Options, Sealing, Service};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use symbolon::demo::world::World;
-use symbolon_broker::records::Table;
+use symbolon_broker::rows::Table;
 use symbolon_broker::store::embedded::EmbeddedStore;
 use symbolon_broker::store::{Expect, Op, Scan, Store, StoreError};
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use symbolon_broker::config::{Config, ConfigError};
-use symbolon_broker::records::seal_record_key;
+use symbolon_broker::rows::seal_record_key;
 use symbolon_broker::run::{Broker, RunError};
 use symbolon_broker::store::embedded::EmbeddedStore;
 use symbolon_broker::store::{Expect, Op, Store};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use symbolon_broker::http::UNAUTHENTICATED;
+use symbolon_broker::faces::UNAUTHENTICATED;
 
 use crate::site::{CALM, Got, MOUNT, Place, Shared, Site};
 

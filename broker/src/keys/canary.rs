@@ -7,9 +7,9 @@ use std::sync::{Mutex, PoisonError};
 
 use symbolon_core::keyring::OpenKek;
 
-use super::place::{CANARY_SLOT, CapsulePlace};
+use super::slots::{CANARY_SLOT, CapsulePlace};
 use super::{KeyError, Keys, Shared};
-use crate::ops::FragmentProblem;
+use crate::error::FragmentProblem;
 use crate::store::Op;
 
 /// New capsules need a canary at most this old (`docs/skb1.md` 5).

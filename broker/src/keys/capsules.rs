@@ -10,9 +10,9 @@ use symbolon_proto::context::CapsuleContext;
 use symbolon_proto::id::CapsuleId;
 use tracing::warn;
 
-use super::place::CapsulePlace;
+use super::slots::CapsulePlace;
 use super::{KeyError, Keys, Shared};
-use crate::crypto;
+use crate::key_thread;
 use crate::random::os_rng;
 
 /// A capsule and where it is.
@@ -66,7 +66,7 @@ impl Keys {
             };
             keks.into_iter().map(close).collect()
         };
-        crypto::run(close).await.map_err(|_| KeyError::Busy)?
+        key_thread::run(close).await.map_err(|_| KeyError::Busy)?
     }
 
     /// The key that all capsules of this deployment belong to, and its newest epoch.
@@ -136,7 +136,7 @@ impl Shared {
         };
         // Taken before the question: they may be forgotten while it is answered, and what was read still needs them.
         let previous = self.unsealed.previous();
-        let (blinded, closed) = crypto::run(blind).await.map_err(|_| KeyError::Busy)?;
+        let (blinded, closed) = key_thread::run(blind).await.map_err(|_| KeyError::Busy)?;
         let blinded = blinded.map_err(|_| KeyError::Integrity)?;
         let secrets = self.evaluator.evaluate(blinded).await.map_err(|error| {
             warn!(%error, "evaluation failed");
@@ -147,7 +147,7 @@ impl Shared {
             let open = |(secret, closed)| shared.open(closed, secret, previous.as_deref());
             secrets.into_iter().zip(&closed).map(open).collect()
         };
-        crypto::run(open).await.map_err(|_| KeyError::Busy)
+        key_thread::run(open).await.map_err(|_| KeyError::Busy)
     }
 
     fn open(

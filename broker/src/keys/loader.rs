@@ -6,7 +6,7 @@ use std::sync::Arc;
 use symbolon_core::keyring::OpenKek;
 use tokio::sync::{mpsc, oneshot};
 
-use super::place::CapsulePlace;
+use super::slots::CapsulePlace;
 use super::{KeyError, Shared};
 
 /// Requests for closed keys that may wait; beyond it the broker is busy.

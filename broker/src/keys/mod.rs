@@ -26,28 +26,31 @@ use symbolon_proto::context::RecordContext;
 use symbolon_proto::record;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::fragment::{Evaluator, Leases};
-use crate::ops::{FragmentProblem, OpError};
+use crate::error::{FragmentProblem, OpError};
 use crate::random::os_rng;
+use crate::remote::{Evaluator, Leases};
 use crate::store::{Expect, Op, Store};
 
+pub mod buckets;
 mod canary;
 mod capsules;
-mod gate;
+mod epoch_guard;
 mod loader;
-mod own;
-mod place;
+mod mount_keks;
+mod slots;
+mod system_keks;
 
 use canary::Canary;
-use gate::Gate;
+use epoch_guard::Gate;
 use loader::{LOADS_MAX, Load, load_all};
 
 pub use canary::CANARY_MS_MAX;
 pub use capsules::{Aim, Placed, Rewrapped};
-pub use gate::{Barrier, Pass};
+pub use epoch_guard::{Barrier, Pass};
 pub use loader::BATCH_MAX;
-pub use own::{OLDER_TOKEN_KEKS_MAX, OWN_EPOCHS, OlderTokens, OwnEpochs};
-pub use place::{CapsulePlace, FIRST_KEK_EPOCH, SYSTEM_SLOT, TOKEN_SLOT, VersionSlot, slot};
+pub use mount_keks::{MountKeks, Phase};
+pub use slots::{CapsulePlace, FIRST_KEK_EPOCH, SYSTEM_SLOT, TOKEN_SLOT, VersionSlot, slot};
+pub use system_keks::{OLDER_TOKEN_KEKS_MAX, OWN_EPOCHS, OlderTokens, OwnEpochs};
 
 /// Secrets that fit into a bucket, for whoever assigns them.
 pub const BUCKET_SECRETS_MAX: u32 = SECRETS_PER_BUCKET;

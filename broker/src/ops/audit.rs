@@ -6,10 +6,11 @@ use symbolon_core::audit::Action;
 use symbolon_core::path::ApiPath;
 use symbolon_core::policy::Operation;
 
-use super::{OpError, Requester};
-use crate::app::App;
-use crate::log::{Filter, LogReader, Page, Range};
-use crate::session::Attempt;
+use super::App;
+use crate::access::Requester;
+use crate::access::session::Attempt;
+use crate::audit::log::{Filter, LogReader, Page, Range};
+use crate::error::OpError;
 
 /// Entries of `range` that fit `filter`.
 pub async fn search(

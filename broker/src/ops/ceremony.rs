@@ -10,12 +10,13 @@ use symbolon_core::policy::Operation;
 use symbolon_proto::custody::Submission;
 use symbolon_proto::log::VerifierKey;
 
-use super::{OpError, Requester};
-use crate::app::App;
-use crate::ceremony::kept::{self, Record, Signature};
-use crate::ceremony::{CeremonyRefusal, Notice};
-use crate::seal::View;
-use crate::session::{Attempt, Authorised};
+use super::App;
+use crate::access::Requester;
+use crate::access::session::{Attempt, Authorised};
+use crate::custody::ceremony::archive::{self, Record, Signature};
+use crate::custody::ceremony::{CeremonyRefusal, Notice};
+use crate::custody::seal::View;
+use crate::error::OpError;
 
 /// The ceremony under way, or the last one while signatures are missing. A sealed broker always has one.
 pub async fn state(app: &App) -> Result<Option<Arc<Notice>>, OpError> {
@@ -26,7 +27,7 @@ pub async fn state(app: &App) -> Result<Option<Arc<Notice>>, OpError> {
         View::Open { sealed, session, .. } => (sealed, session),
     };
     let broker = verifier(&sealed)?;
-    let last = kept::last(&session.rows).await?.map(|(record, _)| record);
+    let last = archive::last(&session.rows).await?.map(|(record, _)| record);
     let waiting = last.filter(|record| record.awaits_signatures(&broker, session.now()));
     Ok(waiting.map(|record| Arc::new(record.notice(&broker))))
 }
@@ -73,7 +74,7 @@ pub async fn submit(app: &App, sealed: &[u8], from: Option<IpAddr>) -> Result<Op
 pub async fn sign(app: &App, signature: &Signature<'_>) -> Result<Option<Arc<Notice>>, OpError> {
     let View::Open { sealed, session, .. } = app.seal.view() else { return Err(OpError::Sealed) };
     let broker = verifier(&sealed)?;
-    let last = kept::last(&session.rows).await?;
+    let last = archive::last(&session.rows).await?;
     let waiting = last.filter(|(record, _)| record.awaits_signatures(&broker, session.now()));
     let (mut record, revision) = waiting.ok_or(CeremonyRefusal::NothingToSign)?;
     if !record.sign(signature)? {
@@ -92,7 +93,7 @@ pub async fn list(
     api: &ApiPath,
 ) -> Result<(Vec<Record>, VerifierKey), OpError> {
     let attempt = authorise(app, who, api, Operation::Read).await?;
-    let listed = attempt.audited(kept::list(&attempt.session().rows).await).await?;
+    let listed = attempt.audited(archive::list(&attempt.session().rows).await).await?;
     let broker = attempt.audited(broker_key(app)).await?;
     attempt.conclude(Vec::new()).await?;
     Ok((listed, broker))
@@ -106,7 +107,7 @@ pub async fn read(
     nonce: &str,
 ) -> Result<(Record, VerifierKey), OpError> {
     let attempt = authorise(app, who, api, Operation::Read).await?;
-    let found = kept::read(&attempt.session().rows, nonce).await;
+    let found = archive::read(&attempt.session().rows, nonce).await;
     let found = found.and_then(|found| found.ok_or(OpError::NotFound));
     let (record, _) = attempt.audited(found).await?;
     let broker = attempt.audited(broker_key(app)).await?;

@@ -7,13 +7,13 @@ use symbolon_core::path::{ApiPath, MountPath};
 use symbolon_core::policy::Operation;
 use symbolon_proto::id::{MountId, TenantId};
 
-use super::types::{Mount, Tier};
-use super::{OpError, Requester};
-use crate::app::App;
-use crate::mounts::{MOUNTS_MAX, MountList, Mounts};
+use super::App;
+use crate::access::Requester;
+use crate::access::mounts::{MOUNTS_MAX, Mount, MountList, Mounts, Tier};
+use crate::access::session::{Attempt, Authorised, Session};
+use crate::error::OpError;
 use crate::random::os_rng;
-use crate::records::{self, NO_SCOPE, Place, Table};
-use crate::session::{Attempt, Authorised, Session};
+use crate::rows::{self, NO_SCOPE, Place, Table};
 use crate::store::{Expect, Op};
 
 /// Rows that one commit removes while a mount is being deleted.
@@ -76,12 +76,12 @@ pub struct Enable {
 }
 
 /// Reads a table from the store, at unseal.
-pub async fn load(rows: &records::Rows, side: Side) -> Result<MountList, OpError> {
+pub async fn load(rows: &rows::Rows, side: Side) -> Result<MountList, OpError> {
     Ok(rows.read::<MountList>(side.row()).await?.map(|(list, _)| list).unwrap_or_default())
 }
 
 /// A change that writes a table, for `init`.
-pub fn first_write(rows: &records::Rows, side: Side, list: &MountList) -> Result<Op, OpError> {
+pub fn first_write(rows: &rows::Rows, side: Side, list: &MountList) -> Result<Op, OpError> {
     Ok(rows.put(side.row(), list, Expect::Absent)?)
 }
 
@@ -300,7 +300,7 @@ async fn erase(attempt: &Authorised, mount: MountId) -> Result<(), OpError> {
         Table::SecretId,
         Table::SecretIdAccessor,
     ] {
-        let prefix = records::prefix(TenantId::SYSTEM, table, mount);
+        let prefix = rows::prefix(TenantId::SYSTEM, table, mount);
         loop {
             let rows = attempt.session().rows.scan(&prefix, DELETE_BATCH).await?;
             if rows.is_empty() {

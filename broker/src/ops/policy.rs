@@ -5,12 +5,21 @@ use symbolon_core::path::{ApiPath, PolicyName};
 use symbolon_core::policy::{DEFAULT_POLICY, Operation, Policy};
 use symbolon_proto::id::TenantId;
 
-use super::types::StoredPolicy;
-use super::{OpError, Requester};
-use crate::app::App;
-use crate::records::{NO_SCOPE, Place, Table};
-use crate::session::{Attempt, Session};
+use super::App;
+use crate::access::Requester;
+use crate::access::session::{Attempt, Session};
+use crate::error::OpError;
+use crate::rows::{NO_SCOPE, Place, Table};
 use crate::store::Expect;
+
+/// A policy as stored.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct StoredPolicy {
+    /// Folded name.
+    pub name: PolicyName,
+    /// The text as written.
+    pub text: String,
+}
 
 /// Policies that one deployment may have; all are held in memory.
 pub const POLICIES_MAX: usize = 10_000;

@@ -1,6 +1,6 @@
 //! Rotations at an operator's wish: a new remote key epoch, the end of an old one, new KEKs; and how they stand.
 //!
-//! These operations only ask. What they ask for is done by the session's own task ([`crate::rotation`]), and goes on after
+//! These operations only ask. What they ask for is done by the session's own task ([`crate::upkeep::rotation`]), and goes on after
 //! a restart.
 
 use symbolon_core::audit::Action;
@@ -8,12 +8,15 @@ use symbolon_core::path::{ApiPath, MountPath};
 use symbolon_core::policy::Operation;
 use symbolon_proto::id::MountId;
 
-use super::{OpError, Requester};
-use crate::app::App;
-use crate::fragment::{EnrolError, NewShares, RotateError};
-use crate::rotation::{self, MountKeks, Progress, RotationRefusal, Status, census, wish_own};
-use crate::session::{Attempt, Authorised, Session};
+use super::App;
+use crate::access::Requester;
+use crate::access::session::{Attempt, Authorised, Session};
+use crate::error::OpError;
+use crate::keys::MountKeks;
+use crate::remote::EnrolError;
 use crate::store::Op;
+use crate::upkeep::rotation::remote::{NewShares, RotateError};
+use crate::upkeep::rotation::{self, Progress, RotationRefusal, Status, census, wish_own};
 
 /// How often a wish is written again after the task, or somebody else, has changed the same rows first.
 const TRIES_MAX: usize = 16;

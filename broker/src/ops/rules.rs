@@ -6,9 +6,10 @@ use symbolon_core::audit::Action;
 use symbolon_core::path::ApiPath;
 use symbolon_core::policy::{Capabilities, Operation};
 
-use super::{OpError, Requester};
-use crate::app::App;
-use crate::session::Attempt;
+use super::App;
+use crate::access::Requester;
+use crate::access::session::Attempt;
+use crate::error::OpError;
 
 /// Patterns and what each gives.
 pub struct Rules {

@@ -6,11 +6,48 @@ use symbolon_core::policy::Operation;
 use symbolon_proto::secret::memory_mode;
 use symbolon_proto::share::Share;
 
-use super::types::SealStatus;
-use super::{OpError, Requester};
-use crate::app::App;
-use crate::seal::View;
-use crate::session::Attempt;
+use super::App;
+use crate::access::Requester;
+use crate::access::session::Attempt;
+use crate::custody::seal::View;
+use crate::error::OpError;
+
+/// Seal state as everyone may see it.
+#[derive(Clone, Debug)]
+pub struct SealStatus {
+    /// Whether the store holds a deployment.
+    pub initialized: bool,
+    /// Whether the broker holds no keys.
+    pub sealed: bool,
+    /// Shares needed.
+    pub threshold: u8,
+    /// Shares that exist.
+    pub shares: u8,
+    /// Shares given in the ceremony under way.
+    pub progress: u8,
+    /// Names of the custodians who have given theirs.
+    pub given: Vec<String>,
+    /// Identifier of the ceremony under way; empty if none.
+    pub nonce: String,
+    /// Fingerprint of this broker while `init` waits for the fragment service's operator to compare and approve it.
+    pub enrolling: String,
+    /// Deployment id in hex; empty if not initialised or sealed.
+    pub cluster_id: String,
+    /// `none` or `customer-escrow`; empty if not initialised.
+    pub recovery: String,
+    /// How secret memory is kept.
+    pub memory: String,
+    /// State of the lease on cached keys: `active`, `suspended`, `expired`, `unknown`.
+    pub lease: String,
+    /// Seconds until the lease ends; 0 if there is none.
+    pub lease_left_secs: u64,
+    /// Seconds until the broker seals itself if no active lease comes; 0 when sealed.
+    pub dead_man_left_secs: u64,
+    /// Why the broker sealed itself or would not open; empty otherwise.
+    pub sealed_because: String,
+    /// How often the deployment was unsealed; 0 when sealed.
+    pub generation: u64,
+}
 
 /// What anyone may know about the seal.
 #[must_use]

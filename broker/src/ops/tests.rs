@@ -23,24 +23,28 @@ use symbolon_proto::secret::Secret;
 use symbolon_proto::share::{Dealing, Holder, ShareKind, Threshold};
 use symbolon_proto::signing::SigningSeed;
 
-use super::types::{KvTarget, Mount, WriteSecret};
-use super::*;
-use crate::app::App;
+use super::{App, *};
+use crate::access::Requester;
+use crate::access::mounts::{Mount, MountList, Mounts};
+use crate::access::session::Session;
+use crate::audit::writer::tests::HandClock;
+use crate::audit::writer::{LogKeys, Writer};
+use crate::auth::{self, token};
 use crate::config::Config;
-use crate::fragment::{EvaluateError, Evaluated, Evaluator, Leases, RemoteRotation, Rotated};
+use crate::custody::init::Initialising;
+use crate::custody::seal::SealHandle;
+use crate::custody::unseal::Parts;
+use crate::engines::kv;
+use crate::engines::kv::{KvTarget, WriteSecret};
+use crate::error::OpError;
 use crate::keys::Keys;
-use crate::mounts::{MountList, Mounts};
-use crate::open::Parts;
-use crate::ops::init::Initialising;
 use crate::random::os_rng;
-use crate::records::{Place, Rows, Table};
-use crate::rotation::Rotation;
-use crate::seal::SealHandle;
-use crate::session::Session;
+use crate::remote::{EvaluateError, Evaluated, Evaluator, Leases};
+use crate::rows::{Place, Rows, Table};
 use crate::store::memory::MemoryStore;
 use crate::store::{Answer, Expect, Op, Row, Scan, Store};
-use crate::writer::tests::HandClock;
-use crate::writer::{LogKeys, Writer};
+use crate::upkeep::rotation::Rotation;
+use crate::upkeep::rotation::remote::{RemoteRotation, Rotated};
 
 /// The remote is suspended.
 struct Away;
@@ -410,10 +414,10 @@ async fn nothing_is_called_absent_while_no_key_opens() {
         .await;
     keyless(asked.unwrap_err());
     let (route, role) = (api("auth/a/role/r/secret-id-accessor/lookup"), RoleName::parse("r").unwrap());
-    let which = login::approle::Which::Accessor("none");
+    let which = auth::approle::Which::Accessor("none");
     let asked = bench
         .as_root(async |who| {
-            login::approle::lookup_secret_id(&bench.app, &who, &route, &target.mount, &role, which).await
+            auth::approle::lookup_secret_id(&bench.app, &who, &route, &target.mount, &role, which).await
         })
         .await;
     keyless(asked.unwrap_err());
@@ -458,7 +462,7 @@ async fn a_role_with_very_many_secret_ids_can_be_removed() {
     };
     let edit = |_: Option<AppRole>| Ok::<_, OpError>(role.clone());
     bench
-        .as_root(async |who| login::edit_role(&bench.app, &who, &route, &mount, &name, edit).await)
+        .as_root(async |who| auth::edit_role(&bench.app, &who, &route, &mount, &name, edit).await)
         .await
         .unwrap();
     let ids = 5000;
@@ -479,7 +483,7 @@ async fn a_role_with_very_many_secret_ids_can_be_removed() {
     let count = || bench.store.rows.rows().keys().filter(|key| key[16] == Table::SecretId as u8).count();
     assert_eq!(count(), ids);
     bench
-        .as_root(async |who| login::delete_role::<AppRole>(&bench.app, &who, &route, &mount, &name).await)
+        .as_root(async |who| auth::delete_role::<AppRole>(&bench.app, &who, &route, &mount, &name).await)
         .await
         .unwrap();
     assert_eq!(count(), 0);
@@ -502,14 +506,14 @@ async fn a_login_that_fails_leaves_an_entry() {
     let edit = |_: Option<AppRole>| Ok::<_, OpError>(role.clone());
     let route = api("auth/a/role/r");
     bench
-        .as_root(async |who| login::edit_role(&bench.app, &who, &route, &mount, &name, edit).await)
+        .as_root(async |who| auth::edit_role(&bench.app, &who, &route, &mount, &name, edit).await)
         .await
         .unwrap();
     let before = bench.session.writer.size();
     let (route, parameters) = (api("auth/a/login"), Map::new());
     let remote = Some("10.1.1.1".parse().unwrap());
     let who = Requester { token: None, request_id: "test", remote, parameters: &parameters };
-    let answer = login::approle::login(&bench.app, &who, &route, &mount, "id", "").await;
+    let answer = auth::approle::login(&bench.app, &who, &route, &mount, "id", "").await;
     assert!(answer.is_err(), "a machine token needs a key that does not open");
     assert_eq!(bench.session.writer.size(), before + 1);
 }

@@ -9,9 +9,10 @@ use symbolon_core::audit::Action;
 use symbolon_core::path::ApiPath;
 use symbolon_core::policy::Operation;
 
-use super::{OpError, Requester};
-use crate::app::App;
-use crate::session::Attempt;
+use super::App;
+use crate::access::Requester;
+use crate::access::session::Attempt;
+use crate::error::OpError;
 
 /// Always an error: the caller is unknown, may not ask, or nothing is mounted there.
 pub async fn unrouted(

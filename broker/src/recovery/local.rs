@@ -8,9 +8,10 @@ use symbolon_proto::evaluate::RemoteKey;
 use symbolon_proto::frame::Target;
 use symbolon_proto::id::KeyId;
 
-use crate::fragment::{EvaluateError, Evaluated, Evaluator, RemoteRotation, RotateError, Rotated};
+use crate::access::session::Session;
 use crate::random::os_rng;
-use crate::session::Session;
+use crate::remote::{EvaluateError, Evaluated, Evaluator};
+use crate::upkeep::rotation::remote::{RemoteRotation, RotateError, Rotated};
 
 /// Share epoch of requests that never leave the process.
 const NO_SHARING: u32 = 0;

@@ -28,17 +28,17 @@ use symbolon_proto::share::ShareSetManifest;
 
 use self::local::LocalKeys;
 pub use self::report::{EpochReport, Found, Report};
-use crate::deployment::{self, Deployment};
-use crate::escrow::{ESCROW_ENVELOPES, ESCROW_KEY, StoredEnvelopes, StoredEscrowKey, fits};
-use crate::fragment::Leases;
+use crate::access::session::Session;
+use crate::custody::deployment::{self, Deployment};
+use crate::custody::escrow::{ESCROW_ENVELOPES, ESCROW_KEY, StoredEnvelopes, StoredEscrowKey, fits};
+use crate::custody::unseal::{Parts, read_enrolment, read_mounts, start_log};
+use crate::error::OpError;
 use crate::keys::Keys;
-use crate::open::{Parts, read_enrolment, read_mounts, start_log};
-use crate::ops::OpError;
-use crate::records::{RecordError, Rows, seal_record_key};
-use crate::rotation::{Rotation, read_own};
-use crate::session::Session;
+use crate::remote::Leases;
+use crate::rows::{RecordError, Rows, seal_record_key};
 use crate::store::embedded::EmbeddedStore;
 use crate::store::{Store, StoreError};
+use crate::upkeep::rotation::{Rotation, read_own};
 
 /// Page cache of a copy that is read once.
 const CACHE_BYTES: usize = 64 << 20;

@@ -5,11 +5,11 @@ use symbolon_core::audit::SecretValue;
 use symbolon_core::keyring::KekSlot;
 
 use super::{Recovered, RecoveryError};
+use crate::access::mounts::Mount;
+use crate::access::session::Session;
+use crate::engines::kv::{RecoveredVersion, recover_mount};
 use crate::keys::{CapsulePlace, VersionSlot};
-use crate::ops::kv::{RecoveredVersion, recover_mount};
-use crate::ops::types::Mount;
-use crate::rotation::{PAGE_ROWS, capsule_rows};
-use crate::session::Session;
+use crate::upkeep::rotation::{PAGE_ROWS, capsule_rows};
 
 /// Wrong things that a report names; beyond it they are only counted.
 const NAMED_MAX: usize = 1000;

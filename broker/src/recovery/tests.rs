@@ -20,13 +20,13 @@ use symbolon_proto::share::{Ceremony, Dealing, Holder, Share, ShareKind, Thresho
 use symbolon_proto::signing::SigningSeed;
 
 use super::*;
-use crate::fragment::{Enrolled, stored};
+use crate::access::mounts::{Mount, MountList};
+use crate::custody::enrolment_rows;
 use crate::keys::{CapsulePlace, VersionSlot};
-use crate::mounts::MountList;
 use crate::ops::mount::{Side, first_write};
-use crate::ops::types::Mount;
 use crate::random::os_rng;
-use crate::records::{Place, Table, capsule_key, version_key};
+use crate::remote::Enrolled;
+use crate::rows::{Place, Table, capsule_key, version_key};
 use crate::store::memory::MemoryStore;
 use crate::store::{Expect, Op};
 
@@ -123,7 +123,7 @@ async fn world() -> World {
     let mut changes = Deployment::generate().unwrap().rows(&unsealed).unwrap();
     changes.push(Op::Put { key: seal_record_key(), value: record, expect: Expect::Absent });
     let enrolled = Enrolled::alone(root.public_key(), manifest.clone());
-    changes.extend(stored::first_rows(&rows, &enrolled).unwrap());
+    changes.extend(enrolment_rows::first_rows(&rows, &enrolled).unwrap());
     let mount = Mount {
         path: MountPath::parse("secret").unwrap(),
         kind: "kv".into(),

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use symbolon_broker::config::{Config, ConfigError};
+use symbolon_broker::custody::seal::View;
 use symbolon_broker::run::{Broker, RunError};
-use symbolon_broker::seal::View;
 use symbolon_kms_fragment::server::ServeError;
 use symbolon_kms_fragment::{AdminError, Grants, Options, Sealing, Service, ServiceError};
 use symbolon_proto::fingerprint::Fingerprint;
@@ -48,7 +48,7 @@ pub struct World {
     pace: Pace,
     identity: ServerIdentity,
     fragment: Option<Running<Arc<Service>>>,
-    broker: Option<Running<Arc<symbolon_broker::app::App>>>,
+    broker: Option<Running<Arc<symbolon_broker::ops::App>>>,
     fragment_address: SocketAddr,
     broker_address: SocketAddr,
     init_defaults: String,
@@ -189,7 +189,7 @@ impl World {
 
     /// The broker's open session, if it runs and is unsealed.
     #[must_use]
-    pub fn session(&self) -> Option<Arc<symbolon_broker::session::Session>> {
+    pub fn session(&self) -> Option<Arc<symbolon_broker::access::session::Session>> {
         self.broker.as_ref()?.inside.session().ok()
     }
 

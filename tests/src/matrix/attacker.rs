@@ -13,12 +13,12 @@ use std::sync::Arc;
 
 use getrandom::SysRng;
 use rand_core::UnwrapErr;
-use symbolon_broker::alarm::Alarm;
+use symbolon_broker::access::session::Session;
 use symbolon_broker::clock::SystemClock;
 use symbolon_broker::config;
-use symbolon_broker::open::Opener;
-use symbolon_broker::records::Table;
-use symbolon_broker::session::Session;
+use symbolon_broker::custody::alarm::Alarm;
+use symbolon_broker::custody::unseal::Opener;
+use symbolon_broker::rows::Table;
 use symbolon_broker::store::Store;
 use symbolon_broker::store::embedded::EmbeddedStore;
 use symbolon_core::keyring::OpenKek;

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::json;
+use symbolon_broker::access::session::Session;
 use symbolon_broker::config;
 use symbolon_broker::keys::FIRST_KEK_EPOCH;
-use symbolon_broker::records::Table;
-use symbolon_broker::session::Session;
+use symbolon_broker::rows::Table;
 use symbolon_core::keyring::{KekSlot, OpenKek};
 use symbolon_core::seal::Sealed;
 use symbolon_proto::evaluate::RemoteKey;
@@ -117,6 +117,6 @@ pub fn slots(disk: &Disk) -> Vec<KekSlot> {
 
 /// The public seal record of a store.
 pub fn sealed(disk: &Disk) -> Sealed {
-    let record = &disk.rows[&symbolon_broker::records::seal_record_key()];
+    let record = &disk.rows[&symbolon_broker::rows::seal_record_key()];
     Sealed::open(serde_json::from_slice(record).unwrap()).unwrap()
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use redb::{Builder, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, Table};
 
-use super::super::medium::{Disk, Medium, Trouble};
-use super::super::{Cause, Op, StoreError};
 use super::{REVISION_BYTES, ROWS, Start, View, storage_error};
+use crate::store::medium::{Disk, Medium, Trouble};
+use crate::store::{Cause, Op, StoreError};
 
 /// Key of the header row. Row keys are longer, and this sorts before the shortest of them.
 const HEADER_KEY: &[u8] = &[0];

@@ -72,7 +72,7 @@ impl Servers {
             }
             Self::Dev(command) => {
                 // The wait for approval is over before anybody could read of it.
-                log_to_stderr("warn,symbolon_broker::ops::init=error");
+                log_to_stderr("warn,symbolon_broker::custody::init=error");
                 command.run().await
             }
             // No log: the story says what matters, and a withdrawn lease is part of it.

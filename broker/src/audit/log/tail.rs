@@ -1,0 +1,366 @@
+//! The end of the log in memory: what the next entry needs, and how it is found again after a start.
+//!
+//! ```text
+//! frontier    roots of the complete subtrees that the size splits into
+//! levels      hashes of the unfinished tile of each level, at most 255
+//! time        of the last entry
+//! ```
+//!
+//! Nodes that an append completes at heights 0, 8, 16, … are what tiles hold, so nothing is hashed twice.
+//!
+//! [`Tail::recover`] rebuilds all of it from tiles and the last bundles, and accepts it only if its root is that of the
+//! signed checkpoint. It reads at most 255 tiles per level and 255 entries, whatever the size of the log; a change in
+//! older entries is for `verify` to find.
+
+use symbolon_proto::log::tile::{TILE_HEIGHT, TILE_WIDTH, decode_hashes};
+use symbolon_proto::log::tree::{leaf_hash, node_hash};
+use symbolon_proto::log::{Checkpoint, CheckpointError, Entry, Frontier, Hash, Node, VerifierKey};
+
+use super::rows::{
+    StoredEntry, bundle_key, bundles_end, checkpoint_key, decode_bundle, first_index, tile_key,
+};
+use crate::store::{Scan, Store, StoreError};
+
+const TILE_HASHES: usize = TILE_WIDTH as usize;
+
+/// A tile that an append has completed.
+#[derive(Debug)]
+pub struct CompleteTile {
+    /// 0 for leaves.
+    pub level: u8,
+    /// Position in its level.
+    pub number: u64,
+    /// Its 256 hashes.
+    pub hashes: Vec<Hash>,
+}
+
+/// Where the log ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tail {
+    time_ms: u64,
+    frontier: Frontier,
+    levels: Vec<Vec<Hash>>,
+}
+
+/// Why the end of the log is not what the checkpoint says.
+#[derive(Debug, thiserror::Error)]
+pub enum TailError {
+    /// The store failed.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    /// The checkpoint's signature or form is wrong.
+    #[error("the checkpoint does not verify")]
+    Checkpoint(#[from] CheckpointError),
+    /// There are entries but no checkpoint.
+    #[error("the log has entries but no checkpoint")]
+    CheckpointMissing,
+    /// The entries end elsewhere than the checkpoint says.
+    #[error("the checkpoint covers {expected} entries, but the log holds {found}")]
+    Size {
+        /// Entries that the checkpoint covers.
+        expected: u64,
+        /// Entries found.
+        found: u64,
+    },
+    /// A bundle is missing or is not one.
+    #[error("the bundle that holds entry {index} is missing or damaged")]
+    Bundle {
+        /// An entry that it should hold.
+        index: u64,
+    },
+    /// A tile is missing or is not one.
+    #[error("tile {number} of level {level} is missing or damaged")]
+    Tile {
+        /// 0 for leaves.
+        level: u8,
+        /// Position in its level.
+        number: u64,
+    },
+    /// All is there, but the hashes do not lead to the signed root.
+    #[error("the last of the {size} entries, or a tile, was altered: the root is not the signed one")]
+    Root {
+        /// Entries that the checkpoint covers.
+        size: u64,
+    },
+}
+
+impl Tail {
+    /// Entries so far.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.frontier.size()
+    }
+
+    /// Time of the last entry, in milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn time_ms(&self) -> u64 {
+        self.time_ms
+    }
+
+    /// Takes a reading of the clock. Times in the log never go back.
+    pub fn advance_time(&mut self, now_ms: u64) {
+        self.time_ms = self.time_ms.max(now_ms);
+    }
+
+    /// Adds a leaf; tiles that it completes go to `complete`.
+    pub fn append(&mut self, leaf: Hash, complete: &mut Vec<CompleteTile>) {
+        let levels = &mut self.levels;
+        self.frontier.append_with(leaf, |node, hash| {
+            if node.level % TILE_HEIGHT == 0 {
+                complete.extend(push_hash(levels, node, hash));
+            }
+        });
+    }
+
+    /// Root of the tree over all entries.
+    #[must_use]
+    pub fn root(&self) -> Hash {
+        self.frontier.root()
+    }
+
+    /// Finds the end of the log and checks it against the checkpoint that `key` signed. A store without any log has an
+    /// empty one.
+    pub async fn recover(store: &dyn Store, key: &VerifierKey) -> Result<Self, TailError> {
+        let last = last_bundle(store).await?;
+        let Some(row) = store.get(&checkpoint_key()).await? else {
+            return if last.is_none() { Ok(Self::default()) } else { Err(TailError::CheckpointMissing) };
+        };
+        let note = String::from_utf8(row.value).map_err(|_| CheckpointError::Layout)?;
+        let checkpoint = Checkpoint::open(&note, key)?;
+        let found = last.as_ref().map_or(0, |(first, entries)| first + entries.len() as u64);
+        if found != checkpoint.size {
+            return Err(TailError::Size { expected: checkpoint.size, found });
+        }
+        let time_ms = match last.as_ref().and_then(|(_, entries)| entries.last()) {
+            Some(entry) => {
+                Entry::decode(&entry.bytes).map_err(|_| TailError::Bundle { index: found - 1 })?.time_ms
+            }
+            None => 0,
+        };
+        let levels = read_levels(store, checkpoint.size).await?;
+        let frontier = Frontier::read(checkpoint.size, &mut |node| node_in(&levels, node))?;
+        let root = frontier.root();
+        let tail = Self { time_ms, frontier, levels };
+        if root == checkpoint.root { Ok(tail) } else { Err(TailError::Root { size: checkpoint.size }) }
+    }
+}
+
+/// Adds a hash to the unfinished tile of its level; gives the tile back if that completes it.
+fn push_hash(levels: &mut Vec<Vec<Hash>>, node: Node, hash: Hash) -> Option<CompleteTile> {
+    let level = node.level / TILE_HEIGHT;
+    if levels.len() == usize::from(level) {
+        levels.push(Vec::with_capacity(TILE_HASHES));
+    }
+    let hashes = &mut levels[usize::from(level)];
+    hashes.push(hash);
+    (hashes.len() == TILE_HASHES).then(|| CompleteTile {
+        level,
+        number: node.index / u64::from(TILE_WIDTH),
+        hashes: std::mem::replace(hashes, Vec::with_capacity(TILE_HASHES)),
+    })
+}
+
+/// Root of the tree over the first `size` entries. `leaves` are the hashes of those that no complete tile holds.
+pub(super) async fn root_with(store: &dyn Store, size: u64, leaves: Vec<Hash>) -> Result<Hash, TailError> {
+    let levels = levels_above(store, size, leaves).await?;
+    Ok(Frontier::read(size, &mut |node| node_in(&levels, node))?.root())
+}
+
+/// The first entry that no complete tile of a log of `size` entries holds.
+pub(super) fn first_loose(size: u64) -> u64 {
+    size - size % u64::from(TILE_WIDTH)
+}
+
+/// The unfinished tile of every level of a log of `size` entries.
+async fn read_levels(store: &dyn Store, size: u64) -> Result<Vec<Vec<Hash>>, TailError> {
+    levels_above(store, size, last_leaves(store, first_loose(size), size).await?).await
+}
+
+async fn levels_above(store: &dyn Store, size: u64, leaves: Vec<Hash>) -> Result<Vec<Vec<Hash>>, TailError> {
+    let mut levels = vec![leaves];
+    let mut nodes = size >> TILE_HEIGHT;
+    for below in 0.. {
+        if nodes == 0 {
+            break;
+        }
+        let from = nodes - nodes % u64::from(TILE_WIDTH);
+        levels.push(tile_roots(store, below, from, nodes).await?);
+        nodes >>= TILE_HEIGHT;
+    }
+    Ok(levels)
+}
+
+/// A node of the right edge, which lies within the unfinished tile of its level.
+fn node_in(levels: &[Vec<Hash>], node: Node) -> Result<Hash, TailError> {
+    let level = node.level / TILE_HEIGHT;
+    let first = node.index << (node.level % TILE_HEIGHT);
+    let begin = usize::try_from(first % u64::from(TILE_WIDTH)).expect("at most 255");
+    let hashes = levels
+        .get(usize::from(level))
+        .and_then(|hashes| hashes.get(begin..begin + (1 << (node.level % TILE_HEIGHT))))
+        .ok_or(TailError::Tile { level, number: first / u64::from(TILE_WIDTH) })?;
+    Ok(subtree_root(hashes))
+}
+
+/// Hash of a complete subtree, whose leaf or node hashes are `hashes`: a power of two of them.
+#[must_use]
+pub fn subtree_root(hashes: &[Hash]) -> Hash {
+    match hashes {
+        [only] => *only,
+        _ => {
+            let (left, right) = hashes.split_at(hashes.len() / 2);
+            node_hash(&subtree_root(left), &subtree_root(right))
+        }
+    }
+}
+
+/// First index and entries.
+type Bundle = (u64, Vec<StoredEntry>);
+
+/// The bundle with the highest index.
+pub(super) async fn last_bundle(store: &dyn Store) -> Result<Option<Bundle>, TailError> {
+    let (from, until) = (bundle_key(0), bundles_end());
+    let rows = store.scan(Scan { from: &from, until: &until, descending: true, limit: 1 }).await?;
+    rows.into_iter().next().map(|(key, row)| open_bundle(&key, &row.value)).transpose()
+}
+
+pub(super) fn open_bundle(key: &[u8], value: &[u8]) -> Result<Bundle, TailError> {
+    let first = first_index(key).ok_or(TailError::Bundle { index: 0 })?;
+    let entries = decode_bundle(value).ok_or(TailError::Bundle { index: first })?;
+    Ok((first, entries))
+}
+
+/// Leaf hashes of the entries from `from` (inclusive) to `size`, read backwards from the end. Hashed anew: the stored
+/// hashes prove nothing.
+async fn last_leaves(store: &dyn Store, from: u64, size: u64) -> Result<Vec<Hash>, TailError> {
+    let mut leaves = Vec::new();
+    let mut missing_until = size;
+    while missing_until > from {
+        let (start, until) = (bundle_key(0), bundle_key(missing_until));
+        let rows = store.scan(Scan { from: &start, until: &until, descending: true, limit: 16 }).await?;
+        if rows.is_empty() {
+            return Err(TailError::Bundle { index: missing_until - 1 });
+        }
+        for (key, row) in rows {
+            let (first, entries) = open_bundle(&key, &row.value)?;
+            if first + entries.len() as u64 != missing_until {
+                return Err(TailError::Bundle { index: missing_until - 1 });
+            }
+            leaves.extend(entries.iter().rev().map(|entry| leaf_hash(&entry.bytes)));
+            missing_until = first;
+            if missing_until <= from {
+                break;
+            }
+        }
+    }
+    leaves.truncate(usize::try_from(size - from).expect("fewer than 256"));
+    leaves.reverse();
+    Ok(leaves)
+}
+
+/// Roots of the tiles `from..until` of a level, which are hashes of the level above.
+pub(super) async fn tile_roots(
+    store: &dyn Store,
+    level: u8,
+    from: u64,
+    until: u64,
+) -> Result<Vec<Hash>, TailError> {
+    let mut roots = Vec::new();
+    for number in from..until {
+        let row = store.get(&tile_key(level, number)).await?;
+        let hashes = row.and_then(|row| decode_tile(&row.value)).ok_or(TailError::Tile { level, number })?;
+        roots.push(subtree_root(&hashes));
+    }
+    Ok(roots)
+}
+
+/// The 256 hashes of a complete tile.
+fn decode_tile(tile: &[u8]) -> Option<Vec<Hash>> {
+    decode_hashes(tile, TILE_WIDTH).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use symbolon_core::audit::{Action, Outcome};
+    use symbolon_proto::id::BrokerId;
+    use symbolon_proto::log::NoteSigner;
+    use symbolon_proto::secret::Secret;
+    use symbolon_proto::signing::SigningSeed;
+
+    use symbolon_proto::log::tile::encode_hashes;
+
+    use super::*;
+    use crate::audit::log::rows::encode_bundle;
+    use crate::store::memory::MemoryStore;
+
+    /// RFC 6962 section 2.1, word for word.
+    fn tree_hash(leaves: &[Hash]) -> Hash {
+        match leaves {
+            [] => Hash::EMPTY_ROOT,
+            [only] => *only,
+            _ => {
+                let split = leaves.len().next_power_of_two() / 2;
+                let (left, right) = leaves.split_at(split);
+                node_hash(&tree_hash(left), &tree_hash(right))
+            }
+        }
+    }
+
+    fn entry(index: u64) -> StoredEntry {
+        let (action, outcome, broker) = (Action::Init, Outcome::Allowed, BrokerId::from_bytes([1; 16]));
+        let bytes =
+            Entry { index, time_ms: 7, action, outcome, broker, detail: Vec::new() }.encode().unwrap();
+        StoredEntry { leaf: leaf_hash(&bytes), bytes }
+    }
+
+    #[test]
+    fn the_root_is_that_of_the_definition() {
+        let mut tail = Tail::default();
+        let mut leaves = Vec::new();
+        for index in 0..600 {
+            assert_eq!(tail.root(), tree_hash(&leaves), "{index} leaves");
+            let leaf = entry(index).leaf;
+            tail.append(leaf, &mut Vec::new());
+            leaves.push(leaf);
+        }
+    }
+
+    #[tokio::test]
+    async fn every_end_is_found_again() {
+        let seed = SigningSeed::from_secret(Secret::filled_by(|out| out.fill(4)));
+        let signer = NoteSigner::new("o", seed).unwrap();
+        let stops = [1, 2, 255, 256, 257, 511, 512, 600, 65_535, 65_536, 65_537, 66_300];
+        let store = MemoryStore::new();
+        let mut tail = Tail::default();
+        let (mut complete, mut pending) = (Vec::new(), Vec::new());
+        for size in 0..=66_300 {
+            if stops.contains(&size) {
+                put_bundle(&store, size, &mut pending);
+                for tile in complete.drain(..) {
+                    let CompleteTile { level, number, hashes } = tile;
+                    store.tamper(&tile_key(level, number), Some(encode_hashes(&hashes)));
+                }
+                let note = Checkpoint::sign(size, tail.root(), &signer);
+                store.tamper(&checkpoint_key(), Some(note.into_bytes()));
+                let found = Tail::recover(&store, signer.verifier()).await.unwrap();
+                assert_eq!(found, tail, "{size} entries");
+            }
+            let entry = entry(size);
+            tail.advance_time(7);
+            tail.append(entry.leaf, &mut complete);
+            pending.push(entry);
+            if pending.len() == 200 {
+                put_bundle(&store, size + 1, &mut pending);
+            }
+        }
+    }
+
+    fn put_bundle(store: &MemoryStore, size: u64, pending: &mut Vec<StoredEntry>) {
+        if !pending.is_empty() {
+            store.tamper(&bundle_key(size - pending.len() as u64), Some(encode_bundle(pending)));
+            pending.clear();
+        }
+    }
+}

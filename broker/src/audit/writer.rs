@@ -1,0 +1,252 @@
+//! The only place that commits: changes and their audit entries become durable together, in groups.
+//!
+//! ```text
+//! callers:  seal the detail ──▶ queue (bounded) ──┐                          ┌──▶ Receipt
+//! task:                                           ├─ group ─▶ one commit ────┤
+//! callers:  seal the detail ──▶ queue (bounded) ──┘   ops ‖ bundle ‖ tiles   └──▶ Receipt
+//!                                                         ‖ checkpoint
+//! ```
+//!
+//! One task owns the end of the log. While a commit is under way the next jobs gather in the queue, so a slow disk makes
+//! groups larger and not answers fewer. A job gets its receipt when its entry is durable, never before.
+//!
+//! **Conflicts.** A job whose expectations do not hold, against the store and the jobs before it in the group, is dropped
+//! with [`CommitError::Conflict`] and leaves no entry; the others go through.
+//!
+//! **Fencing.** The bundle row is the first operation and must be absent. If somebody else wrote it, another broker has
+//! this store too: the writer stops for good rather than fork the log.
+//!
+//! **Failures.** If the commit fails, every job of the group fails and the end of the log stays where it was. Where the
+//! store cannot say whether the commit happened, the writer looks for its own bundle before it goes on.
+//!
+//! **Sealing of details.** A SealedBox costs some ten microseconds, so the caller's task makes it, in parallel with others,
+//! before the job queues. The index is not known there and is not part of the context; deployment, broker, action and
+//! outcome are. That a detail belongs to its index is what the Merkle tree and the signed checkpoint say: whoever moves
+//! a detail changes a leaf. A key per bundle would have saved derivations and cost a second format beside SKB1's box.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use symbolon_core::audit::{Action, Draft, Outcome, Receipt};
+use symbolon_core::clock::Clock;
+use symbolon_proto::hierarchy::AuditKey;
+use symbolon_proto::id::{BrokerId, DeploymentId};
+use symbolon_proto::log::NoteSigner;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use super::log::detail::{self, DetailPlace};
+use super::log::rows::is_log_key;
+use super::log::tail::{Tail, TailError};
+use crate::random::os_rng;
+use crate::store::{Cause, Op, Store, StoreError};
+
+mod group;
+mod task;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use task::Task;
+
+/// Jobs waiting for a group.
+const QUEUE_MAX: usize = 1024;
+/// Longest wait for a place in the queue.
+const QUEUE_WAIT_MAX: Duration = Duration::from_secs(10);
+/// Most operations of one job: a secret with 2,048 versions of two rows each, its metadata and its folders.
+pub const JOB_OPS_MAX: usize = 5120;
+/// Most bytes of keys and values of one job.
+pub const JOB_BYTES_MAX: usize = 8 << 20;
+/// Longest detail in bytes, before sealing. Paths have at most 1024 bytes and names less.
+pub const DETAIL_BYTES_MAX: usize = 32 << 10;
+
+/// The keys and names that make entries and checkpoints of one deployment.
+pub struct LogKeys {
+    /// Seals the details.
+    pub audit: Arc<AuditKey>,
+    /// Signs the checkpoints. Its name is their origin line, such as `symbolon/<deployment>`.
+    pub signer: NoteSigner,
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// The broker that writes.
+    pub broker: BrokerId,
+}
+
+/// Why the writer does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store failed.
+    #[error("the audit log cannot be read")]
+    Store(#[from] StoreError),
+    /// The log contradicts its signed checkpoint. Nothing is written on top of it.
+    #[error("the audit log was cut or altered; keep the store for an investigation and restore a backup")]
+    Log(#[source] TailError),
+}
+
+/// Why changes and their entry were not committed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CommitError {
+    /// An expectation of this job did not hold. Nothing of it was written, and it left no entry.
+    #[error("change {op} expected another state of its row; somebody else wrote it first")]
+    Conflict {
+        /// Position in the job's changes.
+        op: usize,
+    },
+    /// More or larger changes than one job may have, or a detail that is too long.
+    #[error("more than one audited commit may hold")]
+    TooLarge,
+    /// A change touches the log's own rows or is malformed: a bug of the caller.
+    #[error("change {op} is not one that a job may make")]
+    NotAllowed {
+        /// Position in the job's changes.
+        op: usize,
+    },
+    /// The queue stayed full for too long.
+    #[error("the audit log does not keep up; repeat the request later")]
+    Busy,
+    /// No space for entries, therefore no answers. Nothing was written.
+    #[error("no space left for the audit log; free space and repeat the request")]
+    Full,
+    /// The store did not answer, or not readably. Whether it was written is unknown.
+    #[error("the audit log cannot be written")]
+    Unavailable(#[source] Cause),
+    /// Another broker writes to this store. This writer has stopped for good.
+    #[error("another broker wrote to this store; this one has stopped writing, stop it")]
+    Fenced,
+    /// The writer has been stopped.
+    #[error("the audit log is closed")]
+    Stopped,
+}
+
+/// Hands changes and entries to the one task that commits. Dropping it ends the task after what was queued.
+pub struct Writer {
+    jobs: mpsc::Sender<Job>,
+    audit: Arc<AuditKey>,
+    deployment: DeploymentId,
+    broker: BrokerId,
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+/// What handle and task both see.
+#[derive(Debug, Default)]
+struct Shared {
+    size: AtomicU64,
+    fenced: OnceLock<()>,
+}
+
+struct Job {
+    changes: Vec<Op>,
+    action: Action,
+    outcome: Outcome,
+    sealed_detail: Vec<u8>,
+    answer: oneshot::Sender<Result<Receipt, CommitError>>,
+}
+
+impl Writer {
+    /// Finds the end of the log, checks it against the signed checkpoint and starts the committing task.
+    pub async fn start(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        keys: LogKeys,
+    ) -> Result<Self, StartError> {
+        let tail = Tail::recover(store.as_ref(), keys.signer.verifier()).await?;
+        let shared = Arc::new(Shared::default());
+        shared.size.store(tail.size(), Ordering::Release);
+        let (jobs, queue) = mpsc::channel(QUEUE_MAX);
+        let (audit, deployment, broker) = (Arc::clone(&keys.audit), keys.deployment, keys.broker);
+        let task = tokio::spawn(Task::new(store, clock, keys, tail, Arc::clone(&shared)).run(queue));
+        Ok(Self { jobs, audit, deployment, broker, shared, task })
+    }
+
+    /// Commits `changes` and the entry of `draft`, all or nothing. Empty changes are for requests that only read.
+    ///
+    /// A dropped future does not take the job back once it is queued.
+    pub async fn commit(&self, changes: Vec<Op>, draft: Draft) -> Result<Receipt, CommitError> {
+        check_job(&changes)?;
+        let sealed_detail = self.seal(&draft)?;
+        let (answer, wait) = oneshot::channel();
+        let job = Job { changes, action: draft.action, outcome: draft.outcome, sealed_detail, answer };
+        self.enqueue(job).await?;
+        wait.await.map_err(|_| self.stopped())?
+    }
+
+    /// Entries that are durable.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.shared.size.load(Ordering::Acquire)
+    }
+
+    /// Another broker took the store; nothing will be committed any more.
+    #[must_use]
+    pub fn is_fenced(&self) -> bool {
+        self.shared.fenced.get().is_some()
+    }
+
+    /// Commits what is queued, then wipes the signing key. Answers when the task has ended.
+    pub async fn stop(self) {
+        drop(self.jobs);
+        let _ = self.task.await; // a panic there has been reported by the panic hook
+    }
+
+    fn seal(&self, draft: &Draft) -> Result<Vec<u8>, CommitError> {
+        let place = DetailPlace {
+            deployment: self.deployment,
+            broker: self.broker,
+            action: draft.action,
+            outcome: draft.outcome,
+        };
+        let plain = detail::encode(&draft.detail);
+        if plain.len() > DETAIL_BYTES_MAX {
+            return Err(CommitError::TooLarge);
+        }
+        detail::seal(&self.audit, &place, &plain, &mut os_rng()).map_err(|_| CommitError::TooLarge)
+    }
+
+    async fn enqueue(&self, job: Job) -> Result<(), CommitError> {
+        let job = match self.jobs.try_send(job) {
+            Ok(()) => return Ok(()),
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(self.stopped()),
+            Err(mpsc::error::TrySendError::Full(job)) => job,
+        };
+        match self.jobs.send_timeout(job, QUEUE_WAIT_MAX).await {
+            Ok(()) => Ok(()),
+            Err(mpsc::error::SendTimeoutError::Timeout(_)) => Err(CommitError::Busy),
+            Err(mpsc::error::SendTimeoutError::Closed(_)) => Err(self.stopped()),
+        }
+    }
+
+    fn stopped(&self) -> CommitError {
+        if self.is_fenced() { CommitError::Fenced } else { CommitError::Stopped }
+    }
+}
+
+fn check_job(changes: &[Op]) -> Result<(), CommitError> {
+    let bytes: usize = changes.iter().map(Op::bytes).sum();
+    if changes.len() > JOB_OPS_MAX || bytes > JOB_BYTES_MAX {
+        return Err(CommitError::TooLarge);
+    }
+    match changes.iter().position(|op| !op.in_bounds() || is_log_key(op.key())) {
+        Some(op) => Err(CommitError::NotAllowed { op }),
+        None => Ok(()),
+    }
+}
+
+impl From<StoreError> for CommitError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full => Self::Full,
+            StoreError::Unavailable(cause) => Self::Unavailable(cause),
+            error => Self::Unavailable(Cause::new(error)),
+        }
+    }
+}
+
+impl From<TailError> for StartError {
+    fn from(error: TailError) -> Self {
+        match error {
+            TailError::Store(error) => Self::Store(error),
+            error => Self::Log(error),
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! AppRole: a role id that says who, and a secret id that proves it.
+
+use std::any::Any;
+
+use serde::{Deserialize, Serialize};
+use symbolon_core::audit::Action;
+use symbolon_core::identity::approle::{
+    AppRole, REFUSED, SecretIdRecord, SecretIdRequest, SecretIdUse, check_id, new_id, secret_id_hash,
+};
+use symbolon_core::path::{ApiPath, RoleName};
+use symbolon_core::policy::Operation;
+use symbolon_core::token::TokenKind;
+use symbolon_proto::Zeroizing;
+use symbolon_proto::id::TenantId;
+
+use super::token::IssuedToken;
+use super::{Login, Role, find_role};
+use crate::access::Requester;
+use crate::access::mounts::Mount;
+use crate::access::session::{Attempt, Session};
+use crate::error::OpError;
+use crate::ops::App;
+use crate::random::os_rng;
+use crate::rows::{Place, Rows, Table};
+use crate::store::{Expect, Op};
+
+/// Secret ids that one role may have.
+const SECRET_IDS_MAX: usize = 10_000;
+
+/// Which role has a role id. Wire type.
+#[derive(Serialize, Deserialize)]
+struct RoleOf(RoleName);
+
+/// Which secret id has an accessor. Wire type.
+#[derive(Serialize, Deserialize)]
+struct HashOf(String);
+
+fn role_id_place<'a>(mount: &Mount, role_id: &'a str) -> Place<'a> {
+    Place {
+        tenant: TenantId::SYSTEM,
+        table: Table::LoginRole,
+        scope: mount.id,
+        group: "role id",
+        name: role_id,
+    }
+}
+
+fn secret_id_place<'a>(mount: &Mount, role: &'a RoleName, hash: &'a str) -> Place<'a> {
+    Place {
+        tenant: TenantId::SYSTEM,
+        table: Table::SecretId,
+        scope: mount.id,
+        group: role.as_str(),
+        name: hash,
+    }
+}
+
+fn accessor_place<'a>(mount: &Mount, role: &'a RoleName, accessor: &'a str) -> Place<'a> {
+    Place {
+        tenant: TenantId::SYSTEM,
+        table: Table::SecretIdAccessor,
+        scope: mount.id,
+        group: role.as_str(),
+        name: accessor,
+    }
+}
+
+/// Keeps the index from role ids to roles in step with a role. Other methods have no role ids.
+pub(super) struct RoleIdIndex(Option<String>);
+
+impl RoleIdIndex {
+    pub(super) fn of<R: Role + 'static>(old: Option<&R>) -> Self {
+        Self(old.and_then(role_id).map(str::to_owned))
+    }
+
+    pub(super) fn changes<R: Role + 'static>(
+        &self,
+        rows: &Rows,
+        mount: &Mount,
+        new: Option<&R>,
+    ) -> Result<Vec<Op>, OpError> {
+        let new_id = new.and_then(role_id);
+        if self.0.as_deref() == new_id {
+            return Ok(Vec::new());
+        }
+        let mut changes = Vec::new();
+        if let Some(old_id) = &self.0 {
+            changes.push(rows.delete(role_id_place(mount, old_id), Expect::Any));
+        }
+        if let (Some(new_id), Some(new)) = (new_id, new) {
+            changes.push(rows.put(
+                role_id_place(mount, new_id),
+                &RoleOf(new.name().clone()),
+                Expect::Absent,
+            )?);
+        }
+        Ok(changes)
+    }
+}
+
+fn role_id<R: Role + 'static>(role: &R) -> Option<&str> {
+    (role as &dyn Any).downcast_ref::<AppRole>().map(|role| role.role_id.as_str())
+}
+
+pub(super) async fn secret_id_removals(
+    session: &Session,
+    mount: &Mount,
+    role: &RoleName,
+) -> Result<Vec<Op>, OpError> {
+    let records = session.rows.list::<SecretIdRecord>(secret_id_place(mount, role, "")).await?;
+    Ok(records.iter().flat_map(|(record, _)| removal(session, mount, record, Expect::Any)).collect())
+}
+
+fn removal(session: &Session, mount: &Mount, record: &SecretIdRecord, expect: Expect) -> [Op; 2] {
+    [
+        session.rows.delete(secret_id_place(mount, &record.role, &record.hash), expect),
+        session.rows.delete(accessor_place(mount, &record.role, &record.accessor), Expect::Any),
+    ]
+}
+
+/// A fresh role id.
+#[must_use]
+pub fn fresh_role_id() -> String {
+    new_id(&mut os_rng()).to_string()
+}
+
+/// A secret id, shown once.
+pub struct NewSecretId {
+    /// The secret id.
+    pub secret_id: Zeroizing<String>,
+    /// Its record.
+    pub record: SecretIdRecord,
+}
+
+/// Makes a secret id for a role, a random one or the one given.
+pub async fn create_secret_id(
+    app: &App,
+    who: &Requester<'_>,
+    api: &ApiPath,
+    mount: &Mount,
+    role: &RoleName,
+    request: &SecretIdRequest,
+    custom: Option<Zeroizing<String>>,
+) -> Result<NewSecretId, OpError> {
+    let attempt = Attempt::begin(app.session()?, who, Action::AuthWrite, api)
+        .await?
+        .authorise(Operation::Update, api)
+        .await?;
+    let made = plan_secret_id(attempt.session(), mount, role, request, custom).await;
+    let (made, changes) = attempt.audited(made).await?;
+    drop(attempt.receipt(changes).await?);
+    Ok(made)
+}
+
+async fn plan_secret_id(
+    session: &Session,
+    mount: &Mount,
+    name: &RoleName,
+    request: &SecretIdRequest,
+    custom: Option<Zeroizing<String>>,
+) -> Result<(NewSecretId, Vec<Op>), OpError> {
+    let (role, _) = find_role::<AppRole>(session, mount, name).await?.ok_or(OpError::NotFound)?;
+    let held = session.rows.count(secret_id_place(mount, name, ""), SECRET_IDS_MAX).await?;
+    if held >= SECRET_IDS_MAX {
+        return Err(OpError::Invalid("the role has too many secret ids; destroy unused ones first"));
+    }
+    let secret_id = custom.unwrap_or_else(|| new_id(&mut os_rng()));
+    check_id(&secret_id)?;
+    let hash = secret_id_hash(session.unsealed().names().secret(), name, &secret_id);
+    let accessor = new_id(&mut os_rng()).to_string();
+    let record = role.secret_id(request, hash, accessor, session.now().unix_secs())?;
+    let rows = &session.rows;
+    let changes = vec![
+        rows.put(secret_id_place(mount, name, &record.hash), &record, Expect::Absent)?,
+        rows.put(
+            accessor_place(mount, name, &record.accessor),
+            &HashOf(record.hash.clone()),
+            Expect::Absent,
+        )?,
+    ];
+    Ok((NewSecretId { secret_id, record }, changes))
+}
+
+/// Which secret id of a role is meant.
+#[derive(Clone, Copy)]
+pub enum Which<'a> {
+    /// By itself.
+    SecretId(&'a str),
+    /// By its accessor, which must belong to the role (CVE-2023-24999).
+    Accessor(&'a str),
+}
+
+async fn find_secret_id(
+    session: &Session,
+    mount: &Mount,
+    role: &RoleName,
+    which: Which<'_>,
+) -> Result<Option<(SecretIdRecord, u64)>, OpError> {
+    let hash = match which {
+        Which::SecretId(secret_id) => secret_id_hash(session.unsealed().names().secret(), role, secret_id),
+        Which::Accessor(accessor) => {
+            match session.rows.read::<HashOf>(accessor_place(mount, role, accessor)).await? {
+                Some((HashOf(hash), _)) => hash,
+                None => return Ok(None),
+            }
+        }
+    };
+    Ok(session.rows.read::<SecretIdRecord>(secret_id_place(mount, role, &hash)).await?)
+}
+
+/// As in Vault, an accessor without secret id is an absence, and a secret id that is none is not.
+fn check_accessor(found: bool, which: Which<'_>) -> Result<(), OpError> {
+    if !found && matches!(which, Which::Accessor(_)) { Err(OpError::NotFound) } else { Ok(()) }
+}
+
+/// Facts about a secret id; `None` if there is none.
+pub async fn lookup_secret_id(
+    app: &App,
+    who: &Requester<'_>,
+    api: &ApiPath,
+    mount: &Mount,
+    role: &RoleName,
+    which: Which<'_>,
+) -> Result<Option<SecretIdRecord>, OpError> {
+    let attempt = Attempt::begin(app.session()?, who, Action::AuthRead, api)
+        .await?
+        .authorise(Operation::Update, api)
+        .await?;
+    let found = attempt.audited(find_secret_id(attempt.session(), mount, role, which).await).await?;
+    attempt.audited(check_accessor(found.is_some(), which)).await?;
+    attempt.conclude(Vec::new()).await?;
+    Ok(found.map(|(record, _)| record))
+}
+
+/// Accessors of a role's secret ids.
+pub async fn list_secret_ids(
+    app: &App,
+    who: &Requester<'_>,
+    api: &ApiPath,
+    mount: &Mount,
+    role: &RoleName,
+) -> Result<Vec<String>, OpError> {
+    let attempt = Attempt::begin(app.session()?, who, Action::AuthRead, api)
+        .await?
+        .authorise(Operation::List, api)
+        .await?;
+    let records = attempt.session().rows.list::<SecretIdRecord>(secret_id_place(mount, role, "")).await?;
+    let mut accessors: Vec<String> = records.into_iter().map(|(record, _)| record.accessor).collect();
+    accessors.sort_unstable();
+    let accessors = if accessors.is_empty() { Err(OpError::NotFound) } else { Ok(accessors) };
+    let accessors = attempt.audited(accessors).await?;
+    attempt.conclude(Vec::new()).await?;
+    Ok(accessors)
+}
+
+/// Destroys a secret id; tells whether there was one.
+pub async fn destroy_secret_id(
+    app: &App,
+    who: &Requester<'_>,
+    api: &ApiPath,
+    mount: &Mount,
+    role: &RoleName,
+    which: Which<'_>,
+) -> Result<bool, OpError> {
+    let attempt = Attempt::begin(app.session()?, who, Action::AuthDelete, api)
+        .await?
+        .authorise(Operation::Update, api)
+        .await?;
+    let found = attempt.audited(find_secret_id(attempt.session(), mount, role, which).await).await?;
+    attempt.audited(check_accessor(found.is_some(), which)).await?;
+    let changes = match &found {
+        Some((record, _)) => removal(attempt.session(), mount, record, Expect::Any).to_vec(),
+        None => Vec::new(),
+    };
+    attempt.conclude(changes).await?;
+    Ok(found.is_some())
+}
+
+/// Logs an application in. A counted secret id is spent in the commit that records the login.
+pub async fn login(
+    app: &App,
+    who: &Requester<'_>,
+    api: &ApiPath,
+    mount: &Mount,
+    role_id: &str,
+    secret_id: &str,
+) -> Result<IssuedToken, OpError> {
+    let session = app.session()?;
+    let refused = OpError::LoginRefused(REFUSED);
+    let role = role_of(&session, mount, role_id).await?;
+    // The hash is computed for unknown roles too, so that known and unknown ones take the same time.
+    let name = role.as_ref().map_or_else(nobody, |role| role.name.clone());
+    let login = Login::begin(&session, who, api, mount, name.as_str());
+    let record = find_secret_id(&session, mount, &name, Which::SecretId(secret_id)).await?;
+    let Some(role) = role else { return login.refuse("unknown role id".to_owned(), refused).await };
+    let now = session.now().unix_secs();
+    let (identity, usage) = match role.admit(record.as_ref().map(|(record, _)| record), who.remote, now) {
+        Ok(admitted) => admitted,
+        Err(refusal) => return login.refuse(refusal.to_string(), refused).await,
+    };
+    let spent = match (usage, &record) {
+        (SecretIdUse::Left(next), Some((_, revision))) => {
+            let place = secret_id_place(mount, &name, &next.hash);
+            vec![session.rows.put(place, &*next, Expect::Revision(*revision))?]
+        }
+        (SecretIdUse::Last, Some((record, revision))) => {
+            removal(&session, mount, record, Expect::Revision(*revision)).to_vec()
+        }
+        _ => Vec::new(),
+    };
+    match login.admit(&identity, spent, TokenKind::Service).await {
+        Err(OpError::Conflict) => Err(OpError::Busy), // another login with the same secret id was first
+        result => result,
+    }
+}
+
+fn nobody() -> RoleName {
+    RoleName::parse("nobody").expect("a fixed name")
+}
+
+async fn role_of(session: &Session, mount: &Mount, role_id: &str) -> Result<Option<AppRole>, OpError> {
+    if check_id(role_id).is_err() {
+        return Ok(None);
+    }
+    let Some((RoleOf(name), _)) = session.rows.read::<RoleOf>(role_id_place(mount, role_id)).await? else {
+        return Ok(None);
+    };
+    Ok(find_role::<AppRole>(session, mount, &name).await?.map(|(role, _)| role))
+}

@@ -1,0 +1,171 @@
+//! Ceremonies: people with shares, and what they open or change together (`docs/skb1.md` 7.5, 7.6).
+//!
+//! ```text
+//! sealed   fresh X-Wing key and nonce, fingerprint on the console ─▶ shares, sealed to the key or as plain text
+//!          ▲                                                          │ each checked on arrival, its holder named
+//!          └── reset, 30 minutes, a wrong combination ────────────────┴─▶ t of them: recombined, and the key is gone
+//!
+//! open     an operator begins a change ─▶ t shares as above ─▶ new shares dealt, sealed to their holders' cards ─▶ everybody
+//!          proves that the share opens ─▶ one commit ─▶ the broker opens itself anew with the new keys ─▶ signatures
+//!
+//! desk.rs    where shares are given              commit.rs  the rows of a change
+//! change.rs  a ceremony that changes something   kept.rs    what is kept of it, and who signed
+//! ```
+//!
+//! Before the commit nothing has changed, and after it everything has: a ceremony that is cancelled, interrupted or forgotten
+//! leaves the old shares in force.
+
+pub mod archive;
+mod change;
+pub mod commit;
+mod desk;
+
+use symbolon_proto::custody::transcript::CeremonyType;
+
+pub use self::change::{ChangeDesk, Over};
+pub use self::desk::Desk;
+
+/// Refusals that the state shows.
+const REFUSED_SHOWN: usize = 16;
+/// Refusals that go into the transcript. More would let a stranger fill it before the custodians come.
+const REFUSED_RECORDED: usize = 64;
+
+/// Why a ceremony cannot begin or go on. Nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CeremonyRefusal {
+    /// One at a time.
+    #[error("another ceremony is under way; let it end, or cancel it with `symbolon ceremony cancel`")]
+    UnderWay,
+    /// None to be cancelled, finished or signed.
+    #[error("no ceremony is under way; begin one with `symbolon ceremony begin`")]
+    None,
+    /// The keys of an earlier change are still needed.
+    #[error(
+        "what fragment epoch {epoch} has closed is still being closed anew; wait for it (`symbolon operator rotate status`), then begin"
+    )]
+    Changing {
+        /// The epoch before the present one.
+        epoch: u32,
+    },
+    /// A new set that cannot be dealt.
+    #[error(transparent)]
+    Set(#[from] symbolon_core::change::NewSetError),
+    /// A drill with too few shares.
+    #[error(
+        "{given} of {needed} shares were given; a drill ends when at least so many as open the broker are there"
+    )]
+    TooFew {
+        /// Given so far.
+        given: usize,
+        /// Needed to open the broker.
+        needed: u8,
+    },
+    /// Only a drill is finished by hand.
+    #[error("this ceremony ends by itself when everybody has done their part")]
+    EndsByItself,
+    /// Nothing awaits signatures.
+    #[error("no transcript awaits signatures")]
+    NothingToSign,
+    /// Nobody of that name took part, or the signature is of something else.
+    #[error(
+        "the signature is not that of a participant who has a key; sign with the key file whose card is in the share set"
+    )]
+    Signature,
+}
+
+/// A share that was not taken.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// When, Unix milliseconds.
+    pub at_ms: u64,
+    /// Whose it was; empty if that is not known.
+    pub name: String,
+    /// Why: one of our own texts.
+    pub reason: String,
+}
+
+/// How far a ceremony is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Shares of the present set are given.
+    Collecting,
+    /// New custodians prove their shares.
+    Proving,
+    /// It is over and has taken effect; participants sign.
+    Signing,
+    /// Everybody who can has signed.
+    Done,
+}
+
+impl Stage {
+    /// Its name on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Collecting => "collecting",
+            Self::Proving => "proving",
+            Self::Signing => "signing",
+            Self::Done => "done",
+        }
+    }
+}
+
+/// What anyone may see of the ceremony. All of it is public.
+#[derive(Clone, Debug)]
+pub struct Notice {
+    /// What it is for.
+    pub kind: CeremonyType,
+    /// How far it is.
+    pub stage: Stage,
+    /// Deployment id, hex.
+    pub deployment: String,
+    /// Names the ceremony.
+    pub nonce: [u8; 32],
+    /// X-Wing public key that shares are sealed to; empty when none is wanted any more.
+    pub key: Vec<u8>,
+    /// Its fingerprint.
+    pub fingerprint: String,
+    /// When it began, Unix milliseconds.
+    pub opened_ms: u64,
+    /// When what was given so far is forgotten, Unix milliseconds; `None` before the first share.
+    pub expires_ms: Option<u64>,
+    /// Manifest of the set whose shares are wanted.
+    pub manifest: Vec<u8>,
+    /// Names of those who gave.
+    pub given: Vec<String>,
+    /// Names of those who can still do what the stage asks for: give, prove or sign.
+    pub missing: Vec<String>,
+    /// Shares needed.
+    pub threshold: u8,
+    /// For whom new shares are wished, so that custodians see whom they give theirs for.
+    pub wanted: Option<Wanted>,
+    /// The new set, if there is one.
+    pub prove: Option<Proof>,
+    /// The last refusals, oldest first.
+    pub refused: Vec<Refused>,
+    /// What happened so far.
+    pub transcript: Vec<u8>,
+}
+
+/// Who is to hold new shares.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// How many of them are needed from then on.
+    pub threshold: u8,
+    /// Names and the fingerprints of their cards, in the order of the shares.
+    pub holders: Vec<(String, String)>,
+}
+
+/// A new set on its way into force.
+#[derive(Clone, Debug)]
+pub struct Proof {
+    /// Its manifest.
+    pub manifest: Vec<u8>,
+    /// Names of those who have proven their share.
+    pub proven: Vec<String>,
+    /// The shares, each sealed to its holder, by number.
+    pub envelopes: Vec<(u8, Vec<u8>)>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,427 @@
+//! Initialisation: from nothing to a sealed deployment, in one commit.
+//!
+//! ```text
+//! check the wish ▶ network identity ▶ enrol (the remote's operator compares fingerprints) ▶ fragment, shares, drill ▶
+//! keys with the remote, proven by a canary ▶ one commit: everything, with its entry ▶ sealed; shares and root token shown once
+//! ```
+//!
+//! Nothing is written before everything has succeeded, so a failed `init` leaves an empty store.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use symbolon_core::audit::{Action, Detail, Draft, Outcome};
+use symbolon_core::seal::{
+    FIRST_EPOCH, InitError, Recovery, SEAL_RECORD_FORMAT, SealRecord, Sealed, Unsealed,
+};
+use symbolon_core::token::{TokenClaims, new_service_token};
+use symbolon_proto::Zeroizing;
+use symbolon_proto::custody::escrow::EscrowKey;
+use symbolon_proto::custody::transcript::{CeremonyType, Event, EventKind, Transcript};
+use symbolon_proto::custody::{Parcel, ShareEnvelope};
+use symbolon_proto::hierarchy::Fragment;
+use symbolon_proto::id::{BrokerId, DeploymentId};
+use symbolon_proto::share::{Dealing, Holder, Share, ShareKind, ShareSetManifest, SignedShareSet, Threshold};
+use tokio::time::{Instant, sleep};
+use tracing::{info, warn};
+
+use super::ceremony::archive::{self, Kept};
+use super::deployment::Deployment;
+use super::seal::View;
+use super::unseal::{GENERATION, Generation, SEAL_COPY, start_log};
+use super::{enrolment_rows, escrow};
+use crate::access::mounts::{Mount, MountList};
+use crate::auth::{token, workload};
+use crate::error::OpError;
+use crate::keys::{Keys, SYSTEM_SLOT, TOKEN_SLOT};
+use crate::ops::mount::{self, Side};
+use crate::ops::{App, policy};
+use crate::random::os_rng;
+use crate::remote::group::GroupEnroller;
+use crate::remote::group::escrow::agree;
+use crate::remote::{EnrolError, EnrolOutcome, Enrolled, Enroller, Leases, Remote};
+use crate::rows::{Rows, seal_record_key};
+use crate::store::{Expect, Op};
+
+/// Time between two questions whether the remote's operator has approved.
+const APPROVAL_POLL: Duration = Duration::from_millis(500);
+/// The generation that `init` registers; the first unseal is the second.
+const FIRST_GENERATION: u64 = 1;
+
+/// What `init` needs from the operator.
+#[derive(Clone, Debug)]
+pub struct Init {
+    /// Shares to make, 2 to 16.
+    pub shares: u8,
+    /// Shares needed to unseal.
+    pub threshold: u8,
+    /// One name per share; missing names become `custodian-1`, `custodian-2`, ….
+    pub custodians: Vec<String>,
+    /// One card per share, instead of names. Then no share is ever shown: each is sealed to its card.
+    pub cards: Vec<symbolon_proto::custody::Card>,
+    /// Recovery policy; `None` takes the one in the configuration, and there is no other default.
+    pub recovery: Option<String>,
+}
+
+/// What `init` gives back, once.
+pub struct InitAnswer {
+    /// One share per custodian, in order of x; none if they have cards.
+    pub shares: Vec<CustodianShare>,
+    /// One share per custodian with a card, in order of x: name, and the text form of the parcel.
+    pub parcels: Vec<(String, String)>,
+    /// The root token.
+    pub root_token: String,
+    /// Verifier key of the audit log (C2SP signed-note form).
+    pub log_key: String,
+}
+
+impl InitAnswer {
+    /// The custodians, in order of x.
+    #[must_use]
+    pub fn names(&self) -> Vec<&str> {
+        let shares = self.shares.iter().map(|share| share.name.as_str());
+        shares.chain(self.parcels.iter().map(|(name, _)| name.as_str())).collect()
+    }
+}
+
+/// A share on its way to its custodian.
+pub struct CustodianShare {
+    /// Name of the custodian.
+    pub name: String,
+    /// bech32m text.
+    pub text: Zeroizing<String>,
+    /// The same 44 bytes.
+    pub bytes: Zeroizing<Vec<u8>>,
+}
+
+/// The one initialisation that may be under way, and what both operators compare meanwhile.
+#[derive(Default)]
+pub struct Initialising {
+    turn: tokio::sync::Mutex<()>,
+    fingerprint: Mutex<String>,
+}
+
+impl Initialising {
+    /// The broker's fingerprint while `init` waits for approval; empty otherwise.
+    #[must_use]
+    pub fn enrolling(&self) -> String {
+        self.fingerprint.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn announce(&self, fingerprint: String) {
+        *self.fingerprint.lock().unwrap_or_else(PoisonError::into_inner) = fingerprint;
+    }
+}
+
+/// What the operator wants, checked.
+struct Plan {
+    threshold: Threshold,
+    holders: Vec<Holder>,
+    recovery: Recovery,
+    /// Whom the nodes seal their shares to, with [`Recovery::CustomerEscrow`].
+    escrow: Option<EscrowKey>,
+}
+
+impl Plan {
+    fn check(app: &App, wish: &Init) -> Result<Self, InitError> {
+        let configured = &app.config.init;
+        let recovery =
+            wish.recovery.as_ref().or(configured.recovery.as_ref()).ok_or(InitError::RecoveryNotChosen)?;
+        let recovery = Recovery::parse(recovery)?;
+        let escrow = match (recovery, configured.escrow_key()) {
+            (Recovery::None, None) => None,
+            (Recovery::None, Some(_)) => return Err(InitError::EscrowKeyUnused),
+            (Recovery::CustomerEscrow, None) => return Err(InitError::EscrowKeyMissing),
+            (Recovery::CustomerEscrow, Some(None)) => return Err(InitError::EscrowKeyUnusable),
+            (Recovery::CustomerEscrow, Some(key)) => key,
+        };
+        let threshold = Threshold::new(wish.threshold, wish.shares).map_err(|_| InitError::ShareNumbers)?;
+        let holders = holders(wish, &configured.custodians)?;
+        Ok(Self { threshold, holders, recovery, escrow })
+    }
+}
+
+/// Who holds the shares: by cards, by the names of the wish, by those of the configuration, or by number.
+fn holders(wish: &Init, configured: &[String]) -> Result<Vec<Holder>, InitError> {
+    let shares = usize::from(wish.shares);
+    let holders: Vec<Holder> = match (wish.cards.as_slice(), wish.custodians.as_slice(), configured) {
+        ([], [], []) => (1..=wish.shares).map(|x| Holder::named(format!("custodian-{x}"))).collect(),
+        ([], [], names) | ([], names, _) => names.iter().map(Holder::named).collect(),
+        (cards, [], _) => cards.iter().map(Holder::from).collect(),
+        (_, _, _) => return Err(InitError::NamesAndCards),
+    };
+    if holders.len() == shares { Ok(holders) } else { Err(InitError::CustodianNames) }
+}
+
+/// Initialises the deployment. Waits for the operator of the fragment service if it has not approved this broker yet.
+pub async fn init(app: &App, wish: &Init) -> Result<InitAnswer, OpError> {
+    let _only_one = app.init.turn.try_lock().map_err(|_| OpError::Busy)?;
+    if !matches!(app.seal.view(), View::Uninitialised) {
+        return Err(OpError::AlreadyInitialised);
+    }
+    let plan = Plan::check(app, wish)?;
+    let deployment = Deployment::generate()?;
+    let (id, broker) = (DeploymentId::random(&mut os_rng()), BrokerId::random(&mut os_rng()));
+    let enrolled = enrol(app, &deployment, id, broker).await;
+    app.init.announce(String::new());
+    let enrolled = enrolled?;
+    let fragment = Fragment::random(&mut os_rng());
+    let (set, shares) = deal(app, &plan, id, &fragment)?;
+    let handed = hand_out(&plan, &set, &shares)?;
+    let record = seal_record(app, &plan, &set, &enrolled, &deployment, id, broker)?;
+    let sealed = Sealed::open(record).map_err(|_| OpError::Integrity)?;
+    let unsealed = Arc::new(Unsealed::first(&fragment, &sealed));
+    drop(fragment);
+    let record = transcript(app, &deployment, &set, &handed)?;
+    let root_token =
+        write(app, &sealed, unsealed, &deployment, &enrolled, plan.escrow.as_ref(), &record).await;
+    app.init.announce(String::new());
+    let root_token = root_token?;
+    let log_key = sealed.record().log_key.clone();
+    app.seal.adopt(sealed).await?;
+    let Handed { shares, parcels, .. } = handed;
+    Ok(InitAnswer { shares, parcels, root_token: root_token.to_string(), log_key })
+}
+
+/// Asks to be enrolled until the other side's operator has approved, or the wait is over.
+async fn enrol(
+    app: &App,
+    deployment: &Deployment,
+    id: DeploymentId,
+    broker: BrokerId,
+) -> Result<Enrolled, OpError> {
+    let remote = &app.config.remote;
+    if remote.nodes.len() > 1 {
+        return enrol_group(app, deployment, id, broker).await;
+    }
+    let enroller = Enroller::new(&remote.nodes[0], remote.deadline_ms, &deployment.identity, id, broker)?;
+    let deadline = Instant::now() + Duration::from_secs(app.config.init.approval_secs);
+    loop {
+        match enroller.enrol().await? {
+            EnrolOutcome::Enrolled(enrolled) => return Ok(*enrolled),
+            EnrolOutcome::Pending if Instant::now() >= deadline => return Err(OpError::NotApproved),
+            EnrolOutcome::Pending => {}
+        }
+        let fingerprint = deployment.identity.fingerprint().to_string();
+        if app.init.enrolling().is_empty() {
+            warn!(%fingerprint, "the fragment service's operator must compare this, then `symbolon fragment approve`");
+            app.init.announce(fingerprint);
+        }
+        sleep(APPROVAL_POLL).await;
+    }
+}
+
+/// The same with several services: their operators and ours compare the fingerprint of the whole group.
+async fn enrol_group(
+    app: &App,
+    deployment: &Deployment,
+    id: DeploymentId,
+    broker: BrokerId,
+) -> Result<Enrolled, OpError> {
+    let remote = &app.config.remote;
+    let enroller = GroupEnroller::gather(remote, &deployment.identity, id, broker, FIRST_GENERATION);
+    let enroller = enroller.await.map_err(EnrolError::Group)?;
+    let fingerprint = enroller.fingerprint().to_string();
+    warn!(%fingerprint, "the operators of all fragment services must compare this, then `symbolon fragment approve`");
+    app.init.announce(fingerprint);
+    let deadline = Instant::now() + Duration::from_secs(app.config.init.approval_secs);
+    while !enroller.approved().await.map_err(EnrolError::Group)? {
+        if Instant::now() >= deadline {
+            return Err(OpError::NotApproved);
+        }
+        sleep(APPROVAL_POLL).await;
+    }
+    Ok(enroller.make(app.clock.now().unix_secs()).await.map_err(EnrolError::Group)?)
+}
+
+fn deal(
+    app: &App,
+    plan: &Plan,
+    deployment: DeploymentId,
+    fragment: &Fragment,
+) -> Result<(ShareSetManifest, Vec<Share>), OpError> {
+    let dealing = Dealing {
+        kind: ShareKind::Fragment,
+        deployment,
+        frag_epoch: FIRST_EPOCH,
+        created_ms: app.clock.now().unix_ms,
+        threshold: plan.threshold,
+        holders: &plan.holders,
+        previous: None,
+    };
+    dealing.deal(fragment, &mut os_rng()).map_err(|_| OpError::Init(InitError::CustodianNames))
+}
+
+fn seal_record(
+    app: &App,
+    plan: &Plan,
+    set: &ShareSetManifest,
+    enrolled: &Enrolled,
+    secrets: &Deployment,
+    deployment: DeploymentId,
+    broker: BrokerId,
+) -> Result<SealRecord, OpError> {
+    let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(bytes);
+    Ok(SealRecord {
+        format: SEAL_RECORD_FORMAT,
+        deployment: deployment.to_string(),
+        broker: broker.to_string(),
+        created_ms: app.clock.now().unix_ms,
+        recovery: plan.recovery,
+        share_set: hex(&set.encode()),
+        frag_epoch: set.frag_epoch(),
+        service_root: hex(enrolled.root.as_bytes()),
+        log_key: secrets.log.verifier_key(deployment)?,
+    })
+}
+
+/// Proves the split with a canary and commits the whole deployment.
+async fn write(
+    app: &App,
+    sealed: &Sealed,
+    unsealed: Arc<Unsealed>,
+    deployment: &Deployment,
+    enrolled: &Enrolled,
+    escrow: Option<&EscrowKey>,
+    ceremony: &Kept,
+) -> Result<Zeroizing<String>, OpError> {
+    let leases = Leases::default();
+    let remote =
+        deployment.connect(&app.config.remote, sealed.broker(), enrolled.clone(), &leases, &app.clock)?;
+    remote.hello(FIRST_GENERATION).await.map_err(|error| OpError::FragmentUnavailable(error.problem()))?;
+    let store = Arc::clone(&app.store);
+    let rows = Rows::new(Arc::clone(&store), Arc::clone(&unsealed));
+    let escrowed = match escrow {
+        Some(key) => put_into_escrow(app, &rows, &remote, key).await?,
+        None => Vec::new(),
+    };
+    let keys = Keys::start(Arc::clone(&unsealed), store, remote, leases, Arc::clone(&app.clock));
+    keys.canary().await?;
+    let (token, mut changes) = contents(&rows, &unsealed, &keys, app)?;
+    changes.extend(escrowed);
+    changes.extend(deployment.rows(&unsealed)?);
+    changes.extend(ceremony.rows(&rows)?);
+    changes.push(rows.put(SEAL_COPY, sealed.record(), Expect::Absent)?);
+    changes.extend(enrolment_rows::first_rows(&rows, enrolled)?);
+    let record = serde_json::to_vec(sealed.record()).map_err(|_| OpError::Integrity)?;
+    changes.push(Op::Put { key: seal_record_key(), value: record, expect: Expect::Absent });
+    let writer = start_log(&app.store, &app.clock, &unsealed, &deployment.log).await?;
+    let detail = Detail { role: sealed.record().recovery.as_str().to_owned(), ..Detail::default() };
+    let draft = Draft { action: Action::Init, outcome: Outcome::Allowed, detail };
+    let _receipt = writer.commit(changes, draft).await.map_err(|_| OpError::AuditUnavailable)?;
+    writer.stop().await;
+    keys.close();
+    info!("initialised; the broker is sealed until custodians give their shares");
+    Ok(token)
+}
+
+/// Waits until the operator of every node has approved the escrow key, and takes what the nodes seal to it.
+async fn put_into_escrow(
+    app: &App,
+    rows: &Rows,
+    remote: &Remote,
+    key: &EscrowKey,
+) -> Result<Vec<Op>, OpError> {
+    let fingerprint = key.fingerprint().to_string();
+    let deadline = Instant::now() + Duration::from_secs(app.config.init.approval_secs);
+    while !agree(remote, key).await.map_err(EnrolError::Group)? {
+        if Instant::now() >= deadline {
+            return Err(OpError::NotApproved);
+        }
+        if app.init.enrolling() != fingerprint {
+            warn!(%fingerprint, "every fragment service's operator must compare this escrow key, then `symbolon fragment approve`");
+            app.init.announce(fingerprint.clone());
+        }
+        sleep(APPROVAL_POLL).await;
+    }
+    escrow::first_rows(rows, remote, key).await
+}
+
+/// Everything a new deployment holds: two keys of its own, the token-signing key, the default policy, mounts, the root token.
+fn contents(
+    rows: &Rows,
+    unsealed: &Unsealed,
+    keys: &Keys,
+    app: &App,
+) -> Result<(Zeroizing<String>, Vec<Op>), OpError> {
+    let now = app.clock.now();
+    let (system_capsule, system_kek) = keys.create(SYSTEM_SLOT)?;
+    let (token_capsule, _) = keys.create(TOKEN_SLOT)?;
+    let mut changes = vec![system_capsule, token_capsule];
+    changes.extend(workload::first_keys(rows, unsealed, &system_kek, now)?);
+    let default = policy::default_policy();
+    changes.push(rows.put(policy::place(&default.name), &default, Expect::Absent)?);
+    changes.push(mount::first_write(rows, Side::Secrets, &builtin("sys", "system"))?);
+    changes.push(mount::first_write(rows, Side::Logins, &builtin("token", "token"))?);
+    changes.push(rows.put(GENERATION, &Generation(FIRST_GENERATION), Expect::Absent)?);
+    let token = new_service_token(&mut os_rng());
+    let index = unsealed.names().secret();
+    changes.extend(token::service_rows(rows, index, &token, TokenClaims::root(now.unix_secs()))?.1);
+    Ok((token, changes))
+}
+
+/// The one mount that always exists on its side.
+fn builtin(path: &'static str, kind: &str) -> MountList {
+    let path = symbolon_core::path::MountPath::parse(path).expect("a fixed name");
+    let spec = mount::Enable {
+        kind: kind.to_owned(),
+        description: String::new(),
+        options: Default::default(),
+        default_ttl_secs: 0,
+        max_ttl_secs: 0,
+    };
+    let mount: Mount = mount::new_mount(path, spec);
+    MountList(vec![mount])
+}
+
+/// The shares as they leave: to cards in envelopes, to everybody else as text.
+struct Handed {
+    shares: Vec<CustodianShare>,
+    parcels: Vec<(String, String)>,
+    envelopes: Vec<ShareEnvelope>,
+}
+
+fn hand_out(plan: &Plan, set: &ShareSetManifest, shares: &[Share]) -> Result<Handed, OpError> {
+    let mut handed = Handed { shares: Vec::new(), parcels: Vec::new(), envelopes: Vec::new() };
+    for (holder, share) in plan.holders.iter().zip(shares) {
+        let name = holder.name.clone();
+        if holder.keys.is_none() {
+            let bytes = Zeroizing::new(share.to_bytes().expose().to_vec());
+            handed.shares.push(CustodianShare { name, text: share.to_text(), bytes });
+            continue;
+        }
+        let envelope = ShareEnvelope::seal(share, set, &mut os_rng()).map_err(|_| OpError::Integrity)?;
+        let parcel = Parcel::new(set.clone(), share.x(), envelope.clone()).map_err(|_| OpError::Integrity)?;
+        handed.parcels.push((name, parcel.to_text()));
+        handed.envelopes.push(envelope);
+    }
+    Ok(handed)
+}
+
+/// What happened, signed by the broker: nobody has given or proven a share yet, so nobody else signs.
+fn transcript(
+    app: &App,
+    deployment: &Deployment,
+    set: &ShareSetManifest,
+    handed: &Handed,
+) -> Result<Kept, OpError> {
+    let now = app.clock.now();
+    let mut transcript = Transcript::begin_fresh(CeremonyType::Init, set.deployment(), &mut os_rng());
+    let whole = |kind, digest| Event::of_ceremony(kind, now.unix_ms, digest);
+    let kind = if handed.envelopes.is_empty() { EventKind::Printed } else { EventKind::Dealt };
+    let mut events = vec![whole(EventKind::Opened, [0; 32]), whole(EventKind::SetMade, set.hash())];
+    for (index, custodian) in set.custodians().iter().enumerate() {
+        let digest = handed.envelopes.get(index).map_or(custodian.digest, archive::digest_of);
+        let (x, name) = (custodian.x, custodian.name.clone());
+        events.push(Event { kind, at_ms: now.unix_ms, x, name, digest });
+    }
+    events.push(whole(EventKind::Committed, set.hash()));
+    for event in events {
+        transcript.record(event).map_err(|_| OpError::Integrity)?;
+    }
+    let seed = deployment.log.signing_seed();
+    transcript.sign_as_broker(&seed);
+    let mut signed = SignedShareSet::new(set.clone());
+    signed.sign_as_broker(&seed);
+    Ok(Kept::new(&transcript, None, Some(&signed), &handed.envelopes, now))
+}

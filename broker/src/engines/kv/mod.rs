@@ -1,0 +1,320 @@
+//! KV version 2: secrets with versions.
+//!
+//! ```text
+//! mod.rs       read, list, metadata, versions: what the faces call
+//! write.rs     new versions, with check-and-set and retries
+//! values.rs    sealed payloads, in both tiers
+//! names.rs     which folders show which names
+//! ```
+//!
+//! The rules are `symbolon_core::kv`; here they meet rows, records and keys. Each operation authorises before it looks, except
+//! that a write first asks whether the secret exists, because that decides between `create` and `update`.
+
+mod names;
+mod recover;
+mod types;
+pub(crate) mod values;
+mod write;
+
+use std::collections::BTreeMap;
+
+use symbolon_core::audit::{Action, SecretValue};
+use symbolon_core::kv::{KvSettings, MetadataUpdate, SecretMeta, merge_custom_metadata};
+use symbolon_core::path::ApiPath;
+use symbolon_core::policy::Operation;
+use symbolon_proto::id::TenantId;
+
+use crate::access::Requester;
+use crate::access::mounts::Mount;
+use crate::access::session::{Attempt, Authorised, Session};
+use crate::error::OpError;
+use crate::ops::App;
+use crate::rows::{Place, Table};
+use crate::store::{Expect, Op};
+
+pub(crate) use recover::{RecoveredVersion, recover_mount};
+pub use types::{KvFolder, KvTarget, Page, ReadSecret, VersionsChange, WriteSecret, WroteSecret};
+use write::Tries;
+pub use write::{patch, write};
+
+/// A secret's metadata and the revision of its row.
+type Found = (SecretMeta, u64);
+
+fn meta_place(target: &KvTarget) -> Place<'_> {
+    Place {
+        tenant: TenantId::SYSTEM,
+        table: Table::Meta,
+        scope: target.mount.id,
+        group: "",
+        name: target.secret.as_str(),
+    }
+}
+
+fn settings_place(mount: &Mount) -> Place<'static> {
+    Place { tenant: TenantId::SYSTEM, table: Table::Mount, scope: mount.id, group: "", name: "kv settings" }
+}
+
+async fn find_meta(session: &Session, target: &KvTarget) -> Result<Option<Found>, OpError> {
+    Ok(session.rows.read::<SecretMeta>(meta_place(target)).await?)
+}
+
+async fn existing_meta(session: &Session, target: &KvTarget) -> Result<Found, OpError> {
+    find_meta(session, target).await?.ok_or(OpError::NotFound)
+}
+
+async fn mount_settings(session: &Session, mount: &Mount) -> Result<KvSettings, OpError> {
+    Ok(session.rows.read(settings_place(mount)).await?.map(|(settings, _)| settings).unwrap_or_default())
+}
+
+/// A version that was found, before anyone may see its value.
+struct Version {
+    number: u64,
+    meta: symbolon_core::kv::VersionMeta,
+    custom: Option<BTreeMap<String, String>>,
+    value: Option<SecretValue>,
+}
+
+/// Reads a version; 0 is the newest. A deleted or destroyed one answers without data.
+pub async fn read(
+    app: &App,
+    who: &Requester<'_>,
+    target: &KvTarget,
+    version: u64,
+) -> Result<ReadSecret, OpError> {
+    let mut attempt = Attempt::begin(app.session()?, who, Action::SecretRead, &target.api)
+        .await?
+        .authorise(Operation::Read, &target.api)
+        .await?;
+    let found = attempt.audited(find_version(attempt.session(), target, version).await).await?;
+    attempt.note_version(found.number);
+    let receipt = attempt.receipt(Vec::new()).await?;
+    Ok(ReadSecret {
+        data: found.value.map(|value| value.disclose(receipt)),
+        version: found.number,
+        meta: found.meta,
+        custom_metadata: found.custom,
+    })
+}
+
+async fn find_version(session: &Session, target: &KvTarget, version: u64) -> Result<Version, OpError> {
+    let ((meta, _), value) = values::find(session, target, version).await?;
+    let (number, facts) = meta.version(version).ok_or(OpError::NotFound)?;
+    if value.is_none() {
+        session.keys.system_kek().await?; // "deleted" is an absence too: see `Authorised::audited`
+    }
+    Ok(Version { number, meta: *facts, custom: meta.custom_metadata, value })
+}
+
+/// Names in a folder, folders with a slash at their end.
+pub async fn list(
+    app: &App,
+    who: &Requester<'_>,
+    folder: &KvFolder,
+    page: &Page,
+) -> Result<Vec<String>, OpError> {
+    let attempt = Attempt::begin(app.session()?, who, Action::List, &folder.api)
+        .await?
+        .authorise(Operation::List, &folder.api)
+        .await?;
+    let names = attempt.audited(names::in_folder(attempt.session(), folder).await).await?;
+    attempt.conclude(Vec::new()).await?;
+    let after = page.after.as_deref().unwrap_or_default();
+    let limit = if page.limit == 0 { usize::MAX } else { page.limit };
+    Ok(names.into_iter().filter(|name| name.as_str() > after).take(limit).collect())
+}
+
+/// Facts about a secret and its versions.
+pub async fn read_metadata(app: &App, who: &Requester<'_>, target: &KvTarget) -> Result<SecretMeta, OpError> {
+    let attempt = Attempt::begin(app.session()?, who, Action::MetadataRead, &target.api)
+        .await?
+        .authorise(Operation::Read, &target.api)
+        .await?;
+    let (meta, _) = attempt.audited(existing_meta(attempt.session(), target).await).await?;
+    attempt.conclude(Vec::new()).await?;
+    Ok(meta)
+}
+
+/// Changes a secret's settings, and creates an entry without versions if there is none.
+pub async fn write_metadata(
+    app: &App,
+    who: &Requester<'_>,
+    target: &KvTarget,
+    update: &MetadataUpdate,
+) -> Result<(), OpError> {
+    let attempt = Attempt::begin(app.session()?, who, Action::MetadataWrite, &target.api).await?;
+    let _pass = attempt.session().keys.pass().await; // it may choose a bucket for a new secret
+    let found = find_meta(attempt.session(), target).await?;
+    let operation = if found.is_some() { Operation::Update } else { Operation::Create };
+    let attempt = attempt.authorise(operation, &target.api).await?;
+    let changes = attempt.audited(metadata_changes(attempt.session(), target, found, update).await).await?;
+    attempt.conclude(changes).await
+}
+
+/// Changes an existing secret's settings; `custom` sets the keys that have a value and removes the others.
+pub async fn patch_metadata(
+    app: &App,
+    who: &Requester<'_>,
+    target: &KvTarget,
+    update: MetadataUpdate,
+    custom: &BTreeMap<String, Option<String>>,
+) -> Result<(), OpError> {
+    let attempt = Attempt::begin(app.session()?, who, Action::MetadataWrite, &target.api)
+        .await?
+        .authorise(Operation::Patch, &target.api)
+        .await?;
+    let changes = attempt.audited(metadata_patch(attempt.session(), target, update, custom).await).await?;
+    attempt.conclude(changes).await
+}
+
+async fn metadata_patch(
+    session: &Session,
+    target: &KvTarget,
+    mut update: MetadataUpdate,
+    custom: &BTreeMap<String, Option<String>>,
+) -> Result<Vec<Op>, OpError> {
+    let found = existing_meta(session, target).await?;
+    if !custom.is_empty() {
+        update.custom_metadata = Some(merge_custom_metadata(found.0.custom_metadata.as_ref(), custom)?);
+    }
+    metadata_changes(session, target, Some(found), &update).await
+}
+
+async fn metadata_changes(
+    session: &Session,
+    target: &KvTarget,
+    found: Option<Found>,
+    update: &MetadataUpdate,
+) -> Result<Vec<Op>, OpError> {
+    let (meta, expect, mut changes) = write::existing_or_new(session, target, found).await?;
+    let meta = meta.update(update, session.now().unix_ms)?;
+    changes.push(session.rows.put(meta_place(target), &meta, expect)?);
+    Ok(changes)
+}
+
+/// Removes a secret with all its versions. Removing an absent one is no error.
+pub async fn delete_metadata(app: &App, who: &Requester<'_>, target: &KvTarget) -> Result<(), OpError> {
+    let attempt = Attempt::begin(app.session()?, who, Action::MetadataDelete, &target.api)
+        .await?
+        .authorise(Operation::Delete, &target.api)
+        .await?;
+    let mut tries = Tries::default();
+    loop {
+        let changes = attempt.audited(removal(attempt.session(), target).await).await?;
+        let done = attempt.conclude(changes).await;
+        if !tries.again(&done) {
+            return done;
+        }
+    }
+}
+
+async fn removal(session: &Session, target: &KvTarget) -> Result<Vec<Op>, OpError> {
+    let Some((meta, revision)) = find_meta(session, target).await? else { return Ok(Vec::new()) };
+    let mut changes = values::removals(target, &meta, meta.payloads());
+    changes.push(session.rows.delete(meta_place(target), Expect::Revision(revision)));
+    changes.extend(names::removals(session, target).await?);
+    Ok(changes)
+}
+
+/// Soft-deletes the newest version. Deleting an absent one is no error.
+pub async fn delete_latest(app: &App, who: &Requester<'_>, target: &KvTarget) -> Result<(), OpError> {
+    let attempt = Attempt::begin(app.session()?, who, Action::SecretDelete, &target.api)
+        .await?
+        .authorise(Operation::Delete, &target.api)
+        .await?;
+    change_meta(&attempt, target, |meta, now| Ok(meta.delete_latest(now).map(|meta| (meta, Vec::new()))))
+        .await
+}
+
+/// Deletes, undeletes or destroys the versions named.
+pub async fn change_versions(
+    app: &App,
+    who: &Requester<'_>,
+    target: &KvTarget,
+    change: VersionsChange,
+    versions: &[u64],
+) -> Result<(), OpError> {
+    let action = match change {
+        VersionsChange::Delete => Action::SecretDelete,
+        VersionsChange::Undelete => Action::SecretUndelete,
+        VersionsChange::Destroy => Action::SecretDestroy,
+    };
+    let attempt = Attempt::begin(app.session()?, who, action, &target.api)
+        .await?
+        .authorise(Operation::Update, &target.api)
+        .await?;
+    change_meta(&attempt, target, |meta, now| match change {
+        VersionsChange::Delete => Ok(meta.delete(versions, now)?.map(|meta| (meta, Vec::new()))),
+        VersionsChange::Undelete => Ok(meta.undelete(versions, now)?.map(|meta| (meta, Vec::new()))),
+        VersionsChange::Destroy => {
+            Ok(meta.destroy(versions, now)?.map(|removal| (removal.meta, removal.removed)))
+        }
+    })
+    .await
+}
+
+/// What a change of versions comes to: the new metadata and the payloads to remove, or nothing to do.
+type Decision = Result<Option<(SecretMeta, Vec<u64>)>, OpError>;
+
+/// Applies a decision to the metadata by compare-and-set and removes the payloads it names. An absent secret stays absent.
+async fn change_meta(
+    attempt: &Authorised,
+    target: &KvTarget,
+    decide: impl Fn(&SecretMeta, u64) -> Decision,
+) -> Result<(), OpError> {
+    let mut tries = Tries::default();
+    loop {
+        let found = find_meta(attempt.session(), target).await?;
+        let changes = attempt.audited(decided_changes(attempt.session(), target, found, &decide)).await?;
+        let done = attempt.conclude(changes).await;
+        if !tries.again(&done) {
+            return done;
+        }
+    }
+}
+
+fn decided_changes(
+    session: &Session,
+    target: &KvTarget,
+    found: Option<Found>,
+    decide: impl Fn(&SecretMeta, u64) -> Decision,
+) -> Result<Vec<Op>, OpError> {
+    let Some((meta, revision)) = found else { return Ok(Vec::new()) };
+    let Some((next, removed)) = decide(&meta, session.now().unix_ms)? else { return Ok(Vec::new()) };
+    let mut changes = values::removals(target, &meta, removed);
+    changes.push(session.rows.put(meta_place(target), &next, Expect::Revision(revision))?);
+    Ok(changes)
+}
+
+/// Settings of a mount.
+pub async fn read_settings(
+    app: &App,
+    who: &Requester<'_>,
+    api: &ApiPath,
+    mount: &Mount,
+) -> Result<KvSettings, OpError> {
+    let attempt = Attempt::begin(app.session()?, who, Action::MountRead, api)
+        .await?
+        .authorise(Operation::Read, api)
+        .await?;
+    let settings = attempt.audited(mount_settings(attempt.session(), mount).await).await?;
+    attempt.conclude(Vec::new()).await?;
+    Ok(settings)
+}
+
+/// Replaces the settings of a mount.
+pub async fn write_settings(
+    app: &App,
+    who: &Requester<'_>,
+    api: &ApiPath,
+    mount: &Mount,
+    settings: KvSettings,
+) -> Result<(), OpError> {
+    let attempt = Attempt::begin(app.session()?, who, Action::MountWrite, api)
+        .await?
+        .authorise(Operation::Update, api)
+        .await?;
+    attempt.audited(settings.check().map_err(OpError::from)).await?;
+    let change = attempt.session().rows.put(settings_place(mount), &settings, Expect::Any)?;
+    attempt.conclude(vec![change]).await?;
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! Which folders show which names.
+//!
+//! A row for every name in every folder, so that a list costs its own length and not the mount's. Creating a secret writes the rows
+//! of all its folders again, which moves their revisions; removing one takes an empty folder's row away only if its revision did
+//! not move meanwhile. So a folder never disappears under a secret that has just come.
+
+use serde::{Deserialize, Serialize};
+use symbolon_core::path::{Child, FolderPath};
+use symbolon_proto::id::TenantId;
+
+use super::{KvFolder, KvTarget};
+use crate::access::mounts::Mount;
+use crate::access::session::Session;
+use crate::error::OpError;
+use crate::rows::{Place, Table};
+use crate::store::{Expect, Op};
+
+/// One name in one folder. Wire type.
+#[derive(Serialize, Deserialize)]
+struct Entry(String);
+
+fn place<'a>(mount: &Mount, folder: &'a FolderPath, name: &'a str) -> Place<'a> {
+    Place { tenant: TenantId::SYSTEM, table: Table::Entry, scope: mount.id, group: folder.as_str(), name }
+}
+
+/// Names in a folder, in order; a folder without any does not exist.
+pub(super) async fn in_folder(session: &Session, folder: &KvFolder) -> Result<Vec<String>, OpError> {
+    let entries = session.rows.list::<Entry>(place(&folder.mount, &folder.folder, "")).await?;
+    let mut names: Vec<String> = entries.into_iter().map(|(Entry(name), _)| name).collect();
+    names.sort_unstable();
+    if names.is_empty() { Err(OpError::NotFound) } else { Ok(names) }
+}
+
+/// The rows that make a new secret visible.
+pub(super) fn additions(session: &Session, target: &KvTarget) -> Result<Vec<Op>, OpError> {
+    let entries = target.secret.trail();
+    let put = |(folder, child): (FolderPath, Child)| {
+        let name = child.to_string();
+        Ok(session.rows.put(place(&target.mount, &folder, &name), &Entry(name.clone()), Expect::Any)?)
+    };
+    entries.map(put).collect()
+}
+
+/// Takes a secret's name away, and then each folder that is empty without it.
+///
+/// Every revision is read before any folder is found empty: a secret that comes in between has then moved them.
+pub(super) async fn removals(session: &Session, target: &KvTarget) -> Result<Vec<Op>, OpError> {
+    let mut seen = Vec::new();
+    for (folder, child) in target.secret.trail() {
+        let name = child.to_string();
+        let entry = session.rows.read::<Entry>(place(&target.mount, &folder, &name)).await?;
+        seen.push((folder, name, entry.map(|(_, revision)| revision)));
+    }
+    let mut changes = Vec::new();
+    for (folder, name, revision) in seen.iter().rev() {
+        let place = place(&target.mount, folder, name);
+        let Some(revision) = revision else { break };
+        changes.push(session.rows.delete(place, Expect::Revision(*revision)));
+        if session.rows.holds_others(place).await? {
+            break;
+        }
+    }
+    Ok(changes)
+}

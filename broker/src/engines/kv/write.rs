@@ -1,0 +1,192 @@
+//! New versions: check-and-set for the caller, compare-and-set against everybody else.
+
+use symbolon_core::audit::Action;
+use symbolon_core::json::{self, Limits, Map};
+use symbolon_core::kv::{KvError, SecretMeta};
+use symbolon_core::policy::Operation;
+use symbolon_proto::Zeroizing;
+use symbolon_proto::id::SecretId;
+
+use super::{
+    Found, KvTarget, WriteSecret, WroteSecret, find_meta, meta_place, mount_settings, names, values,
+};
+use crate::access::Requester;
+use crate::access::mounts::Tier;
+use crate::access::session::{Attempt, Authorised, Session};
+use crate::error::OpError;
+use crate::keys::MountKeks;
+use crate::ops::App;
+use crate::random::os_rng;
+use crate::store::{Expect, Op};
+
+/// How often a change is tried again after somebody else changed the same secret first.
+const TRIES_MAX: usize = 32;
+
+/// Counts the tries of a compare-and-set change.
+#[derive(Default)]
+pub(super) struct Tries(usize);
+
+impl Tries {
+    /// Whether this result was a conflict that is worth another try.
+    pub(super) fn again<T>(&mut self, result: &Result<T, OpError>) -> bool {
+        self.0 += 1;
+        matches!(result, Err(OpError::Conflict)) && self.0 < TRIES_MAX
+    }
+}
+
+/// Writes a new version.
+pub async fn write(
+    app: &App,
+    who: &Requester<'_>,
+    target: &KvTarget,
+    input: &WriteSecret<'_>,
+) -> Result<WroteSecret, OpError> {
+    let attempt = Attempt::begin(app.session()?, who, Action::SecretWrite, &target.api).await?;
+    let exists = find_meta(attempt.session(), target).await?.is_some();
+    let (operation, other) = match exists {
+        true => (Operation::Update, Operation::Create),
+        false => (Operation::Create, Operation::Update),
+    };
+    let may_do_either = attempt.would_allow(other, &target.api);
+    let mut attempt = attempt.authorise(operation, &target.api).await?;
+    let data = encode(input.data);
+    let mut tries = Tries::default();
+    loop {
+        let found = find_meta(attempt.session(), target).await?;
+        if found.is_some() != exists && !may_do_either {
+            // It came or went meanwhile, and `create` is no leave to overwrite, nor `update` to create.
+            return attempt.audited(Err(OpError::Conflict)).await;
+        }
+        let wrote = store_version(&mut attempt, target, found, &data, input.cas).await;
+        if !tries.again(&wrote) {
+            return wrote;
+        }
+    }
+}
+
+/// Merges into the newest version (RFC 7396) and writes the result as a new one.
+pub async fn patch(
+    app: &App,
+    who: &Requester<'_>,
+    target: &KvTarget,
+    input: &WriteSecret<'_>,
+) -> Result<WroteSecret, OpError> {
+    let mut attempt = Attempt::begin(app.session()?, who, Action::SecretWrite, &target.api)
+        .await?
+        .authorise(Operation::Patch, &target.api)
+        .await?;
+    let mut tries = Tries::default();
+    loop {
+        let (found, data) = attempt.audited(merged(attempt.session(), target, input.data).await).await?;
+        let wrote = store_version(&mut attempt, target, Some(found), &data, input.cas).await;
+        if !tries.again(&wrote) {
+            return wrote;
+        }
+    }
+}
+
+/// Bounds of a stored object: patches may have joined several that were within the bounds of a body. This parser, and
+/// not serde_json's, because number literals must stay as they are.
+const STORED: Limits =
+    Limits { depth_max: 64, members_max: 1 << 20, string_bytes_max: 1 << 20, number_bytes_max: 256 };
+
+async fn merged(
+    session: &Session,
+    target: &KvTarget,
+    patch: &Map,
+) -> Result<(Found, Zeroizing<Vec<u8>>), OpError> {
+    let (found, value) = values::find(session, target, 0).await?;
+    let mut data: Map = value
+        .ok_or(OpError::NotFound)?
+        .transform(|bytes| json::parse(bytes, STORED))
+        .map_err(|_| OpError::Integrity)?;
+    merge(&mut data, patch);
+    Ok((found, encode(&data)))
+}
+
+/// RFC 7396, section 2: null removes, objects merge, everything else replaces.
+fn merge(target: &mut Map, patch: &Map) {
+    use serde_json::Value;
+    for (key, value) in patch {
+        match value {
+            Value::Null => drop(target.shift_remove(key)), // the others stay in order
+            Value::Object(inner) => {
+                let slot = target.entry(key.clone()).or_insert_with(|| Value::Object(Map::new()));
+                if !slot.is_object() {
+                    *slot = Value::Object(Map::new());
+                }
+                merge(slot.as_object_mut().expect("made an object above"), inner);
+            }
+            other => drop(target.insert(key.clone(), other.clone())),
+        }
+    }
+}
+
+fn encode(data: &Map) -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(serde_json::to_vec(data).expect("JSON values always serialise"))
+}
+
+/// One try: decides on the metadata as found, seals, and commits everything together. The key that it chooses stays one
+/// to choose until that is done.
+async fn store_version(
+    attempt: &mut Authorised,
+    target: &KvTarget,
+    found: Option<Found>,
+    data: &[u8],
+    cas: Option<u64>,
+) -> Result<WroteSecret, OpError> {
+    let _pass = attempt.session().keys.pass().await;
+    let planned = plan(attempt.session(), target, found, data, cas).await;
+    let (wrote, changes) = attempt.audited(planned).await?;
+    attempt.note_version(wrote.version);
+    attempt.conclude(changes).await?;
+    Ok(wrote)
+}
+
+async fn plan(
+    session: &Session,
+    target: &KvTarget,
+    found: Option<Found>,
+    data: &[u8],
+    cas: Option<u64>,
+) -> Result<(WroteSecret, Vec<Op>), OpError> {
+    let settings = mount_settings(session, &target.mount).await?;
+    let now = session.now().unix_ms;
+    refuse_early(found.as_ref(), cas)?;
+    let (meta, expect, mut changes) = existing_or_new(session, target, found).await?;
+    let epoch = MountKeks::read(session, target.mount.id).await?.epoch;
+    let write = meta.write(cas, &settings, now)?.under(epoch);
+    changes.extend(values::seal(session, target, &write, data).await?);
+    changes.push(session.rows.put(meta_place(target), &write.meta, expect)?);
+    changes.extend(values::removals(target, &meta, write.removed.iter().copied()));
+    let facts = write.meta.versions.get(&write.version).copied().ok_or(OpError::Integrity)?;
+    let wrote =
+        WroteSecret { version: write.version, meta: facts, custom_metadata: write.meta.custom_metadata };
+    Ok((wrote, changes))
+}
+
+/// A mismatch is known before a bucket is assigned to a secret that will not be created.
+fn refuse_early(found: Option<&Found>, cas: Option<u64>) -> Result<(), OpError> {
+    let current = found.map_or(0, |(meta, _)| meta.current);
+    match cas {
+        Some(cas) if cas != current => Err(KvError::CasMismatch.into()),
+        _ => Ok(()),
+    }
+}
+
+/// The metadata to change, what its row must be at commit, and, for a new secret, the rows that make it visible.
+pub(super) async fn existing_or_new(
+    session: &Session,
+    target: &KvTarget,
+    found: Option<Found>,
+) -> Result<(SecretMeta, Expect, Vec<Op>), OpError> {
+    if let Some((meta, revision)) = found {
+        return Ok((meta, Expect::Revision(revision), Vec::new()));
+    }
+    let bucket = match target.mount.tier() {
+        Tier::Standard => session.buckets.assign(session, target.mount.id).await?,
+        Tier::High => 0, // its versions have keys of their own
+    };
+    let meta = SecretMeta::new(SecretId::random(&mut os_rng()), bucket, session.now().unix_ms);
+    Ok((meta, Expect::Absent, names::additions(session, target)?))
+}

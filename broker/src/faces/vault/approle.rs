@@ -1,0 +1,279 @@
+//! `auth/<approle mount>`: roles, secret ids, login.
+
+use serde_json::{Value, json};
+use symbolon_core::identity::approle::{AppRole, SecretIdRecord, SecretIdRequest};
+use symbolon_core::json as strict_json;
+use symbolon_core::path::RoleName;
+use symbolon_core::token::{CidrList, TokenParams};
+use symbolon_proto::Zeroizing;
+
+use super::envelope::no_content;
+use super::error::{FaceError, VaultError};
+use super::fields::{Fields, Reader};
+use super::login::{self, cidrs, edit_params, required, set, with_params};
+use super::request::{VaultRequest, Verb};
+use super::token::issued_answer;
+use super::{Answer, unrouted, unsupported};
+use crate::access::mounts::Mount;
+use crate::auth;
+use crate::auth::approle::{self, Which};
+use crate::faces::time::rfc3339;
+use crate::ops::App;
+
+/// Routes a request below an AppRole mount.
+pub async fn route(app: &App, request: &VaultRequest, mount: &Mount, rest: &[&str]) -> Answer {
+    match (rest, request.verb) {
+        (["role"], _) => login::roles::<AppRole>(app, request, mount).await,
+        (["role", name], _) => role(app, request, mount, name).await,
+        (["role", name, "role-id"], Verb::Read) => read_role_id(app, request, mount, name).await,
+        (["role", name, "role-id"], Verb::Write) => write_role_id(app, request, mount, name).await,
+        (["role", name, "secret-id"], Verb::Write) => new_secret_id(app, request, mount, name, false).await,
+        (["role", name, "secret-id"], Verb::List) => list_secret_ids(app, request, mount, name).await,
+        (["role", name, "custom-secret-id"], Verb::Write) => {
+            new_secret_id(app, request, mount, name, true).await
+        }
+        (["role", name, "secret-id", "lookup"], Verb::Write) => {
+            lookup(app, request, mount, name, By::SecretId).await
+        }
+        (["role", name, "secret-id-accessor", "lookup"], Verb::Write) => {
+            lookup(app, request, mount, name, By::Accessor).await
+        }
+        (["role", name, "secret-id", "destroy"], Verb::Write | Verb::Delete) => {
+            destroy(app, request, mount, name, By::SecretId).await
+        }
+        (["role", name, "secret-id-accessor", "destroy"], Verb::Write | Verb::Delete) => {
+            destroy(app, request, mount, name, By::Accessor).await
+        }
+        (["login"], Verb::Write) => log_in(app, request, mount).await,
+        (["login"] | ["role", _, "role-id" | "secret-id" | "custom-secret-id"], _) => unsupported(),
+        (["role", _, "secret-id" | "secret-id-accessor", "lookup" | "destroy"], _) => unsupported(),
+        _ => unrouted(app, request).await,
+    }
+}
+
+async fn log_in(app: &App, request: &VaultRequest, mount: &Mount) -> Answer {
+    let read = request.fields.reader();
+    let role_id = required(&read, "role_id", "missing role_id")?;
+    // A role that binds addresses instead has no secret ids.
+    let secret_id = read.string("secret_id")?.unwrap_or_default();
+    let issued =
+        approle::login(app, &request.requester(), &request.path, mount, &role_id, &secret_id).await?;
+    Ok(issued_answer(request, login::kind(mount), issued))
+}
+
+async fn role(app: &App, request: &VaultRequest, mount: &Mount, name: &str) -> Answer {
+    let fresh_id = approle::fresh_role_id();
+    let edit = |existing: Option<AppRole>, name: &RoleName, read: &Reader<'_>| {
+        edit_role(existing, name, &fresh_id, read)
+    };
+    login::role(app, request, mount, name, edit, role_facts).await
+}
+
+async fn read_role_id(app: &App, request: &VaultRequest, mount: &Mount, name: &str) -> Answer {
+    let name = RoleName::parse(name)?;
+    let role: AppRole = auth::read_role(app, &request.requester(), &request.path, mount, &name).await?;
+    Ok(request
+        .envelope(login::kind(mount), json!({ "role_id": role.role_id }), &request.fields.reader())
+        .into_response())
+}
+
+async fn write_role_id(app: &App, request: &VaultRequest, mount: &Mount, name: &str) -> Answer {
+    let (name, read) = (RoleName::parse(name)?, request.fields.reader());
+    let role_id = required(&read, "role_id", "missing role_id")?;
+    let edit = |existing: Option<AppRole>| match existing {
+        Some(role) => Ok::<_, VaultError>(AppRole { role_id, ..role }),
+        None => Err(FaceError::Invalid("the role does not exist").into()),
+    };
+    let who = request.requester();
+    auth::edit_role(app, &who, &request.path, mount, &name, edit).await?;
+    Ok(request.done(login::kind(mount), &read))
+}
+
+async fn new_secret_id(app: &App, request: &VaultRequest, mount: &Mount, name: &str, custom: bool) -> Answer {
+    let (name, read) = (RoleName::parse(name)?, request.fields.reader());
+    let given =
+        if custom { Some(Zeroizing::new(required(&read, "secret_id", "missing secret_id")?)) } else { None };
+    let (wish, who) = (parse_secret_id(&read)?, request.requester());
+    let made = approle::create_secret_id(app, &who, &request.path, mount, &name, &wish, given).await?;
+    let data = json!({
+        "secret_id": made.secret_id.as_str(),
+        "secret_id_accessor": made.record.accessor,
+        "secret_id_num_uses": made.record.uses_left.unwrap_or(0),
+        "secret_id_ttl": made.record.ttl_secs,
+    });
+    Ok(request.envelope(login::kind(mount), data, &read).into_response())
+}
+
+async fn list_secret_ids(app: &App, request: &VaultRequest, mount: &Mount, name: &str) -> Answer {
+    let name = RoleName::parse(name)?;
+    let keys = approle::list_secret_ids(app, &request.requester(), &request.path, mount, &name).await?;
+    Ok(request
+        .envelope(login::kind(mount), json!({ "keys": keys }), &request.fields.reader())
+        .into_response())
+}
+
+/// How a request names a secret id.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    SecretId,
+    Accessor,
+}
+
+impl By {
+    fn read(self, read: &Reader<'_>) -> Result<String, FaceError> {
+        match self {
+            Self::SecretId => required(read, "secret_id", "missing secret_id"),
+            Self::Accessor => required(read, "secret_id_accessor", "missing secret_id_accessor"),
+        }
+    }
+
+    fn which(self, text: &str) -> Which<'_> {
+        match self {
+            Self::SecretId => Which::SecretId(text),
+            Self::Accessor => Which::Accessor(text),
+        }
+    }
+}
+
+async fn lookup(app: &App, request: &VaultRequest, mount: &Mount, name: &str, by: By) -> Answer {
+    let (name, read) = (RoleName::parse(name)?, request.fields.reader());
+    let text = by.read(&read)?;
+    let which = by.which(&text);
+    let found =
+        approle::lookup_secret_id(app, &request.requester(), &request.path, mount, &name, which).await?;
+    Ok(match found {
+        Some(record) => request.envelope(login::kind(mount), secret_id_facts(&record), &read).into_response(),
+        None => no_content(), // an accessor would have been absent: 404
+    })
+}
+
+async fn destroy(app: &App, request: &VaultRequest, mount: &Mount, name: &str, by: By) -> Answer {
+    let (name, read) = (RoleName::parse(name)?, request.fields.reader());
+    let text = by.read(&read)?;
+    let which = by.which(&text);
+    approle::destroy_secret_id(app, &request.requester(), &request.path, mount, &name, which).await?;
+    Ok(no_content())
+}
+
+/// The role that a write leads to; a new one starts from Vault's defaults with `fresh_id` as its role id.
+fn edit_role(
+    existing: Option<AppRole>,
+    name: &RoleName,
+    fresh_id: &str,
+    read: &Reader<'_>,
+) -> Result<AppRole, FaceError> {
+    let mut role = existing.unwrap_or_else(|| AppRole {
+        name: name.clone(),
+        role_id: fresh_id.to_owned(),
+        bind_secret_id: true,
+        secret_id_bound_cidrs: CidrList::default(),
+        secret_id_num_uses: 0,
+        secret_id_ttl: 0,
+        token: TokenParams::default(),
+    });
+    set(&mut role.role_id, read.string("role_id")?.filter(|id| !id.is_empty()));
+    set(&mut role.bind_secret_id, read.bool("bind_secret_id")?);
+    let (present, older) = (cidrs(read, "secret_id_bound_cidrs")?, cidrs(read, "bound_cidr_list")?);
+    set(&mut role.secret_id_bound_cidrs, present.or(older));
+    set(&mut role.secret_id_num_uses, read.count("secret_id_num_uses")?);
+    set(&mut role.secret_id_ttl, read.duration_secs("secret_id_ttl")?);
+    if read.bool("local_secret_ids")?.unwrap_or(false) {
+        return Err(FaceError::Invalid("local_secret_ids is not supported"));
+    }
+    edit_params(&mut role.token, read)?;
+    Ok(role)
+}
+
+fn role_facts(role: &AppRole) -> Value {
+    let cidrs = role.secret_id_bound_cidrs.to_texts();
+    let facts = json!({
+        "bind_secret_id": role.bind_secret_id,
+        "local_secret_ids": false,
+        "secret_id_bound_cidrs": if cidrs.is_empty() { Value::Null } else { json!(cidrs) },
+        "secret_id_num_uses": role.secret_id_num_uses,
+        "secret_id_ttl": role.secret_id_ttl,
+    });
+    with_params(facts, &role.token)
+}
+
+/// What a client wants of a new secret id. `metadata` is a string that holds a JSON object, or the object itself.
+fn parse_secret_id(read: &Reader<'_>) -> Result<SecretIdRequest, FaceError> {
+    Ok(SecretIdRequest {
+        metadata: match read.string("metadata") {
+            Ok(None) => std::collections::BTreeMap::new(),
+            Ok(Some(text)) if text.is_empty() => std::collections::BTreeMap::new(),
+            Ok(Some(text)) => {
+                let inner =
+                    Fields::new(object_with(strict_json::parse(text.as_bytes(), strict_json::Limits::BODY)?));
+                inner.reader().string_map("metadata")?.unwrap_or_default()
+            }
+            Err(_) => read.string_map("metadata")?.unwrap_or_default(),
+        },
+        cidr_list: cidrs(read, "cidr_list")?.unwrap_or_default(),
+        token_bound_cidrs: cidrs(read, "token_bound_cidrs")?.unwrap_or_default(),
+        num_uses: read.count("num_uses")?,
+        ttl_secs: read.duration_secs("ttl")?,
+    })
+}
+
+/// Puts a parsed map back under the name that its field has, to read it with the same rules.
+fn object_with(map: strict_json::Map) -> strict_json::Map {
+    super::answer::object(json!({ "metadata": map }))
+}
+
+/// Facts about a secret id; never the secret id.
+fn secret_id_facts(record: &SecretIdRecord) -> Value {
+    let time = |secs: u64| rfc3339(secs.saturating_mul(1000));
+    json!({
+        "cidr_list": record.cidr_list.to_texts(),
+        "creation_time": time(record.created),
+        "expiration_time": record.expires_at.map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), time),
+        "last_updated_time": time(record.updated),
+        "metadata": record.metadata,
+        "secret_id_accessor": record.accessor,
+        "secret_id_num_uses": record.uses_left.unwrap_or(0),
+        "secret_id_ttl": record.ttl_secs,
+        "token_bound_cidrs": record.token_bound_cidrs.to_texts(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::faces::vault::answer::object;
+
+    fn fields(body: Value) -> Fields {
+        Fields::new(object(body))
+    }
+
+    #[test]
+    fn roles_start_with_vaults_defaults_and_change_field_by_field() {
+        let name = RoleName::parse("ci").unwrap();
+        let body = fields(json!({"token_policies": ["reader"], "token_ttl": "30m", "secret_id_num_uses": 1}));
+        let role = edit_role(None, &name, "id-1", &body.reader()).unwrap();
+        assert!(role.bind_secret_id);
+        assert_eq!((role.role_id.as_str(), role.secret_id_num_uses, role.token.token_ttl), ("id-1", 1, 1800));
+        let body = fields(json!({"secret_id_ttl": "1h", "bound_cidr_list": "10.0.0.0/8"}));
+        let role = edit_role(Some(role), &name, "id-2", &body.reader()).unwrap();
+        assert_eq!((role.role_id.as_str(), role.secret_id_num_uses, role.secret_id_ttl), ("id-1", 1, 3600));
+        let facts = role_facts(&role);
+        assert_eq!(facts["secret_id_bound_cidrs"], json!(["10.0.0.0/8"]));
+        assert_eq!(facts["token_policies"], json!(["reader"]));
+    }
+
+    #[test]
+    fn metadata_comes_as_text_or_as_object() {
+        for metadata in [json!("{\"team\":\"x\"}"), json!({"team": "x"})] {
+            let body = fields(json!({"metadata": metadata, "ttl": "5m"}));
+            let wish = parse_secret_id(&body.reader()).unwrap();
+            assert_eq!((wish.metadata["team"].as_str(), wish.ttl_secs), ("x", Some(300)));
+        }
+        for metadata in [json!("{"), json!("[1]"), json!({"team": [1]})] {
+            let body = fields(json!({"metadata": metadata}));
+            assert!(parse_secret_id(&body.reader()).is_err());
+        }
+        let nothing = fields(json!({}));
+        assert_eq!(parse_secret_id(&nothing.reader()).unwrap(), SecretIdRequest::default());
+    }
+}

@@ -1,0 +1,274 @@
+//! What can go wrong in the Vault dialect, and the one place where it becomes a status and a text.
+//!
+//! Texts that clients match are in `docs/vault-dialect.md` and in the tests below. No text repeats anything
+//! that the caller sent: the External Secrets Operator copies error bodies into Kubernetes events.
+
+use std::borrow::Cow;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use serde_json::json;
+use symbolon_core::json::JsonError;
+use symbolon_core::path::{NameError, PathError};
+use symbolon_core::token::ParamsError;
+
+use super::envelope;
+use super::fields::FieldError;
+use crate::error::OpError;
+use crate::faces::body::BodyError;
+
+/// A refusal that the dialect itself makes, before or instead of any operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FaceError {
+    /// The path is not one.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// A name in the path or body is not one.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The body is not JSON within bounds.
+    #[error("failed to parse JSON input: {0}")]
+    Json(#[from] JsonError),
+    /// The query or form does not decode, or has too many members.
+    #[error("the query or form is malformed or has too many parameters")]
+    Form,
+    /// A field cannot be converted.
+    #[error(transparent)]
+    Field(#[from] FieldError),
+    /// The `token_*` parameters contradict each other.
+    #[error(transparent)]
+    Params(#[from] ParamsError),
+    /// A required field is missing or wrong in a way that one of our texts explains.
+    #[error("{0}")]
+    Invalid(&'static str),
+    /// A header was given twice, or is not text.
+    #[error("the header {0} must be given once, as plain text")]
+    Header(&'static str),
+    /// A namespace other than the root.
+    #[error("this server has only the root namespace; remove the X-Vault-Namespace header")]
+    Namespace,
+    /// Response wrapping was asked for; answering unwrapped would break the caller's intent.
+    #[error("response wrapping is not supported; remove the X-Vault-Wrap-TTL header")]
+    Wrapping,
+    /// The wrap TTL does not parse or is negative.
+    #[error("the X-Vault-Wrap-TTL header must be a duration of at least 0")]
+    WrapTtl,
+    /// `list` in the query is no boolean.
+    #[error("the query parameter \"list\" must be a boolean")]
+    ListFlag,
+    /// The media type of a PATCH does not parse.
+    #[error("the Content-Type of a PATCH must be application/merge-patch+json")]
+    PatchTypeMissing,
+    /// The media type of a PATCH is another one.
+    #[error("the Content-Type of a PATCH must be application/merge-patch+json")]
+    PatchType,
+    /// The token cannot be one; the answer is that of an unknown token.
+    #[error("permission denied")]
+    TokenMalformed,
+    /// The body did not arrive as a whole.
+    #[error(
+        "the request body must arrive within 30 seconds and have at most {} bytes",
+        super::request::BODY_BYTES_MAX
+    )]
+    Body(BodyError),
+    /// The route exists, but not for this method.
+    #[error("1 error occurred:\n\t* unsupported operation\n\n")]
+    Unsupported,
+    /// No such route. Vault repeats the path here; we do not.
+    #[error("no handler for route. route entry not found.")]
+    NoRoute,
+    /// No secrets engine at the path of a `sys/mounts` call.
+    #[error("No secret engine mount at the requested path")]
+    NoMountEntry,
+}
+
+impl FaceError {
+    /// Status of this refusal.
+    #[must_use]
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::Path(_)
+            | Self::Name(_)
+            | Self::Json(_)
+            | Self::Form
+            | Self::Field(_)
+            | Self::Invalid(_)
+            | Self::Params(_)
+            | Self::Header(_)
+            | Self::Namespace
+            | Self::Wrapping
+            | Self::WrapTtl
+            | Self::ListFlag
+            | Self::PatchTypeMissing
+            | Self::Body(BodyError::Cut)
+            | Self::NoMountEntry => StatusCode::BAD_REQUEST,
+            Self::TokenMalformed => StatusCode::FORBIDDEN,
+            Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::Unsupported => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Body(BodyError::TooSlow) => StatusCode::REQUEST_TIMEOUT,
+            Self::Body(BodyError::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::PatchType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        }
+    }
+}
+
+impl From<BodyError> for FaceError {
+    fn from(error: BodyError) -> Self {
+        Self::Body(error)
+    }
+}
+
+/// Everything that a handler can answer instead of data.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// Refused by the dialect.
+    #[error(transparent)]
+    Face(#[from] FaceError),
+    /// Refused by the operation.
+    #[error(transparent)]
+    Op(#[from] OpError),
+}
+
+impl From<FieldError> for VaultError {
+    fn from(error: FieldError) -> Self {
+        Self::Face(error.into())
+    }
+}
+
+impl From<PathError> for VaultError {
+    fn from(error: PathError) -> Self {
+        Self::Face(error.into())
+    }
+}
+
+impl From<NameError> for VaultError {
+    fn from(error: NameError) -> Self {
+        Self::Face(error.into())
+    }
+}
+
+impl VaultError {
+    /// Status and texts; no text means `{"errors":[]}`, which clients read as "absent".
+    #[must_use]
+    pub fn parts(&self) -> (StatusCode, Option<Cow<'static, str>>) {
+        match self {
+            Self::Face(error) => (error.status(), Some(error.to_string().into())),
+            Self::Op(error) => op_parts(error),
+        }
+    }
+
+    /// The answer to send.
+    #[must_use]
+    pub fn into_response(self) -> Response {
+        let (status, text) = self.parts();
+        error_response(status, text.as_deref())
+    }
+}
+
+/// The one match from operations to Vault statuses and texts. Exhaustive on purpose: a new variant must be placed.
+fn op_parts(error: &OpError) -> (StatusCode, Option<Cow<'static, str>>) {
+    let own = || Some(Cow::Owned(error.to_string()));
+    match error {
+        OpError::Sealed => (StatusCode::SERVICE_UNAVAILABLE, Some("Vault is sealed".into())),
+        OpError::NotInitialised => (StatusCode::SERVICE_UNAVAILABLE, Some("Vault is not initialized".into())),
+        OpError::TooManyAttempts => (StatusCode::TOO_MANY_REQUESTS, own()),
+        OpError::AlreadyInitialised => (StatusCode::BAD_REQUEST, Some("Vault is already initialized".into())),
+        OpError::FragmentUnavailable(_)
+        | OpError::Enrol(_)
+        | OpError::NotApproved
+        | OpError::IssuerKeys
+        | OpError::SelfSealed(_)
+        | OpError::Busy => (StatusCode::SERVICE_UNAVAILABLE, own()),
+        OpError::BadToken | OpError::BadTokenNamed => (StatusCode::FORBIDDEN, own()),
+        OpError::Denied(_) => {
+            (StatusCode::FORBIDDEN, Some("1 error occurred:\n\t* permission denied\n\n".into()))
+        }
+        OpError::NotFound => (StatusCode::NOT_FOUND, None),
+        OpError::NoMount => (StatusCode::NOT_FOUND, Some(FaceError::NoRoute.to_string().into())),
+        OpError::Unsupported => {
+            (StatusCode::METHOD_NOT_ALLOWED, Some(FaceError::Unsupported.to_string().into()))
+        }
+        OpError::Invisible => (StatusCode::FORBIDDEN, own()),
+        OpError::Invalid(_)
+        | OpError::TokenCreate(_)
+        | OpError::TokenRenew(_)
+        | OpError::Kv(_)
+        | OpError::PolicyText(_)
+        | OpError::LoginRefused(_)
+        | OpError::JwtRefused(_)
+        | OpError::Keys(_)
+        | OpError::KubernetesRole(_)
+        | OpError::JwtConfig(_)
+        | OpError::JwtRole(_)
+        | OpError::AppRole(_)
+        | OpError::Init(_)
+        | OpError::Share(_)
+        | OpError::ShareText(_)
+        | OpError::Rotation(_)
+        | OpError::Ceremony(_)
+        | OpError::Submission(_)
+        | OpError::Conflict => (StatusCode::BAD_REQUEST, own()),
+        OpError::Integrity | OpError::Store(_) | OpError::AuditUnavailable | OpError::ChangeUnknown => {
+            (StatusCode::INTERNAL_SERVER_ERROR, own())
+        }
+    }
+}
+
+/// `{"errors":[…]}` with its headers.
+#[must_use]
+pub fn error_response(status: StatusCode, text: Option<&str>) -> Response {
+    let errors: Vec<&str> = text.into_iter().collect();
+    let mut response = envelope::json_response(status, &json!({ "errors": errors }));
+    let busy = matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
+    if busy {
+        // Small on purpose: the External Secrets Operator reconciles one object at a time and would stand still.
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::FragmentProblem;
+
+    fn check(error: OpError, status: u16, text: Option<&str>) {
+        let (got_status, got_text) = VaultError::Op(error).parts();
+        assert_eq!((got_status.as_u16(), got_text.as_deref()), (status, text));
+    }
+
+    #[test]
+    fn texts_that_clients_match() {
+        check(OpError::Sealed, 503, Some("Vault is sealed"));
+        check(OpError::NotFound, 404, None);
+        check(OpError::BadToken, 403, Some("permission denied"));
+        check(OpError::AlreadyInitialised, 400, Some("Vault is already initialized"));
+        check(OpError::Unsupported, 405, Some("1 error occurred:\n\t* unsupported operation\n\n"));
+        check(OpError::NoMount, 404, Some("no handler for route. route entry not found."));
+        check(OpError::Invalid("no data provided"), 400, Some("no data provided"));
+    }
+
+    #[test]
+    fn a_missing_fragment_is_never_absence() {
+        for problem in [
+            FragmentProblem::Silent,
+            FragmentProblem::Suspended,
+            FragmentProblem::Lied,
+            FragmentProblem::Refused,
+            FragmentProblem::Quota,
+            FragmentProblem::NoCanary,
+            FragmentProblem::LeaseEnded,
+        ] {
+            let (status, text) = VaultError::Op(OpError::FragmentUnavailable(problem)).parts();
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+            assert!(text.is_some());
+        }
+    }
+
+    #[test]
+    fn unavailable_asks_to_retry_soon() {
+        let response = VaultError::Op(OpError::Sealed).into_response();
+        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+        assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
+    }
+}

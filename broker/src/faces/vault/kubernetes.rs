@@ -1,0 +1,164 @@
+//! `auth/<kubernetes mount>`: configuration, roles, login with a service-account token.
+
+use serde_json::{Value, json};
+use symbolon_core::identity::kubernetes::{AliasNameSource, KubernetesConfig, KubernetesRole};
+use symbolon_core::oauth::WorkloadRule;
+use symbolon_core::path::RoleName;
+use symbolon_core::token::TokenParams;
+
+use super::error::FaceError;
+use super::fields::Reader;
+use super::login::{self, edit_params, edit_workload, required, set, texts, with_params};
+use super::request::{VaultRequest, Verb};
+use super::token::issued_answer;
+use super::{Answer, unrouted, unsupported};
+use crate::access::mounts::Mount;
+use crate::auth;
+use crate::ops::App;
+
+/// Routes a request below a Kubernetes mount.
+pub async fn route(app: &App, request: &VaultRequest, mount: &Mount, rest: &[&str]) -> Answer {
+    match (rest, request.verb) {
+        (["config"], _) => login::config(app, request, mount, parse_config, config_facts).await,
+        (["role"], _) => login::roles::<KubernetesRole>(app, request, mount).await,
+        (["role", name], _) => login::role(app, request, mount, name, edit_role, role_facts).await,
+        (["login"], Verb::Write) => log_in(app, request, mount).await,
+        (["login"], _) => unsupported(),
+        _ => unrouted(app, request).await,
+    }
+}
+
+async fn log_in(app: &App, request: &VaultRequest, mount: &Mount) -> Answer {
+    let read = request.fields.reader();
+    let (role, jwt) = (required(&read, "role", "missing role")?, required(&read, "jwt", "missing jwt")?);
+    let issued = auth::kubernetes(app, &request.requester(), &request.path, mount, &role, &jwt).await?;
+    Ok(issued_answer(request, login::kind(mount), issued))
+}
+
+/// The configuration that a write leads to; Vault replaces it as a whole.
+fn parse_config(read: &Reader<'_>) -> Result<KubernetesConfig, FaceError> {
+    // Tokens are verified with the cluster's keys; the API server is never called with somebody's credentials.
+    read.accept(&["token_reviewer_jwt", "disable_local_ca_jwt", "use_annotations_as_alias_metadata"]);
+    let mut config = KubernetesConfig::default();
+    set(&mut config.kubernetes_host, read.string("kubernetes_host")?);
+    set(&mut config.kubernetes_ca_cert, read.string("kubernetes_ca_cert")?);
+    set(&mut config.pem_keys, texts(read, "pem_keys")?);
+    set(&mut config.jwks, read.string("jwks")?);
+    set(&mut config.issuer, read.string("issuer")?);
+    set(&mut config.disable_iss_validation, read.bool("disable_iss_validation")?);
+    set(&mut config.accept_api_audience, read.bool("accept_api_audience")?);
+    set(&mut config.accept_legacy_tokens, read.bool("accept_legacy_tokens")?);
+    set(&mut config.token_lifetime_max, read.duration_secs("token_lifetime_max")?);
+    Ok(config)
+}
+
+fn config_facts(config: &KubernetesConfig) -> Value {
+    json!({
+        "accept_api_audience": config.accept_api_audience,
+        "accept_legacy_tokens": config.accept_legacy_tokens,
+        "disable_iss_validation": config.disable_iss_validation,
+        "disable_local_ca_jwt": true,
+        "issuer": config.issuer,
+        "jwks": config.jwks,
+        "kubernetes_ca_cert": config.kubernetes_ca_cert,
+        "kubernetes_host": config.kubernetes_host,
+        "pem_keys": config.pem_keys,
+        "token_lifetime_max": config.token_lifetime_max,
+        "token_reviewer_jwt_set": false,
+    })
+}
+
+fn edit_role(
+    existing: Option<KubernetesRole>,
+    name: &RoleName,
+    read: &Reader<'_>,
+) -> Result<KubernetesRole, FaceError> {
+    if read.string("bound_service_account_namespace_selector")?.is_some_and(|text| !text.is_empty()) {
+        return Err(FaceError::Invalid(
+            "namespace selectors need the API server and are not supported; list namespaces",
+        ));
+    }
+    let mut role = existing.unwrap_or_else(|| KubernetesRole {
+        name: name.clone(),
+        bound_service_account_names: Vec::new(),
+        bound_service_account_namespaces: Vec::new(),
+        audience: String::new(),
+        alias_name_source: AliasNameSource::default(),
+        workload: WorkloadRule::default(),
+        token: TokenParams::default(),
+    });
+    set(&mut role.bound_service_account_names, read.comma_list("bound_service_account_names")?);
+    set(&mut role.bound_service_account_namespaces, read.comma_list("bound_service_account_namespaces")?);
+    set(&mut role.audience, read.string("audience")?);
+    set(&mut role.alias_name_source, alias_name_source(read)?);
+    edit_workload(&mut role.workload, read)?;
+    edit_params(&mut role.token, read)?;
+    Ok(role)
+}
+
+fn alias_name_source(read: &Reader<'_>) -> Result<Option<AliasNameSource>, FaceError> {
+    Ok(match read.string("alias_name_source")?.as_deref() {
+        None | Some("") => None,
+        Some("serviceaccount_uid") => Some(AliasNameSource::ServiceaccountUid),
+        Some("serviceaccount_name") => Some(AliasNameSource::ServiceaccountName),
+        Some(_) => {
+            return Err(FaceError::Invalid(
+                "alias_name_source must be serviceaccount_uid or serviceaccount_name",
+            ));
+        }
+    })
+}
+
+fn role_facts(role: &KubernetesRole) -> Value {
+    let facts = json!({
+        "alias_name_source": match role.alias_name_source {
+            AliasNameSource::ServiceaccountUid => "serviceaccount_uid",
+            AliasNameSource::ServiceaccountName => "serviceaccount_name",
+        },
+        "audience": role.audience,
+        "bound_service_account_names": role.bound_service_account_names,
+        "bound_service_account_namespace_selector": "",
+        "bound_service_account_namespaces": role.bound_service_account_namespaces,
+        "workload_audiences": role.workload.audiences,
+        "workload_scopes": role.workload.scopes,
+    });
+    with_params(facts, &role.token)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::faces::vault::answer::object;
+    use crate::faces::vault::fields::Fields;
+
+    #[test]
+    fn roles_as_hvac_and_the_cli_write_them() {
+        let name = RoleName::parse("eso").unwrap();
+        let body = Fields::new(object(json!({
+            "bound_service_account_names": "eso", "bound_service_account_namespaces": ["apps", "infra"],
+            "policies": ["reader"], "ttl": "10m", "audience": null,
+        })));
+        let role = edit_role(None, &name, &body.reader()).unwrap();
+        let facts = role_facts(&role);
+        assert_eq!(facts["bound_service_account_names"], json!(["eso"]));
+        assert_eq!(facts["bound_service_account_namespaces"], json!(["apps", "infra"]));
+        assert_eq!((&facts["token_ttl"], &facts["audience"]), (&json!(600), &json!("")));
+        let body =
+            Fields::new(object(json!({"audience": "vault", "alias_name_source": "serviceaccount_name"})));
+        let role = edit_role(Some(role), &name, &body.reader()).unwrap();
+        assert_eq!((role.audience.as_str(), role.bound_service_account_names.len()), ("vault", 1));
+    }
+
+    #[test]
+    fn the_configuration_never_shows_a_reviewer_token() {
+        let body = Fields::new(object(json!({
+            "kubernetes_host": "https://k", "pem_keys": ["PEM"], "token_reviewer_jwt": "hunter2",
+        })));
+        let read = body.reader();
+        let config = parse_config(&read).unwrap();
+        assert_eq!(read.unrecognised(), None);
+        assert!(config.disable_iss_validation);
+        assert!(!config_facts(&config).to_string().contains("hunter2"));
+    }
+}

@@ -1,0 +1,339 @@
+//! KV version 2: `data`, `metadata`, `delete`, `undelete`, `destroy`, `subkeys`, `config` below a mount.
+
+use std::collections::BTreeMap;
+
+use axum::http::StatusCode;
+use serde_json::{Map, Value, json};
+use symbolon_core::kv::{KvSettings, MetadataUpdate, SecretMeta, VersionMeta};
+use symbolon_core::path::{FolderPath, SecretPath};
+use symbolon_proto::Zeroizing;
+
+use super::answer::object;
+use super::envelope::{Data, Envelope, no_content};
+use super::error::{FaceError, VaultError};
+use super::fields::{FieldError, Fields, Reader};
+use super::request::{VaultRequest, Verb};
+use super::{Answer, unrouted, unsupported};
+use crate::access::mounts::Mount;
+use crate::engines::kv::{
+    self, KvFolder, KvTarget, Page, ReadSecret, VersionsChange, WriteSecret, WroteSecret,
+};
+use crate::error::OpError;
+use crate::faces::time::{go_duration, rfc3339};
+use crate::ops::App;
+
+const WRONG_PATH: &str = "Invalid path for a versioned K/V secrets engine. See the API docs for the appropriate API \
+    endpoints to use. If using the CLI, use 'kv get' for this operation.";
+
+/// Routes a request below a KV mount; `rest` is the path without the mount.
+pub async fn route(app: &App, request: &VaultRequest, mount: &Mount, rest: &str) -> Answer {
+    let (kind, below) = rest.split_once('/').unwrap_or((rest, ""));
+    if request.verb == Verb::Write && request.path.is_list_form() {
+        return Err(FaceError::Invalid("cannot write to a path ending in '/'").into());
+    }
+    let target = || target(request, mount, below);
+    match (kind, request.verb, below.is_empty()) {
+        ("config", Verb::Read, true) => read_config(app, request, mount).await,
+        ("config", Verb::Write, true) => write_config(app, request, mount).await,
+        ("metadata", Verb::List, _) => list(app, request, mount, below).await,
+        ("data", Verb::Read, false) => read(app, request, &target()?).await,
+        ("data", Verb::Write | Verb::Patch, false) => write(app, request, &target()?).await,
+        ("data", Verb::Delete, false) => done(kv::delete_latest(app, &request.requester(), &target()?).await),
+        ("subkeys", Verb::Read, false) => subkeys(app, request, &target()?).await,
+        ("delete", Verb::Write, false) => versions(app, request, &target()?, VersionsChange::Delete).await,
+        ("undelete", Verb::Write, false) => {
+            versions(app, request, &target()?, VersionsChange::Undelete).await
+        }
+        ("destroy", Verb::Write, false) => versions(app, request, &target()?, VersionsChange::Destroy).await,
+        ("metadata", Verb::Read, false) => read_metadata(app, request, &target()?).await,
+        ("metadata", Verb::Write | Verb::Patch, false) => write_metadata(app, request, &target()?).await,
+        ("metadata", Verb::Delete, false) => {
+            done(kv::delete_metadata(app, &request.requester(), &target()?).await)
+        }
+        ("config" | "data" | "metadata" | "subkeys" | "delete" | "undelete" | "destroy", ..) => unsupported(),
+        _ => wrong_path(app, request).await,
+    }
+}
+
+/// Vault answers 404 with a warning here, which people know from version 1 habits.
+async fn wrong_path(app: &App, request: &VaultRequest) -> Answer {
+    match unrouted(app, request).await {
+        Err(VaultError::Op(OpError::NoMount)) => {
+            let mut envelope = Envelope::object(&request.request_id, "kv", Map::new());
+            envelope.data = Data::None;
+            envelope.warnings.push(WRONG_PATH.to_owned());
+            Ok(envelope.with_status(StatusCode::NOT_FOUND))
+        }
+        other => other,
+    }
+}
+
+fn target(request: &VaultRequest, mount: &Mount, below: &str) -> Result<KvTarget, VaultError> {
+    Ok(KvTarget { api: request.path.clone(), mount: mount.clone(), secret: SecretPath::parse(below)? })
+}
+
+fn done(result: Result<(), OpError>) -> Answer {
+    Ok(result.map(|()| no_content())?)
+}
+
+async fn read(app: &App, request: &VaultRequest, target: &KvTarget) -> Answer {
+    let version = request.fields.reader().count("version")?.unwrap_or(0);
+    let found = kv::read(app, &request.requester(), target, version).await?;
+    Ok(secret_answer(request, "data", found))
+}
+
+/// A version that is deleted or destroyed is 404 *with* its metadata; that is how clients know it from an absent one.
+fn secret_answer(request: &VaultRequest, name: &'static str, found: ReadSecret) -> axum::response::Response {
+    let status = if found.data.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND };
+    let metadata = version_facts(found.version, &found.meta, found.custom_metadata.as_ref());
+    let envelope = Envelope {
+        data: Data::Secret { name, stored: found.data, metadata },
+        ..Envelope::object(&request.request_id, "kv", Map::new())
+    };
+    envelope.with_status(status)
+}
+
+/// The `metadata` of a read and the whole answer of a write.
+fn version_facts(
+    version: u64,
+    meta: &VersionMeta,
+    custom: Option<&BTreeMap<String, String>>,
+) -> Map<String, Value> {
+    object(json!({
+        "created_time": rfc3339(meta.created),
+        "custom_metadata": custom,
+        "deletion_time": meta.deletion.map(rfc3339).unwrap_or_default(),
+        "destroyed": meta.destroyed,
+        "version": version,
+    }))
+}
+
+async fn write(app: &App, request: &VaultRequest, target: &KvTarget) -> Answer {
+    let read = request.fields.reader();
+    let input = parse_write(&read)?;
+    let wrote = match request.verb {
+        Verb::Patch => kv::patch(app, &request.requester(), target, &input).await?,
+        _ => kv::write(app, &request.requester(), target, &input).await?,
+    };
+    let WroteSecret { version, meta, custom_metadata } = wrote;
+    let facts = Value::Object(version_facts(version, &meta, custom_metadata.as_ref()));
+    Ok(request.envelope("kv", facts, &read).into_response())
+}
+
+fn parse_write<'a>(read: &Reader<'a>) -> Result<WriteSecret<'a>, FaceError> {
+    let data = read.object("data")?.ok_or(FaceError::Invalid("no data provided"))?;
+    let cas = match read.object("options")? {
+        Some(options) => Fields::new(options.clone()).reader().count("cas")?,
+        None => None,
+    };
+    Ok(WriteSecret { data, cas })
+}
+
+async fn versions(app: &App, request: &VaultRequest, target: &KvTarget, change: VersionsChange) -> Answer {
+    let read = request.fields.reader();
+    let versions = read.count_list("versions")?.unwrap_or_default();
+    kv::change_versions(app, &request.requester(), target, change, &versions).await?;
+    Ok(request.done("kv", &read))
+}
+
+async fn subkeys(app: &App, request: &VaultRequest, target: &KvTarget) -> Answer {
+    let read = request.fields.reader();
+    let (version, depth) = (read.count("version")?.unwrap_or(0), read.count("depth")?.unwrap_or(0));
+    let mut found = kv::read(app, &request.requester(), target, version).await?;
+    found.data = found.data.map(|stored| without_values(&stored, depth));
+    Ok(secret_answer(request, "subkeys", found))
+}
+
+/// The names in a stored object, every leaf null; `depth` 0 is unlimited.
+fn without_values(stored: &[u8], depth: u64) -> Zeroizing<Vec<u8>> {
+    fn strip(value: &mut Value, depth: u64) {
+        match value {
+            Value::Object(map) if depth > 0 && !map.is_empty() => {
+                map.values_mut().for_each(|inner| strip(inner, depth - 1));
+            }
+            leaf => *leaf = Value::Null,
+        }
+    }
+    // What is stored was a bounded object when it was written; anything else has no names to show.
+    let mut map: Map<String, Value> = serde_json::from_slice(stored).unwrap_or_default();
+    let below = if depth == 0 { u64::MAX } else { depth - 1 };
+    map.values_mut().for_each(|value| strip(value, below));
+    Zeroizing::new(serde_json::to_vec(&map).expect("JSON values always serialise"))
+}
+
+async fn list(app: &App, request: &VaultRequest, mount: &Mount, below: &str) -> Answer {
+    let folder = if below.is_empty() { FolderPath::root() } else { FolderPath::parse(below)? };
+    let folder = KvFolder { api: request.path.clone(), mount: mount.clone(), folder };
+    let read = request.fields.reader();
+    let limit = read.count("limit")?.unwrap_or(0);
+    let page = Page { after: read.string("after")?, limit: usize::try_from(limit).unwrap_or(usize::MAX) };
+    let keys = kv::list(app, &request.requester(), &folder, &page).await?;
+    Ok(request.envelope("kv", json!({ "keys": keys }), &read).into_response())
+}
+
+async fn read_metadata(app: &App, request: &VaultRequest, target: &KvTarget) -> Answer {
+    let read = request.fields.reader();
+    let meta = kv::read_metadata(app, &request.requester(), target).await?;
+    Ok(request.envelope("kv", metadata_facts(&meta), &read).into_response())
+}
+
+fn metadata_facts(meta: &SecretMeta) -> Value {
+    let versions: Map<String, Value> = meta
+        .versions
+        .iter()
+        .map(|(number, facts)| {
+            let facts = json!({
+                "created_time": rfc3339(facts.created),
+                "deletion_time": facts.deletion.map(rfc3339).unwrap_or_default(),
+                "destroyed": facts.destroyed,
+            });
+            (number.to_string(), facts)
+        })
+        .collect();
+    json!({
+        "cas_required": meta.cas_required,
+        "created_time": rfc3339(meta.created),
+        "current_version": meta.current,
+        "custom_metadata": meta.custom_metadata,
+        "delete_version_after": go_duration(meta.delete_version_after),
+        "max_versions": meta.max_versions,
+        "oldest_version": meta.oldest,
+        "updated_time": rfc3339(meta.updated),
+        "versions": versions,
+    })
+}
+
+async fn write_metadata(app: &App, request: &VaultRequest, target: &KvTarget) -> Answer {
+    let read = request.fields.reader();
+    let who = request.requester();
+    let update = parse_metadata(&read)?;
+    if request.verb == Verb::Patch {
+        let custom = read.string_patch("custom_metadata")?.unwrap_or_default();
+        kv::patch_metadata(app, &who, target, update, &custom).await?;
+    } else {
+        let custom_metadata = read.string_map("custom_metadata")?;
+        kv::write_metadata(app, &who, target, &MetadataUpdate { custom_metadata, ..update }).await?;
+    }
+    Ok(request.done("kv", &read))
+}
+
+/// The settings of a write or patch; `custom_metadata` means something else in each.
+fn parse_metadata(read: &Reader<'_>) -> Result<MetadataUpdate, FieldError> {
+    Ok(MetadataUpdate {
+        max_versions: read.count("max_versions")?,
+        cas_required: read.bool("cas_required")?,
+        delete_version_after: read.signed_duration_ms("delete_version_after")?,
+        custom_metadata: None,
+    })
+}
+
+async fn read_config(app: &App, request: &VaultRequest, mount: &Mount) -> Answer {
+    let read = request.fields.reader();
+    let settings = kv::read_settings(app, &request.requester(), &request.path, mount).await?;
+    let data = json!({
+        "max_versions": settings.max_versions,
+        "cas_required": settings.cas_required,
+        "delete_version_after": go_duration(settings.delete_version_after),
+    });
+    Ok(request.envelope("kv", data, &read).into_response())
+}
+
+async fn write_config(app: &App, request: &VaultRequest, mount: &Mount) -> Answer {
+    let read = request.fields.reader();
+    let settings = KvSettings {
+        max_versions: read.count("max_versions")?.unwrap_or(0),
+        cas_required: read.bool("cas_required")?.unwrap_or(false),
+        delete_version_after: read.signed_duration_ms("delete_version_after")?.unwrap_or(0),
+    };
+    kv::write_settings(app, &request.requester(), &request.path, mount, settings).await?;
+    Ok(request.done("kv", &read))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use symbolon_proto::id::SecretId;
+
+    use super::*;
+
+    fn fields(value: Value) -> Fields {
+        Fields::new(object(value))
+    }
+
+    #[test]
+    fn writes_need_data_and_take_cas_in_any_spelling() {
+        for (body, cas) in [
+            (json!({"data": {"a": 1}}), None),
+            (json!({"data": {"a": 1}, "options": null}), None),
+            (json!({"data": {"a": 1}, "options": {"cas": 0}}), Some(0)),
+            (json!({"data": {"a": 1}, "options": {"cas": "3"}}), Some(3)),
+        ] {
+            let fields = fields(body);
+            assert_eq!(parse_write(&fields.reader()).ok().unwrap().cas, cas);
+        }
+        for body in [json!({}), json!({"data": null}), json!({"a": "b"})] {
+            let fields = fields(body);
+            let error = parse_write(&fields.reader()).err().unwrap();
+            assert_eq!(error, FaceError::Invalid("no data provided"));
+        }
+        for body in [json!({"data": "text"}), json!({"data": {}, "options": {"cas": -1}})] {
+            let fields = fields(body);
+            assert!(matches!(parse_write(&fields.reader()), Err(FaceError::Field(_))));
+        }
+    }
+
+    #[test]
+    fn metadata_shows_vaults_shape() {
+        let mut meta = SecretMeta::new(SecretId::from_bytes([7; 16]), 0, 1_709_210_096_000);
+        meta.current = 1;
+        meta.versions.insert(
+            1,
+            VersionMeta { created: 1_709_210_096_120, deletion: Some(0), destroyed: false, kek_epoch: 1 },
+        );
+        assert_eq!(
+            metadata_facts(&meta),
+            json!({
+                "cas_required": false,
+                "created_time": "2024-02-29T12:34:56Z",
+                "current_version": 1,
+                "custom_metadata": null,
+                "delete_version_after": "0s",
+                "max_versions": 0,
+                "oldest_version": 0,
+                "updated_time": "2024-02-29T12:34:56Z",
+                "versions": {"1": {
+                    "created_time": "2024-02-29T12:34:56.12Z",
+                    "deletion_time": "1970-01-01T00:00:00Z",
+                    "destroyed": false,
+                }},
+            })
+        );
+    }
+
+    #[test]
+    fn a_live_version_has_an_empty_deletion_time() {
+        let live = VersionMeta { created: 0, deletion: None, destroyed: false, kek_epoch: 1 };
+        let facts = version_facts(4, &live, None);
+        assert_eq!(facts["deletion_time"], "");
+        assert_eq!(facts["custom_metadata"], Value::Null);
+        assert_eq!(facts["version"], 4);
+    }
+
+    #[test]
+    fn subkeys_show_names_and_no_values() {
+        let stored = br#"{"a":{"b":{"c":"hunter2"},"d":[1]},"e":7,"f":{}}"#;
+        let text = |depth| String::from_utf8(without_values(stored, depth).to_vec()).unwrap();
+        assert_eq!(text(0), r#"{"a":{"b":{"c":null},"d":null},"e":null,"f":null}"#);
+        assert_eq!(text(1), r#"{"a":null,"e":null,"f":null}"#);
+        assert_eq!(text(2), r#"{"a":{"b":null,"d":null},"e":null,"f":null}"#);
+    }
+
+    #[test]
+    fn metadata_updates_leave_alone_what_is_not_named() {
+        let empty = parse_metadata(&fields(json!({})).reader()).unwrap();
+        assert_eq!(empty, MetadataUpdate::default());
+        let fields = fields(json!({"delete_version_after": "-1s", "max_versions": "5"}));
+        let update = parse_metadata(&fields.reader()).unwrap();
+        assert_eq!((update.delete_version_after, update.max_versions), (Some(-1000), Some(5)));
+    }
+}

@@ -1,0 +1,221 @@
+//! What the roles of all login methods have in common: the `token_*` parameters and how roles change.
+//!
+//! A write names only what changes, so each role is edited, not replaced: fields that are absent keep their value.
+
+use serde_json::{Map, Value, json};
+use symbolon_core::oauth::WorkloadRule;
+use symbolon_core::path::{PolicyName, RoleName};
+use symbolon_core::token::{CidrList, TokenParams, TokenType};
+
+use super::answer::object;
+use super::envelope::no_content;
+use super::error::{FaceError, VaultError};
+use super::fields::Reader;
+use super::request::{VaultRequest, Verb};
+use super::token::policy_names;
+use super::{Answer, unsupported};
+use crate::access::mounts::Mount;
+use crate::auth;
+use crate::ops::App;
+
+/// Reads or writes a method's configuration.
+pub async fn config<C: auth::Config>(
+    app: &App,
+    request: &VaultRequest,
+    mount: &Mount,
+    parse: impl FnOnce(&Reader<'_>) -> Result<C, FaceError>,
+    show: impl FnOnce(&C) -> Value,
+) -> Answer {
+    let (who, api, read) = (request.requester(), &request.path, request.fields.reader());
+    match request.verb {
+        Verb::Read => {
+            let config = auth::read_config(app, &who, api, mount).await?;
+            Ok(request.envelope(kind(mount), show(&config), &read).into_response())
+        }
+        Verb::Write => {
+            let parse = |_present| Ok::<_, VaultError>(parse(&read)?);
+            auth::edit_config(app, &who, api, mount, parse).await?;
+            Ok(request.done(kind(mount), &read))
+        }
+        Verb::List | Verb::Delete | Verb::Patch => unsupported(),
+    }
+}
+
+/// Reads, writes or deletes a role.
+pub async fn role<R: auth::Role + 'static>(
+    app: &App,
+    request: &VaultRequest,
+    mount: &Mount,
+    name: &str,
+    edit: impl FnOnce(Option<R>, &RoleName, &Reader<'_>) -> Result<R, FaceError>,
+    show: impl FnOnce(&R) -> Value,
+) -> Answer {
+    let name = RoleName::parse(name)?;
+    let (who, api, read) = (request.requester(), &request.path, request.fields.reader());
+    match request.verb {
+        Verb::Read => {
+            let role = auth::read_role(app, &who, api, mount, &name).await?;
+            Ok(request.envelope(kind(mount), show(&role), &read).into_response())
+        }
+        Verb::Write => {
+            let edit = |present| Ok::<_, VaultError>(edit(present, &name, &read)?);
+            auth::edit_role(app, &who, api, mount, &name, edit).await?;
+            read.accept(&["name", "role_name"]); // clients repeat the name that stands in the path
+            Ok(request.done(kind(mount), &read))
+        }
+        Verb::Delete => {
+            auth::delete_role::<R>(app, &who, api, mount, &name).await?;
+            Ok(no_content())
+        }
+        Verb::List | Verb::Patch => unsupported(),
+    }
+}
+
+/// Lists roles.
+pub async fn roles<R: auth::Role>(app: &App, request: &VaultRequest, mount: &Mount) -> Answer {
+    if request.verb != Verb::List {
+        return unsupported();
+    }
+    let keys = auth::list_roles::<R>(app, &request.requester(), &request.path, mount).await?;
+    Ok(request.envelope(kind(mount), json!({ "keys": keys }), &request.fields.reader()).into_response())
+}
+
+/// The `mount_type` of answers below a login mount.
+#[must_use]
+pub fn kind(mount: &Mount) -> &'static str {
+    match mount.kind.as_str() {
+        "approle" => "approle",
+        "kubernetes" => "kubernetes",
+        "jwt" => "jwt",
+        _ => "",
+    }
+}
+
+/// A field that a login cannot do without.
+pub fn required(read: &Reader<'_>, name: &'static str, missing: &'static str) -> Result<String, FaceError> {
+    read.string(name)?.filter(|text| !text.is_empty()).ok_or(FaceError::Invalid(missing))
+}
+
+/// Takes over those `token_*` parameters that the request names, under their present or their older names.
+pub fn edit_params(params: &mut TokenParams, read: &Reader<'_>) -> Result<(), FaceError> {
+    let first = |names: [&'static str; 2]| -> Result<Option<u64>, FaceError> {
+        let [present, older] = names.map(|name| read.duration_secs(name));
+        Ok(present?.or(older?))
+    };
+    set(&mut params.token_ttl, first(["token_ttl", "ttl"])?);
+    set(&mut params.token_max_ttl, first(["token_max_ttl", "max_ttl"])?);
+    set(&mut params.token_period, first(["token_period", "period"])?);
+    set(&mut params.token_explicit_max_ttl, read.duration_secs("token_explicit_max_ttl")?);
+    set(&mut params.token_no_default_policy, read.bool("token_no_default_policy")?);
+    let (uses, older_uses) = (read.count("token_num_uses")?, read.count("num_uses")?);
+    set(&mut params.token_num_uses, uses.or(older_uses));
+    let (policies, older_policies) = (read.comma_list("token_policies")?, read.comma_list("policies")?);
+    set(
+        &mut params.token_policies,
+        policies.or(older_policies).map(|names| policy_names(&names)).transpose()?,
+    );
+    let (cidrs, older_cidrs) = (cidrs(read, "token_bound_cidrs")?, cidrs(read, "bound_cidrs")?);
+    set(&mut params.token_bound_cidrs, cidrs.or(older_cidrs));
+    set(&mut params.token_type, read.string("token_type")?.map(|text| TokenType::parse(&text)).transpose()?);
+    Ok(())
+}
+
+/// Takes over what workloads of a role may ask the token endpoint for. Ours, not Vault's; empty means nothing.
+pub fn edit_workload(rule: &mut WorkloadRule, read: &Reader<'_>) -> Result<(), FaceError> {
+    set(&mut rule.audiences, read.comma_list("workload_audiences")?);
+    set(&mut rule.scopes, read.comma_list("workload_scopes")?);
+    Ok(())
+}
+
+/// Overwrites `field` if a value was named.
+pub fn set<T>(field: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *field = value;
+    }
+}
+
+/// Address ranges.
+pub fn cidrs(read: &Reader<'_>, name: &'static str) -> Result<Option<CidrList>, FaceError> {
+    let texts = read.comma_list(name)?;
+    let list = texts.map(|texts| CidrList::parse(&texts)).transpose();
+    list.map_err(|_| FaceError::Invalid("addresses must be given as 10.0.0.0/8 or 10.0.0.1"))
+}
+
+/// A list whose older form was one string with commas, or lines of PEM: each element is one text.
+pub fn texts(read: &Reader<'_>, name: &'static str) -> Result<Option<Vec<String>>, FaceError> {
+    let list = read.string_list(name)?;
+    Ok(list.map(|list| list.into_iter().filter(|text| !text.trim().is_empty()).collect()))
+}
+
+/// The `token_*` members of an answer.
+#[must_use]
+pub fn params_facts(params: &TokenParams) -> Map<String, Value> {
+    let policies: Vec<&str> = params.token_policies.iter().map(PolicyName::as_str).collect();
+    object(json!({
+        "token_bound_cidrs": params.token_bound_cidrs.to_texts(),
+        "token_explicit_max_ttl": params.token_explicit_max_ttl,
+        "token_max_ttl": params.token_max_ttl,
+        "token_no_default_policy": params.token_no_default_policy,
+        "token_num_uses": params.token_num_uses,
+        "token_period": params.token_period,
+        "token_policies": policies,
+        "token_ttl": params.token_ttl,
+        "token_type": params.token_type.as_str(),
+    }))
+}
+
+/// Members of a role together with its `token_*` members.
+#[must_use]
+pub fn with_params(facts: Value, params: &TokenParams) -> Value {
+    let mut facts = object(facts);
+    facts.extend(params_facts(params));
+    Value::Object(facts)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::faces::vault::fields::Fields;
+
+    fn edit(params: &mut TokenParams, body: Value) -> Result<(), FaceError> {
+        edit_params(params, &Fields::new(object(body)).reader())
+    }
+
+    #[test]
+    fn parameters_keep_what_a_write_does_not_name() {
+        let mut params = TokenParams::default();
+        edit(
+            &mut params,
+            json!({"token_policies": "reader,writer", "token_ttl": "1h", "token_type": "batch"}),
+        )
+        .unwrap();
+        edit(&mut params, json!({"token_max_ttl": 7200})).unwrap();
+        let facts = params_facts(&params);
+        assert_eq!(facts["token_policies"], json!(["reader", "writer"]));
+        assert_eq!((&facts["token_ttl"], &facts["token_max_ttl"]), (&json!(3600), &json!(7200)));
+        assert_eq!(facts["token_type"], "batch");
+    }
+
+    #[test]
+    fn parameters_have_older_names() {
+        let mut params = TokenParams::default();
+        edit(&mut params, json!({"policies": ["reader"], "ttl": "10m", "max_ttl": "20m", "num_uses": 2}))
+            .unwrap();
+        assert_eq!((params.token_ttl, params.token_max_ttl, params.token_num_uses), (600, 1200, 2));
+        assert_eq!(params.token_policies[0].as_str(), "reader");
+        edit(&mut params, json!({"ttl": "1m", "token_ttl": "2m"})).unwrap();
+        assert_eq!(params.token_ttl, 120);
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for body in [
+            json!({"token_type": "x"}),
+            json!({"token_bound_cidrs": "10.0.0.0/99"}),
+            json!({"token_ttl": "x"}),
+        ] {
+            assert!(edit(&mut TokenParams::default(), body).is_err());
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! A request of the Vault dialect, parsed once.
+//!
+//! Everything after this module sees one path, one operation and one set of parameters. The policy looks at the same
+//! values as the handler, whether they came as JSON, as a form or in the query.
+
+use std::net::IpAddr;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, Method, Request, header, request::Parts};
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value};
+use symbolon_core::json::{self, Limits};
+use symbolon_core::path::ApiPath;
+use symbolon_core::token::TOKEN_BYTES_MAX;
+use symbolon_proto::Zeroizing;
+
+use super::error::FaceError;
+use super::fields::{Fields, parse_bool};
+use crate::faces::ids::request_id;
+use crate::faces::server::Peer;
+use crate::faces::{body, time};
+
+/// Largest body of a request: a secret of 1 MiB with room for its JSON and escapes.
+pub const BODY_BYTES_MAX: usize = (1 << 20) + (64 << 10);
+/// Most members of a query or form.
+const FORM_MEMBERS_MAX: usize = 256;
+
+/// What is asked of a path. POST and PUT mean the same; whether it creates or updates, the operation finds out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// GET.
+    Read,
+    /// LIST, or GET with `list=true`.
+    List,
+    /// POST or PUT.
+    Write,
+    /// DELETE.
+    Delete,
+    /// PATCH with a merge patch.
+    Patch,
+}
+
+/// A token as presented: no `Debug`, wiped on drop.
+pub struct Token(Zeroizing<String>);
+
+impl Token {
+    /// The text, for the operation that looks it up.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A parsed request.
+pub struct VaultRequest {
+    /// What is asked.
+    pub verb: Verb,
+    /// Of which path, after `/v1/`.
+    pub path: ApiPath,
+    /// By whom, unchecked.
+    pub token: Option<Token>,
+    /// With which parameters.
+    pub fields: Fields,
+    /// From which address, as the listener saw it; `None` if there was no listener, as in tests.
+    pub remote: Option<IpAddr>,
+    /// Identifier that the answer and the audit entry carry.
+    pub request_id: String,
+}
+
+impl VaultRequest {
+    /// Parses head and body; `raw_path` is the part after `/v1/`, still encoded.
+    pub async fn read(raw_path: &str, request: Request<Body>) -> Result<Self, FaceError> {
+        let (head, body) = request.into_parts();
+        let path = ApiPath::parse(raw_path)?;
+        refuse_unsupported_headers(&head.headers)?;
+        let token = token(&head.headers)?;
+        let mut query = parse_form(head.uri.query().unwrap_or(""))?;
+        let verb = verb(&head.method, &mut query)?;
+        let fields = match verb {
+            Verb::Read | Verb::List | Verb::Delete => query,
+            Verb::Write => parse_body(&head, &collect(body).await?)?,
+            Verb::Patch => {
+                check_patch_type(&head.headers)?;
+                parse_json(&collect(body).await?)?
+            }
+        };
+        let remote = head.extensions.get::<Peer>().map(Peer::ip);
+        Ok(Self { verb, path, token, fields: Fields::new(fields), remote, request_id: request_id() })
+    }
+}
+
+fn verb(method: &Method, query: &mut Map<String, Value>) -> Result<Verb, FaceError> {
+    let verb = match method.as_str() {
+        "GET" | "HEAD" => match query.shift_remove("list") {
+            Some(flag) if list_flag(&flag)? => Verb::List,
+            Some(_) | None => Verb::Read,
+        },
+        "LIST" => Verb::List,
+        "POST" | "PUT" => Verb::Write,
+        "DELETE" => Verb::Delete,
+        "PATCH" => Verb::Patch,
+        _ => return Err(FaceError::Unsupported),
+    };
+    // The Go client sends the verb LIST and the flag.
+    query.shift_remove("list");
+    Ok(verb)
+}
+
+fn list_flag(value: &Value) -> Result<bool, FaceError> {
+    match value.as_str() {
+        Some("") => Ok(false),
+        Some(text) => parse_bool(text).ok_or(FaceError::ListFlag),
+        None => Err(FaceError::ListFlag),
+    }
+}
+
+/// The one value of a header, as text.
+fn header<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>, FaceError> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(FaceError::Header(name));
+    }
+    value.to_str().map(Some).map_err(|_| FaceError::Header(name))
+}
+
+fn token(headers: &HeaderMap) -> Result<Option<Token>, FaceError> {
+    let named = header(headers, "x-vault-token").map_err(|_| FaceError::TokenMalformed)?;
+    let text = match named.filter(|text| !text.is_empty()) {
+        Some(text) => Some(text),
+        None => header(headers, "authorization").map_err(|_| FaceError::TokenMalformed)?.and_then(bearer),
+    };
+    match text {
+        Some(text) if text.len() > TOKEN_BYTES_MAX => Err(FaceError::TokenMalformed),
+        other => Ok(other.map(|text| Token(Zeroizing::new(text.to_owned())))),
+    }
+}
+
+/// The token of `Bearer <token>`; other schemes carry none.
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|token| !token.is_empty())
+}
+
+/// Headers whose meaning we cannot give must not be ignored.
+fn refuse_unsupported_headers(headers: &HeaderMap) -> Result<(), FaceError> {
+    let namespace = header(headers, "x-vault-namespace")?.unwrap_or("");
+    if !matches!(namespace.trim_matches('/'), "" | "root") {
+        return Err(FaceError::Namespace);
+    }
+    match header(headers, "x-vault-wrap-ttl")?.filter(|text| !text.is_empty()).map(time::parse_duration_ms) {
+        None | Some(Some(0)) => Ok(()),
+        Some(Some(ms)) if ms > 0 => Err(FaceError::Wrapping),
+        Some(_) => Err(FaceError::WrapTtl),
+    }
+}
+
+/// Media type without parameters, in lower case.
+fn media_type(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let essence = text.split(';').next()?.trim().to_ascii_lowercase();
+    essence.split_once('/').filter(|(kind, sub)| !kind.is_empty() && !sub.is_empty())?;
+    Some(essence)
+}
+
+fn check_patch_type(headers: &HeaderMap) -> Result<(), FaceError> {
+    match media_type(headers).as_deref() {
+        Some("application/merge-patch+json") => Ok(()),
+        Some(_) => Err(FaceError::PatchType),
+        None => Err(FaceError::PatchTypeMissing),
+    }
+}
+
+async fn collect(body: Body) -> Result<Zeroizing<Vec<u8>>, FaceError> {
+    Ok(body::collect(body, BODY_BYTES_MAX).await?)
+}
+
+fn parse_body(head: &Parts, body: &[u8]) -> Result<Map<String, Value>, FaceError> {
+    let first = body.trim_ascii_start().first();
+    let form = media_type(&head.headers).as_deref() == Some("application/x-www-form-urlencoded");
+    // Curl labels JSON as a form unless told otherwise.
+    if form && !matches!(first, Some(b'{' | b'[') | None) {
+        return parse_form(std::str::from_utf8(body).map_err(|_| FaceError::Form)?);
+    }
+    parse_json(body)
+}
+
+/// An object; nothing and `null` count as an empty one.
+fn parse_json(body: &[u8]) -> Result<Map<String, Value>, FaceError> {
+    match body.trim_ascii() {
+        b"" | b"null" => Ok(Map::new()),
+        text => Ok(json::parse(text, Limits::BODY)?),
+    }
+}
+
+/// A query or form; a name that is repeated becomes a list.
+pub fn parse_form(text: &str) -> Result<Map<String, Value>, FaceError> {
+    let mut map = Map::new();
+    for (count, part) in text.split('&').filter(|part| !part.is_empty()).enumerate() {
+        if count >= FORM_MEMBERS_MAX {
+            return Err(FaceError::Form);
+        }
+        let (key, value) = part.split_once('=').unwrap_or((part, ""));
+        let (key, value) = (form_text(key)?, Value::String(form_text(value)?));
+        match map.get_mut(&key) {
+            None => drop(map.insert(key, value)),
+            Some(Value::Array(values)) => values.push(value),
+            Some(single) => *single = Value::Array(vec![single.take(), value]),
+        }
+    }
+    Ok(map)
+}
+
+fn form_text(text: &str) -> Result<String, FaceError> {
+    let spaced = text.replace('+', " ");
+    percent_decode_str(&spaced).decode_utf8().map(Into::into).map_err(|_| FaceError::Form)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,33 @@
+//! The handful of things a handler may reach.
+
+use std::sync::Arc;
+
+use symbolon_core::clock::Clock;
+
+use crate::access::session::Session;
+use crate::config::Config;
+use crate::custody::init::Initialising;
+use crate::custody::seal::SealHandle;
+use crate::error::OpError;
+use crate::store::Store;
+
+/// What every request shares. If it grows past seven, a module is missing.
+pub struct App {
+    /// The configuration as read at start.
+    pub config: Config,
+    /// Ciphertext and log.
+    pub store: Arc<dyn Store>,
+    /// Who holds the keys.
+    pub seal: SealHandle,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The initialisation under way, if one is.
+    pub init: Initialising,
+}
+
+impl App {
+    /// The open session, or why there is none.
+    pub fn session(&self) -> Result<Arc<Session>, OpError> {
+        self.seal.session()
+    }
+}

@@ -1,0 +1,64 @@
+//! Remote shares in escrow (`docs/skb1.md` 8): every node seals its own to the customer's key. What lies in escrow bypasses
+//! revocation, so the operator of each node must have approved that key; a broker that was taken over cannot.
+
+use std::time::Duration;
+
+use symbolon_proto::custody::escrow::{EscrowEnvelope, EscrowKey};
+use symbolon_proto::frame::{GroupOp, GroupReply};
+use symbolon_proto::manifest::{Manifest, ManifestNode};
+
+use super::member::Envoy;
+use super::{GroupError, NodeProblem};
+use crate::custody::escrow::fits;
+use crate::remote::Remote;
+
+/// Asks every node to seal its shares to `escrow` from now on. False while the operator of some node has yet to approve it.
+pub(crate) async fn agree(remote: &Remote, escrow: &EscrowKey) -> Result<bool, GroupError> {
+    let key = remote.manifest().manifest().key;
+    let mut all = true;
+    for (envoy, _) in &members(remote).await? {
+        let wish = GroupOp::SetEscrow { key, escrow: escrow.public().as_bytes().to_vec() };
+        match envoy.ask_done(wish).await {
+            Ok(()) => {}
+            Err(GroupError::Node { problem: NodeProblem::NotApproved, .. }) => all = false,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
+}
+
+/// What every node sealed of the newest shares. Whether the content is right only the escrow custodians can see.
+pub(crate) async fn collect(remote: &Remote) -> Result<Vec<EscrowEnvelope>, GroupError> {
+    let manifest = remote.manifest();
+    let mut envelopes = Vec::new();
+    for (envoy, seat) in &members(remote).await? {
+        let envelope = fetch(envoy, manifest.manifest()).await?;
+        if !fits(&envelope, manifest.manifest(), seat.index) {
+            return Err(envoy.problem(NodeProblem::OtherAnswer));
+        }
+        envelopes.push(envelope);
+    }
+    Ok(envelopes)
+}
+
+async fn fetch(envoy: &Envoy, manifest: &Manifest) -> Result<EscrowEnvelope, GroupError> {
+    let Manifest { key, key_epoch, share_epoch, .. } = *manifest;
+    let other = || envoy.problem(NodeProblem::OtherAnswer);
+    match envoy.ask(GroupOp::Escrow { key, key_epoch, share_epoch }).await? {
+        GroupReply::Escrow(envelope) => EscrowEnvelope::decode(&envelope).map_err(|_| other()),
+        _ => Err(other()),
+    }
+}
+
+/// The nodes of the newest manifest with their seats in it.
+async fn members(remote: &Remote) -> Result<Vec<(Envoy, ManifestNode)>, GroupError> {
+    let (enrolled, settings) = (remote.enrolled(), remote.settings());
+    let deadline = Duration::from_millis(settings.deadline_ms);
+    let mut members = Vec::new();
+    for (at, member, _) in enrolled.addresses(settings) {
+        let envoy = Envoy::meet(at, remote.client(), Some(remote.holder()), deadline).await?;
+        let seat = enrolled.manifest.manifest().nodes.iter().find(|seat| seat.node == member.node);
+        members.push((envoy, *seat.ok_or(GroupError::NotAGroup)?));
+    }
+    Ok(members)
+}

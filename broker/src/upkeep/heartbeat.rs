@@ -1,0 +1,199 @@
+//! What an open broker does by itself: heartbeats, canaries, rotations, and the end of leases and tokens.
+//!
+//! Every task ends when its session closes. None of them holds the session, so none keeps keys alive.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use symbolon_core::audit::Action;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{error, info, warn};
+
+use super::group::Changer;
+use super::rotation;
+use crate::access::session::Session;
+use crate::auth::{token, workload};
+use crate::custody::alarm::{Alarm, Reason};
+use crate::custody::anchor::{Anchor, AnchorError};
+use crate::custody::{enrolment_rows, escrow};
+use crate::keys::Keys;
+use crate::remote::{LeaseState, Remote};
+
+/// How often the end of the lease is looked at; a cached key outlives its lease by at most this.
+const EXPIRY_TICK: Duration = Duration::from_millis(500);
+/// How often rows of expired tokens are removed; they are refused from the moment they expire.
+const SWEEP_TICK: Duration = Duration::from_secs(300);
+
+/// What a contact with the remote needs.
+pub struct Link {
+    /// Leases and canary.
+    pub keys: Keys,
+    /// Who is asked.
+    pub remote: Arc<Remote>,
+    /// What it remembers of our log.
+    pub anchor: Arc<Anchor>,
+    /// What is registered.
+    pub generation: u64,
+}
+
+/// How often and how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Between two contacts.
+    pub heartbeat: Duration,
+    /// Without a lease, until the broker seals itself.
+    pub dead_man_hours: u64,
+}
+
+/// Starts the tasks of a session.
+pub fn start(session: &Arc<Session>, link: Link, pace: Pace, alarm: &Alarm) {
+    let keys = session.keys.clone();
+    let weak = || Arc::downgrade(session);
+    tokio::spawn(until_closed(keys.closing(), end_leases(keys.clone())));
+    tokio::spawn(until_closed(keys.closing(), keep_lease(weak(), link, pace.heartbeat, alarm.clone())));
+    tokio::spawn(until_closed(keys.closing(), watch_dead_man(weak(), pace.dead_man_hours, alarm.clone())));
+    tokio::spawn(until_closed(keys.closing(), sweep_tokens(weak())));
+    tokio::spawn(until_closed(keys.closing(), rotation::run(weak(), rotation::Pace::SERVING)));
+}
+
+async fn until_closed(mut closing: watch::Receiver<bool>, work: impl Future<Output = ()>) {
+    tokio::select! {
+        _ = closing.wait_for(|closed| *closed) => {}
+        () = work => {}
+    }
+}
+
+/// Wipes cached keys when the lease ends or is withdrawn, whether or not a request comes along.
+async fn end_leases(keys: Keys) {
+    let mut flushes = keys.leases().flushes();
+    let mut tick = interval(EXPIRY_TICK);
+    loop {
+        tokio::select! {
+            changed = flushes.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                warn!("the lease on cached keys has ended or was withdrawn; cached keys are wiped");
+                keys.flush();
+            }
+            _ = tick.tick() => keys.expire(),
+        }
+    }
+}
+
+/// Renews the lease, registers with a remote that was away, proves with a canary that what is written can be read, and keeps
+/// the newest manifest.
+async fn keep_lease(session: Weak<Session>, link: Link, every: Duration, alarm: Alarm) {
+    let mut beat = interval(every);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    beat.tick().await; // the first contact was made by the unseal
+    loop {
+        beat.tick().await;
+        let contacted = contact(&link).await;
+        let Some(session) = session.upgrade() else { return };
+        if let Err(reason) = contacted {
+            return seal_itself(&session, reason, &alarm).await;
+        }
+        if !link.anchor.is_confirmed() {
+            continue; // a ceremony would register our generation before it is known whether this store is the newest
+        }
+        if let Err(error) = Changer::new(&session, &link.remote).tend().await {
+            warn!(%error, "a change of the fragment services did not go on; the next heartbeat tries again");
+        }
+        if let Err(error) = enrolment_rows::keep(&session, &link.remote).await {
+            warn!(%error, "the newest manifest of the fragment service could not be stored; the next heartbeat tries again");
+        }
+        if let Err(error) = escrow::keep(&session, &link.remote).await {
+            warn!(%error, "newer shares could not be put into escrow; the next heartbeat tries again");
+        }
+        if let Err(error) = workload::rotate_if_due(&session).await {
+            warn!(%error, "the next key for workload tokens could not be made; the next heartbeat tries again");
+        }
+    }
+}
+
+/// One contact with the remote: the anchor if it was not compared yet, a heartbeat, or a registration if there has been none,
+/// a canary if one is due, and the anchor put if the log has grown. An error is a reason to seal the broker.
+pub async fn contact(link: &Link) -> Result<(), Reason> {
+    alarming(link.anchor.confirm().await)?;
+    if !link.anchor.is_confirmed() {
+        return Ok(());
+    }
+    renew(link).await;
+    alarming(link.anchor.update().await)
+}
+
+/// A remote that is away is no alarm; a store that is not the newest is.
+fn alarming(anchored: Result<(), AnchorError>) -> Result<(), Reason> {
+    match anchored {
+        Ok(()) => Ok(()),
+        Err(AnchorError::Away(error)) => {
+            warn!(%error, "the fragment service could not be asked for or given the anchor; the next heartbeat tries again");
+            Ok(())
+        }
+        Err(AnchorError::RolledBack(reason)) => Err(Reason::RolledBack(reason)),
+        Err(AnchorError::Log(error)) if error.may_pass() => {
+            warn!(%error, "the log could not be read to compare it with the anchor; the next heartbeat tries again");
+            Ok(())
+        }
+        Err(AnchorError::Log(error)) => {
+            error!(%error, "the log cannot be compared with the anchor");
+            Err(Reason::LogDamaged)
+        }
+    }
+}
+
+async fn renew(link: &Link) {
+    let Link { keys, remote, generation, .. } = link;
+    let known = keys.leases().state(keys.now()) != LeaseState::Unknown;
+    let answer = if known { remote.heartbeat().await } else { remote.hello(*generation).await };
+    match answer {
+        Ok(state) if state == LeaseState::Active && keys.canary_due() => match keys.canary().await {
+            Ok(()) => info!("canary: what is written now can be read again"),
+            Err(error) => warn!(?error, "the canary failed; new keys are refused until one succeeds"),
+        },
+        Ok(_) => {}
+        Err(error) => warn!(%error, "no contact with the fragment service"),
+    }
+}
+
+/// Seals the broker when it has held no active lease for too long.
+async fn watch_dead_man(session: Weak<Session>, hours: u64, alarm: Alarm) {
+    let mut tick = interval(EXPIRY_TICK);
+    loop {
+        tick.tick().await;
+        let Some(session) = session.upgrade() else { return };
+        let now = session.now();
+        session.dead_man.notice(session.keys.leases().usable_until(now) > now.boot_ms, now);
+        if session.dead_man.left_ms(now) == 0 {
+            return seal_itself(&session, Reason::DeadMan { hours }, &alarm).await;
+        }
+    }
+}
+
+/// The entry first, while there are keys to write it with. Without an entry it is sealed all the same.
+async fn seal_itself(session: &Session, reason: Reason, alarm: &Alarm) {
+    error!(%reason, "the broker seals itself");
+    let why = match reason {
+        Reason::RolledBack(_) => "the store is not the one that the fragment service remembers",
+        Reason::LogDamaged => "the log cannot be compared with what the fragment service remembers",
+        Reason::DeadMan { .. } => "no active lease for too long",
+    };
+    if session.record(Session::internal(Action::Seal, why)).await.is_err() {
+        warn!("that the broker seals itself could not be entered into the audit log");
+    }
+    alarm.raise(reason);
+}
+
+async fn sweep_tokens(session: Weak<Session>) {
+    let mut tick = interval(SWEEP_TICK);
+    tick.tick().await;
+    loop {
+        tick.tick().await;
+        let Some(session) = session.upgrade() else { return };
+        if let Err(error) = token::sweep_expired(&session).await {
+            warn!(%error, "rows of expired tokens could not be removed; the next sweep tries again");
+        }
+    }
+}

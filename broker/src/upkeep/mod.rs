@@ -1,0 +1,5 @@
+//! Upkeep.
+
+pub mod group;
+pub mod heartbeat;
+pub mod rotation;
