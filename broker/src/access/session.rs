@@ -12,7 +12,7 @@ use symbolon_core::clock::{Clock, Now};
 use symbolon_core::dead_man::DeadMan;
 use symbolon_core::json::Map;
 use symbolon_core::path::{ApiPath, PolicyName};
-use symbolon_core::policy::{Acl, Denial, Grant, Operation, Policy};
+use symbolon_core::policy::{Acl, Grant, Operation, Policy};
 use symbolon_core::seal::Unsealed;
 use symbolon_core::token::Caller;
 use symbolon_proto::hierarchy::AuditKey;
@@ -169,9 +169,9 @@ impl Session {
     /// Commits changes together with their entry.
     pub async fn commit(&self, changes: Vec<Op>, draft: Draft) -> Result<Receipt, OpError> {
         self.writer.commit(changes, draft).await.map_err(|error| match error {
-            CommitError::Conflict { .. } => OpError::Conflict,
-            CommitError::Busy => OpError::Busy,
-            _ => OpError::AuditUnavailable,
+            CommitError::Conflict { .. } => OpError::CONFLICT,
+            CommitError::Busy => OpError::BUSY,
+            _ => OpError::UNLOGGED,
         })
     }
 }
@@ -210,8 +210,8 @@ impl<'a> Attempt<'a> {
             Ok(caller) => caller,
             Err(error) => {
                 let (outcome, why) = match &error {
-                    OpError::BadToken => (Outcome::Denied, "token missing, unknown or expired"),
-                    other => (Outcome::Failed, reason(other)),
+                    OpError::Unauthenticated(_) => (Outcome::Denied, "token missing, unknown or expired"),
+                    other => (Outcome::Failed, other.reason()),
                 };
                 detail.reason = why.to_owned();
                 session.record(Draft { action, outcome, detail }).await?;
@@ -234,12 +234,12 @@ impl<'a> Attempt<'a> {
     pub async fn authorise(self, operation: Operation, path: &ApiPath) -> Result<Authorised, OpError> {
         match self.request.acl.authorise(operation, path, self.parameters, needs_sudo(path)) {
             Ok(grant) => Ok(Authorised { request: self.request, grant: Some(grant) }),
-            Err(denial) => {
+            Err(_) => {
                 self.request
                     .session
                     .record(self.request.draft(Outcome::Denied, "no policy allows it"))
                     .await?;
-                Err(OpError::Denied(denial))
+                Err(OpError::DENIED)
             }
         }
     }
@@ -256,7 +256,7 @@ impl<'a> Attempt<'a> {
         let has = self.request.acl.capabilities(path);
         if has.is_empty() || has.denies() {
             self.request.session.record(self.request.draft(Outcome::Denied, "no policy allows it")).await?;
-            return Err(OpError::Denied(Denial::NoRule));
+            return Err(OpError::DENIED);
         }
         self.request.session.record(self.request.draft(Outcome::Failed, "malformed request")).await
     }
@@ -322,7 +322,7 @@ impl Authorised {
             drop(turn);
             Ok(self)
         };
-        tokio::spawn(step).await.unwrap_or(Err(OpError::Busy))
+        tokio::spawn(step).await.unwrap_or(Err(OpError::BUSY))
     }
 
     /// Like [`Self::conclude`], before an answer that holds a secret: the receipt lets it leave.
@@ -333,13 +333,13 @@ impl Authorised {
     /// Passes a result on, after a failure has left its entry.
     pub async fn audited<T>(&self, result: Result<T, OpError>) -> Result<T, OpError> {
         let Err(mut error) = result else { return result };
-        if matches!(error, OpError::NotFound | OpError::NoMount)
+        if matches!(error, OpError::Absent(_))
             && let Err(missing) = self.session().keys.system_kek().await
         {
             // A 404 makes clients delete their copies, so nothing is called absent while the remote half is withdrawn.
             error = missing.into();
         }
-        self.session().record(self.request.draft(Outcome::Failed, reason(&error))).await?;
+        self.session().record(self.request.draft(Outcome::Failed, error.reason())).await?;
         Err(error)
     }
 }
@@ -358,20 +358,6 @@ pub(crate) fn describe(who: &Requester<'_>, path: &ApiPath) -> Detail {
         path: path.as_str().to_owned(),
         remote: who.remote.map(|remote| remote.to_string()).unwrap_or_default(),
         ..Detail::default()
-    }
-}
-
-/// Fixed words for the log; an error's own text may be long.
-pub(crate) fn reason(error: &OpError) -> &'static str {
-    match error {
-        OpError::NotFound => "absent",
-        OpError::NoMount => "nothing mounted there",
-        OpError::Invalid(text) | OpError::LoginRefused(text) => text,
-        OpError::Conflict => "changed by somebody else meanwhile",
-        OpError::FragmentUnavailable(_) => "a key fragment is unavailable",
-        OpError::Integrity => "integrity check failed",
-        OpError::Unsupported => "unsupported operation",
-        _ => "failed",
     }
 }
 

@@ -5,7 +5,8 @@ use std::any::Any;
 use serde::{Deserialize, Serialize};
 use symbolon_core::audit::Action;
 use symbolon_core::identity::approle::{
-    AppRole, REFUSED, SecretIdRecord, SecretIdRequest, SecretIdUse, check_id, new_id, secret_id_hash,
+    AppRole, AppRoleError, REFUSED, SecretIdRecord, SecretIdRequest, SecretIdUse, check_id, new_id,
+    secret_id_hash,
 };
 use symbolon_core::path::{ApiPath, RoleName};
 use symbolon_core::policy::Operation;
@@ -18,7 +19,7 @@ use super::{Login, Role, find_role};
 use crate::access::Requester;
 use crate::access::mounts::Mount;
 use crate::access::session::{Attempt, Session};
-use crate::error::OpError;
+use crate::error::{OpError, Text};
 use crate::ops::App;
 use crate::random::os_rng;
 use crate::rows::{Place, Rows, Table};
@@ -159,10 +160,10 @@ async fn plan_secret_id(
     request: &SecretIdRequest,
     custom: Option<Zeroizing<String>>,
 ) -> Result<(NewSecretId, Vec<Op>), OpError> {
-    let (role, _) = find_role::<AppRole>(session, mount, name).await?.ok_or(OpError::NotFound)?;
+    let (role, _) = find_role::<AppRole>(session, mount, name).await?.ok_or(OpError::NOT_FOUND)?;
     let held = session.rows.count(secret_id_place(mount, name, ""), SECRET_IDS_MAX).await?;
     if held >= SECRET_IDS_MAX {
-        return Err(OpError::Invalid("the role has too many secret ids; destroy unused ones first"));
+        return Err(OpError::invalid("the role has too many secret ids; destroy unused ones first"));
     }
     let secret_id = custom.unwrap_or_else(|| new_id(&mut os_rng()));
     check_id(&secret_id)?;
@@ -210,7 +211,7 @@ async fn find_secret_id(
 
 /// As in Vault, an accessor without secret id is an absence, and a secret id that is none is not.
 fn check_accessor(found: bool, which: Which<'_>) -> Result<(), OpError> {
-    if !found && matches!(which, Which::Accessor(_)) { Err(OpError::NotFound) } else { Ok(()) }
+    if !found && matches!(which, Which::Accessor(_)) { Err(OpError::NOT_FOUND) } else { Ok(()) }
 }
 
 /// Facts about a secret id; `None` if there is none.
@@ -247,7 +248,7 @@ pub async fn list_secret_ids(
     let records = attempt.session().rows.list::<SecretIdRecord>(secret_id_place(mount, role, "")).await?;
     let mut accessors: Vec<String> = records.into_iter().map(|(record, _)| record.accessor).collect();
     accessors.sort_unstable();
-    let accessors = if accessors.is_empty() { Err(OpError::NotFound) } else { Ok(accessors) };
+    let accessors = if accessors.is_empty() { Err(OpError::NOT_FOUND) } else { Ok(accessors) };
     let accessors = attempt.audited(accessors).await?;
     attempt.conclude(Vec::new()).await?;
     Ok(accessors)
@@ -286,7 +287,7 @@ pub async fn login(
     secret_id: &str,
 ) -> Result<IssuedToken, OpError> {
     let session = app.session()?;
-    let refused = OpError::LoginRefused(REFUSED);
+    let refused = OpError::refused(REFUSED);
     let role = role_of(&session, mount, role_id).await?;
     // The hash is computed for unknown roles too, so that known and unknown ones take the same time.
     let name = role.as_ref().map_or_else(nobody, |role| role.name.clone());
@@ -309,7 +310,7 @@ pub async fn login(
         _ => Vec::new(),
     };
     match login.admit(&identity, spent, TokenKind::Service).await {
-        Err(OpError::Conflict) => Err(OpError::Busy), // another login with the same secret id was first
+        Err(OpError::Conflict(_)) => Err(OpError::BUSY), // another login with the same secret id was first
         result => result,
     }
 }
@@ -326,4 +327,10 @@ async fn role_of(session: &Session, mount: &Mount, role_id: &str) -> Result<Opti
         return Ok(None);
     };
     Ok(find_role::<AppRole>(session, mount, &name).await?.map(|(role, _)| role))
+}
+
+impl From<AppRoleError> for OpError {
+    fn from(error: AppRoleError) -> Self {
+        Self::Invalid(Text::of(&error))
+    }
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use symbolon_core::identity::VerifiedIdentity;
 use symbolon_core::identity::jwt::{self as core_jwt, JwtError, JwtRules, VerifiedJwt};
-use symbolon_core::identity::jwt_role::{JwtConfig, JwtRefusal, JwtRole};
+use symbolon_core::identity::jwt_role::{JwtConfig, JwtConfigError, JwtRefusal, JwtRole, JwtRoleError};
 use symbolon_core::identity::keys::{KeySet, KeySetError};
 use symbolon_core::identity::kubernetes::{
-    self as core_kubernetes, KubernetesConfig, KubernetesRefusal, KubernetesRole,
+    self as core_kubernetes, KubernetesConfig, KubernetesRefusal, KubernetesRole, KubernetesRoleError,
 };
 use symbolon_core::oauth::{TokenRequest, WorkloadRule, evidence_is_for};
 use symbolon_core::path::{ApiPath, MountPath, RoleName};
@@ -19,9 +19,14 @@ use super::{Login, config_place, find_config, find_role};
 use crate::access::Requester;
 use crate::access::mounts::Mount;
 use crate::access::session::Session;
-use crate::error::OpError;
+use crate::error::{OpError, Text};
 use crate::ops::App;
 use crate::rows::Table;
+
+/// The keys of an issuer cannot be fetched.
+const ISSUER_KEYS: OpError = OpError::Unavailable(Text::fixed(
+    "the issuer's keys cannot be fetched; an operator must check the configuration of this login mount",
+));
 
 /// Logs a service account in.
 pub async fn kubernetes(
@@ -36,14 +41,14 @@ pub async fn kubernetes(
     let login = Login::begin(&session, who, api, mount, role);
     let config: KubernetesConfig = find_config(&session, mount).await?;
     let Some(role) = named_role::<KubernetesRole>(&session, mount, role).await? else {
-        return login.refuse("unknown role".to_owned(), OpError::LoginRefused("invalid role name")).await;
+        return login.refuse("unknown role".to_owned(), OpError::refused("invalid role name")).await;
     };
-    let forbidden = OpError::BadToken; // 403 `permission denied`, as Vault: one answer for every reason
+    let forbidden = OpError::BAD_TOKEN; // 403 `permission denied`, as Vault: one answer for every reason
     let verified = verify(&session, mount, &kubernetes_source(&config), &config.rules(), jwt).await;
     let admitted = match verified {
         Ok(verified) => role.admit(&config, &verified, session.now().unix_secs()),
         Err(Refused::Evidence(error)) => Err(KubernetesRefusal::Jwt(error)),
-        Err(Refused::Keys(error)) => return login.refuse(error.to_string(), OpError::IssuerKeys).await,
+        Err(Refused::Keys(error)) => return login.refuse(error.to_string(), ISSUER_KEYS).await,
     };
     match admitted {
         Ok(identity) => login.admit(&identity, Vec::new(), TokenKind::Batch).await,
@@ -65,19 +70,17 @@ pub async fn jwt(
     let role = if role.is_empty() { config.default_role.as_str() } else { role };
     let login = Login::begin(&session, who, api, mount, role);
     let Some(role) = named_role::<JwtRole>(&session, mount, role).await? else {
-        return login
-            .refuse("unknown role".to_owned(), OpError::LoginRefused("role could not be found"))
-            .await;
+        return login.refuse("unknown role".to_owned(), OpError::refused("role could not be found")).await;
     };
     let verified = verify(&session, mount, &jwt_source(&config), &role.rules(&config), jwt).await;
     let admitted = match verified {
         Ok(verified) => role.admit(&config, &verified),
         Err(Refused::Evidence(error)) => Err(JwtRefusal::Jwt(error)),
-        Err(Refused::Keys(error)) => return login.refuse(error.to_string(), OpError::IssuerKeys).await,
+        Err(Refused::Keys(error)) => return login.refuse(error.to_string(), ISSUER_KEYS).await,
     };
     match admitted {
         Ok(identity) => login.admit(&identity, Vec::new(), TokenKind::Batch).await,
-        Err(refusal) => login.refuse(refusal.to_string(), OpError::JwtRefused(refusal)).await,
+        Err(refusal) => login.refuse(refusal.to_string(), refusal.into()).await,
     }
 }
 
@@ -208,15 +211,43 @@ pub(super) fn check_jwt(config: &JwtConfig) -> Result<(), OpError> {
 /// Keys that do not parse are refused when they are configured, not at the first login.
 fn check_source(source: &Source) -> Result<(), OpError> {
     match source {
-        Source::Configured { .. } => {
-            source.parse().map(drop).map_err(|error: KeySetError| OpError::Keys(error))
-        }
+        Source::Configured { .. } => source.parse().map(drop).map_err(|error: KeySetError| error.into()),
         Source::Jwks { url, .. } | Source::Discovery { issuer: url, .. } if url.starts_with("https://") => {
             Ok(())
         }
-        _ => Err(OpError::Invalid("keys must come as PEM, as a JWK set, or from an https:// address")),
+        _ => Err(OpError::invalid("keys must come as PEM, as a JWK set, or from an https:// address")),
     }
 }
 
 /// The text for every refused service account, for faces.
 pub const KUBERNETES_REFUSED: &str = core_kubernetes::REFUSED;
+
+impl From<JwtRefusal> for OpError {
+    fn from(error: JwtRefusal) -> Self {
+        Self::Refused(Text::of(&error))
+    }
+}
+
+impl From<KeySetError> for OpError {
+    fn from(error: KeySetError) -> Self {
+        Self::Invalid(Text::of(&error))
+    }
+}
+
+impl From<KubernetesRoleError> for OpError {
+    fn from(error: KubernetesRoleError) -> Self {
+        Self::Invalid(Text::of(&error))
+    }
+}
+
+impl From<JwtConfigError> for OpError {
+    fn from(error: JwtConfigError) -> Self {
+        Self::Invalid(Text::of(&error))
+    }
+}
+
+impl From<JwtRoleError> for OpError {
+    fn from(error: JwtRoleError) -> Self {
+        Self::Invalid(Text::of(&error))
+    }
+}

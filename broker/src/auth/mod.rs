@@ -30,7 +30,7 @@ use symbolon_proto::id::TenantId;
 
 use crate::access::Requester;
 use crate::access::mounts::Mount;
-use crate::access::session::{Attempt, Session, describe, reason};
+use crate::access::session::{Attempt, Session, describe};
 use crate::audit::writer::JOB_OPS_MAX;
 use crate::error::OpError;
 use crate::ops::App;
@@ -175,7 +175,7 @@ pub async fn read_role<R: Role>(
         .await?
         .authorise(Operation::Read, api)
         .await?;
-    let found = find_role::<R>(attempt.session(), mount, name).await?.ok_or(OpError::NotFound);
+    let found = find_role::<R>(attempt.session(), mount, name).await?.ok_or(OpError::NOT_FOUND);
     let (role, _) = attempt.audited(found).await?;
     attempt.conclude(Vec::new()).await?;
     Ok(role)
@@ -195,7 +195,7 @@ pub async fn list_roles<R: Role>(
     let roles = attempt.session().rows.list::<R>(config_place(mount).in_table(Table::LoginRole)).await?;
     let mut names: Vec<String> = roles.iter().map(|(role, _)| role.name().to_string()).collect();
     names.sort_unstable();
-    let names = if names.is_empty() { Err(OpError::NotFound) } else { Ok(names) };
+    let names = if names.is_empty() { Err(OpError::NOT_FOUND) } else { Ok(names) };
     let names = attempt.audited(names).await?;
     attempt.conclude(Vec::new()).await?;
     Ok(names)
@@ -287,7 +287,7 @@ impl<'a> Login<'a> {
         let (session, detail) = (self.session, self.detail.clone());
         let result = self.issue(identity, spent, usual).await;
         if let Err(error) = &result {
-            let detail = Detail { reason: reason(error).to_owned(), ..detail };
+            let detail = Detail { reason: error.reason().to_owned(), ..detail };
             session.record(Draft { action: Action::Login, outcome: Outcome::Failed, detail }).await?;
         }
         result
@@ -303,7 +303,7 @@ impl<'a> Login<'a> {
         let now = self.session.now().unix_secs();
         let issued = identity
             .issue(TenantId::SYSTEM, &self.mount.path, usual, limits, now)
-            .map_err(|_| OpError::Invalid("the role's lifetimes leave no time for a token"))?;
+            .map_err(|_| OpError::invalid("the role's lifetimes leave no time for a token"))?;
         let (kind, claims) = match issued.token {
             IssuedKind::Machine(machine) => (TokenKind::Batch, machine.claims().clone()),
             IssuedKind::Service(claims) => (TokenKind::Service, claims),

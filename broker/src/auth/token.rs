@@ -11,15 +11,15 @@ use symbolon_core::path::ApiPath;
 use symbolon_core::policy::{Capabilities, Operation};
 use symbolon_core::token::ttl::TtlLimits;
 use symbolon_core::token::{
-    self, BadToken, Caller, CreateRequest, MachineToken, ServiceToken, Spent, TokenClaims, TokenHash,
-    TokenKind, TokenShape, create_child,
+    self, BadToken, Caller, CreateError, CreateRequest, MachineToken, RenewError, ServiceToken, Spent,
+    TokenClaims, TokenHash, TokenKind, TokenShape, create_child,
 };
 use symbolon_proto::Zeroizing;
 use symbolon_proto::id::TenantId;
 
 use crate::access::Requester;
 use crate::access::session::{Attempt, Authorised, Session};
-use crate::error::OpError;
+use crate::error::{OpError, Text};
 use crate::keys::KeyError;
 use crate::ops::App;
 use crate::random::os_rng;
@@ -98,7 +98,7 @@ pub async fn authenticate(
     token: Option<&str>,
     remote: Option<IpAddr>,
 ) -> Result<Caller, OpError> {
-    let token = token.ok_or(OpError::BadToken)?;
+    let token = token.ok_or(OpError::BAD_TOKEN)?;
     let now = session.now().unix_secs();
     match TokenShape::of(token)? {
         TokenShape::Batch => {
@@ -107,7 +107,7 @@ pub async fn authenticate(
             Ok(caller)
         }
         TokenShape::Service => {
-            let (row, revision) = find(session, &hash(session, token)).await?.ok_or(OpError::BadToken)?;
+            let (row, revision) = find(session, &hash(session, token)).await?.ok_or(OpError::BAD_TOKEN)?;
             let caller = row.caller(TenantId::SYSTEM, remote, now)?;
             require_ancestors(session, row.claims.parent, now).await?;
             spend(session, &row, revision).await?;
@@ -133,7 +133,7 @@ async fn open_machine(
             return Ok(caller);
         }
     }
-    Err(OpError::BadToken)
+    Err(OpError::BAD_TOKEN)
 }
 
 fn hash(session: &Session, token: &str) -> TokenHash {
@@ -153,13 +153,13 @@ async fn require_ancestors(
     let mut next = parent;
     for _ in 0..ANCESTORS_MAX {
         let Some(parent) = next else { return Ok(()) };
-        let (row, _) = find(session, &parent).await?.ok_or(OpError::BadToken)?;
+        let (row, _) = find(session, &parent).await?.ok_or(OpError::BAD_TOKEN)?;
         if row.is_expired(now_secs) {
-            return Err(OpError::BadToken);
+            return Err(OpError::BAD_TOKEN);
         }
         next = row.claims.parent;
     }
-    Err(OpError::BadToken)
+    Err(OpError::BAD_TOKEN)
 }
 
 /// The use is gone before the action begins; two requests cannot share the last one.
@@ -178,7 +178,7 @@ async fn spend(session: &Session, row: &ServiceToken, revision: u64) -> Result<(
     match session.commit(changes, Session::internal(Action::TokenRevoke, "one use of a counted token")).await
     {
         Ok(_receipt) => Ok(()),
-        Err(OpError::Conflict) => Err(OpError::Busy),
+        Err(OpError::Conflict(_)) => Err(OpError::BUSY),
         Err(error) => Err(error),
     }
 }
@@ -219,7 +219,7 @@ async fn make_machine(session: &Session, claims: TokenClaims) -> Result<NewToken
     let machine = MachineToken::new(TenantId::SYSTEM, claims);
     let key = session.keys.kek(session.keys.own().token()).await?;
     let token = machine.seal(key.kek.secret(), &mut os_rng()).map_err(|_| {
-        OpError::Invalid("the token would be too long; give it fewer policies or less metadata")
+        OpError::invalid("the token would be too long; give it fewer policies or less metadata")
     })?;
     Ok(NewToken { token, caller: machine.caller(), changes: Vec::new() })
 }
@@ -305,7 +305,7 @@ async fn resolve(attempt: &Authorised, which: Which<'_>) -> Result<Caller, OpErr
         Which::Token(token) => described(session, &hash(session, token)).await,
         Which::Accessor(accessor) => {
             let pointer = session.rows.read::<Pointer>(Address::accessor(accessor).place()).await?;
-            let (Pointer(hash), _) = pointer.ok_or(OpError::Invalid("invalid accessor"))?;
+            let (Pointer(hash), _) = pointer.ok_or(OpError::invalid("invalid accessor"))?;
             described(session, &hash).await
         }
     }
@@ -313,13 +313,13 @@ async fn resolve(attempt: &Authorised, which: Which<'_>) -> Result<Caller, OpErr
 
 /// A named token that is not good is no reason to doubt the caller's own; that nobody can tell is neither.
 fn named(error: OpError) -> OpError {
-    if matches!(error, OpError::BadToken) { OpError::BadTokenNamed } else { error }
+    if matches!(error, OpError::Unauthenticated(_)) { OpError::BAD_TOKEN_NAMED } else { error }
 }
 
 async fn described(session: &Session, hash: &TokenHash) -> Result<Caller, OpError> {
     let now = session.now().unix_secs();
     let (row, _) =
-        find(session, hash).await?.filter(|(row, _)| !row.is_expired(now)).ok_or(OpError::BadTokenNamed)?;
+        find(session, hash).await?.filter(|(row, _)| !row.is_expired(now)).ok_or(OpError::BAD_TOKEN_NAMED)?;
     require_ancestors(session, row.claims.parent, now).await.map_err(named)?;
     Ok(row.describe(TenantId::SYSTEM))
 }
@@ -362,8 +362,8 @@ async fn renewed(
     caller: &Caller,
     increment_secs: u64,
 ) -> Result<(token::Renewed, Op), OpError> {
-    let hash = caller.token.ok_or(OpError::Invalid("batch tokens cannot be renewed"))?;
-    let (row, revision) = find(session, &hash).await?.ok_or(OpError::Invalid("token not found"))?;
+    let hash = caller.token.ok_or(OpError::invalid("batch tokens cannot be renewed"))?;
+    let (row, revision) = find(session, &hash).await?.ok_or(OpError::invalid("token not found"))?;
     let renewed = row.renew(increment_secs, TtlLimits::of_mount(0, 0), session.now().unix_secs())?;
     let change =
         session.rows.put(Address::token(&hash).place(), &renewed.token, Expect::Revision(revision))?;
@@ -383,7 +383,7 @@ pub async fn revoke(
         .authorise(Operation::Update, api)
         .await?;
     let caller = attempt.audited(resolve(&attempt, which).await).await?;
-    let hash = caller.token.ok_or(OpError::Invalid("batch tokens cannot be revoked"));
+    let hash = caller.token.ok_or(OpError::invalid("batch tokens cannot be revoked"));
     let hash = attempt.audited(hash).await?;
     let mut adopted = if orphans { adopt_out(attempt.session(), &hash).await? } else { Vec::new() };
     while adopted.len() > SWEEP_BATCH {
@@ -491,6 +491,18 @@ pub async fn capabilities(
 
 impl From<BadToken> for OpError {
     fn from(_: BadToken) -> Self {
-        Self::BadToken
+        Self::BAD_TOKEN
+    }
+}
+
+impl From<CreateError> for OpError {
+    fn from(error: CreateError) -> Self {
+        Self::Invalid(Text::of(&error))
+    }
+}
+
+impl From<RenewError> for OpError {
+    fn from(error: RenewError) -> Self {
+        Self::Invalid(Text::of(&error))
     }
 }

@@ -132,7 +132,7 @@ async fn prepare(
     let granted = rule.grant(request)?;
     let now = session.now().unix_secs();
     let public = public_keys(session).await?.0;
-    let key = oauth::signer(&public, now).ok_or(OpError::Integrity)?;
+    let key = oauth::signer(&public, now).ok_or(OpError::INTEGRITY)?;
     let subject = format!("{mount}:{}", identity.subject());
     let unsigned = UnsignedToken::prepare(&issuer, &mount, &identity, granted, key, now, &mut os_rng())?;
     let mut signers = signers(session).await?;
@@ -140,9 +140,9 @@ async fn prepare(
         session.keys.detach(); // opened while a rotation was under way
         signers = self::signers(session).await?;
     }
-    let (_, signer) = signers.0.iter().find(|(kid, _)| kid == key.kid()).ok_or(OpError::Integrity)?;
-    let signature = signer.sign(unsigned.signing_input()).await.map_err(|_| OpError::Integrity)?;
-    let token = unsigned.with_signature(&signature).map_err(|_| OpError::Integrity)?;
+    let (_, signer) = signers.0.iter().find(|(kid, _)| kid == key.kid()).ok_or(OpError::INTEGRITY)?;
+    let signature = signer.sign(unsigned.signing_input()).await.map_err(|_| OpError::INTEGRITY)?;
+    let token = unsigned.with_signature(&signature).map_err(|_| OpError::INTEGRITY)?;
     Ok((token, subject))
 }
 
@@ -154,7 +154,7 @@ pub async fn jwks(app: &App) -> Result<Value, OpError> {
 }
 
 async fn public_keys(session: &Session) -> Result<(Vec<SigningKey>, u64), OpError> {
-    session.rows.read::<Vec<SigningKey>>(PUBLIC).await?.ok_or(OpError::Integrity)
+    session.rows.read::<Vec<SigningKey>>(PUBLIC).await?.ok_or(OpError::INTEGRITY)
 }
 
 /// The private keys, opened once per lease. With a pass, so that no roll of the deployment's own KEK comes in between.
@@ -166,18 +166,18 @@ async fn signers(session: &Session) -> Result<Arc<Signers>, OpError> {
     let _pass = session.keys.pass().await;
     let (stored, _) = private_keys(session).await?;
     let open = |key: &StoredKey| {
-        let pkcs8 = Zeroizing::new(STANDARD.decode(&key.pkcs8).map_err(|_| OpError::Integrity)?);
-        Ok((key.kid.clone(), LocalKey::from_pkcs8(&pkcs8).map_err(|_| OpError::Integrity)?))
+        let pkcs8 = Zeroizing::new(STANDARD.decode(&key.pkcs8).map_err(|_| OpError::INTEGRITY)?);
+        Ok((key.kid.clone(), LocalKey::from_pkcs8(&pkcs8).map_err(|_| OpError::INTEGRITY)?))
     };
     let signers = stored.iter().map(open).collect::<Result<_, OpError>>()?;
     Ok(session.keys.attach(Signers(signers)))
 }
 
 async fn private_keys(session: &Session) -> Result<(Vec<StoredKey>, u64), OpError> {
-    let row = session.rows.store().get(&row_key()).await?.ok_or(OpError::Integrity)?;
+    let row = session.rows.store().get(&row_key()).await?.ok_or(OpError::INTEGRITY)?;
     let slot = session.keys.own().system();
     let plain = session.keys.open_record(slot, &context(session.unsealed()), &row.value).await?;
-    Ok((serde_json::from_slice(&plain).map_err(|_| OpError::Integrity)?, row.revision))
+    Ok((serde_json::from_slice(&plain).map_err(|_| OpError::INTEGRITY)?, row.revision))
 }
 
 /// Makes the next key when its time has come, and forgets those that no verifier needs any more.
@@ -214,7 +214,7 @@ pub async fn rotate_if_due(session: &Session) -> Result<(), OpError> {
 
 /// The private keys under another KEK of the deployment's own: the change that a roll of that KEK commits.
 pub(crate) async fn rolled(session: &Session, from: &OpenKek, to: &OpenKek) -> Result<Op, OpError> {
-    let row = session.rows.store().get(&row_key()).await?.ok_or(OpError::Integrity)?;
+    let row = session.rows.store().get(&row_key()).await?.ok_or(OpError::INTEGRITY)?;
     let context = context(session.unsealed());
     let value = record::rewrap(
         (&from.kek, &from.capsule),
@@ -223,7 +223,7 @@ pub(crate) async fn rolled(session: &Session, from: &OpenKek, to: &OpenKek) -> R
         &row.value,
         &mut os_rng(),
     )
-    .map_err(|_| OpError::Integrity)?;
+    .map_err(|_| OpError::INTEGRITY)?;
     Ok(Op::Put { key: row_key(), value, expect: Expect::Revision(row.revision) })
 }
 
@@ -253,14 +253,14 @@ struct FreshKey {
 }
 
 fn fresh() -> Result<FreshKey, OpError> {
-    let pkcs8 = LocalKey::generate().map_err(|_| OpError::Integrity)?;
+    let pkcs8 = LocalKey::generate().map_err(|_| OpError::no_key_made())?;
     let coordinates = LocalKey::from_pkcs8(&pkcs8).and_then(|key| key.coordinates());
-    let (x, y) = coordinates.map_err(|_| OpError::Integrity)?;
+    let (x, y) = coordinates.map_err(|_| OpError::INTEGRITY)?;
     Ok(FreshKey { pkcs8: STANDARD.encode(&*pkcs8), x, y })
 }
 
 fn seal(unsealed: &Unsealed, kek: &OpenKek, keys: &[StoredKey]) -> Result<Vec<u8>, OpError> {
-    let plain = Zeroizing::new(serde_json::to_vec(keys).map_err(|_| OpError::Integrity)?);
+    let plain = Zeroizing::new(serde_json::to_vec(keys).map_err(|_| OpError::INTEGRITY)?);
     record::seal(&kek.kek, &context(unsealed), &kek.capsule, &plain, &mut os_rng())
-        .map_err(|_| OpError::Integrity)
+        .map_err(|_| OpError::INTEGRITY)
 }

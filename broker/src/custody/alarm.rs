@@ -3,6 +3,7 @@
 use tokio::sync::mpsc;
 
 use super::anchor::RolledBack;
+use crate::error::{Closed, OpError, Text};
 
 /// Alarms waiting for the seal task. The first one seals, so more need not wait.
 const ALARMS_MAX: usize = 1;
@@ -43,5 +44,11 @@ impl Alarm {
     /// Has the broker seal itself. If an alarm is waiting already, that one will do.
     pub fn raise(&self, reason: Reason) {
         let _ = self.0.try_send(reason);
+    }
+}
+
+impl From<Reason> for OpError {
+    fn from(reason: Reason) -> Self {
+        Self::Sealed(Closed::ByItself(Text::of(&reason)))
     }
 }

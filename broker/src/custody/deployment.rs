@@ -22,7 +22,7 @@ use symbolon_proto::signing::SigningSeed;
 use crate::config;
 use crate::error::OpError;
 use crate::random::os_rng;
-use crate::remote::{BrokerIdentity, Enrolled, Leases, Remote};
+use crate::remote::{BrokerIdentity, EnrolError, Enrolled, Leases, Remote};
 use crate::rows::{NO_SCOPE, Table, prefix};
 use crate::store::{Expect, Op, Store};
 
@@ -41,13 +41,13 @@ impl LogSeed {
 
     /// What signs the checkpoints of a deployment. Their origin line is also the name of the key.
     pub fn signer(&self, deployment: DeploymentId) -> Result<NoteSigner, OpError> {
-        NoteSigner::new(&origin(deployment), self.signing_seed()).map_err(|_| OpError::Integrity)
+        NoteSigner::new(&origin(deployment), self.signing_seed()).map_err(|_| OpError::INTEGRITY)
     }
 
     /// What verifies them, in the form that verifiers are given.
     pub fn verifier_key(&self, deployment: DeploymentId) -> Result<String, OpError> {
         let key = VerifierKey::new(&origin(deployment), self.signing_seed().public_key());
-        key.map(|key| key.to_string()).map_err(|_| OpError::Integrity)
+        key.map(|key| key.to_string()).map_err(|_| OpError::INTEGRITY)
     }
 
     /// The seed itself, for the broker's signature under transcripts and share sets. Their labels keep them apart from checkpoints.
@@ -72,18 +72,18 @@ pub struct Deployment {
 impl Deployment {
     /// Fresh ones, for `init`.
     pub fn generate() -> Result<Self, OpError> {
-        let identity = BrokerIdentity::generate().map_err(|_| OpError::Integrity)?;
+        let identity = BrokerIdentity::generate().map_err(|_| OpError::no_key_made())?;
         Ok(Self { identity, log: LogSeed::random(&mut os_rng()) })
     }
 
     /// Opens what `init` stored.
     pub async fn read(store: &dyn Store, unsealed: &Unsealed) -> Result<Self, OpError> {
         let (net, deployment) = (&unsealed.keys().net, unsealed.deployment());
-        let identity = open(store, net, deployment, IDENTITY).await?.ok_or(OpError::Integrity)?;
-        let seed = open(store, net, deployment, LOG_SEED).await?.ok_or(OpError::Integrity)?;
-        let seed = <&[u8; 32]>::try_from(seed.as_slice()).map_err(|_| OpError::Integrity)?;
+        let identity = open(store, net, deployment, IDENTITY).await?.ok_or(OpError::INTEGRITY)?;
+        let seed = open(store, net, deployment, LOG_SEED).await?.ok_or(OpError::INTEGRITY)?;
+        let seed = <&[u8; 32]>::try_from(seed.as_slice()).map_err(|_| OpError::INTEGRITY)?;
         Ok(Self {
-            identity: BrokerIdentity::from_bytes(&identity).map_err(|_| OpError::Integrity)?,
+            identity: BrokerIdentity::from_bytes(&identity).map_err(|_| OpError::INTEGRITY)?,
             log: LogSeed(Secret::filled_by(|out| out.copy_from_slice(seed))),
         })
     }
@@ -98,7 +98,7 @@ impl Deployment {
         clock: &Arc<dyn Clock>,
     ) -> Result<Arc<Remote>, OpError> {
         Remote::new(remote, &self.identity, broker, enrolled, leases.clone(), Arc::clone(clock))
-            .map_err(|error| OpError::Enrol(error.into()))
+            .map_err(|error| EnrolError::from(error).into())
     }
 
     /// The rows to store.
@@ -124,8 +124,8 @@ impl Deployment {
 /// Joins the keys of a finished ceremony with what the store carried over from earlier fragment epochs.
 pub async fn complete(store: &dyn Store, keys: EpochKeys) -> Result<Unsealed, OpError> {
     let carried = open(store, keys.net(), keys.deployment(), CARRIED).await?;
-    let carried = carried.map(|bytes| Carried::decode(&bytes)).transpose().map_err(|_| OpError::Integrity)?;
-    keys.complete(carried).map_err(|_| OpError::Integrity)
+    let carried = carried.map(|bytes| Carried::decode(&bytes)).transpose().map_err(|_| OpError::INTEGRITY)?;
+    keys.complete(carried).map_err(|_| OpError::INTEGRITY)
 }
 
 /// The end of a change of keys: what is carried over without the keys of the epoch before.
@@ -153,7 +153,7 @@ fn context(deployment: DeploymentId, name: SecretId) -> ContextBytes {
 
 fn seal(unsealed: &Unsealed, name: SecretId, plaintext: &[u8], expect: Expect) -> Result<Op, OpError> {
     let (net, context) = (unsealed.keys().net.secret(), context(unsealed.deployment(), name));
-    let value = sealedbox::seal(net, &context, plaintext, &mut os_rng()).map_err(|_| OpError::Integrity)?;
+    let value = sealedbox::seal(net, &context, plaintext, &mut os_rng()).map_err(|_| OpError::INTEGRITY)?;
     Ok(Op::Put { key: key(name), value, expect })
 }
 
@@ -166,5 +166,5 @@ async fn open(
 ) -> Result<Option<Zeroizing<Vec<u8>>>, OpError> {
     let Some(row) = store.get(&key(name)).await? else { return Ok(None) };
     let opened = sealedbox::open(net.secret(), &context(deployment, name), &row.value);
-    opened.map(Some).map_err(|_| OpError::Integrity)
+    opened.map(Some).map_err(|_| OpError::INTEGRITY)
 }

@@ -60,7 +60,7 @@ pub fn first_rows(rows: &Rows, enrolled: &Enrolled) -> Result<Vec<Op>, OpError> 
 
 /// Reads what is stored. `root` is the one of the seal record, for deployments that have no other.
 pub async fn read(rows: &Rows, root: &[u8; 32], deployment: &DeploymentId) -> Result<Enrolled, OpError> {
-    let (StoredManifest(manifest), _) = rows.read(MANIFEST).await?.ok_or(OpError::Integrity)?;
+    let (StoredManifest(manifest), _) = rows.read(MANIFEST).await?.ok_or(OpError::INTEGRITY)?;
     let manifest = bytes(&manifest)?;
     let Some((remote, _)) = rows.read::<StoredRemote>(REMOTE).await? else {
         return Ok(Enrolled::restore(root, &manifest, deployment)?);
@@ -83,7 +83,7 @@ pub async fn keep(session: &Session, remote: &Remote) -> Result<(), OpError> {
     let rows = &session.rows;
     let (manifest, rest) = stored(&remote.enrolled());
     let (held_manifest, manifest_at) =
-        rows.read::<StoredManifest>(MANIFEST).await?.ok_or(OpError::Integrity)?;
+        rows.read::<StoredManifest>(MANIFEST).await?.ok_or(OpError::INTEGRITY)?;
     let held_rest = rows.read::<StoredRemote>(REMOTE).await?;
     let mut changes = Vec::new();
     if held_manifest != manifest {
@@ -116,20 +116,20 @@ fn stored(enrolled: &Enrolled) -> (StoredManifest, StoredRemote) {
 }
 
 fn member(stored: &StoredMember) -> Result<Member, OpError> {
-    let node = bytes(&stored.node)?.as_slice().try_into().map_err(|_| OpError::Integrity)?;
+    let node = bytes(&stored.node)?.as_slice().try_into().map_err(|_| OpError::INTEGRITY)?;
     Ok(Member { node: NodeId::from_bytes(node), root: root_key(&stored.root)? })
 }
 
 pub(crate) fn proposal(hex: &str) -> Result<Proposal, OpError> {
-    Proposal::parse(&bytes(hex)?).map_err(|_| OpError::Integrity)
+    Proposal::parse(&bytes(hex)?).map_err(|_| OpError::INTEGRITY)
 }
 
 fn root_key(hex: &str) -> Result<SigningPublicKey, OpError> {
     let root = bytes(hex)?;
-    let root = root.as_slice().try_into().map_err(|_| OpError::Integrity)?;
-    SigningPublicKey::from_bytes(root).map_err(|_| OpError::Integrity)
+    let root = root.as_slice().try_into().map_err(|_| OpError::INTEGRITY)?;
+    SigningPublicKey::from_bytes(root).map_err(|_| OpError::INTEGRITY)
 }
 
 pub(crate) fn bytes(hex: &str) -> Result<Vec<u8>, OpError> {
-    HEXLOWER.decode(hex.as_bytes()).map_err(|_| OpError::Integrity)
+    HEXLOWER.decode(hex.as_bytes()).map_err(|_| OpError::INTEGRITY)
 }

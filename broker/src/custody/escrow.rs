@@ -105,7 +105,7 @@ impl StoredEnvelopes {
 pub(crate) async fn first_rows(rows: &Rows, remote: &Remote, key: &EscrowKey) -> Result<Vec<Op>, OpError> {
     let mut envelopes = StoredEnvelopes::default();
     for envelope in &collect(remote).await.map_err(EnrolError::Group)? {
-        envelopes.put(envelope).map_err(|_| OpError::Integrity)?;
+        envelopes.put(envelope).map_err(|_| OpError::INTEGRITY)?;
     }
     Ok(vec![
         rows.put(ESCROW_KEY, &StoredEscrowKey::from(key), Expect::Absent)?,
@@ -128,7 +128,7 @@ pub(crate) async fn keep(session: &Session, remote: &Remote) -> Result<(), OpErr
     held.retain(|place| living.contains(&place.key_epoch));
     held.keep_sharing(manifest.manifest());
     for envelope in &fetched {
-        held.put(envelope).map_err(|_| OpError::Integrity)?;
+        held.put(envelope).map_err(|_| OpError::INTEGRITY)?;
     }
     let change = session.rows.put(ESCROW_ENVELOPES, &held, Expect::Revision(revision))?;
     session.commit(vec![change], Session::internal(Action::Remote, "newer shares in escrow")).await.map(drop)

@@ -32,7 +32,7 @@ use super::unseal::{GENERATION, Generation, SEAL_COPY, start_log};
 use super::{enrolment_rows, escrow};
 use crate::access::mounts::{Mount, MountList};
 use crate::auth::{token, workload};
-use crate::error::OpError;
+use crate::error::{OpError, Text};
 use crate::keys::{Keys, SYSTEM_SLOT, TOKEN_SLOT};
 use crate::ops::mount::{self, Side};
 use crate::ops::{App, policy};
@@ -47,6 +47,11 @@ use crate::store::{Expect, Op};
 const APPROVAL_POLL: Duration = Duration::from_millis(500);
 /// The generation that `init` registers; the first unseal is the second.
 const FIRST_GENERATION: u64 = 1;
+
+/// The operator of the other side did not approve in time.
+const NOT_APPROVED: OpError = OpError::Unavailable(Text::fixed(
+    "the operator of the fragment service has not approved this broker in time; compare fingerprints, approve, and run `init` again",
+));
 
 /// What `init` needs from the operator.
 #[derive(Clone, Debug)]
@@ -155,9 +160,9 @@ fn holders(wish: &Init, configured: &[String]) -> Result<Vec<Holder>, InitError>
 
 /// Initialises the deployment. Waits for the operator of the fragment service if it has not approved this broker yet.
 pub async fn init(app: &App, wish: &Init) -> Result<InitAnswer, OpError> {
-    let _only_one = app.init.turn.try_lock().map_err(|_| OpError::Busy)?;
+    let _only_one = app.init.turn.try_lock().map_err(|_| OpError::BUSY)?;
     if !matches!(app.seal.view(), View::Uninitialised) {
-        return Err(OpError::AlreadyInitialised);
+        return Err(OpError::refused("the broker is already initialised"));
     }
     let plan = Plan::check(app, wish)?;
     let deployment = Deployment::generate()?;
@@ -169,7 +174,7 @@ pub async fn init(app: &App, wish: &Init) -> Result<InitAnswer, OpError> {
     let (set, shares) = deal(app, &plan, id, &fragment)?;
     let handed = hand_out(&plan, &set, &shares)?;
     let record = seal_record(app, &plan, &set, &enrolled, &deployment, id, broker)?;
-    let sealed = Sealed::open(record).map_err(|_| OpError::Integrity)?;
+    let sealed = Sealed::open(record).map_err(|_| OpError::INTEGRITY)?;
     let unsealed = Arc::new(Unsealed::first(&fragment, &sealed));
     drop(fragment);
     let record = transcript(app, &deployment, &set, &handed)?;
@@ -199,7 +204,7 @@ async fn enrol(
     loop {
         match enroller.enrol().await? {
             EnrolOutcome::Enrolled(enrolled) => return Ok(*enrolled),
-            EnrolOutcome::Pending if Instant::now() >= deadline => return Err(OpError::NotApproved),
+            EnrolOutcome::Pending if Instant::now() >= deadline => return Err(NOT_APPROVED),
             EnrolOutcome::Pending => {}
         }
         let fingerprint = deployment.identity.fingerprint().to_string();
@@ -227,7 +232,7 @@ async fn enrol_group(
     let deadline = Instant::now() + Duration::from_secs(app.config.init.approval_secs);
     while !enroller.approved().await.map_err(EnrolError::Group)? {
         if Instant::now() >= deadline {
-            return Err(OpError::NotApproved);
+            return Err(NOT_APPROVED);
         }
         sleep(APPROVAL_POLL).await;
     }
@@ -249,7 +254,7 @@ fn deal(
         holders: &plan.holders,
         previous: None,
     };
-    dealing.deal(fragment, &mut os_rng()).map_err(|_| OpError::Init(InitError::CustodianNames))
+    dealing.deal(fragment, &mut os_rng()).map_err(|_| InitError::CustodianNames.into())
 }
 
 fn seal_record(
@@ -288,7 +293,7 @@ async fn write(
     let leases = Leases::default();
     let remote =
         deployment.connect(&app.config.remote, sealed.broker(), enrolled.clone(), &leases, &app.clock)?;
-    remote.hello(FIRST_GENERATION).await.map_err(|error| OpError::FragmentUnavailable(error.problem()))?;
+    remote.hello(FIRST_GENERATION).await.map_err(|error| OpError::from(error.problem()))?;
     let store = Arc::clone(&app.store);
     let rows = Rows::new(Arc::clone(&store), Arc::clone(&unsealed));
     let escrowed = match escrow {
@@ -303,12 +308,12 @@ async fn write(
     changes.extend(ceremony.rows(&rows)?);
     changes.push(rows.put(SEAL_COPY, sealed.record(), Expect::Absent)?);
     changes.extend(enrolment_rows::first_rows(&rows, enrolled)?);
-    let record = serde_json::to_vec(sealed.record()).map_err(|_| OpError::Integrity)?;
+    let record = serde_json::to_vec(sealed.record()).map_err(|_| OpError::INTEGRITY)?;
     changes.push(Op::Put { key: seal_record_key(), value: record, expect: Expect::Absent });
     let writer = start_log(&app.store, &app.clock, &unsealed, &deployment.log).await?;
     let detail = Detail { role: sealed.record().recovery.as_str().to_owned(), ..Detail::default() };
     let draft = Draft { action: Action::Init, outcome: Outcome::Allowed, detail };
-    let _receipt = writer.commit(changes, draft).await.map_err(|_| OpError::AuditUnavailable)?;
+    let _receipt = writer.commit(changes, draft).await.map_err(|_| OpError::UNLOGGED)?;
     writer.stop().await;
     keys.close();
     info!("initialised; the broker is sealed until custodians give their shares");
@@ -326,7 +331,7 @@ async fn put_into_escrow(
     let deadline = Instant::now() + Duration::from_secs(app.config.init.approval_secs);
     while !agree(remote, key).await.map_err(EnrolError::Group)? {
         if Instant::now() >= deadline {
-            return Err(OpError::NotApproved);
+            return Err(NOT_APPROVED);
         }
         if app.init.enrolling() != fingerprint {
             warn!(%fingerprint, "every fragment service's operator must compare this escrow key, then `symbolon fragment approve`");
@@ -390,8 +395,8 @@ fn hand_out(plan: &Plan, set: &ShareSetManifest, shares: &[Share]) -> Result<Han
             handed.shares.push(CustodianShare { name, text: share.to_text(), bytes });
             continue;
         }
-        let envelope = ShareEnvelope::seal(share, set, &mut os_rng()).map_err(|_| OpError::Integrity)?;
-        let parcel = Parcel::new(set.clone(), share.x(), envelope.clone()).map_err(|_| OpError::Integrity)?;
+        let envelope = ShareEnvelope::seal(share, set, &mut os_rng()).map_err(|_| OpError::INTEGRITY)?;
+        let parcel = Parcel::new(set.clone(), share.x(), envelope.clone()).map_err(|_| OpError::INTEGRITY)?;
         handed.parcels.push((name, parcel.to_text()));
         handed.envelopes.push(envelope);
     }
@@ -417,11 +422,17 @@ fn transcript(
     }
     events.push(whole(EventKind::Committed, set.hash()));
     for event in events {
-        transcript.record(event).map_err(|_| OpError::Integrity)?;
+        transcript.record(event).map_err(|_| OpError::INTEGRITY)?;
     }
     let seed = deployment.log.signing_seed();
     transcript.sign_as_broker(&seed);
     let mut signed = SignedShareSet::new(set.clone());
     signed.sign_as_broker(&seed);
     Ok(Kept::new(&transcript, None, Some(&signed), &handed.envelopes, now))
+}
+
+impl From<InitError> for OpError {
+    fn from(error: InitError) -> Self {
+        Self::Invalid(Text::of(&error))
+    }
 }

@@ -10,17 +10,17 @@ use std::sync::Arc;
 use symbolon_core::attempts::Attempts;
 use symbolon_core::change::Change;
 use symbolon_core::clock::Clock;
-use symbolon_core::seal::{Progress, Sealed};
+use symbolon_core::seal::{CeremonyError, Progress, Sealed};
 use symbolon_proto::custody::Submission;
 use symbolon_proto::custody::transcript::CeremonyType;
 use symbolon_proto::share::Share;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::alarm::{Alarm, Reason};
+use super::alarm::Alarm;
 use super::ceremony::{Desk, Notice};
 use super::unseal::Opener;
 use crate::access::session::Session;
-use crate::error::OpError;
+use crate::error::{Busy, OpError, Text};
 
 mod change;
 mod task;
@@ -29,6 +29,11 @@ use task::{SealTask, closed};
 
 /// Commands waiting for the seal task; more are refused as busy.
 const COMMANDS_MAX: usize = 32;
+
+/// Too many refused shares from one source.
+const TOO_MANY_ATTEMPTS: OpError = OpError::Busy(Busy::Source(Text::fixed(
+    "too many refused shares came from this address; wait six seconds for each further attempt",
+)));
 
 /// What anyone may see of the seal, without a token.
 #[derive(Clone)]
@@ -44,7 +49,7 @@ pub enum View {
         /// The key that shares are sealed to, and everything else that custodians may see.
         notice: Arc<Notice>,
         /// Why the broker sealed itself or would not open, if that is how it came to be sealed.
-        reason: Option<Reason>,
+        reason: Option<Text>,
     },
     /// Open.
     Open {
@@ -132,8 +137,8 @@ impl SealHandle {
     pub fn session(&self) -> Result<Arc<Session>, OpError> {
         match &*self.view.borrow() {
             View::Open { session, .. } => Ok(Arc::clone(session)),
-            View::Sealed { .. } => Err(OpError::Sealed),
-            View::Uninitialised => Err(OpError::NotInitialised),
+            View::Sealed { .. } => Err(OpError::SEALED),
+            View::Uninitialised => Err(OpError::UNINITIALISED),
         }
     }
 
@@ -179,7 +184,13 @@ impl SealHandle {
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, OpError> {
         let (answer, wait) = oneshot::channel();
-        self.commands.try_send(command(answer)).map_err(|_| OpError::Busy)?;
-        wait.await.map_err(|_| OpError::Busy)
+        self.commands.try_send(command(answer)).map_err(|_| OpError::BUSY)?;
+        wait.await.map_err(|_| OpError::BUSY)
+    }
+}
+
+impl From<CeremonyError> for OpError {
+    fn from(error: CeremonyError) -> Self {
+        Self::Invalid(Text::of(&error))
     }
 }

@@ -54,11 +54,11 @@ impl Buckets {
 async fn claim(session: &Session, mount: MountId) -> Result<u32, OpError> {
     for _ in 0..CLAIM_TRIES {
         match try_claim(session, mount).await {
-            Err(OpError::Conflict) => {}
+            Err(OpError::Conflict(_)) => {}
             result => return result,
         }
     }
-    Err(OpError::Busy)
+    Err(OpError::BUSY)
 }
 
 async fn try_claim(session: &Session, mount: MountId) -> Result<u32, OpError> {

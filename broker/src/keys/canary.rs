@@ -9,7 +9,7 @@ use symbolon_core::keyring::OpenKek;
 
 use super::slots::{CANARY_SLOT, CapsulePlace};
 use super::{KeyError, Keys, Shared};
-use crate::error::FragmentProblem;
+use crate::remote::FragmentProblem;
 use crate::store::Op;
 
 /// New capsules need a canary at most this old (`docs/skb1.md` 5).

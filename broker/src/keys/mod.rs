@@ -26,8 +26,9 @@ use symbolon_proto::context::RecordContext;
 use symbolon_proto::record;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::error::{FragmentProblem, OpError};
+use crate::error::OpError;
 use crate::random::os_rng;
+use crate::remote::FragmentProblem;
 use crate::remote::{Evaluator, Leases};
 use crate::store::{Expect, Op, Store};
 
@@ -97,9 +98,9 @@ pub enum KeyError {
 impl From<KeyError> for OpError {
     fn from(error: KeyError) -> Self {
         match error {
-            KeyError::Fragment(problem) => Self::FragmentUnavailable(problem),
-            KeyError::Integrity | KeyError::Moved => Self::Integrity,
-            KeyError::Busy => Self::Busy,
+            KeyError::Fragment(problem) => problem.into(),
+            KeyError::Integrity | KeyError::Moved => Self::INTEGRITY,
+            KeyError::Busy => Self::BUSY,
         }
     }
 }
@@ -307,5 +308,5 @@ impl Shared {
 /// Seals a record with an opened key.
 pub fn seal_with(kek: &OpenKek, context: &RecordContext, value: &[u8]) -> Result<Vec<u8>, OpError> {
     record::seal(&kek.kek, context, &kek.capsule, value, &mut os_rng())
-        .map_err(|_| OpError::Invalid("the value is longer than 1 MiB"))
+        .map_err(|_| OpError::invalid("the value is longer than 1 MiB"))
 }

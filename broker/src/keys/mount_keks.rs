@@ -75,7 +75,7 @@ impl MountKeks {
             return Ok(None);
         }
         let next =
-            keks.epoch.checked_add(1).ok_or(OpError::Invalid("no KEK epoch is left for this mount"))?;
+            keks.epoch.checked_add(1).ok_or(OpError::invalid("no KEK epoch is left for this mount"))?;
         let wished = Self {
             phase: Phase::Preparing { next },
             moved: 0,

@@ -25,7 +25,7 @@ pub async fn search(
     let reader = LogReader::new(Arc::clone(&app.store));
     let unsealed = attempt.session().unsealed();
     let page = reader.search(&unsealed.audit(), unsealed.deployment(), filter, range).await;
-    let page = attempt.audited(page.map_err(|_| OpError::Integrity)).await?;
+    let page = attempt.audited(page.map_err(|_| OpError::INTEGRITY)).await?;
     drop(attempt.receipt(Vec::new()).await?); // the entry is durable: names may leave
     Ok(page)
 }

@@ -65,14 +65,14 @@ pub async fn cancel(app: &App, who: &Requester<'_>, api: &ApiPath) -> Result<(),
 
 /// Takes a sealed share, or the proof of a new one. The last one opens the broker, or lets the change take effect.
 pub async fn submit(app: &App, sealed: &[u8], from: Option<IpAddr>) -> Result<Option<Arc<Notice>>, OpError> {
-    let submission = Submission::decode(sealed).map_err(OpError::Submission)?;
+    let submission = Submission::decode(sealed)?;
     app.seal.submit_sealed(submission, from).await?;
     state(app).await
 }
 
 /// Takes a participant's signatures under the last transcript, which prove themselves.
 pub async fn sign(app: &App, signature: &Signature<'_>) -> Result<Option<Arc<Notice>>, OpError> {
-    let View::Open { sealed, session, .. } = app.seal.view() else { return Err(OpError::Sealed) };
+    let View::Open { sealed, session, .. } = app.seal.view() else { return Err(OpError::SEALED) };
     let broker = verifier(&sealed)?;
     let last = archive::last(&session.rows).await?;
     let waiting = last.filter(|(record, _)| record.awaits_signatures(&broker, session.now()));
@@ -108,7 +108,7 @@ pub async fn read(
 ) -> Result<(Record, VerifierKey), OpError> {
     let attempt = authorise(app, who, api, Operation::Read).await?;
     let found = archive::read(&attempt.session().rows, nonce).await;
-    let found = found.and_then(|found| found.ok_or(OpError::NotFound));
+    let found = found.and_then(|found| found.ok_or(OpError::NOT_FOUND));
     let (record, _) = attempt.audited(found).await?;
     let broker = attempt.audited(broker_key(app)).await?;
     attempt.conclude(Vec::new()).await?;
@@ -118,13 +118,13 @@ pub async fn read(
 fn broker_key(app: &App) -> Result<VerifierKey, OpError> {
     match app.seal.view() {
         View::Open { sealed, .. } | View::Sealed { sealed, .. } => verifier(&sealed),
-        View::Uninitialised => Err(OpError::NotInitialised),
+        View::Uninitialised => Err(OpError::UNINITIALISED),
     }
 }
 
 /// The broker signs transcripts with the key of its log: auditors have it already.
 fn verifier(sealed: &symbolon_core::seal::Sealed) -> Result<VerifierKey, OpError> {
-    sealed.record().log_key.parse().map_err(|_| OpError::Integrity)
+    sealed.record().log_key.parse().map_err(|_| OpError::INTEGRITY)
 }
 
 async fn authorise(

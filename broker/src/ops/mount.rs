@@ -125,7 +125,7 @@ pub async fn read(
         .authorise(Operation::Read, api)
         .await?;
     let found = side.of(&attempt.session().mounts()).at(path).cloned();
-    let found = attempt.audited(found.ok_or(OpError::Invalid("no mount at this path"))).await?;
+    let found = attempt.audited(found.ok_or(OpError::invalid("no mount at this path"))).await?;
     attempt.conclude(Vec::new()).await?;
     Ok(found)
 }
@@ -141,7 +141,7 @@ pub async fn visible(
     let mounts = attempt.session().mounts();
     let found =
         mounts.secret(path).map(|(mount, _)| mount).filter(|mount| attempt.acl().reaches(&mount.path));
-    let found = attempt.audited(found.cloned().ok_or(OpError::Invisible)).await?;
+    let found = attempt.audited(found.cloned().ok_or(OpError::INVISIBLE)).await?;
     attempt.conclude(Vec::new()).await?;
     Ok(found)
 }
@@ -176,10 +176,10 @@ pub async fn enable(
     let mount = new_mount(path, spec);
     change(attempt, side, |list| {
         if list.0.iter().any(|other| other.path.overlaps(&mount.path)) {
-            return Err(OpError::Invalid("path is already in use"));
+            return Err(OpError::invalid("path is already in use"));
         }
         if list.0.len() >= MOUNTS_MAX {
-            return Err(OpError::Invalid("too many mounts"));
+            return Err(OpError::invalid("too many mounts"));
         }
         list.0.push(mount.clone());
         Ok(())
@@ -194,7 +194,7 @@ fn check_path(side: Side, path: &MountPath) -> Result<(), OpError> {
     const RESERVED: [&str; 5] = ["audit", "auth", "cubbyhole", "identity", "sys"];
     let first = path.as_str().split('/').next().unwrap_or_default();
     match side {
-        Side::Secrets if RESERVED.contains(&first) => Err(OpError::Invalid(
+        Side::Secrets if RESERVED.contains(&first) => Err(OpError::invalid(
             "this path is reserved: choose another one than audit, auth, cubbyhole, identity or sys",
         )),
         Side::Secrets | Side::Logins => Ok(()),
@@ -203,19 +203,19 @@ fn check_path(side: Side, path: &MountPath) -> Result<(), OpError> {
 
 fn check(side: Side, spec: &Enable) -> Result<(), OpError> {
     if !side.kinds().contains(&spec.kind.as_str()) {
-        return Err(OpError::Invalid(match side {
+        return Err(OpError::invalid(match side {
             Side::Secrets => "this version mounts `kv` (version 2) only",
             Side::Logins => "this version enables `approle`, `kubernetes` and `jwt` only",
         }));
     }
     if spec.kind == "kv" && spec.options.get("version").is_some_and(|version| version != "2") {
-        return Err(OpError::Invalid("this version serves KV version 2 only; set the option `version` to 2"));
+        return Err(OpError::invalid("this version serves KV version 2 only; set the option `version` to 2"));
     }
     if spec.kind == "kv" && spec.options.get(Tier::OPTION).is_some_and(|tier| Tier::parse(tier).is_none()) {
-        return Err(OpError::Invalid("the option `tier` of a KV engine is `standard` or `high`"));
+        return Err(OpError::invalid("the option `tier` of a KV engine is `standard` or `high`"));
     }
     if spec.description.len() > 1024 {
-        return Err(OpError::Invalid("the description is longer than 1024 bytes"));
+        return Err(OpError::invalid("the description is longer than 1024 bytes"));
     }
     Ok(())
 }
@@ -238,7 +238,7 @@ pub async fn change_tier(
     } else {
         "no mount at this path"
     };
-    attempt.audited(Err(OpError::Invalid(why))).await
+    attempt.audited(Err(OpError::invalid(why))).await
 }
 
 /// Disables an engine or login method and removes everything below it. Disabling an absent one is no error.
@@ -258,7 +258,7 @@ pub async fn disable(
         return Ok(());
     };
     if !side.kinds().contains(&mount.kind.as_str()) {
-        return attempt.audited(Err(OpError::Invalid("this mount is part of the system and stays"))).await;
+        return attempt.audited(Err(OpError::invalid("this mount is part of the system and stays"))).await;
     }
     let attempt = change(attempt, side, |list| {
         list.0.retain(|other| other.id != mount.id);
@@ -266,7 +266,7 @@ pub async fn disable(
     })
     .await?;
     let erasure = async move { erase(&attempt, mount.id).await };
-    tokio::spawn(erasure).await.unwrap_or(Err(OpError::Busy)) // goes on if the asker goes away
+    tokio::spawn(erasure).await.unwrap_or(Err(OpError::BUSY)) // goes on if the asker goes away
 }
 
 /// Changes a table by compare-and-set and takes it into use.

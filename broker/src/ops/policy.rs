@@ -2,13 +2,13 @@
 
 use symbolon_core::audit::Action;
 use symbolon_core::path::{ApiPath, PolicyName};
-use symbolon_core::policy::{DEFAULT_POLICY, Operation, Policy};
+use symbolon_core::policy::{DEFAULT_POLICY, Operation, Policy, PolicyError};
 use symbolon_proto::id::TenantId;
 
 use super::App;
 use crate::access::Requester;
 use crate::access::session::{Attempt, Session};
-use crate::error::OpError;
+use crate::error::{OpError, Text};
 use crate::rows::{NO_SCOPE, Place, Table};
 use crate::store::Expect;
 
@@ -24,9 +24,9 @@ pub struct StoredPolicy {
 /// Policies that one deployment may have; all are held in memory.
 pub const POLICIES_MAX: usize = 10_000;
 
-const UNCHANGEABLE: OpError = OpError::Invalid("cannot update \"root\" policy");
-const UNDELETABLE: OpError = OpError::Invalid("cannot delete \"root\" policy");
-const DEFAULT_STAYS: OpError = OpError::Invalid("cannot delete default policy");
+const UNCHANGEABLE: OpError = OpError::invalid("cannot update \"root\" policy");
+const UNDELETABLE: OpError = OpError::invalid("cannot delete \"root\" policy");
+const DEFAULT_STAYS: OpError = OpError::invalid("cannot delete default policy");
 
 /// Where a policy is stored.
 #[must_use]
@@ -68,7 +68,7 @@ async fn find(session: &Session, name: &PolicyName) -> Result<StoredPolicy, OpEr
         return Ok(StoredPolicy { name: name.clone(), text: String::new() });
     }
     let stored = session.rows.read::<StoredPolicy>(place(name)).await?;
-    stored.map(|(policy, _)| policy).ok_or(OpError::NotFound)
+    stored.map(|(policy, _)| policy).ok_or(OpError::NOT_FOUND)
 }
 
 /// Creates or replaces a policy, after it has been parsed.
@@ -98,9 +98,9 @@ fn check(session: &Session, name: &PolicyName, text: &str) -> Result<Policy, OpE
         return Err(UNCHANGEABLE);
     }
     if session.policy_names().len() >= POLICIES_MAX {
-        return Err(OpError::Invalid("too many policies: delete one first"));
+        return Err(OpError::invalid("too many policies: delete one first"));
     }
-    Policy::parse(name.clone(), text).map_err(OpError::PolicyText)
+    Policy::parse(name.clone(), text).map_err(OpError::from)
 }
 
 /// Removes a policy; tokens that name it lose what it gave. Removing an absent one is no error.
@@ -128,4 +128,10 @@ fn deletable(name: &PolicyName) -> Result<(), OpError> {
 #[must_use]
 pub fn default_policy() -> StoredPolicy {
     StoredPolicy { name: PolicyName::default_policy(), text: DEFAULT_POLICY.to_owned() }
+}
+
+impl From<PolicyError> for OpError {
+    fn from(error: PolicyError) -> Self {
+        Self::Invalid(Text::of(&format_args!("the policy is not valid: {error}")))
+    }
 }

@@ -124,7 +124,7 @@ pub async fn mount_keks(
 fn kv_mount(session: &Session, path: &MountPath) -> Result<MountId, OpError> {
     let mounts = session.mounts();
     let found = mounts.secrets.at(path).filter(|mount| mount.kind == "kv");
-    found.map(|mount| mount.id).ok_or(OpError::Invalid("no KV mount at this path"))
+    found.map(|mount| mount.id).ok_or(OpError::invalid("no KV mount at this path"))
 }
 
 /// Writes down that KEKs of one mount, or all, shall be rolled, and wakes the task.
@@ -133,14 +133,14 @@ async fn wish(attempt: &Authorised, only: Option<MountId>) -> Result<(), OpError
     for _ in 0..TRIES_MAX {
         let changes = attempt.audited(wishes(session, only).await).await?;
         match attempt.conclude(changes).await {
-            Err(OpError::Conflict) => {}
+            Err(OpError::Conflict(_)) => {}
             done => {
                 session.rotation.wake();
                 return done;
             }
         }
     }
-    Err(OpError::Busy)
+    Err(OpError::BUSY)
 }
 
 async fn wishes(session: &Session, only: Option<MountId>) -> Result<Vec<Op>, OpError> {
@@ -176,9 +176,9 @@ async fn begin(
 impl From<RotateError> for OpError {
     fn from(error: RotateError) -> Self {
         match error {
-            RotateError::Remote(error) => Self::FragmentUnavailable(error.problem()),
-            RotateError::Group(error) => Self::Enrol(EnrolError::Group(error)),
-            RotateError::Refused(text) => Self::Invalid(text),
+            RotateError::Remote(error) => error.problem().into(),
+            RotateError::Group(error) => EnrolError::Group(error).into(),
+            RotateError::Refused(text) => Self::refused(text),
         }
     }
 }

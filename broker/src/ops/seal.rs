@@ -4,13 +4,13 @@ use symbolon_core::audit::Action;
 use symbolon_core::path::ApiPath;
 use symbolon_core::policy::Operation;
 use symbolon_proto::secret::memory_mode;
-use symbolon_proto::share::Share;
+use symbolon_proto::share::{Share, ShareTextError};
 
 use super::App;
 use crate::access::Requester;
 use crate::access::session::Attempt;
 use crate::custody::seal::View;
-use crate::error::OpError;
+use crate::error::{OpError, Text};
 
 /// Seal state as everyone may see it.
 #[derive(Clone, Debug)]
@@ -109,7 +109,7 @@ fn describe(status: &mut SealStatus, sealed: &symbolon_core::seal::Sealed) {
 
 /// Takes one custodian's share, in any of its text forms. The last one opens the broker.
 pub async fn unseal(app: &App, share: &str) -> Result<SealStatus, OpError> {
-    let share = Share::parse(share).map_err(OpError::ShareText)?;
+    let share = Share::parse(share)?;
     app.seal.submit(share).await?;
     Ok(status(app))
 }
@@ -117,8 +117,8 @@ pub async fn unseal(app: &App, share: &str) -> Result<SealStatus, OpError> {
 /// Forgets the shares given so far.
 pub async fn reset(app: &App) -> Result<SealStatus, OpError> {
     match app.seal.view() {
-        View::Uninitialised => return Err(OpError::NotInitialised),
-        View::Open { .. } => return Err(OpError::Invalid("vault is unsealed")),
+        View::Uninitialised => return Err(OpError::UNINITIALISED),
+        View::Open { .. } => return Err(OpError::invalid("vault is unsealed")),
         View::Sealed { .. } => app.seal.reset().await?,
     }
     Ok(status(app))
@@ -132,4 +132,10 @@ pub async fn seal(app: &App, who: &Requester<'_>, api: &ApiPath) -> Result<(), O
         attempt.conclude(Vec::new()).await?;
     } // the attempt holds the session, and sealing waits for every holder
     app.seal.seal().await
+}
+
+impl From<ShareTextError> for OpError {
+    fn from(error: ShareTextError) -> Self {
+        Self::Invalid(Text::of(&error))
+    }
 }

@@ -23,7 +23,7 @@ pub async fn unrouted(
 ) -> Result<Infallible, OpError> {
     let attempt =
         Attempt::begin(app.session()?, who, Action::Other, api).await?.authorise(operation, api).await?;
-    attempt.audited(Err(OpError::NoMount)).await
+    attempt.audited(Err(OpError::NO_ROUTE)).await
 }
 
 /// Whether a caller may be told that its request is malformed, or not for this method. Leaves the request's entry.

@@ -100,8 +100,7 @@ fn named(wrong: &[String]) -> String {
 impl From<OpError> for RecoveryError {
     fn from(error: OpError) -> Self {
         match error {
-            OpError::Integrity => Self::Integrity,
-            OpError::Store(error) => Self::Store(error),
+            damaged if damaged == OpError::INTEGRITY => Self::Integrity,
             other => Self::Read(other),
         }
     }

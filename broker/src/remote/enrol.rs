@@ -25,6 +25,7 @@ use super::identity::BrokerIdentity;
 use super::tls::{ClientKey, Pin, SpkiHash};
 use super::wire::{RemoteConfigError, Wire, WireError};
 use crate::config;
+use crate::error::{OpError, Text};
 use crate::random::os_rng;
 
 /// The node of a manifest that has one. With several, one node's answer would not be the key's.
@@ -205,5 +206,11 @@ fn failed(error: WireError) -> EnrolError {
         WireError::Unreachable | WireError::Impostor => EnrolError::Unreachable,
         WireError::Busy => EnrolError::Busy,
         WireError::NotEnrolled | WireError::NoFrame => EnrolError::NotAService,
+    }
+}
+
+impl From<EnrolError> for OpError {
+    fn from(error: EnrolError) -> Self {
+        Self::Unavailable(Text::of(&error))
     }
 }

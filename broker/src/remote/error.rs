@@ -3,7 +3,7 @@
 use symbolon_proto::evaluate::{EvaluateError as Misbehaviour, Refusal};
 use symbolon_proto::manifest::ManifestError;
 
-use crate::error::FragmentProblem;
+use super::FragmentProblem;
 
 /// Why the remote half is not to be had. The texts are for the broker's operator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -30,6 +30,7 @@ mod latency;
 pub mod leases;
 mod node;
 pub(crate) mod nodes;
+mod problem;
 mod quorum;
 mod shared;
 
@@ -42,6 +43,7 @@ pub use error::{EvaluateError, NodeFailure};
 pub use identity::{BrokerIdentity, IdentityError};
 pub use leases::{LeaseState, Leases, NodeLease};
 pub use nodes::{NodeReport, Remote};
+pub use problem::FragmentProblem;
 pub use tls::SpkiHash;
 pub use wire::RemoteConfigError;
 

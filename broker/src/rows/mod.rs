@@ -25,6 +25,7 @@ use symbolon_proto::context::{ContextBytes, RecordContext, RecordKind};
 use symbolon_proto::id::{MountId, SecretId, TenantId};
 use symbolon_proto::sealedbox;
 
+use crate::error::OpError;
 use crate::random::os_rng;
 use crate::store::{Expect, Op, Row, Scan, Store, StoreError};
 
@@ -115,6 +116,19 @@ pub enum RecordError {
     /// The value does not fit into one row.
     #[error("the value is longer than the 1 MiB that one row holds")]
     TooLong,
+}
+
+impl From<RecordError> for OpError {
+    fn from(error: RecordError) -> Self {
+        match error {
+            RecordError::Store(error) => error.into(),
+            RecordError::Integrity => Self::INTEGRITY,
+            RecordError::TooMany => {
+                Self::invalid("more than a million names in one place; spread them over folders")
+            }
+            RecordError::TooLong => Self::invalid("the value is longer than 1 MiB"),
+        }
+    }
 }
 
 /// `tenant ‖ table ‖ scope`: the beginning of every key, and the range of a whole mount's table.

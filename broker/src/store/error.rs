@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::error::{OpError, Text};
+
 /// Why a store did not do what was asked. Cloneable, because one failed commit fails every job of its group.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
@@ -62,5 +64,21 @@ impl fmt::Display for Cause {
 impl Error for Cause {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.0.source()
+    }
+}
+
+impl From<StoreError> for OpError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Conflict { .. } => Self::CONFLICT,
+            StoreError::Bounds { .. } => Self::Invalid(Text::of(&error)),
+            StoreError::Full
+            | StoreError::Locked
+            | StoreError::Missing
+            | StoreError::Exists
+            | StoreError::Foreign
+            | StoreError::Corrupt(_)
+            | StoreError::Unavailable(_) => Self::Damaged(Text::of(&error)),
+        }
     }
 }

@@ -111,18 +111,18 @@ impl Kept {
 
     fn decode(self) -> Result<Record, OpError> {
         if self.format != FORMAT {
-            return Err(OpError::Integrity);
+            return Err(OpError::INTEGRITY);
         }
-        let bytes = |text: &str| BASE64.decode(text.as_bytes()).map_err(|_| OpError::Integrity);
-        let transcript = Transcript::decode(&bytes(&self.transcript)?).map_err(|_| OpError::Integrity)?;
+        let bytes = |text: &str| BASE64.decode(text.as_bytes()).map_err(|_| OpError::INTEGRITY);
+        let transcript = Transcript::decode(&bytes(&self.transcript)?).map_err(|_| OpError::INTEGRITY)?;
         let given = self.given.as_deref().map(bytes).transpose()?;
         let given = given.map(|bytes| ShareSetManifest::decode(&bytes)).transpose();
         let made = self.made.as_deref().map(bytes).transpose()?;
         let made = made.map(|bytes| SignedShareSet::decode(&bytes)).transpose();
         Ok(Record {
             transcript,
-            given: given.map_err(|_| OpError::Integrity)?,
-            made: made.map_err(|_| OpError::Integrity)?,
+            given: given.map_err(|_| OpError::INTEGRITY)?,
+            made: made.map_err(|_| OpError::INTEGRITY)?,
             kept: self,
         })
     }

@@ -100,7 +100,7 @@ impl ChangeDesk {
         let (shares, change) = (self.desk.hand_over_shares(), self.change.clone());
         let sealed = self.desk.sealed().clone();
         let prepared = key_thread::run(move || prepare(shares, &change, &sealed, now)).await;
-        match prepared.map_err(|_| OpError::Busy)?? {
+        match prepared.map_err(|_| OpError::BUSY)?? {
             Some(changed) if !changed.envelopes.is_empty() => {
                 self.record_dealing(&changed, now);
                 self.proving = Some(Proving { changed, proven: Vec::new(), since: now });
@@ -188,7 +188,7 @@ fn prepare(shares: Ceremony, change: &Change, sealed: &Sealed, now: Now) -> Resu
     wipe_stack();
     changed.map_err(|error: ChangeError| {
         warn!(%error, "the change could not be prepared");
-        OpError::Invalid("the new shares could not be made; everything is as before, begin again")
+        OpError::invalid("the new shares could not be made; everything is as before, begin again")
     })
 }
 

@@ -23,7 +23,7 @@ use super::archive::Kept;
 use crate::access::session::Session;
 use crate::custody::deployment::Deployment;
 use crate::custody::unseal::SEAL_COPY;
-use crate::error::OpError;
+use crate::error::{OpError, Text};
 use crate::rows::seal_record_key;
 use crate::store::{Expect, Op};
 
@@ -67,17 +67,22 @@ fn signed_set(after: &Successor, seed: &SigningSeed) -> SignedShareSet {
     set
 }
 
+/// The commit was not answered, and could not be looked up.
+const CHANGE_UNKNOWN: OpError = OpError::Unlogged(Text::fixed(
+    "the ceremony may have taken effect and may not: everybody keeps the shares of both sets; seal the broker, and the ceremony to unseal it names the set in force",
+));
+
 /// Nobody knows what became of a commit that was not answered, but its rows do.
 async fn landed_all_the_same(
     session: &Session,
     after: Option<Successor>,
     error: OpError,
 ) -> Result<Option<Successor>, OpError> {
-    let (Some(after), OpError::AuditUnavailable) = (after, &error) else { return Err(error) };
+    let (Some(after), OpError::Unlogged(_)) = (after, &error) else { return Err(error) };
     match has_landed(session, &after).await {
         Ok(true) => Ok(Some(after)),
         Ok(false) => Err(error),
-        Err(_) => Err(OpError::ChangeUnknown),
+        Err(_) => Err(CHANGE_UNKNOWN),
     }
 }
 
@@ -87,7 +92,7 @@ async fn has_landed(session: &Session, after: &Successor) -> Result<bool, OpErro
 }
 
 fn public_record(sealed: &Sealed) -> Result<Vec<u8>, OpError> {
-    serde_json::to_vec(sealed.record()).map_err(|_| OpError::Integrity)
+    serde_json::to_vec(sealed.record()).map_err(|_| OpError::INTEGRITY)
 }
 
 /// The change itself, under the keys that follow.

@@ -62,7 +62,7 @@ impl Desk {
     /// Takes a share that was sealed to the key.
     pub fn take_sealed(&mut self, submission: &Submission, now: Now) -> Result<Progress, OpError> {
         if submission.purpose() != Purpose::Give {
-            return Err(OpError::Invalid(
+            return Err(OpError::invalid(
                 "no new share set awaits a proof; give the share of the present one",
             ));
         }
@@ -79,7 +79,7 @@ impl Desk {
         now: Now,
     ) -> Result<u8, OpError> {
         if submission.purpose() != Purpose::Prove {
-            return Err(OpError::Invalid(
+            return Err(OpError::invalid(
                 "enough shares were given; now the new custodians prove theirs with `symbolon custodian drill`",
             ));
         }
@@ -97,7 +97,7 @@ impl Desk {
     fn open_share(&mut self, submission: &Submission, now: Now) -> Result<Share, OpError> {
         self.key.open(submission).map_err(|error| {
             self.refuse(0, String::new(), error.to_string(), now);
-            OpError::Submission(error)
+            error.into()
         })
     }
 

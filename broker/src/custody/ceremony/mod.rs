@@ -22,6 +22,9 @@ mod desk;
 
 use symbolon_proto::custody::transcript::CeremonyType;
 
+use crate::error::{OpError, Text};
+use symbolon_proto::custody::SubmissionError;
+
 pub use self::change::{ChangeDesk, Over};
 pub use self::desk::Desk;
 
@@ -169,3 +172,15 @@ pub struct Proof {
 
 #[cfg(test)]
 mod tests;
+
+impl From<CeremonyRefusal> for OpError {
+    fn from(error: CeremonyRefusal) -> Self {
+        Self::Refused(Text::of(&error))
+    }
+}
+
+impl From<SubmissionError> for OpError {
+    fn from(error: SubmissionError) -> Self {
+        Self::Invalid(Text::of(&error))
+    }
+}

@@ -33,7 +33,7 @@ impl SealTask {
 
     fn begin_change(&mut self, change: Change, now: Now) -> Result<(), OpError> {
         let View::Open { sealed, session, .. } = self.publish.borrow().clone() else {
-            return Err(OpError::Sealed);
+            return Err(OpError::SEALED);
         };
         if self.change.is_some() {
             return Err(CeremonyRefusal::UnderWay.into());
@@ -63,7 +63,7 @@ impl SealTask {
         let now = self.clock.now();
         let change = self.change.as_mut().ok_or(CeremonyRefusal::None)?;
         if !self.attempts.allows(from, now) {
-            return Err(OpError::TooManyAttempts);
+            return Err(super::TOO_MANY_ATTEMPTS);
         }
         let taken = change.take(share, now);
         if taken.is_err() {
@@ -93,7 +93,7 @@ impl SealTask {
 
     /// Commits, and opens anew if keys or shares are others now.
     async fn end(&mut self, over: Over) -> Result<(), OpError> {
-        let View::Open { session, .. } = self.publish.borrow().clone() else { return Err(OpError::Sealed) };
+        let View::Open { session, .. } = self.publish.borrow().clone() else { return Err(OpError::SEALED) };
         let kind = over.transcript.ceremony();
         let successor = commit::commit(&session, over).await.inspect_err(|error| {
             error!(%error, "the ceremony did not take effect, or nobody knows");
@@ -113,7 +113,7 @@ impl SealTask {
             error!(
                 "a request under way still holds keys of before; the broker stays sealed until custodians give their shares"
             );
-            return Err(OpError::Busy);
+            return Err(OpError::BUSY);
         }
         self.forget_alarms();
         let opened = self.opener.open_with(&sealed, unsealed, &self.alarm).await;

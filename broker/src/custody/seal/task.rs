@@ -15,7 +15,7 @@ use crate::custody::alarm::{Alarm, Reason};
 use crate::custody::anchor::Anchor;
 use crate::custody::ceremony::{ChangeDesk, Desk};
 use crate::custody::unseal::{Opened, Opener};
-use crate::error::OpError;
+use crate::error::{Closed, OpError, Text};
 use crate::key_thread;
 
 /// How often a ceremony's age is looked at; shares outlive their half hour by at most this.
@@ -38,7 +38,7 @@ pub(super) struct SealTask {
     /// Of the open session.
     pub(super) anchor: Option<Arc<Anchor>>,
     /// Why the broker sealed itself, until it is open again.
-    pub(super) reason: Option<Reason>,
+    pub(super) reason: Option<Text>,
 }
 
 impl SealTask {
@@ -86,7 +86,7 @@ impl SealTask {
         self.forget_old_shares();
         // No session is held here: the share may be the one for which the broker opens itself anew.
         let sealed = match &*self.publish.borrow() {
-            View::Uninitialised => return Err(OpError::NotInitialised),
+            View::Uninitialised => return Err(OpError::UNINITIALISED),
             View::Open { .. } => None,
             View::Sealed { sealed, .. } => Some(Arc::clone(sealed)),
         };
@@ -102,7 +102,7 @@ impl SealTask {
         let desk = self.desk.get_or_insert_with(|| Desk::open(CeremonyType::Unseal, &sealed, now));
         let taken = match given {
             Given::Plain(share) => desk.take(share, now),
-            Given::Sealed(_, from) if !self.attempts.allows(from, now) => Err(OpError::TooManyAttempts),
+            Given::Sealed(_, from) if !self.attempts.allows(from, now) => Err(super::TOO_MANY_ATTEMPTS),
             Given::Sealed(share, from) => desk.take_sealed(&share, now).inspect_err(|_| {
                 self.attempts.refused(from, now);
             }),
@@ -120,14 +120,14 @@ impl SealTask {
     pub(super) fn show_closed(&mut self, sealed: Arc<Sealed>) {
         let now = self.clock.now();
         let desk = self.desk.get_or_insert_with(|| Desk::open(CeremonyType::Unseal, &sealed, now));
-        self.publish.send_replace(closed(sealed, desk, self.reason, self.clock.as_ref()));
+        self.publish.send_replace(closed(sealed, desk, self.reason.clone(), self.clock.as_ref()));
     }
 
     /// With enough shares. Whatever comes of it, these shares and the key they were sealed to are gone.
     async fn open(&mut self, sealed: Arc<Sealed>) -> Result<(), OpError> {
-        let Some(desk) = self.desk.take() else { return Err(OpError::Sealed) };
+        let Some(desk) = self.desk.take() else { return Err(OpError::SEALED) };
         self.forget_alarms();
-        let opened = match key_thread::run(move || finish(desk)).await.map_err(|_| OpError::Busy)? {
+        let opened = match key_thread::run(move || finish(desk)).await.map_err(|_| OpError::BUSY)? {
             Ok(keys) => self.opener.open(&sealed, keys, &self.alarm).await,
             Err(error) => Err(error.into()),
         };
@@ -148,8 +148,8 @@ impl SealTask {
         let Opened { session, anchor } = match opened {
             Ok(opened) => opened,
             Err(error) => {
-                if let OpError::SelfSealed(reason) = error {
-                    self.reason = Some(reason);
+                if let OpError::Sealed(Closed::ByItself(reason)) = &error {
+                    self.reason = Some(reason.clone());
                 }
                 self.show_closed(sealed);
                 return Err(error);
@@ -166,7 +166,7 @@ impl SealTask {
     /// An alarm that was raised while the broker was already being sealed says nothing new.
     async fn seal_for(&mut self, reason: Reason) {
         if matches!(*self.publish.borrow(), View::Open { .. }) {
-            self.reason = Some(reason);
+            self.reason = Some(Text::of(&reason));
             self.seal().await;
         }
     }
@@ -230,7 +230,7 @@ fn finish(desk: Desk) -> Result<EpochKeys, CeremonyError> {
 }
 
 /// What a sealed broker shows.
-pub(super) fn closed(sealed: Arc<Sealed>, desk: &Desk, reason: Option<Reason>, clock: &dyn Clock) -> View {
+pub(super) fn closed(sealed: Arc<Sealed>, desk: &Desk, reason: Option<Text>, clock: &dyn Clock) -> View {
     let progress = desk.progress();
     let ceremony = (!progress.given.is_empty()).then(|| (desk.vault_nonce(), progress));
     View::Sealed { sealed, ceremony, notice: Arc::new(desk.notice(clock.now())), reason }

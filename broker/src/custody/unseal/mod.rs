@@ -96,7 +96,7 @@ impl Opener {
             error!(
                 "the audit log of an initialised deployment is gone; keep the store for an investigation and restore a backup"
             );
-            return Err(OpError::Integrity);
+            return Err(OpError::INTEGRITY);
         }
         let leases = Leases::default();
         let enrolled = read_enrolment(&rows, sealed).await?;
@@ -129,7 +129,7 @@ impl Opener {
             && let Err(reason) = heartbeat::contact(&link).await
         {
             drop(session.close());
-            return Err(OpError::SelfSealed(reason));
+            return Err(reason.into());
         }
         let anchor = Arc::clone(&link.anchor);
         let pace = heartbeat::Pace {
@@ -175,7 +175,7 @@ async fn check_anchor(anchor: &Anchor) -> Result<(), OpError> {
         Err(AnchorError::Log(_)) => Reason::LogDamaged,
     };
     error!(%reason, "the broker stays sealed");
-    Err(OpError::SelfSealed(reason))
+    Err(reason.into())
 }
 
 /// Where a sealed copy of the public seal record is kept.
@@ -183,17 +183,17 @@ pub const SEAL_COPY: Place<'static> = Place { name: "seal record", ..GENERATION 
 
 /// Anyone who can write the store can edit the public record; the sealed copy shows it.
 async fn check_seal_record(rows: &Rows, sealed: &Sealed) -> Result<(), OpError> {
-    let (copy, _) = rows.read::<SealRecord>(SEAL_COPY).await?.ok_or(OpError::Integrity)?;
+    let (copy, _) = rows.read::<SealRecord>(SEAL_COPY).await?.ok_or(OpError::INTEGRITY)?;
     if copy == *sealed.record() {
         return Ok(());
     }
     error!("the public seal record differs from its sealed copy; restore the store from a backup");
-    Err(OpError::Integrity)
+    Err(OpError::INTEGRITY)
 }
 
 pub(crate) async fn read_enrolment(rows: &Rows, sealed: &Sealed) -> Result<Enrolled, OpError> {
-    let root = HEXLOWER.decode(sealed.record().service_root.as_bytes()).map_err(|_| OpError::Integrity)?;
-    let root = root.as_slice().try_into().map_err(|_| OpError::Integrity)?;
+    let root = HEXLOWER.decode(sealed.record().service_root.as_bytes()).map_err(|_| OpError::INTEGRITY)?;
+    let root = root.as_slice().try_into().map_err(|_| OpError::INTEGRITY)?;
     enrolment_rows::read(rows, root, &sealed.deployment()).await
 }
 
@@ -211,10 +211,10 @@ pub(crate) async fn start_log(
         broker: unsealed.broker(),
     };
     Writer::start(Arc::clone(store), Arc::clone(clock), keys).await.map_err(|reason| match reason {
-        StartError::Store(source) => OpError::Store(source),
+        StartError::Store(source) => source.into(),
         StartError::Log(_) => {
             error!(%reason, "the broker stays sealed");
-            OpError::Integrity
+            OpError::INTEGRITY
         }
     })
 }
@@ -227,13 +227,13 @@ fn generation_after(last: u64) -> u64 {
 }
 
 async fn next_generation(rows: &Rows, writer: &Writer) -> Result<u64, OpError> {
-    let (Generation(last), revision) = rows.read(GENERATION).await?.ok_or(OpError::Integrity)?;
+    let (Generation(last), revision) = rows.read(GENERATION).await?.ok_or(OpError::INTEGRITY)?;
     let next = generation_after(last);
     let change = rows.put(GENERATION, &Generation(next), Expect::Revision(revision))?;
     let draft = Session::internal(Action::Unseal, "enough custodians gave their shares");
     let _receipt = writer.commit(vec![change], draft).await.map_err(|reason| {
         error!(%reason, "the unseal could not be recorded; the broker stays sealed");
-        OpError::AuditUnavailable
+        OpError::UNLOGGED
     })?;
     Ok(next)
 }
@@ -248,7 +248,7 @@ pub(crate) async fn read_mounts(rows: &Rows) -> Result<Mounts, OpError> {
 async fn read_policies(rows: &Rows) -> Result<HashMap<PolicyName, Arc<Policy>>, OpError> {
     let stored = rows.list::<StoredPolicy>(policy::place(&PolicyName::default_policy())).await?;
     let parse = |(stored, _): (StoredPolicy, u64)| {
-        let policy = Policy::parse(stored.name.clone(), &stored.text).map_err(|_| OpError::Integrity)?;
+        let policy = Policy::parse(stored.name.clone(), &stored.text).map_err(|_| OpError::INTEGRITY)?;
         Ok((stored.name, Arc::new(policy)))
     };
     stored.into_iter().map(parse).collect()

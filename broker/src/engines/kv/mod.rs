@@ -59,7 +59,7 @@ async fn find_meta(session: &Session, target: &KvTarget) -> Result<Option<Found>
 }
 
 async fn existing_meta(session: &Session, target: &KvTarget) -> Result<Found, OpError> {
-    find_meta(session, target).await?.ok_or(OpError::NotFound)
+    find_meta(session, target).await?.ok_or(OpError::NOT_FOUND)
 }
 
 async fn mount_settings(session: &Session, mount: &Mount) -> Result<KvSettings, OpError> {
@@ -98,7 +98,7 @@ pub async fn read(
 
 async fn find_version(session: &Session, target: &KvTarget, version: u64) -> Result<Version, OpError> {
     let ((meta, _), value) = values::find(session, target, version).await?;
-    let (number, facts) = meta.version(version).ok_or(OpError::NotFound)?;
+    let (number, facts) = meta.version(version).ok_or(OpError::NOT_FOUND)?;
     if value.is_none() {
         session.keys.system_kek().await?; // "deleted" is an absence too: see `Authorised::audited`
     }

@@ -28,7 +28,7 @@ pub(super) async fn in_folder(session: &Session, folder: &KvFolder) -> Result<Ve
     let entries = session.rows.list::<Entry>(place(&folder.mount, &folder.folder, "")).await?;
     let mut names: Vec<String> = entries.into_iter().map(|(Entry(name), _)| name).collect();
     names.sort_unstable();
-    if names.is_empty() { Err(OpError::NotFound) } else { Ok(names) }
+    if names.is_empty() { Err(OpError::NOT_FOUND) } else { Ok(names) }
 }
 
 /// The rows that make a new secret visible.

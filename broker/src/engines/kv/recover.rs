@@ -24,7 +24,7 @@ pub(crate) async fn recover_mount(session: &Session, mount: &Mount) -> Result<Ve
     let mut secrets = Vec::new();
     while let Some(folder) = folders.pop() {
         for name in names_in(session, mount, &folder).await? {
-            let integrity = |_| OpError::Integrity;
+            let integrity = |_| OpError::INTEGRITY;
             match name.strip_suffix('/') {
                 Some(child) => {
                     let path = folder.secret(child).map_err(integrity)?;
@@ -39,17 +39,17 @@ pub(crate) async fn recover_mount(session: &Session, mount: &Mount) -> Result<Ve
 }
 
 async fn names_in(session: &Session, mount: &Mount, folder: &FolderPath) -> Result<Vec<String>, OpError> {
-    let api = folder.api_path(mount.path.as_str()).map_err(|_| OpError::Integrity)?;
+    let api = folder.api_path(mount.path.as_str()).map_err(|_| OpError::INTEGRITY)?;
     let folder = KvFolder { api, mount: mount.clone(), folder: folder.clone() };
     match names::in_folder(session, &folder).await {
-        Err(OpError::NotFound) => Ok(Vec::new()),
+        Err(error) if error == OpError::NOT_FOUND => Ok(Vec::new()),
         other => other,
     }
 }
 
 fn target(mount: &Mount, secret: SecretPath) -> Result<KvTarget, OpError> {
     let api = ApiPath::from_decoded(&format!("{}/data/{}", mount.path.as_str(), secret.as_str()));
-    Ok(KvTarget { api: api.map_err(|_| OpError::Integrity)?, mount: mount.clone(), secret })
+    Ok(KvTarget { api: api.map_err(|_| OpError::INTEGRITY)?, mount: mount.clone(), secret })
 }
 
 impl KvTarget {

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use symbolon_core::json::Map;
-use symbolon_core::kv::VersionMeta;
+use symbolon_core::kv::{KvError, VersionMeta};
 use symbolon_core::path::{ApiPath, FolderPath, SecretPath};
 
 use crate::access::mounts::Mount;
+use crate::error::{OpError, Text};
 
 /// A secret's version as read.
 pub struct ReadSecret {
@@ -78,4 +79,10 @@ pub struct Page {
     pub after: Option<String>,
     /// At most so many; 0 means all.
     pub limit: usize,
+}
+
+impl From<KvError> for OpError {
+    fn from(error: KvError) -> Self {
+        Self::Invalid(Text::of(&error))
+    }
 }

@@ -61,17 +61,17 @@ pub(super) async fn find(
     let mut missed_at = None;
     for _ in 0..TRIES_MAX {
         let (meta, revision) = existing_meta(session, target).await?;
-        let (number, facts) = meta.version(version).ok_or(OpError::NotFound)?;
+        let (number, facts) = meta.version(version).ok_or(OpError::NOT_FOUND)?;
         if !facts.is_live(session.now().unix_ms) {
             return Ok(((meta, revision), None));
         }
         match open(session, target, &meta, number).await? {
             Opened::Value(value) => return Ok(((meta, revision), Some(value))),
-            Opened::Moved if missed_at == Some(revision) => return Err(OpError::Integrity),
+            Opened::Moved if missed_at == Some(revision) => return Err(OpError::INTEGRITY),
             Opened::Moved => missed_at = Some(revision),
         }
     }
-    Err(OpError::Busy)
+    Err(OpError::BUSY)
 }
 
 enum Opened {
@@ -88,7 +88,7 @@ async fn open(
 ) -> Result<Opened, OpError> {
     let key = row_key(target.mount.id, meta.secret_id, version);
     let Some(row) = session.rows.store().get(&key).await? else { return Ok(Opened::Moved) };
-    let epoch = meta.kek_epoch(version).ok_or(OpError::Integrity)?;
+    let epoch = meta.kek_epoch(version).ok_or(OpError::INTEGRITY)?;
     let context = context(session, target.mount.id, meta.secret_id, version);
     let place = place(&target.mount, meta, version, epoch);
     match session.keys.open_record(place, &context, &row.value).await {
@@ -106,7 +106,7 @@ pub(super) async fn seal(
     data: &[u8],
 ) -> Result<Vec<Op>, OpError> {
     let (meta, version) = (&write.meta, write.version);
-    let epoch = meta.kek_epoch(version).ok_or(OpError::Integrity)?;
+    let epoch = meta.kek_epoch(version).ok_or(OpError::INTEGRITY)?;
     let context = context(session, target.mount.id, meta.secret_id, version);
     let mut changes = Vec::with_capacity(2);
     let record = match place(&target.mount, meta, version, epoch) {

@@ -30,7 +30,7 @@ impl Tries {
     /// Whether this result was a conflict that is worth another try.
     pub(super) fn again<T>(&mut self, result: &Result<T, OpError>) -> bool {
         self.0 += 1;
-        matches!(result, Err(OpError::Conflict)) && self.0 < TRIES_MAX
+        matches!(result, Err(OpError::Conflict(_))) && self.0 < TRIES_MAX
     }
 }
 
@@ -55,7 +55,7 @@ pub async fn write(
         let found = find_meta(attempt.session(), target).await?;
         if found.is_some() != exists && !may_do_either {
             // It came or went meanwhile, and `create` is no leave to overwrite, nor `update` to create.
-            return attempt.audited(Err(OpError::Conflict)).await;
+            return attempt.audited(Err(OpError::CONFLICT)).await;
         }
         let wrote = store_version(&mut attempt, target, found, &data, input.cas).await;
         if !tries.again(&wrote) {
@@ -97,9 +97,9 @@ async fn merged(
 ) -> Result<(Found, Zeroizing<Vec<u8>>), OpError> {
     let (found, value) = values::find(session, target, 0).await?;
     let mut data: Map = value
-        .ok_or(OpError::NotFound)?
+        .ok_or(OpError::NOT_FOUND)?
         .transform(|bytes| json::parse(bytes, STORED))
-        .map_err(|_| OpError::Integrity)?;
+        .map_err(|_| OpError::INTEGRITY)?;
     merge(&mut data, patch);
     Ok((found, encode(&data)))
 }
@@ -159,7 +159,7 @@ async fn plan(
     changes.extend(values::seal(session, target, &write, data).await?);
     changes.push(session.rows.put(meta_place(target), &write.meta, expect)?);
     changes.extend(values::removals(target, &meta, write.removed.iter().copied()));
-    let facts = write.meta.versions.get(&write.version).copied().ok_or(OpError::Integrity)?;
+    let facts = write.meta.versions.get(&write.version).copied().ok_or(OpError::INTEGRITY)?;
     let wrote =
         WroteSecret { version: write.version, meta: facts, custom_metadata: write.meta.custom_metadata };
     Ok((wrote, changes))

@@ -79,46 +79,13 @@ fn check_head(headers: &HeaderMap) -> Result<(), OAuthError> {
 /// The one match from operations to codes of this endpoint.
 fn op_error(error: &OpError) -> OAuthError {
     match error {
-        OpError::Sealed
-        | OpError::NotInitialised
-        | OpError::FragmentUnavailable(_)
-        | OpError::IssuerKeys
-        | OpError::Conflict
-        | OpError::Busy => OAuthError::TemporarilyUnavailable,
-        OpError::BadToken
-        | OpError::BadTokenNamed
-        | OpError::Denied(_)
-        | OpError::NotFound
-        | OpError::NoMount
-        | OpError::Invisible
-        | OpError::LoginRefused(_)
-        | OpError::JwtRefused(_) => OAuthError::InvalidGrant,
-        OpError::AlreadyInitialised
-        | OpError::Unsupported
-        | OpError::Invalid(_)
-        | OpError::TokenCreate(_)
-        | OpError::TokenRenew(_)
-        | OpError::Kv(_)
-        | OpError::PolicyText(_)
-        | OpError::ShareText(_)
-        | OpError::Init(_)
-        | OpError::Enrol(_)
-        | OpError::NotApproved
-        | OpError::SelfSealed(_)
-        | OpError::Submission(_)
-        | OpError::TooManyAttempts
-        | OpError::Keys(_)
-        | OpError::KubernetesRole(_)
-        | OpError::JwtConfig(_)
-        | OpError::JwtRole(_)
-        | OpError::AppRole(_)
-        | OpError::Share(_)
-        | OpError::Integrity
-        | OpError::Store(_)
-        | OpError::Rotation(_)
-        | OpError::Ceremony(_)
-        | OpError::ChangeUnknown
-        | OpError::AuditUnavailable => OAuthError::ServerError,
+        OpError::Sealed(_) | OpError::Unavailable(_) | OpError::Conflict(_) | OpError::Busy(_) => {
+            OAuthError::TemporarilyUnavailable
+        }
+        OpError::Unauthenticated(_) | OpError::Denied(_) | OpError::Absent(_) | OpError::Refused(_) => {
+            OAuthError::InvalidGrant
+        }
+        OpError::Invalid(_) | OpError::Damaged(_) | OpError::Unlogged(_) => OAuthError::ServerError,
     }
 }
 

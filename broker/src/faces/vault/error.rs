@@ -14,7 +14,7 @@ use symbolon_core::token::ParamsError;
 
 use super::envelope;
 use super::fields::FieldError;
-use crate::error::OpError;
+use crate::error::{Absent, Busy, Closed, Denied, OpError};
 use crate::faces::body::BodyError;
 
 /// A refusal that the dialect itself makes, before or instead of any operation.
@@ -77,6 +77,9 @@ pub enum FaceError {
     /// No such route. Vault repeats the path here; we do not.
     #[error("no handler for route. route entry not found.")]
     NoRoute,
+    /// `init` on a broker that has its deployment.
+    #[error("Vault is already initialized")]
+    Initialised,
     /// No secrets engine at the path of a `sys/mounts` call.
     #[error("No secret engine mount at the requested path")]
     NoMountEntry,
@@ -101,6 +104,7 @@ impl FaceError {
             | Self::ListFlag
             | Self::PatchTypeMissing
             | Self::Body(BodyError::Cut)
+            | Self::Initialised
             | Self::NoMountEntry => StatusCode::BAD_REQUEST,
             Self::TokenMalformed => StatusCode::FORBIDDEN,
             Self::NoRoute => StatusCode::NOT_FOUND,
@@ -165,52 +169,32 @@ impl VaultError {
     }
 }
 
-/// The one match from operations to Vault statuses and texts. Exhaustive on purpose: a new variant must be placed.
+/// The one match from operations to Vault statuses and texts. Exhaustive on purpose: a new kind must be placed.
 fn op_parts(error: &OpError) -> (StatusCode, Option<Cow<'static, str>>) {
     let own = || Some(Cow::Owned(error.to_string()));
     match error {
-        OpError::Sealed => (StatusCode::SERVICE_UNAVAILABLE, Some("Vault is sealed".into())),
-        OpError::NotInitialised => (StatusCode::SERVICE_UNAVAILABLE, Some("Vault is not initialized".into())),
-        OpError::TooManyAttempts => (StatusCode::TOO_MANY_REQUESTS, own()),
-        OpError::AlreadyInitialised => (StatusCode::BAD_REQUEST, Some("Vault is already initialized".into())),
-        OpError::FragmentUnavailable(_)
-        | OpError::Enrol(_)
-        | OpError::NotApproved
-        | OpError::IssuerKeys
-        | OpError::SelfSealed(_)
-        | OpError::Busy => (StatusCode::SERVICE_UNAVAILABLE, own()),
-        OpError::BadToken | OpError::BadTokenNamed => (StatusCode::FORBIDDEN, own()),
-        OpError::Denied(_) => {
+        OpError::Sealed(closed) => (StatusCode::SERVICE_UNAVAILABLE, Some(closed_text(closed))),
+        OpError::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, own()),
+        OpError::Unauthenticated(_) | OpError::Denied(Denied::Invisible) => (StatusCode::FORBIDDEN, own()),
+        OpError::Denied(Denied::ByPolicy) => {
             (StatusCode::FORBIDDEN, Some("1 error occurred:\n\t* permission denied\n\n".into()))
         }
-        OpError::NotFound => (StatusCode::NOT_FOUND, None),
-        OpError::NoMount => (StatusCode::NOT_FOUND, Some(FaceError::NoRoute.to_string().into())),
-        OpError::Unsupported => {
-            (StatusCode::METHOD_NOT_ALLOWED, Some(FaceError::Unsupported.to_string().into()))
+        OpError::Absent(Absent::Thing) => (StatusCode::NOT_FOUND, None),
+        OpError::Absent(Absent::Route) => {
+            (StatusCode::NOT_FOUND, Some(FaceError::NoRoute.to_string().into()))
         }
-        OpError::Invisible => (StatusCode::FORBIDDEN, own()),
-        OpError::Invalid(_)
-        | OpError::TokenCreate(_)
-        | OpError::TokenRenew(_)
-        | OpError::Kv(_)
-        | OpError::PolicyText(_)
-        | OpError::LoginRefused(_)
-        | OpError::JwtRefused(_)
-        | OpError::Keys(_)
-        | OpError::KubernetesRole(_)
-        | OpError::JwtConfig(_)
-        | OpError::JwtRole(_)
-        | OpError::AppRole(_)
-        | OpError::Init(_)
-        | OpError::Share(_)
-        | OpError::ShareText(_)
-        | OpError::Rotation(_)
-        | OpError::Ceremony(_)
-        | OpError::Submission(_)
-        | OpError::Conflict => (StatusCode::BAD_REQUEST, own()),
-        OpError::Integrity | OpError::Store(_) | OpError::AuditUnavailable | OpError::ChangeUnknown => {
-            (StatusCode::INTERNAL_SERVER_ERROR, own())
-        }
+        OpError::Busy(Busy::Broker) => (StatusCode::SERVICE_UNAVAILABLE, own()),
+        OpError::Busy(Busy::Source(_)) => (StatusCode::TOO_MANY_REQUESTS, own()),
+        OpError::Conflict(_) | OpError::Invalid(_) | OpError::Refused(_) => (StatusCode::BAD_REQUEST, own()),
+        OpError::Damaged(_) | OpError::Unlogged(_) => (StatusCode::INTERNAL_SERVER_ERROR, own()),
+    }
+}
+
+fn closed_text(closed: &Closed) -> Cow<'static, str> {
+    match closed {
+        Closed::Sealed => "Vault is sealed".into(),
+        Closed::Uninitialised => "Vault is not initialized".into(),
+        Closed::ByItself(text) => text.as_str().to_owned().into(),
     }
 }
 
@@ -230,7 +214,7 @@ pub fn error_response(status: StatusCode, text: Option<&str>) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::FragmentProblem;
+    use crate::remote::FragmentProblem;
 
     fn check(error: OpError, status: u16, text: Option<&str>) {
         let (got_status, got_text) = VaultError::Op(error).parts();
@@ -239,13 +223,13 @@ mod tests {
 
     #[test]
     fn texts_that_clients_match() {
-        check(OpError::Sealed, 503, Some("Vault is sealed"));
-        check(OpError::NotFound, 404, None);
-        check(OpError::BadToken, 403, Some("permission denied"));
-        check(OpError::AlreadyInitialised, 400, Some("Vault is already initialized"));
-        check(OpError::Unsupported, 405, Some("1 error occurred:\n\t* unsupported operation\n\n"));
-        check(OpError::NoMount, 404, Some("no handler for route. route entry not found."));
-        check(OpError::Invalid("no data provided"), 400, Some("no data provided"));
+        check(OpError::SEALED, 503, Some("Vault is sealed"));
+        check(OpError::NOT_FOUND, 404, None);
+        check(OpError::BAD_TOKEN, 403, Some("permission denied"));
+        assert_eq!(FaceError::Initialised.to_string(), "Vault is already initialized");
+        assert_eq!(FaceError::Unsupported.to_string(), "1 error occurred:\n\t* unsupported operation\n\n");
+        check(OpError::NO_ROUTE, 404, Some("no handler for route. route entry not found."));
+        check(OpError::invalid("no data provided"), 400, Some("no data provided"));
     }
 
     #[test]
@@ -259,7 +243,7 @@ mod tests {
             FragmentProblem::NoCanary,
             FragmentProblem::LeaseEnded,
         ] {
-            let (status, text) = VaultError::Op(OpError::FragmentUnavailable(problem)).parts();
+            let (status, text) = VaultError::Op(problem.into()).parts();
             assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
             assert!(text.is_some());
         }
@@ -267,7 +251,7 @@ mod tests {
 
     #[test]
     fn unavailable_asks_to_retry_soon() {
-        let response = VaultError::Op(OpError::Sealed).into_response();
+        let response = VaultError::Op(OpError::SEALED).into_response();
         assert_eq!(response.headers()[header::RETRY_AFTER], "1");
         assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
     }

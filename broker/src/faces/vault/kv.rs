@@ -18,7 +18,7 @@ use crate::access::mounts::Mount;
 use crate::engines::kv::{
     self, KvFolder, KvTarget, Page, ReadSecret, VersionsChange, WriteSecret, WroteSecret,
 };
-use crate::error::OpError;
+use crate::error::{Absent, OpError};
 use crate::faces::time::{go_duration, rfc3339};
 use crate::ops::App;
 
@@ -58,7 +58,7 @@ pub async fn route(app: &App, request: &VaultRequest, mount: &Mount, rest: &str)
 /// Vault answers 404 with a warning here, which people know from version 1 habits.
 async fn wrong_path(app: &App, request: &VaultRequest) -> Answer {
     match unrouted(app, request).await {
-        Err(VaultError::Op(OpError::NoMount)) => {
+        Err(VaultError::Op(OpError::Absent(Absent::Route))) => {
             let mut envelope = Envelope::object(&request.request_id, "kv", Map::new());
             envelope.data = Data::None;
             envelope.warnings.push(WRONG_PATH.to_owned());

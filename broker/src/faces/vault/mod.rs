@@ -153,7 +153,7 @@ pub async fn unrouted(app: &App, request: &VaultRequest) -> Answer {
         Verb::Patch => Operation::Patch,
     };
     let never = ops::unrouted::unrouted(app, &request.requester(), &request.path, operation).await;
-    Err(never.err().unwrap_or(OpError::NoMount).into())
+    Err(never.err().unwrap_or(OpError::NO_ROUTE).into())
 }
 
 /// The route exists, but not for this verb.

@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use super::fake::Node;
 use super::ring::Ring;
-use crate::error::FragmentProblem;
 use crate::random::os_rng;
+use crate::remote::FragmentProblem;
 use crate::remote::quorum::HEDGE_AFTER;
 use crate::remote::{EvaluateError, LeaseState, NodeFailure};
 

@@ -96,13 +96,13 @@ fn stored(change: &Change) -> StoredChange {
 }
 
 fn parse(stored: &StoredChange) -> Result<Change, OpError> {
-    let what = CHANGES.into_iter().find(|what| *what == stored.what).ok_or(OpError::Integrity)?;
+    let what = CHANGES.into_iter().find(|what| *what == stored.what).ok_or(OpError::INTEGRITY)?;
     let key = bytes(&stored.key)?;
     let mut reader = Reader::new(&key);
-    let key = GroupKey::read(&mut reader).map_err(|_| OpError::Integrity)?;
+    let key = GroupKey::read(&mut reader).map_err(|_| OpError::INTEGRITY)?;
     let body = match stored.body.as_str() {
         "" => None,
-        body => Some(Manifest::parse_body(&bytes(body)?).map_err(|_| OpError::Integrity)?),
+        body => Some(Manifest::parse_body(&bytes(body)?).map_err(|_| OpError::INTEGRITY)?),
     };
     let before = match stored.before.as_str() {
         "" => None,
@@ -111,8 +111,8 @@ fn parse(stored: &StoredChange) -> Result<Change, OpError> {
     let run = match stored.run.as_str() {
         "" => None,
         run => {
-            let run = Run::parse(&bytes(run)?).map_err(|_| OpError::Integrity)?;
-            let signature = |hex: &String| bytes(hex)?.try_into().map_err(|_| OpError::Integrity);
+            let run = Run::parse(&bytes(run)?).map_err(|_| OpError::INTEGRITY)?;
+            let signature = |hex: &String| bytes(hex)?.try_into().map_err(|_| OpError::INTEGRITY);
             let signatures = stored.signatures.iter().map(signature).collect::<Result<_, _>>()?;
             Some((run, Certified { key: key.clone(), signatures }))
         }

@@ -104,7 +104,7 @@ pub(crate) async fn forget_leaver(session: &Session, gone: NodeId) -> Result<(),
 pub(crate) async fn read_addresses(rows: &Rows) -> Result<BTreeMap<NodeId, String>, OpError> {
     let stored = rows.read::<StoredAddresses>(ADDRESSES).await?.map(|(stored, _)| stored).unwrap_or_default();
     let parse = |(node, url): (String, String)| {
-        let node = bytes(&node)?.as_slice().try_into().map_err(|_| OpError::Integrity)?;
+        let node = bytes(&node)?.as_slice().try_into().map_err(|_| OpError::INTEGRITY)?;
         Ok((NodeId::from_bytes(node), url))
     };
     stored.0.into_iter().map(parse).collect()
@@ -148,7 +148,7 @@ fn stored(leaver: &Leaver) -> StoredLeaver {
 fn parse(stored: &StoredLeaver) -> Result<Leaver, OpError> {
     Ok(Leaver {
         url: stored.url.clone(),
-        card: VerifiedCard::parse(&bytes(&stored.card)?).map_err(|_| OpError::Integrity)?,
+        card: VerifiedCard::parse(&bytes(&stored.card)?).map_err(|_| OpError::INTEGRITY)?,
         group: proposal(&stored.group)?,
         manifest: bytes(&stored.manifest)?,
         epochs: (stored.key_epoch, stored.share_epoch),

@@ -24,6 +24,8 @@
 
 use symbolon_core::audit::{Action, Detail, Draft, Outcome};
 
+use crate::error::{OpError, Text};
+
 mod census;
 pub mod remote;
 
@@ -90,4 +92,10 @@ pub enum RotationRefusal {
 fn entry(what: String) -> Draft {
     let detail = Detail { caller: "broker".to_owned(), role: what, ..Detail::default() };
     Draft { action: Action::KeyRotate, outcome: Outcome::Allowed, detail }
+}
+
+impl From<RotationRefusal> for OpError {
+    fn from(error: RotationRefusal) -> Self {
+        Self::Refused(Text::of(&error))
+    }
 }

@@ -33,7 +33,7 @@ pub async fn wish(session: &Session) -> Result<Option<Op>, OpError> {
         return Ok(None);
     }
     if own.older_tokens.len() >= OLDER_TOKEN_KEKS_MAX {
-        return Err(OpError::Invalid(
+        return Err(OpError::invalid(
             "machine tokens of eight older KEKs may still live; wait until the oldest has expired, a day at most",
         ));
     }
@@ -69,7 +69,7 @@ async fn roll(session: &Session, own: OwnEpochs, expect: Expect) -> Result<(), O
     let mut older_tokens = vec![OlderTokens { epoch: own.epoch, until_secs }];
     older_tokens.extend(&own.older_tokens);
     let epoch =
-        own.epoch.checked_add(1).ok_or(OpError::Invalid("no KEK epoch is left for the deployment"))?;
+        own.epoch.checked_add(1).ok_or(OpError::invalid("no KEK epoch is left for the deployment"))?;
     let next = OwnEpochs { epoch, older_tokens, wanted: false };
     let _barrier = keys.barrier().await;
     let from = keys.kek(own.system()).await?;

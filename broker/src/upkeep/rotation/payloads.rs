@@ -93,7 +93,7 @@ async fn open_all(
     }
     let mut keks = HashMap::new();
     while let Some(opened) = opening.join_next().await {
-        let (place, kek) = opened.map_err(|_| OpError::Busy)?;
+        let (place, kek) = opened.map_err(|_| OpError::BUSY)?;
         match kek {
             Ok(kek) => drop(keks.insert(place, Some(kek))),
             Err(KeyError::Moved | KeyError::Integrity) => drop(keks.insert(place, None)),

@@ -88,7 +88,7 @@ impl Reseal {
         if count > 0 {
             let what = entry(format!("{count} rows sealed for fragment epoch {}", epoch(session)));
             match session.commit(batch.changes, what).await {
-                Err(OpError::Conflict) if self.conflicts < CONFLICTS_MAX => {
+                Err(OpError::Conflict(_)) if self.conflicts < CONFLICTS_MAX => {
                     self.conflicts += 1; // somebody wrote one of them meanwhile: read the page again
                     return Ok(0);
                 }

@@ -15,9 +15,10 @@ use tracing::{error, info, warn};
 use super::census::{self, PAGE_ROWS, page};
 use super::entry;
 use crate::access::session::Session;
-use crate::error::{FragmentProblem, OpError};
+use crate::error::OpError;
 use crate::keys::{Aim, BATCH_MAX, CapsulePlace, KeyError, Rewrapped};
 use crate::random::os_rng;
+use crate::remote::FragmentProblem;
 use crate::rows::{NO_SCOPE, Place, Table};
 use crate::store::{Expect, Op, Row};
 
@@ -151,7 +152,7 @@ impl Rewrap {
                 self.damaged += unopened;
                 self.pass_over(chosen);
             }
-            Err(OpError::Conflict) if self.conflicts < CONFLICTS_MAX => {
+            Err(OpError::Conflict(_)) if self.conflicts < CONFLICTS_MAX => {
                 self.conflicts += 1; // a secret was removed meanwhile: read the page again
                 return Ok(Advance::More);
             }
@@ -231,7 +232,7 @@ impl Rewrap {
     /// One of the new capsules must open to the key of the old one, before anything is written.
     async fn compare_one(&self, session: &Session, rewrapped: &[Rewrapped]) -> Result<(), OpError> {
         if !rewrapped.iter().all(|new| self.progress.aim().is_met_by(&new.capsule)) {
-            return Err(OpError::Busy); // yet another epoch has come: begin again
+            return Err(OpError::BUSY); // yet another epoch has come: begin again
         }
         let at = usize::try_from(os_rng().next_u64()).unwrap_or(0) % rewrapped.len();
         let one = &rewrapped[at];
@@ -286,9 +287,9 @@ impl Rewrap {
         let mut placed = Vec::with_capacity(self.sample.len());
         for place in &self.sample {
             let Some(row) = session.rows.store().get(&place.key()).await? else { continue };
-            let capsule = Capsule::parse(&row.value).map_err(|_| OpError::Integrity)?;
+            let capsule = Capsule::parse(&row.value).map_err(|_| OpError::INTEGRITY)?;
             if !self.progress.aim().is_met_by(&capsule) {
-                return Err(OpError::Integrity);
+                return Err(OpError::INTEGRITY);
             }
             placed.push((*place, capsule));
         }
@@ -296,7 +297,7 @@ impl Rewrap {
             return Ok(());
         }
         let opened = session.keys.open_capsules(&placed).await?;
-        if opened.iter().all(Result::is_ok) { Ok(()) } else { Err(OpError::Integrity) }
+        if opened.iter().all(Result::is_ok) { Ok(()) } else { Err(OpError::INTEGRITY) }
     }
 }
 

@@ -181,7 +181,7 @@ impl Roll {
                 }
                 Ok(Rolled::More)
             }
-            Err(OpError::Conflict) => {
+            Err(OpError::Conflict(_)) => {
                 self.conflicts += 1;
                 if self.conflicts > CONFLICTS_MAX {
                     self.contended = true;
@@ -247,7 +247,7 @@ impl Roll {
         let change = settled.put(session, self.mount.id, expect)?;
         let what = format!("the roll to KEK epoch {} of mount {} has ended", keks.epoch, self.mount.id);
         match session.commit(vec![change], entry(what)).await {
-            Err(OpError::Conflict) => return Ok(Rolled::More), // the mount is being removed
+            Err(OpError::Conflict(_)) => return Ok(Rolled::More), // the mount is being removed
             done => drop(done?),
         }
         info!(mount = %self.mount.id, kek_epoch = keks.epoch, "the KEK roll has ended");

@@ -161,7 +161,7 @@ impl Work {
             Ok(_) => live.problem = None,
             Err(error) => {
                 live.failures += 1;
-                live.problem = Some(crate::access::session::reason(error));
+                live.problem = Some(error.reason());
             }
         }
         stepped

@@ -107,6 +107,9 @@ pub(super) fn is_initialised(app: &App) -> Answer {
 
 pub(super) async fn init(app: &App, request: &VaultRequest) -> Answer {
     let wish = parse_init(&request.fields.reader())?;
+    if ops::seal::status(app).initialized {
+        return Err(FaceError::Initialised.into());
+    }
     let made = crate::custody::init::init(app, &wish).await?;
     Ok(json_response(StatusCode::OK, &InitBody::new(&made)))
 }
@@ -207,7 +210,7 @@ pub(super) async fn seal(app: &App, request: &VaultRequest) -> Answer {
 
 pub(super) fn leader(app: &App) -> Answer {
     if ops::seal::status(app).sealed {
-        return Err(OpError::Sealed.into());
+        return Err(OpError::SEALED.into());
     }
     let body = json!({
         "ha_enabled": false,

@@ -74,7 +74,7 @@ async fn a_remote_that_goes_away_in_the_middle_stops_nothing_for_good() {
         site.read_all(&world, "after the remote was away").await;
         match done {
             Ok(()) => break,
-            Err(OpError::FragmentUnavailable(_)) => {}
+            Err(OpError::Unavailable(_)) => {}
             Err(other) => panic!("{other:?}"),
         }
     }

@@ -16,21 +16,16 @@ async fn an_epoch_is_not_retired_while_a_capsule_needs_it() {
     let world = World::filled(3).await;
     let site = Arc::new(world.open().await);
     let alone = site.retire().await;
-    assert!(matches!(alone, Err(OpError::Rotation(RotationRefusal::NothingOlder))), "{alone:?}");
+    assert!(alone == Err(RotationRefusal::NothingOlder.into()), "{alone:?}");
     let before = census(&site.session).await.unwrap().by_epoch[&1];
     assert_eq!(site.rotate_remote().await.unwrap(), 2);
-    match site.retire().await {
-        Err(OpError::Rotation(RotationRefusal::CapsulesLeft { capsules, key_epoch })) => {
-            assert_eq!((capsules, key_epoch), (before, 1));
-        }
-        other => panic!("{other:?}"),
-    }
+    let left = RotationRefusal::CapsulesLeft { capsules: before, key_epoch: 1 };
+    assert_eq!(site.retire().await, Err(left.into()));
     assert_eq!(site.session.keys.key_epochs(), [1, 2], "a refusal changes nothing");
     assert_eq!(site.rotate_remote().await.unwrap(), 2, "the rotation that has not ended goes on");
     site.finish().await.unwrap();
     let another = site.rotate_remote().await;
-    let refused = RotationRefusal::NotRetired { key_epoch: 1 };
-    assert!(matches!(&another, Err(OpError::Rotation(refusal)) if *refusal == refused), "{another:?}");
+    assert_eq!(another, Err(RotationRefusal::NotRetired { key_epoch: 1 }.into()));
     assert_eq!(site.retire().await.unwrap(), 1);
     assert_eq!(site.session.keys.key_epochs(), [2]);
     site.read_all(&world, "after the first epoch was retired").await;
@@ -51,10 +46,8 @@ async fn a_damaged_capsule_stays_behind_and_keeps_the_epoch() {
     assert_eq!(census.below(2), 1, "the others are re-wrapped");
     let status = crate::upkeep::rotation::status(&site.session).await.unwrap();
     assert!(status.problem.unwrap().contains("damaged"), "{status:?}");
-    assert!(matches!(
-        site.retire().await,
-        Err(OpError::Rotation(RotationRefusal::CapsulesLeft { capsules: 1, .. }))
-    ));
+    let left = RotationRefusal::CapsulesLeft { capsules: 1, key_epoch: 1 };
+    assert_eq!(site.retire().await, Err(left.into()));
     world.store.tamper(&key, Some(row.value));
     site.finish().await.unwrap(); // as after the next unseal
     site.all_newest("after the capsule was restored").await;
@@ -82,7 +75,7 @@ async fn machine_tokens_outlive_a_roll_until_they_expire() {
     good().await.unwrap();
     world.clock.0.fetch_add(2 * 3_600_000, Ordering::Relaxed);
     site.session.keys.canary().await.unwrap();
-    assert!(matches!(good().await, Err(OpError::BadToken)));
+    assert!(matches!(good().await, Err(OpError::Unauthenticated(_))));
     site.finish().await.unwrap();
     assert_eq!(site.session.keys.own().older_tokens.len(), 0, "nothing lives under the old KEK");
     assert_eq!(site.count(Table::Capsule).await, 2, "one for records, one for tokens");
@@ -96,5 +89,7 @@ async fn only_so_many_rolls_in_a_day() {
         site.rotate_keks().await.unwrap();
         site.finish().await.unwrap();
     }
-    assert!(matches!(site.rotate_keks().await, Err(OpError::Invalid(text)) if text.contains("wait")));
+    assert!(
+        matches!(site.rotate_keks().await, Err(OpError::Invalid(text)) if text.as_str().contains("wait"))
+    );
 }

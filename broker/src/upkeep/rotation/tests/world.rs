@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use super::remote::{Connected, LocalRemote};
 use crate::access::Requester;
 use crate::access::mounts::{Mount, MountList, Mounts, Tier};
-use crate::access::session::{Session, reason};
+use crate::access::session::Session;
 use crate::audit::writer::tests::HandClock;
 use crate::audit::writer::{LogKeys, Writer};
 use crate::auth::{token, workload};
@@ -317,7 +317,7 @@ impl Site {
             reads.spawn(async move {
                 let read = site.read(&mount, &name, version).await;
                 let read = read.unwrap_or_else(|error| {
-                    panic!("{when}: {mount}/{name} version {version}: {} ({error:?})", reason(&error))
+                    panic!("{when}: {mount}/{name} version {version}: {} ({error:?})", error.reason())
                 });
                 let data: Map = serde_json::from_slice(&read.data.unwrap()).unwrap();
                 assert_eq!(data["value"], value, "{when}: {mount}/{name} version {version}");
