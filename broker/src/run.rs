@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use symbolon_core::clock::Clock;
 use symbolon_core::seal::{ForeignRecord, SealRecord, Sealed};
 use symbolon_proto::secret::MemoryError;
 use tokio::net::TcpListener;
@@ -11,15 +12,16 @@ use tracing::info;
 
 use crate::clock::SystemClock;
 use crate::config::Config;
+use crate::custody::App;
 use crate::custody::init::Initialising;
 use crate::custody::seal::SealHandle;
-use crate::custody::unseal::Opener;
+use crate::custody::unseal::{Furnishing, Unsealer};
 use crate::faces::server::{ServeError, ServerLimits, TlsError, serve, tls_config};
-use crate::ops::App;
-use crate::process;
 use crate::rows::seal_record_key;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::{Scan, Store, StoreError};
+use crate::upkeep::heartbeat;
+use crate::{ops, process};
 
 /// Why a broker does not start or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +90,7 @@ impl Broker {
         let listener =
             TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
         info!(%memory, initialised = sealed.is_some(), "broker starts sealed");
-        Ok(Self { app: Arc::new(assemble(config, store, sealed)), listener, tls })
+        Ok(Self { app: Arc::new(assemble(config, store, Arc::new(SystemClock), sealed)), listener, tls })
     }
 
     /// Where it listens; tells the port if the configuration left it to the system.
@@ -112,11 +114,19 @@ impl Broker {
     }
 }
 
-fn assemble(config: Config, store: Arc<dyn Store>, sealed: Option<Sealed>) -> App {
-    let clock = Arc::new(SystemClock);
-    let opener = Opener::new(Arc::clone(&store), clock.clone(), config.remote.clone());
-    let seal = SealHandle::start(sealed, opener, clock.clone());
-    App { config, store, seal, clock, init: Initialising::default() }
+/// What a session gets from rooms that custody does not see.
+#[must_use]
+pub fn furnishing() -> Furnishing {
+    Furnishing { shape: ops::shape(), begin: heartbeat::start }
+}
+
+/// Everything that handlers reach, around a store that holds `sealed`, or nothing yet.
+#[must_use]
+pub fn assemble(config: Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>, sealed: Option<Sealed>) -> App {
+    let (shape, remote) = (ops::shape(), config.remote.clone());
+    let unsealer = Unsealer::new(Arc::clone(&store), Arc::clone(&clock), remote, furnishing());
+    let seal = SealHandle::start(sealed, unsealer, Arc::clone(&clock));
+    App { config, store, seal, clock, shape, init: Initialising::default() }
 }
 
 fn load_tls(config: &Config) -> Result<Option<Arc<rustls::ServerConfig>>, RunError> {

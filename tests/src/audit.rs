@@ -11,11 +11,8 @@ use symbolon_broker::audit::log::rows::{
     TABLE_BUNDLES, TABLE_CHECKPOINT, TABLE_TILES, decode_bundle, encode_bundle,
 };
 use symbolon_broker::clock::SystemClock;
-use symbolon_broker::custody::init::Initialising;
-use symbolon_broker::custody::seal::SealHandle;
-use symbolon_broker::custody::unseal::Opener;
 use symbolon_broker::faces::server::{ServerLimits, serve};
-use symbolon_broker::ops::App;
+use symbolon_broker::run::assemble;
 use symbolon_broker::store::Store;
 use symbolon_broker::store::memory::{Failure, MemoryStore};
 use symbolon_proto::log::{Checkpoint, VerifierKey};
@@ -225,9 +222,7 @@ impl Frail {
         world.start_fragment().await.unwrap();
         let config = world.broker_config(true).unwrap();
         let (store, clock) = (Arc::new(MemoryStore::new()), Arc::new(SystemClock));
-        let opener = Opener::new(Arc::clone(&store) as Arc<dyn Store>, clock.clone(), config.remote.clone());
-        let seal = SealHandle::start(None, opener, clock.clone());
-        let app = App { config, store: Arc::clone(&store) as _, seal, clock, init: Initialising::default() };
+        let app = assemble(config, Arc::clone(&store) as _, clock, None);
         let router = symbolon_broker::faces::router(Arc::new(app));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());

@@ -5,11 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use symbolon_broker::clock::SystemClock;
-use symbolon_broker::custody::init::Initialising;
-use symbolon_broker::custody::seal::SealHandle;
-use symbolon_broker::custody::unseal::Opener;
 use symbolon_broker::faces::server::{ServerLimits, serve};
-use symbolon_broker::ops::App;
+use symbolon_broker::run::assemble;
 use symbolon_broker::store::Store;
 use symbolon_broker::store::memory::MemoryStore;
 use symbolon_core::clock::{Clock, Now};
@@ -38,9 +35,7 @@ async fn three_days_without_a_lease_seal_the_broker_and_less_does_not() {
     world.start_fragment().await.unwrap();
     let config = world.broker_config(true).unwrap();
     let (store, clock): (Arc<dyn Store>, _) = (Arc::new(MemoryStore::new()), Arc::new(Passing::default()));
-    let opener = Opener::new(Arc::clone(&store), clock.clone(), config.remote.clone());
-    let seal = SealHandle::start(None, opener, clock.clone());
-    let app = App { config, store, seal, clock: clock.clone(), init: Initialising::default() };
+    let app = assemble(config, store, clock.clone(), None);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let (_stop, stopped) = oneshot::channel::<()>();

@@ -7,6 +7,20 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use symbolon::demo::world::World;
+use symbolon_broker::access::mounts::MOUNTS;
+use symbolon_broker::access::policies::POLICIES;
+use symbolon_broker::access::tokens::ACCESSORS;
+use symbolon_broker::access::tokens::TOKENS;
+use symbolon_broker::auth::approle::SECRET_ID_ACCESSORS;
+use symbolon_broker::auth::approle::SECRET_IDS;
+use symbolon_broker::auth::roles::CONFIGS;
+use symbolon_broker::auth::roles::ROLES;
+use symbolon_broker::engines::kv::ENTRIES;
+use symbolon_broker::engines::kv::SECRETS;
+use symbolon_broker::engines::kv::VERSIONS;
+use symbolon_broker::keys::CAPSULES;
+use symbolon_broker::rows::COUNTERS;
+use symbolon_broker::rows::SYSTEM;
 use symbolon_broker::rows::Table;
 
 use crate::rows::{self, Rows};
@@ -328,7 +342,7 @@ async fn a_damaged_row_is_said_and_leaves_the_others_readable() {
         match effect {
             Effect::Refused(_) => assert!(READ_AT_UNSEAL.contains(table), "{table:?} stops the unseal"),
             // Without the root token's row nothing is left that root, or a token made by root, may ask.
-            Effect::Changed(_) if *table == Table::Token => {}
+            Effect::Changed(_) if *table == TOKENS => {}
             Effect::Changed(changed) => {
                 assert!(changed.len() <= 6, "{table:?} costs {} answers", changed.len())
             }
@@ -341,24 +355,24 @@ async fn a_damaged_row_is_said_and_leaves_the_others_readable() {
 }
 
 const TABLES: [Table; 14] = [
-    Table::System,
-    Table::Mount,
-    Table::Policy,
-    Table::LoginConfig,
-    Table::LoginRole,
-    Table::SecretId,
-    Table::SecretIdAccessor,
-    Table::Token,
-    Table::Accessor,
-    Table::Counter,
-    Table::Meta,
-    Table::Entry,
-    Table::Version,
-    Table::Capsule,
+    SYSTEM,
+    MOUNTS,
+    POLICIES,
+    CONFIGS,
+    ROLES,
+    SECRET_IDS,
+    SECRET_ID_ACCESSORS,
+    TOKENS,
+    ACCESSORS,
+    COUNTERS,
+    SECRETS,
+    ENTRIES,
+    VERSIONS,
+    CAPSULES,
 ];
 
 /// Without these the broker does not know who it is or what it must refuse, so it stays sealed.
-const READ_AT_UNSEAL: [Table; 4] = [Table::System, Table::Mount, Table::Policy, Table::Counter];
+const READ_AT_UNSEAL: [Table; 4] = [SYSTEM, MOUNTS, POLICIES, COUNTERS];
 
 /// Each row opens only where it was put: exchanged with another of its table it does not, and gives no one's rights away.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -377,13 +391,13 @@ async fn a_row_in_another_ones_place_does_not_open() {
             let effect = effect(&mut site, &items, &healthy, exchanged).await;
             assert_said(&format!("{table:?}"), &effect);
             // What leads from a token to its children is read by a revocation only, a bucket's count by a write.
-            let read = !matches!(table, Table::Accessor | Table::Counter);
+            let read = !matches!(table, ACCESSORS | COUNTERS);
             assert!(effect.is_noticed() || !read, "two rows of {table:?} were exchanged and nothing noticed");
         }
     }
     // The root token's row under the key of another token, and under that of an accessor.
-    let tokens = rows::of(&all, Table::Token);
-    let accessors = rows::of(&all, Table::Accessor);
+    let tokens = rows::of(&all, TOKENS);
+    let accessors = rows::of(&all, ACCESSORS);
     for (_, root) in &tokens {
         let everywhere =
             tokens.iter().chain(&accessors).map(|(key, _)| ((*key).clone(), (*root).clone())).collect();

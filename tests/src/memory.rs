@@ -20,12 +20,16 @@ use symbolon::SubjectToken;
 use symbolon::demo::world::World;
 use symbolon_broker::clock::SystemClock;
 use symbolon_broker::config::Config;
+use symbolon_broker::custody::App;
 use symbolon_broker::custody::alarm::Alarm;
-use symbolon_broker::custody::unseal::Opener;
+use symbolon_broker::custody::unseal::Unsealer;
+use symbolon_broker::engines::kv::VERSIONS;
+use symbolon_broker::keys::CAPSULES;
 use symbolon_broker::keys::{FIRST_KEK_EPOCH, SYSTEM_SLOT};
-use symbolon_broker::ops::App;
-use symbolon_broker::rows::{NO_SCOPE, Table, prefix, seal_record_key};
+use symbolon_broker::rows::SYSTEM;
+use symbolon_broker::rows::{NO_SCOPE, prefix, seal_record_key};
 use symbolon_broker::run::Broker;
+use symbolon_broker::run::furnishing;
 use symbolon_broker::store::Store;
 use symbolon_broker::store::embedded::EmbeddedStore;
 use symbolon_core::keyring::KekSlot;
@@ -221,11 +225,11 @@ async fn needles(site: &Site) -> Needles {
     let all = rows::rows_of(store.as_ref()).await;
     own_secrets(&mut needles, &all, &unsealed);
     let config = site.world.broker_config(false).unwrap();
-    let session = Opener::new(Arc::clone(&store), Arc::new(SystemClock), config.remote);
+    let session = Unsealer::new(Arc::clone(&store), Arc::new(SystemClock), config.remote, furnishing());
     let session = session.open_with(&sealed, Arc::new(unsealed), &Alarm::new().0).await.unwrap().session;
     let id = |bytes: &[u8]| -> [u8; 16] { bytes.try_into().unwrap() };
     let mut keks = BTreeMap::new();
-    for (key, _) in rows::of(&all, Table::Capsule) {
+    for (key, _) in rows::of(&all, CAPSULES) {
         let mount = MountId::from_bytes(id(&key[17..33]));
         let bucket = u32::from_be_bytes(key[33..37].try_into().unwrap());
         let slot = KekSlot { tenant: TenantId::SYSTEM, mount, bucket, epoch: FIRST_KEK_EPOCH };
@@ -234,7 +238,7 @@ async fn needles(site: &Site) -> Needles {
         keks.insert(kek.capsule, kek);
     }
     let mut deks = 0;
-    for (key, bytes) in rows::of(&all, Table::Version) {
+    for (key, bytes) in rows::of(&all, VERSIONS) {
         let kek = &keks[&record::capsule_of(bytes).unwrap()];
         let place = RecordContext {
             kind: RecordKind::Value,
@@ -284,7 +288,7 @@ fn own_secrets(needles: &mut Needles, all: &Rows, unsealed: &Unsealed) {
 }
 
 fn own_row(name: [u8; 16]) -> Vec<u8> {
-    [&prefix(TenantId::SYSTEM, Table::System, NO_SCOPE)[..], &name].concat()
+    [&prefix(TenantId::SYSTEM, SYSTEM, NO_SCOPE)[..], &name].concat()
 }
 
 fn own_place(deployment: DeploymentId, name: [u8; 16]) -> RecordContext {
@@ -294,7 +298,7 @@ fn own_place(deployment: DeploymentId, name: [u8; 16]) -> RecordContext {
         tenant: TenantId::SYSTEM,
         mount: NO_SCOPE,
         secret: SecretId::from_bytes(name),
-        version: Table::System as u64,
+        version: SYSTEM.number().into(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use symbolon::demo::world::until;
-use symbolon_broker::rows::Table;
+use symbolon_broker::keys::CAPSULES;
 use symbolon_kms_fragment::{Options, Sealing, Service};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -193,7 +193,7 @@ async fn a_capsule_of_another_epoch_fails_alone() {
         let all = rows::read(world).await;
         // One of the four engines' capsules; which, its random mount id decides. The deployment's own have no mount.
         let (key, capsule) =
-            *rows::of(&all, Table::Capsule).iter().find(|(key, _)| key[17..33] != [0; 16]).unwrap();
+            *rows::of(&all, CAPSULES).iter().find(|(key, _)| key[17..33] != [0; 16]).unwrap();
         let mut capsule = capsule.clone();
         capsule[21] ^= 2; // the key epoch's last byte, after format, suite and key id
         rows::write(world, [(key.clone(), capsule)]).await;

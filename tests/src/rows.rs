@@ -46,5 +46,5 @@ pub fn table(key: &[u8]) -> u8 {
 
 /// The rows of one table.
 pub fn of(rows: &Rows, wanted: Table) -> Vec<(&Vec<u8>, &Vec<u8>)> {
-    rows.iter().filter(|(key, _)| table(key) == wanted as u8).collect()
+    rows.iter().filter(|(key, _)| table(key) == wanted.number()).collect()
 }

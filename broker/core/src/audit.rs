@@ -1,7 +1,7 @@
 //! What is written about each request, and the proof that it was written.
 //!
 //! Nothing secret leaves the broker without a [`Receipt`]: the writer makes one when the entry is durable, and
-//! [`SecretValue::disclose`] consumes it. `clippy.toml` bans [`Receipt::attest`] everywhere but in the writer.
+//! [`Withheld::disclose`] consumes it. `clippy.toml` bans [`Receipt::attest`] everywhere but in the writer.
 
 use serde::{Deserialize, Serialize};
 use symbolon_proto::Zeroizing;
@@ -16,6 +16,15 @@ pub struct Draft {
     pub outcome: Outcome,
     /// Who, what and from where. Sealed on disk, because it names things.
     pub detail: Detail,
+}
+
+impl Draft {
+    /// The entry of something that the broker does by itself.
+    #[must_use]
+    pub fn by_broker(action: Action, what: impl Into<String>) -> Self {
+        let detail = Detail { caller: "broker".to_owned(), role: what.into(), ..Detail::default() };
+        Self { action, outcome: Outcome::Allowed, detail }
+    }
 }
 
 /// The part of an entry that only an unsealed broker can read. Wire type, version 1: fields are only ever added.
@@ -37,6 +46,10 @@ pub struct Detail {
     /// Version of the secret that was read or written; 0 if none applies.
     #[serde(skip_serializing_if = "is_zero")]
     pub version: u64,
+    /// What it was about beside the path: the accessor and policies of a token that was made, the accessor of a secret id, what
+    /// an operator asked for.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub object: String,
     /// Role or policy that decided.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub role: String,
@@ -73,24 +86,34 @@ impl Receipt {
     }
 }
 
-/// Plaintext of a secret inside the broker: no `Debug`, no `Clone`, no way out but [`SecretValue::disclose`].
-pub struct SecretValue(Zeroizing<Vec<u8>>);
+/// Something secret that may leave only with a receipt: the value of a secret, a token, a secret id, a private key. No `Debug`,
+/// no `Clone`, no way out but [`Withheld::disclose`].
+pub struct Withheld<T>(T);
 
-impl SecretValue {
-    /// Wraps a plaintext, typically straight from an opened record.
+/// Plaintext of a secret inside the broker, typically straight from an opened record.
+pub type SecretValue = Withheld<Zeroizing<Vec<u8>>>;
+
+impl<T> Withheld<T> {
+    /// Keeps a secret back.
     #[must_use]
-    pub fn new(plaintext: Zeroizing<Vec<u8>>) -> Self {
-        Self(plaintext)
+    pub const fn new(secret: T) -> Self {
+        Self(secret)
     }
 
-    /// Works on the plaintext inside the broker, to make another stored value from it. Nothing leaves this way.
-    pub fn transform<T>(self, work: impl FnOnce(&[u8]) -> T) -> T {
+    /// Works on the secret inside the broker, to make another stored value from it. Nothing leaves this way.
+    pub fn transform<U>(self, work: impl FnOnce(&T) -> U) -> U {
         work(&self.0)
     }
 
-    /// Gives the plaintext to an answer whose audit entry is durable.
+    /// The same secret as part of an answer that is still withheld.
     #[must_use]
-    pub fn disclose(self, receipt: Receipt) -> Zeroizing<Vec<u8>> {
+    pub fn map<U>(self, work: impl FnOnce(T) -> U) -> Withheld<U> {
+        Withheld(work(self.0))
+    }
+
+    /// Gives the secret to an answer whose audit entry is durable.
+    #[must_use]
+    pub fn disclose(self, receipt: Receipt) -> T {
         drop(receipt);
         self.0
     }

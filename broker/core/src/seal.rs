@@ -95,15 +95,15 @@ pub enum InitError {
     CustodianNames,
 }
 
-/// The format that is written. Records of format 1 have no fragment epoch of their own; theirs is that of the share set. Their
-/// deployments hash names with K_index itself.
-pub const SEAL_RECORD_FORMAT: u8 = 2;
+/// The format that is written: what a broker must know to read the tables beside the record. An older broker refuses a newer
+/// one, so the first unseal by a newer broker raises it ([`Sealed::raised`]).
+pub const SEAL_RECORD_FORMAT: u8 = 3;
 
 /// The one row of the store that anyone may read. Wire type; a new field needs a new `format`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SealRecord {
-    /// 1 or 2.
+    /// 1, 2 or 3.
     pub format: u8,
     /// Deployment id, hex.
     pub deployment: String,
@@ -115,7 +115,8 @@ pub struct SealRecord {
     pub recovery: Recovery,
     /// Share-set manifest (`docs/skb1.md` 7.3), hex of its wire form.
     pub share_set: String,
-    /// The fragment epoch in use: that of the share set, or a later one with the same shares.
+    /// The fragment epoch in use: that of the share set, or a later one with the same shares. 0 in deployments of format 1
+    /// that have had no other since: theirs is that of the share set, and they hash names with K_index itself.
     #[serde(default)]
     pub frag_epoch: u32,
     /// Ed25519 key of the fragment service's root, hex.
@@ -147,8 +148,8 @@ impl Sealed {
         let bytes = data_encoding::HEXLOWER.decode(record.share_set.as_bytes()).map_err(|_| ForeignRecord)?;
         let set = ShareSetManifest::decode(&bytes).map_err(|_| ForeignRecord)?;
         let frag_epoch = match (record.format, record.frag_epoch) {
-            (1, 0) => set.frag_epoch(),
-            (SEAL_RECORD_FORMAT, epoch) if epoch >= set.frag_epoch().max(FIRST_EPOCH) => epoch,
+            (1 | SEAL_RECORD_FORMAT, 0) => set.frag_epoch(),
+            (2 | SEAL_RECORD_FORMAT, epoch) if epoch >= set.frag_epoch().max(FIRST_EPOCH) => epoch,
             _ => return Err(ForeignRecord),
         };
         Ok(Self {
@@ -160,8 +161,18 @@ impl Sealed {
         })
     }
 
-    /// The same deployment with another share set or fragment epoch. The format says how names are hashed until keys are carried
-    /// over, so it stays as long as the epoch does.
+    /// The same deployment with its record in the format of this version; `None` if it is that already.
+    #[must_use]
+    pub fn raised(&self) -> Option<Self> {
+        if self.record.format == SEAL_RECORD_FORMAT {
+            return None;
+        }
+        let record = SealRecord { format: SEAL_RECORD_FORMAT, ..(*self.record).clone() };
+        Some(Self { record: Arc::new(record), ..self.clone() })
+    }
+
+    /// The same deployment with another share set or fragment epoch. That no epoch is written says how names are hashed until keys
+    /// are carried over, so it stays so as long as the epoch does.
     pub(crate) fn succeeded_by(&self, set: ShareSetManifest, frag_epoch: u32) -> Self {
         let mut record = (*self.record).clone();
         record.share_set = data_encoding::HEXLOWER.encode(&set.encode());
@@ -315,8 +326,8 @@ pub struct EpochKeys {
     deployment: DeploymentId,
     broker: BrokerId,
     keys: PurposeKeys,
-    /// The format of the seal record.
-    format: u8,
+    /// Whether names are hashed with K_index itself.
+    index_names: bool,
 }
 
 impl EpochKeys {
@@ -324,7 +335,12 @@ impl EpochKeys {
     #[must_use]
     pub fn derive(fragment: &Fragment, sealed: &Sealed) -> Self {
         let keys = fragment.root(&sealed.deployment).purposes(sealed.frag_epoch);
-        Self { deployment: sealed.deployment, broker: sealed.broker, keys, format: sealed.record.format }
+        Self {
+            deployment: sealed.deployment,
+            broker: sealed.broker,
+            keys,
+            index_names: sealed.record.frag_epoch == 0,
+        }
     }
 
     /// Deployment id.
@@ -362,15 +378,15 @@ impl EpochKeys {
     /// What will be carried over from these keys, if they are the first.
     fn first(&self) -> Lasting {
         let index = &self.keys.index;
-        let names = match self.format {
-            1 => NameKey::from_secret(index.secret().duplicate()),
-            _ => NameKey::of(index),
+        let names = match self.index_names {
+            true => NameKey::from_secret(index.secret().duplicate()),
+            false => NameKey::of(index),
         };
         Lasting::of_first(&self.keys, names)
     }
 
     fn with(self, lasting: Lasting, previous: Option<Previous>) -> Unsealed {
-        let Self { deployment, broker, keys, format: _ } = self;
+        let Self { deployment, broker, keys, index_names: _ } = self;
         Unsealed { deployment, broker, keys, lasting, previous: RwLock::new(previous.map(Arc::new)) }
     }
 }

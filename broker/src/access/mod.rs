@@ -1,7 +1,30 @@
-//! Who may do what.
+//! Who may do what: the open session, and a request on its way through it.
+//!
+//! ```text
+//! requester.rs  who asks, as the wire has it        request.rs   caller → grant → entry → receipt
+//! session.rs    what an open broker works with      object.rs    what the entry is about
+//! tokens.rs     a token's rows and whom it means    policies.rs  the policies in force
+//! mounts.rs     what answers below which path       shape.rs     what engines and methods say of themselves
+//! state.rs      what folders keep while it is open
+//! ```
+
+use crate::rows::Table;
 
 pub mod mounts;
+mod object;
+pub mod policies;
+mod request;
 mod requester;
 pub mod session;
+pub mod shape;
+mod state;
+pub mod tokens;
 
-pub use requester::Requester;
+pub use object::Object;
+pub(crate) use request::describe;
+pub use request::{Authorised, Request, malformed, unrouted};
+pub use requester::{Asker, Requester};
+pub use session::Session;
+
+/// Tables of this room.
+pub const TABLES: &[Table] = &[mounts::MOUNTS, policies::POLICIES, tokens::TOKENS, tokens::ACCESSORS];

@@ -1,16 +1,26 @@
 //! Which engine or login method answers below which path.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
+use symbolon_core::audit::Action;
 use symbolon_core::path::{ApiPath, MountPath};
-use symbolon_proto::id::MountId;
+use symbolon_proto::id::{MountId, TenantId};
+
+use crate::error::OpError;
+use crate::random::os_rng;
+use crate::rows::{Layout, NO_SCOPE, Place, Rows, Table};
+use crate::store::{Expect, Op};
+
+/// The two mount tables, and settings of single mounts under their ids.
+pub const MOUNTS: Table = Table::new(0x03, "mounts and their settings", Layout::Row);
 
 /// Mounts of each kind that a deployment may have.
 pub const MOUNTS_MAX: usize = 1000;
 
 /// A mounted secrets engine or login method.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
     /// Where, without slashes at the ends.
     #[serde(with = "mount_path")]
@@ -135,6 +145,11 @@ impl MountList {
 }
 
 impl Mounts {
+    /// Reads both tables, at unseal.
+    pub async fn read(rows: &Rows) -> Result<Self, OpError> {
+        Ok(Self { secrets: read(rows, Side::Secrets).await?, logins: read(rows, Side::Logins).await? })
+    }
+
     /// The secrets engine that answers for `path`, and the rest of the path below it.
     #[must_use]
     pub fn secret<'a, 'p>(&'a self, path: &'p ApiPath) -> Option<(&'a Mount, &'p str)> {
@@ -151,9 +166,121 @@ impl Mounts {
     }
 }
 
+async fn read(rows: &Rows, side: Side) -> Result<MountList, OpError> {
+    Ok(rows.read::<MountList>(side.row()).await?.map(|(list, _)| list).unwrap_or_default())
+}
+
 fn below<'p>(path: &'p str, mount: &MountPath) -> Option<&'p str> {
     let rest = path.strip_prefix(mount.as_str())?;
     if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
+}
+
+/// Which of the two tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Secrets engines, `sys/mounts`.
+    Secrets,
+    /// Login methods, `sys/auth`.
+    Logins,
+}
+
+impl Side {
+    pub(crate) fn row(self) -> Place<'static> {
+        let name = match self {
+            Self::Secrets => "secrets",
+            Self::Logins => "logins",
+        };
+        Place { tenant: TenantId::SYSTEM, table: MOUNTS, scope: NO_SCOPE, group: "", name }
+    }
+
+    /// Its table of both.
+    pub fn of(self, mounts: &Mounts) -> &MountList {
+        match self {
+            Self::Secrets => &mounts.secrets,
+            Self::Logins => &mounts.logins,
+        }
+    }
+
+    /// What entries call reading, writing and deleting its mounts.
+    pub fn actions(self) -> [Action; 3] {
+        match self {
+            Self::Secrets => [Action::MountRead, Action::MountWrite, Action::MountDelete],
+            Self::Logins => [Action::AuthRead, Action::AuthWrite, Action::AuthDelete],
+        }
+    }
+}
+
+/// A change that writes a table, for `init`.
+pub fn first_write(rows: &Rows, side: Side, list: &MountList) -> Result<Op, OpError> {
+    Ok(rows.put(side.row(), list, Expect::Absent)?)
+}
+
+/// What enabling needs.
+#[derive(Clone, Debug)]
+pub struct Enable {
+    /// Kind: `kv`, or a login method.
+    pub kind: String,
+    /// Free text, at most 1024 bytes.
+    pub description: String,
+    /// Options; for `kv` `version = 2`, and `tier = standard` or `high`.
+    pub options: BTreeMap<String, String>,
+    /// Default lifetime in seconds, 0 for the system's.
+    pub default_ttl_secs: u64,
+    /// Longest lifetime in seconds, 0 for the system's.
+    pub max_ttl_secs: u64,
+}
+
+/// A mount that does not exist yet, with fresh identifiers.
+#[must_use]
+pub fn new_mount(path: MountPath, spec: Enable) -> Mount {
+    let id = MountId::random(&mut os_rng());
+    let accessor = format!("{}_{}", spec.kind, &id.to_string()[..8]);
+    Mount {
+        path,
+        kind: spec.kind,
+        description: spec.description,
+        id,
+        accessor,
+        options: spec.options,
+        default_ttl_secs: spec.default_ttl_secs,
+        max_ttl_secs: spec.max_ttl_secs,
+    }
+}
+
+/// A mount that every deployment has.
+#[must_use]
+pub fn builtin(path: &'static str, kind: &str) -> Mount {
+    let spec = Enable {
+        kind: kind.to_owned(),
+        description: String::new(),
+        options: BTreeMap::new(),
+        default_ttl_secs: 0,
+        max_ttl_secs: 0,
+    };
+    new_mount(MountPath::parse(path).expect("a fixed name"), spec)
+}
+
+/// Both tables in use. Replaced as a whole, so that a request sees one or the other.
+pub(super) struct MountTables(RwLock<Arc<Mounts>>);
+
+impl MountTables {
+    pub(super) fn new(mounts: Mounts) -> Self {
+        Self(RwLock::new(Arc::new(mounts)))
+    }
+
+    pub(super) fn now(&self) -> Arc<Mounts> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn replace(&self, side: Side, list: MountList) {
+        let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut next = Mounts::clone(&current);
+        match side {
+            Side::Secrets => next.secrets = list,
+            Side::Logins => next.logins = list,
+        }
+        *current = Arc::new(next);
+    }
 }
 
 #[cfg(test)]

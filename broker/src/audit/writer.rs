@@ -39,6 +39,7 @@ use tokio::task::JoinHandle;
 use super::log::detail::{self, DetailPlace};
 use super::log::rows::is_log_key;
 use super::log::tail::{Tail, TailError};
+use crate::error::{OpError, Text};
 use crate::random::os_rng;
 use crate::store::{Cause, Op, Store, StoreError};
 
@@ -247,6 +248,21 @@ impl From<TailError> for StartError {
         match error {
             TailError::Store(error) => Self::Store(error),
             error => Self::Log(error),
+        }
+    }
+}
+
+impl From<CommitError> for OpError {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Conflict { .. } => Self::CONFLICT,
+            CommitError::Busy => Self::BUSY,
+            CommitError::TooLarge => Self::Invalid(Text::of(&error)),
+            CommitError::NotAllowed { .. }
+            | CommitError::Full
+            | CommitError::Unavailable(_)
+            | CommitError::Fenced
+            | CommitError::Stopped => Self::UNLOGGED,
         }
     }
 }

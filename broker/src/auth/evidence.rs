@@ -1,94 +1,51 @@
-//! Logins with a token of somebody else: a Kubernetes cluster or an OIDC issuer.
+//! Evidence of somebody else: tokens of Kubernetes and OIDC issuers, verified with the keys of a mount.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use symbolon_core::identity::VerifiedIdentity;
 use symbolon_core::identity::jwt::{self as core_jwt, JwtError, JwtRules, VerifiedJwt};
-use symbolon_core::identity::jwt_role::{JwtConfig, JwtConfigError, JwtRefusal, JwtRole, JwtRoleError};
 use symbolon_core::identity::keys::{KeySet, KeySetError};
-use symbolon_core::identity::kubernetes::{
-    self as core_kubernetes, KubernetesConfig, KubernetesRefusal, KubernetesRole, KubernetesRoleError,
-};
 use symbolon_core::oauth::{TokenRequest, WorkloadRule, evidence_is_for};
-use symbolon_core::path::{ApiPath, MountPath, RoleName};
-use symbolon_core::token::TokenKind;
+use symbolon_core::path::{MountPath, RoleName};
 
-use super::jwks::Source;
-use super::token::IssuedToken;
-use super::{Login, config_place, find_config, find_role};
-use crate::access::Requester;
+use super::jwks::{LoginKeys, Source};
+use super::roles::{Role, find_role};
+use crate::access::Session;
 use crate::access::mounts::Mount;
-use crate::access::session::Session;
 use crate::error::{OpError, Text};
-use crate::ops::App;
-use crate::rows::Table;
 
 /// The keys of an issuer cannot be fetched.
-const ISSUER_KEYS: OpError = OpError::Unavailable(Text::fixed(
+pub(super) const ISSUER_KEYS: OpError = OpError::Unavailable(Text::fixed(
     "the issuer's keys cannot be fetched; an operator must check the configuration of this login mount",
 ));
 
-/// Logs a service account in.
-pub async fn kubernetes(
-    app: &App,
-    who: &Requester<'_>,
-    api: &ApiPath,
-    mount: &Mount,
-    role: &str,
-    jwt: &str,
-) -> Result<IssuedToken, OpError> {
-    let session = app.session()?;
-    let login = Login::begin(&session, who, api, mount, role);
-    let config: KubernetesConfig = find_config(&session, mount).await?;
-    let Some(role) = named_role::<KubernetesRole>(&session, mount, role).await? else {
-        return login.refuse("unknown role".to_owned(), OpError::refused("invalid role name")).await;
-    };
-    let forbidden = OpError::BAD_TOKEN; // 403 `permission denied`, as Vault: one answer for every reason
-    let verified = verify(&session, mount, &kubernetes_source(&config), &config.rules(), jwt).await;
-    let admitted = match verified {
-        Ok(verified) => role.admit(&config, &verified, session.now().unix_secs()),
-        Err(Refused::Evidence(error)) => Err(KubernetesRefusal::Jwt(error)),
-        Err(Refused::Keys(error)) => return login.refuse(error.to_string(), ISSUER_KEYS).await,
-    };
-    match admitted {
-        Ok(identity) => login.admit(&identity, Vec::new(), TokenKind::Batch).await,
-        Err(refusal) => login.refuse(refusal.to_string(), forbidden).await,
-    }
-}
-
-/// Logs in with a JWT of an OIDC issuer.
-pub async fn jwt(
-    app: &App,
-    who: &Requester<'_>,
-    api: &ApiPath,
-    mount: &Mount,
-    role: &str,
-    jwt: &str,
-) -> Result<IssuedToken, OpError> {
-    let session = app.session()?;
-    let config: JwtConfig = find_config(&session, mount).await?;
-    let role = if role.is_empty() { config.default_role.as_str() } else { role };
-    let login = Login::begin(&session, who, api, mount, role);
-    let Some(role) = named_role::<JwtRole>(&session, mount, role).await? else {
-        return login.refuse("unknown role".to_owned(), OpError::refused("role could not be found")).await;
-    };
-    let verified = verify(&session, mount, &jwt_source(&config), &role.rules(&config), jwt).await;
-    let admitted = match verified {
-        Ok(verified) => role.admit(&config, &verified),
-        Err(Refused::Evidence(error)) => Err(JwtRefusal::Jwt(error)),
-        Err(Refused::Keys(error)) => return login.refuse(error.to_string(), ISSUER_KEYS).await,
-    };
-    match admitted {
-        Ok(identity) => login.admit(&identity, Vec::new(), TokenKind::Batch).await,
-        Err(refusal) => login.refuse(refusal.to_string(), refusal.into()).await,
-    }
-}
-
 /// Whom a login mount recognises, and what workloads of the role that admits him may ask for.
-pub(crate) struct Admitted {
+pub struct Admitted {
+    /// The login mount.
     pub mount: MountPath,
+    /// Who it is.
     pub identity: VerifiedIdentity,
+    /// What the role lets it ask for.
     pub rule: WorkloadRule,
+}
+
+impl Admitted {
+    pub(super) fn new(mount: &Mount, identity: VerifiedIdentity, rule: &WorkloadRule) -> Self {
+        Self { mount: mount.path.clone(), identity, rule: rule.clone() }
+    }
+}
+
+/// What a mount recognises in evidence made for this issuer: one entry for each of its roles that admits it.
+pub type Recognise = for<'a> fn(&'a Session, &'a Mount, &'a str, &'a str) -> Recognising<'a>;
+
+/// The same on its way.
+pub type Recognising<'a> = Pin<Box<dyn Future<Output = Result<Vec<Admitted>, OpError>> + Send + 'a>>;
+
+/// Whether evidence was made for this issuer.
+pub(super) fn is_for(jwt: &VerifiedJwt, issuer: &str) -> bool {
+    evidence_is_for(jwt.audiences(), issuer).is_ok()
 }
 
 /// Finds the mount and role that admit evidence made for this issuer and allow the audience asked for. Without such an
@@ -100,7 +57,8 @@ pub(crate) async fn identify(
 ) -> Result<Option<Admitted>, OpError> {
     let mut recognised = None;
     for mount in &session.mounts().logins.0 {
-        for admitted in admitted_by(session, mount, issuer, request.evidence()).await? {
+        let Some(recognise) = super::method_of(mount).and_then(|method| method.recognise) else { continue };
+        for admitted in recognise(session, mount, issuer, request.evidence()).await? {
             if admitted.rule.grant(request).is_ok() {
                 return Ok(Some(admitted));
             }
@@ -110,43 +68,7 @@ pub(crate) async fn identify(
     Ok(recognised)
 }
 
-async fn admitted_by(
-    session: &Session,
-    mount: &Mount,
-    issuer: &str,
-    jwt: &str,
-) -> Result<Vec<Admitted>, OpError> {
-    let admitted =
-        |identity, rule: &WorkloadRule| Admitted { mount: mount.path.clone(), identity, rule: rule.clone() };
-    let is_ours = |jwt: &VerifiedJwt| evidence_is_for(jwt.audiences(), issuer).is_ok();
-    let group = config_place(mount).in_table(Table::LoginRole);
-    let mut found = Vec::new();
-    match mount.kind.as_str() {
-        "kubernetes" => {
-            let config: KubernetesConfig = find_config(session, mount).await?;
-            let verified = verify(session, mount, &kubernetes_source(&config), &config.rules(), jwt).await;
-            let Some(jwt) = verified.ok().filter(is_ours) else { return Ok(found) };
-            for (role, _) in session.rows.list::<KubernetesRole>(group).await? {
-                let identity = role.admit(&config, &jwt, session.now().unix_secs());
-                found.extend(identity.ok().map(|identity| admitted(identity, &role.workload)));
-            }
-        }
-        "jwt" => {
-            let config: JwtConfig = find_config(session, mount).await?;
-            for (role, _) in session.rows.list::<JwtRole>(group).await? {
-                let verified = verify(session, mount, &jwt_source(&config), &role.rules(&config), jwt).await;
-                let Some(jwt) = verified.ok().filter(is_ours) else { continue };
-                found.extend(
-                    role.admit(&config, &jwt).ok().map(|identity| admitted(identity, &role.workload)),
-                );
-            }
-        }
-        _ => {}
-    }
-    Ok(found)
-}
-
-async fn named_role<R: super::Role>(
+pub(super) async fn named_role<R: Role>(
     session: &Session,
     mount: &Mount,
     name: &str,
@@ -155,13 +77,13 @@ async fn named_role<R: super::Role>(
     Ok(find_role::<R>(session, mount, &name).await?.map(|(role, _)| role))
 }
 
-enum Refused {
+pub(super) enum Refused {
     Evidence(JwtError),
     Keys(crate::auth::jwks::FetchError),
 }
 
 /// Verifies with the keys at hand; a token signed with an unknown key may cause one fetch, at a bounded rate.
-async fn verify(
+pub(super) async fn verify(
     session: &Session,
     mount: &Mount,
     source: &Source,
@@ -169,47 +91,19 @@ async fn verify(
     jwt: &str,
 ) -> Result<VerifiedJwt, Refused> {
     let now = session.now();
-    let keys = session.login_keys.current(mount.id, source, now).await.map_err(Refused::Keys)?;
+    let keys = session.of::<LoginKeys>().current(mount.id, source, now).await.map_err(Refused::Keys)?;
     match core_jwt::verify(jwt, &keys, rules, now.unix_secs()) {
         Err(JwtError::UnknownKey) => {
             let keys: Arc<KeySet> =
-                session.login_keys.refreshed(mount.id, source, now).await.map_err(Refused::Keys)?;
+                session.of::<LoginKeys>().refreshed(mount.id, source, now).await.map_err(Refused::Keys)?;
             core_jwt::verify(jwt, &keys, rules, now.unix_secs()).map_err(Refused::Evidence)
         }
         result => result.map_err(Refused::Evidence),
     }
 }
 
-fn kubernetes_source(config: &KubernetesConfig) -> Source {
-    if config.pem_keys.is_empty() && config.jwks.is_empty() {
-        let url = format!("{}/openid/v1/jwks", config.kubernetes_host.trim_end_matches('/'));
-        return Source::Jwks { url, ca_pem: config.kubernetes_ca_cert.clone() };
-    }
-    Source::Configured { pem: config.pem_keys.clone(), jwks: config.jwks.clone() }
-}
-
-fn jwt_source(config: &JwtConfig) -> Source {
-    if !config.jwks_url.is_empty() {
-        return Source::Jwks { url: config.jwks_url.clone(), ca_pem: config.jwks_ca_pem.clone() };
-    }
-    if !config.oidc_discovery_url.is_empty() {
-        let issuer = config.oidc_discovery_url.clone();
-        return Source::Discovery { issuer, ca_pem: config.oidc_discovery_ca_pem.clone() };
-    }
-    Source::Configured { pem: config.jwt_validation_pubkeys.clone(), jwks: config.jwks.clone() }
-}
-
-pub(super) fn check_kubernetes(config: &KubernetesConfig) -> Result<(), OpError> {
-    check_source(&kubernetes_source(config))
-}
-
-pub(super) fn check_jwt(config: &JwtConfig) -> Result<(), OpError> {
-    config.check()?;
-    check_source(&jwt_source(config))
-}
-
 /// Keys that do not parse are refused when they are configured, not at the first login.
-fn check_source(source: &Source) -> Result<(), OpError> {
+pub(super) fn check_source(source: &Source) -> Result<(), OpError> {
     match source {
         Source::Configured { .. } => source.parse().map(drop).map_err(|error: KeySetError| error.into()),
         Source::Jwks { url, .. } | Source::Discovery { issuer: url, .. } if url.starts_with("https://") => {
@@ -219,35 +113,8 @@ fn check_source(source: &Source) -> Result<(), OpError> {
     }
 }
 
-/// The text for every refused service account, for faces.
-pub const KUBERNETES_REFUSED: &str = core_kubernetes::REFUSED;
-
-impl From<JwtRefusal> for OpError {
-    fn from(error: JwtRefusal) -> Self {
-        Self::Refused(Text::of(&error))
-    }
-}
-
 impl From<KeySetError> for OpError {
     fn from(error: KeySetError) -> Self {
-        Self::Invalid(Text::of(&error))
-    }
-}
-
-impl From<KubernetesRoleError> for OpError {
-    fn from(error: KubernetesRoleError) -> Self {
-        Self::Invalid(Text::of(&error))
-    }
-}
-
-impl From<JwtConfigError> for OpError {
-    fn from(error: JwtConfigError) -> Self {
-        Self::Invalid(Text::of(&error))
-    }
-}
-
-impl From<JwtRoleError> for OpError {
-    fn from(error: JwtRoleError) -> Self {
         Self::Invalid(Text::of(&error))
     }
 }

@@ -76,7 +76,7 @@ pub enum FetchError {
     /// Keys that cannot be used.
     #[error(transparent)]
     Keys(#[from] KeySetError),
-    /// The last attempt failed a moment ago.
+    /// The last request failed a moment ago.
     #[error(
         "the issuer's keys could not be fetched a moment ago; the next login after ten seconds tries again"
     )]
@@ -93,7 +93,7 @@ struct Held {
     source: Source,
     keys: Option<Arc<KeySet>>,
     fetched_ms: u64,
-    /// Boot clock of an attempt that has not succeeded, failed or given up.
+    /// Boot clock of an request that has not succeeded, failed or given up.
     tried_ms: Option<u64>,
 }
 

@@ -27,24 +27,17 @@ use zeroize::Zeroize;
 
 use super::evidence::{self, Admitted};
 use super::signer::{LocalKey, Signer};
-use crate::access::Requester;
-use crate::access::session::{Session, describe};
+use crate::access::{Asker, Session, describe};
 use crate::error::OpError;
-use crate::ops::App;
 use crate::random::os_rng;
-use crate::rows::{NO_SCOPE, Place, Rows, Table, prefix};
+use crate::rows::{NO_SCOPE, Place, Rows, SYSTEM, prefix};
 use crate::store::{Expect, Op};
 
 const KEYS: SecretId = SecretId::from_bytes(*b"workload-signing");
 
 /// Where the public halves are.
-const PUBLIC: Place<'static> = Place {
-    tenant: TenantId::SYSTEM,
-    table: Table::System,
-    scope: NO_SCOPE,
-    group: "",
-    name: "workload keys",
-};
+const PUBLIC: Place<'static> =
+    Place { tenant: TenantId::SYSTEM, table: SYSTEM, scope: NO_SCOPE, group: "", name: "workload keys" };
 
 /// Why the token endpoint refused.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +69,7 @@ impl Drop for StoredKey {
 struct Signers(Vec<(String, LocalKey)>);
 
 fn row_key() -> Vec<u8> {
-    let mut key = prefix(TenantId::SYSTEM, Table::System, NO_SCOPE);
+    let mut key = prefix(TenantId::SYSTEM, SYSTEM, NO_SCOPE);
     key.extend_from_slice(KEYS.as_bytes());
     key
 }
@@ -94,15 +87,15 @@ fn context(unsealed: &Unsealed) -> RecordContext {
 
 /// Issues a token for whoever the evidence proves the caller to be.
 pub async fn issue(
-    app: &App,
-    who: &Requester<'_>,
+    who: &Asker<'_>,
+    issuer: &str,
     api: &ApiPath,
     request: &TokenRequest,
 ) -> Result<AccessToken, WorkloadError> {
-    let session = app.session()?;
-    match prepare(app, &session, request).await {
+    let session = Arc::clone(who.session);
+    match prepare(issuer, &session, request).await {
         Ok((token, subject)) => {
-            let mut detail = describe(who, api);
+            let mut detail = describe(&who.requester, api);
             detail.caller = subject;
             detail.role = format!("token {} for {}", token.jti(), request.audience());
             let draft = Draft { action: Action::WorkloadToken, outcome: Outcome::Allowed, detail };
@@ -111,7 +104,7 @@ pub async fn issue(
             Ok(token)
         }
         Err(error) => {
-            let mut detail = describe(who, api);
+            let mut detail = describe(&who.requester, api);
             if let WorkloadError::OAuth(refusal) = &error {
                 detail.reason = refusal.to_string();
             }
@@ -122,19 +115,18 @@ pub async fn issue(
 }
 
 async fn prepare(
-    app: &App,
+    issuer: &str,
     session: &Session,
     request: &TokenRequest,
 ) -> Result<(AccessToken, String), WorkloadError> {
-    let issuer = app.config.issuer();
     let Admitted { mount, identity, rule } =
-        evidence::identify(session, &issuer, request).await?.ok_or(OAuthError::InvalidGrant)?;
+        evidence::identify(session, issuer, request).await?.ok_or(OAuthError::InvalidGrant)?;
     let granted = rule.grant(request)?;
     let now = session.now().unix_secs();
     let public = public_keys(session).await?.0;
     let key = oauth::signer(&public, now).ok_or(OpError::INTEGRITY)?;
     let subject = format!("{mount}:{}", identity.subject());
-    let unsigned = UnsignedToken::prepare(&issuer, &mount, &identity, granted, key, now, &mut os_rng())?;
+    let unsigned = UnsignedToken::prepare(issuer, &mount, &identity, granted, key, now, &mut os_rng())?;
     let mut signers = signers(session).await?;
     if !signers.0.iter().any(|(kid, _)| kid == key.kid()) {
         session.keys.detach(); // opened while a rotation was under way
@@ -147,9 +139,8 @@ async fn prepare(
 }
 
 /// The key set that verifiers fetch.
-pub async fn jwks(app: &App) -> Result<Value, OpError> {
-    let session = app.session()?;
-    let (keys, _) = public_keys(&session).await?;
+pub async fn jwks(session: &Session) -> Result<Value, OpError> {
+    let (keys, _) = public_keys(session).await?;
     Ok(oauth::jwks(&keys, &KeyPolicy::default(), session.now().unix_secs()))
 }
 
@@ -175,7 +166,7 @@ async fn signers(session: &Session) -> Result<Arc<Signers>, OpError> {
 
 async fn private_keys(session: &Session) -> Result<(Vec<StoredKey>, u64), OpError> {
     let row = session.rows.store().get(&row_key()).await?.ok_or(OpError::INTEGRITY)?;
-    let slot = session.keys.own().system();
+    let slot = session.keys.system_keks().system();
     let plain = session.keys.open_record(slot, &context(session.unsealed()), &row.value).await?;
     Ok((serde_json::from_slice(&plain).map_err(|_| OpError::INTEGRITY)?, row.revision))
 }
@@ -205,9 +196,7 @@ pub async fn rotate_if_due(session: &Session) -> Result<(), OpError> {
             expect: Expect::Revision(private_revision),
         },
     ];
-    drop(
-        session.commit(changes, Session::internal(Action::KeyRotate, "next key for workload tokens")).await?,
-    );
+    drop(session.commit(changes, Draft::by_broker(Action::KeyRotate, "next key for workload tokens")).await?);
     session.keys.detach();
     Ok(())
 }

@@ -23,7 +23,7 @@ use crate::config;
 use crate::error::OpError;
 use crate::random::os_rng;
 use crate::remote::{BrokerIdentity, EnrolError, Enrolled, Leases, Remote};
-use crate::rows::{NO_SCOPE, Table, prefix};
+use crate::rows::{NO_SCOPE, SYSTEM, prefix};
 use crate::store::{Expect, Op, Store};
 
 const IDENTITY: SecretId = SecretId::from_bytes(*b"network-identity");
@@ -134,7 +134,7 @@ pub fn settled(unsealed: &Unsealed) -> Result<Op, OpError> {
 }
 
 fn key(name: SecretId) -> Vec<u8> {
-    let mut key = prefix(TenantId::SYSTEM, Table::System, NO_SCOPE);
+    let mut key = prefix(TenantId::SYSTEM, SYSTEM, NO_SCOPE);
     key.extend_from_slice(name.as_bytes());
     key
 }
@@ -146,7 +146,7 @@ fn context(deployment: DeploymentId, name: SecretId) -> ContextBytes {
         tenant: TenantId::SYSTEM,
         mount: NO_SCOPE,
         secret: name,
-        version: Table::System as u64,
+        version: SYSTEM.number().into(),
     }
     .encode()
 }

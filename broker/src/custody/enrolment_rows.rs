@@ -6,14 +6,14 @@
 
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
-use symbolon_core::audit::Action;
+use symbolon_core::audit::{Action, Draft};
 use symbolon_proto::id::{DeploymentId, NodeId};
 use symbolon_proto::manifest::VerifiedManifest;
 use symbolon_proto::proposal::Proposal;
 use symbolon_proto::signing::SigningPublicKey;
 
 use super::unseal::GENERATION;
-use crate::access::session::Session;
+use crate::access::Session;
 use crate::error::OpError;
 use crate::remote::enrolled::{Enrolled, Member};
 use crate::remote::{EnrolError, Remote};
@@ -96,7 +96,7 @@ pub async fn keep(session: &Session, remote: &Remote) -> Result<(), OpError> {
     if changes.is_empty() {
         return Ok(());
     }
-    let draft = Session::internal(Action::Remote, "newer manifest of the fragment service");
+    let draft = Draft::by_broker(Action::Remote, "newer manifest of the fragment service");
     session.commit(changes, draft).await.map(drop)
 }
 

@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 use symbolon_proto::custody::escrow::{EscrowEnvelope, EscrowError, EscrowKey, EscrowKeyError};
 use symbolon_proto::manifest::Manifest;
 
-use symbolon_core::audit::Action;
+use symbolon_core::audit::{Action, Draft};
 
 use super::unseal::GENERATION;
-use crate::access::session::Session;
+use crate::access::Session;
 use crate::error::OpError;
-use crate::remote::group::escrow::collect;
+use crate::remote::group::escrow::{collect, fits};
 use crate::remote::{EnrolError, Evaluator, Remote};
 use crate::rows::{Place, Rows};
 use crate::store::{Expect, Op};
@@ -131,17 +131,5 @@ pub(crate) async fn keep(session: &Session, remote: &Remote) -> Result<(), OpErr
         held.put(envelope).map_err(|_| OpError::INTEGRITY)?;
     }
     let change = session.rows.put(ESCROW_ENVELOPES, &held, Expect::Revision(revision))?;
-    session.commit(vec![change], Session::internal(Action::Remote, "newer shares in escrow")).await.map(drop)
-}
-
-/// Whether an envelope says that it holds the share of node `index` of this manifest.
-#[must_use]
-pub fn fits(envelope: &EscrowEnvelope, manifest: &Manifest, index: u16) -> bool {
-    let place = envelope.place();
-    let node = manifest.nodes.iter().find(|node| node.index == index);
-    place.deployment == manifest.deployment
-        && (place.key, place.key_epoch, place.share_epoch)
-            == (manifest.key, manifest.key_epoch, manifest.share_epoch)
-        && place.node == index
-        && node.is_some_and(|node| node.public == place.public)
+    session.commit(vec![change], Draft::by_broker(Action::Remote, "newer shares in escrow")).await.map(drop)
 }

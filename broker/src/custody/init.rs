@@ -29,13 +29,12 @@ use super::ceremony::archive::{self, Kept};
 use super::deployment::Deployment;
 use super::seal::View;
 use super::unseal::{GENERATION, Generation, SEAL_COPY, start_log};
-use super::{enrolment_rows, escrow};
-use crate::access::mounts::{Mount, MountList};
-use crate::auth::{token, workload};
+use super::{App, enrolment_rows, escrow};
+use crate::access::mounts::{self, MountList, Side};
+use crate::access::shape::Shape;
+use crate::access::{policies, tokens};
 use crate::error::{OpError, Text};
 use crate::keys::{Keys, SYSTEM_SLOT, TOKEN_SLOT};
-use crate::ops::mount::{self, Side};
-use crate::ops::{App, policy};
 use crate::random::os_rng;
 use crate::remote::group::GroupEnroller;
 use crate::remote::group::escrow::agree;
@@ -353,30 +352,24 @@ fn contents(
     let (system_capsule, system_kek) = keys.create(SYSTEM_SLOT)?;
     let (token_capsule, _) = keys.create(TOKEN_SLOT)?;
     let mut changes = vec![system_capsule, token_capsule];
-    changes.extend(workload::first_keys(rows, unsealed, &system_kek, now)?);
-    let default = policy::default_policy();
-    changes.push(rows.put(policy::place(&default.name), &default, Expect::Absent)?);
-    changes.push(mount::first_write(rows, Side::Secrets, &builtin("sys", "system"))?);
-    changes.push(mount::first_write(rows, Side::Logins, &builtin("token", "token"))?);
+    for first_rows in app.shape.first_rows() {
+        changes.extend(first_rows(rows, unsealed, &system_kek, now)?);
+    }
+    let default = policies::default_policy();
+    changes.push(rows.put(policies::place(&default.name), &default, Expect::Absent)?);
+    for side in [Side::Secrets, Side::Logins] {
+        changes.push(mounts::first_write(rows, side, &builtins(&app.shape, side))?);
+    }
     changes.push(rows.put(GENERATION, &Generation(FIRST_GENERATION), Expect::Absent)?);
     let token = new_service_token(&mut os_rng());
     let index = unsealed.names().secret();
-    changes.extend(token::service_rows(rows, index, &token, TokenClaims::root(now.unix_secs()))?.1);
+    changes.extend(tokens::service_rows(rows, index, &token, TokenClaims::root(now.unix_secs()))?.1);
     Ok((token, changes))
 }
 
-/// The one mount that always exists on its side.
-fn builtin(path: &'static str, kind: &str) -> MountList {
-    let path = symbolon_core::path::MountPath::parse(path).expect("a fixed name");
-    let spec = mount::Enable {
-        kind: kind.to_owned(),
-        description: String::new(),
-        options: Default::default(),
-        default_ttl_secs: 0,
-        max_ttl_secs: 0,
-    };
-    let mount: Mount = mount::new_mount(path, spec);
-    MountList(vec![mount])
+/// The mounts that always exist on a side.
+fn builtins(shape: &Shape, side: Side) -> MountList {
+    MountList(shape.builtins(side).map(|(path, kind)| mounts::builtin(path, kind)).collect())
 }
 
 /// The shares as they leave: to cards in envelopes, to everybody else as text.

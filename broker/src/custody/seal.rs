@@ -18,8 +18,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::alarm::Alarm;
 use super::ceremony::{Desk, Notice};
-use super::unseal::Opener;
-use crate::access::session::Session;
+use super::unseal::Unsealer;
+use crate::access::Session;
 use crate::error::{Busy, OpError, Text};
 
 mod change;
@@ -93,7 +93,7 @@ pub struct SealHandle {
 impl SealHandle {
     /// Starts the task for a store that holds `sealed`, or nothing yet.
     #[must_use]
-    pub fn start(sealed: Option<Sealed>, opener: Opener, clock: Arc<dyn Clock>) -> Self {
+    pub fn start(sealed: Option<Sealed>, unsealer: Unsealer, clock: Arc<dyn Clock>) -> Self {
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let desk = sealed.as_ref().map(|sealed| Desk::open(CeremonyType::Unseal, sealed, clock.now()));
         let first = match (sealed, &desk) {
@@ -105,7 +105,7 @@ impl SealHandle {
         let task = SealTask {
             inbox,
             publish,
-            opener,
+            unsealer,
             clock,
             alarm,
             alarms,

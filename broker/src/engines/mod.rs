@@ -1,1 +1,33 @@
+//! Secrets engines: one folder and one line each.
+
+use std::collections::BTreeMap;
+
+use crate::access::mounts::Mount;
+use crate::access::shape::Facts;
+use crate::dialect::vault::{Answering, Call};
+use crate::error::OpError;
+
 pub mod kv;
+
+/// Every secrets engine. Several may serve one kind, as KV's versions do; the first that serves a mount has it.
+pub static ENGINES: &[&Engine] = &[&kv::V2];
+
+/// A secrets engine: facts, and what it does.
+pub struct Engine {
+    /// What everything general needs to know.
+    pub facts: Facts,
+    /// Whether it is this engine that serves a mount of its kind.
+    pub serves: fn(&Mount) -> bool,
+    /// The options of a new mount, checked and completed; `None` leaves the mount to another engine of the kind.
+    pub enable: fn(&BTreeMap<String, String>) -> Result<Option<BTreeMap<String, String>>, OpError>,
+    /// What `POST sys/mounts/:path/tune` with options comes to: the options afterwards.
+    pub tune: fn(&Mount, &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, OpError>,
+    /// From a request below its mount to an answer.
+    pub route: for<'a> fn(Call<'a>, &'a Mount, &'a str) -> Answering<'a>,
+}
+
+/// The engine of a mount.
+#[must_use]
+pub fn engine_of(mount: &Mount) -> Option<&'static Engine> {
+    ENGINES.iter().copied().find(|engine| engine.facts.kind == mount.kind && (engine.serves)(mount))
+}

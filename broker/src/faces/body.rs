@@ -8,6 +8,8 @@ use hyper::body::Body as _;
 use symbolon_proto::Zeroizing;
 use tokio::time::timeout;
 
+use crate::dialect::vault::error::BodyError;
+
 /// How long a body may take to arrive.
 const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 /// How much of a body that is too large is read and thrown away, and for how long. A sender that still writes when the
@@ -16,17 +18,6 @@ const DISCARD_BYTES_MAX: usize = 8 << 20;
 const DISCARD_TIME_MAX: Duration = Duration::from_secs(2);
 /// First buffer of a body that does not say how long it is.
 const BUFFER_BYTES: usize = 16 << 10;
-
-/// Why a body was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BodyError {
-    /// More bytes than allowed.
-    TooLarge,
-    /// It ended early.
-    Cut,
-    /// It took too long.
-    TooSlow,
-}
 
 /// The whole body, at most `bytes_max`.
 pub async fn collect(mut body: Body, bytes_max: usize) -> Result<Zeroizing<Vec<u8>>, BodyError> {

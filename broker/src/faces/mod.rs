@@ -6,7 +6,7 @@
 //! vault/               the Vault dialect, /v1/…
 //! oauth/               workload tokens
 //! log.rs               the audit log as C2SP tiles, /log/…
-//! body, ids, time      bodies within bounds, request ids, times as text
+//! body, ids            bodies within bounds, request ids
 //! ```
 
 pub mod body;
@@ -14,7 +14,6 @@ pub mod ids;
 pub mod log;
 pub mod oauth;
 pub mod server;
-pub mod time;
 pub mod vault;
 
 use std::sync::Arc;
@@ -24,26 +23,35 @@ use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{any, get, post};
 
-use crate::ops::App;
+use crate::auth::METHODS;
+use crate::custody::App;
+use crate::engines::ENGINES;
+use crate::ops::SYSTEM;
 
-/// Every route that answers without a token. Each is also in the test that walks all routes; adding one is a decision.
-pub const UNAUTHENTICATED: [(&str, &str); 15] = [
-    ("GET", "/v1/sys/health"),
-    ("GET", "/v1/sys/seal-status"),
-    ("GET", "/v1/sys/init"),
-    ("PUT", "/v1/sys/init"), // takes effect once, on a broker whose operator allowed it in the configuration
-    ("PUT", "/v1/sys/unseal"), // takes shares, which prove themselves
-    ("GET", "/v1/sys/leader"),
-    ("GET", "/v1/sys/symbolon/ceremony"), // public keys and names, as in seal-status
-    ("PUT", "/v1/sys/symbolon/ceremony/submit"), // takes shares, which prove themselves
-    ("PUT", "/v1/sys/symbolon/ceremony/sign"), // takes signatures, which prove themselves
-    ("PUT", "/v1/auth/{mount}/login"),    // takes evidence
-    ("POST", "/oauth2/token"),            // takes evidence
-    ("GET", "/oauth2/jwks"),              // public keys
+/// Routes outside the Vault dialect that answer without a token.
+const OPEN: [(&str, &str); 5] = [
+    ("POST", "/oauth2/token"), // takes evidence
+    ("GET", "/oauth2/jwks"),   // public keys
     ("GET", "/.well-known/openid-configuration"),
     ("GET", "/.well-known/oauth-authorization-server"),
     ("GET", "/log/{path}"), // signed, and without names; auditors need nobody's leave
 ];
+
+/// Every route that answers without a token, as the descriptors have them. The test that walks all routes has a list of its own:
+/// adding one is a decision.
+#[must_use]
+pub fn unauthenticated() -> Vec<(&'static str, String)> {
+    let system = SYSTEM.open.iter().map(|(verb, path)| (*verb, format!("/v1/sys/{path}")));
+    let methods = METHODS.iter().flat_map(|method| method.facts.open);
+    let logins = methods.map(|(verb, path)| (*verb, format!("/v1/auth/{{mount}}/{path}")));
+    let engines = ENGINES.iter().flat_map(|engine| engine.facts.open);
+    let secrets = engines.map(|(verb, path)| (*verb, format!("/v1/{{mount}}/{path}")));
+    let others = OPEN.iter().map(|(verb, path)| (*verb, (*path).to_owned()));
+    let mut all: Vec<_> = system.chain(logins).chain(secrets).chain(others).collect();
+    all.sort();
+    all.dedup();
+    all
+}
 
 /// The one request without the common deadline: it waits for the operator of the fragment service to approve, for as
 /// long as the configuration says.

@@ -7,19 +7,29 @@
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
-use symbolon_core::audit::Action;
+use symbolon_core::audit::{Action, Draft};
 use symbolon_proto::id::{MountId, TenantId};
 use tokio::sync::Mutex;
 
-use super::{BUCKET_SECRETS_MAX, MountKeks};
-use crate::access::session::Session;
+use super::{BUCKET_SECRETS_MAX, Keys, MountKeks};
+use crate::audit::writer::Writer;
 use crate::error::OpError;
 use crate::keys;
-use crate::rows::{Place, Table};
+use crate::rows::{COUNTERS, Place, Rows};
 use crate::store::Expect;
 
 /// Claims by other brokers that one claim may lose against before it gives up.
 const CLAIM_TRIES: usize = 16;
+
+/// What making a bucket needs: rows, who commits, and keys.
+pub struct Ledger<'a> {
+    /// Encrypted rows.
+    pub rows: &'a Rows,
+    /// Who commits.
+    pub writer: &'a Writer,
+    /// Who makes keys.
+    pub keys: &'a Keys,
+}
 
 /// Buckets claimed by this broker and not yet full, one per mount.
 #[derive(Default)]
@@ -39,21 +49,21 @@ struct NextBucket(u32);
 impl Buckets {
     /// A bucket with room for one more secret of `mount`. A place that is then not used is lost, which costs nothing. The caller
     /// holds a pass, because a claim makes a key.
-    pub async fn assign(&self, session: &Session, mount: MountId) -> Result<u32, OpError> {
+    pub async fn assign(&self, ledger: &Ledger<'_>, mount: MountId) -> Result<u32, OpError> {
         let mut claimed = self.claimed.lock().await;
         if let Some(open) = claimed.get_mut(&mount).filter(|open| open.left > 0) {
             open.left -= 1;
             return Ok(open.bucket);
         }
-        let bucket = claim(session, mount).await?;
+        let bucket = claim(ledger, mount).await?;
         claimed.insert(mount, Claimed { bucket, left: BUCKET_SECRETS_MAX - 1 });
         Ok(bucket)
     }
 }
 
-async fn claim(session: &Session, mount: MountId) -> Result<u32, OpError> {
+async fn claim(ledger: &Ledger<'_>, mount: MountId) -> Result<u32, OpError> {
     for _ in 0..CLAIM_TRIES {
-        match try_claim(session, mount).await {
+        match try_claim(ledger, mount).await {
             Err(OpError::Conflict(_)) => {}
             result => return result,
         }
@@ -61,19 +71,18 @@ async fn claim(session: &Session, mount: MountId) -> Result<u32, OpError> {
     Err(OpError::BUSY)
 }
 
-async fn try_claim(session: &Session, mount: MountId) -> Result<u32, OpError> {
-    let place =
-        Place { tenant: TenantId::SYSTEM, table: Table::Counter, scope: mount, group: "", name: "bucket" };
-    let (NextBucket(bucket), expect) = match session.rows.read(place).await? {
+async fn try_claim(ledger: &Ledger<'_>, mount: MountId) -> Result<u32, OpError> {
+    let place = Place { tenant: TenantId::SYSTEM, table: COUNTERS, scope: mount, group: "", name: "bucket" };
+    let (NextBucket(bucket), expect) = match ledger.rows.read(place).await? {
         Some((next, revision)) => (next, Expect::Revision(revision)),
         None => (NextBucket::default(), Expect::Absent),
     };
-    let epoch = MountKeks::read(session, mount).await?.epoch;
+    let epoch = MountKeks::read(ledger.rows, mount).await?.epoch;
     let slot = keys::slot(mount, bucket, epoch);
-    let (capsule, kek) = session.keys.create_proven(slot.into()).await?;
-    let counter = session.rows.put(place, &NextBucket(bucket + 1), expect)?;
-    let draft = Session::internal(Action::KeyRotate, "new key for a bucket of secrets");
-    let _receipt = session.commit(vec![counter, capsule], draft).await?;
-    session.keys.keep(slot, kek);
+    let (capsule, kek) = ledger.keys.create_proven(slot.into()).await?;
+    let counter = ledger.rows.put(place, &NextBucket(bucket + 1), expect)?;
+    let draft = Draft::by_broker(Action::KeyRotate, "new key for a bucket of secrets");
+    let _receipt = ledger.writer.commit(vec![counter, capsule], draft).await?;
+    ledger.keys.keep(slot, kek);
     Ok(bucket)
 }

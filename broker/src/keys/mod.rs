@@ -28,8 +28,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::OpError;
 use crate::random::os_rng;
-use crate::remote::FragmentProblem;
-use crate::remote::{Evaluator, Leases};
+use crate::remote::{Evaluator, FragmentProblem, Leases};
+use crate::rows::{Layout, Table};
 use crate::store::{Expect, Op, Store};
 
 pub mod buckets;
@@ -38,20 +38,29 @@ mod capsules;
 mod epoch_guard;
 mod loader;
 mod mount_keks;
-mod slots;
+pub(crate) mod slots;
 mod system_keks;
 
 use canary::Canary;
 use epoch_guard::Gate;
 use loader::{LOADS_MAX, Load, load_all};
 
+pub use buckets::Ledger;
 pub use canary::CANARY_MS_MAX;
 pub use capsules::{Aim, Placed, Rewrapped};
 pub use epoch_guard::{Barrier, Pass};
 pub use loader::BATCH_MAX;
 pub use mount_keks::{MountKeks, Phase};
 pub use slots::{CapsulePlace, FIRST_KEK_EPOCH, SYSTEM_SLOT, TOKEN_SLOT, VersionSlot, slot};
-pub use system_keks::{OLDER_TOKEN_KEKS_MAX, OWN_EPOCHS, OlderTokens, OwnEpochs};
+pub use system_keks::{OLDER_TOKEN_KEKS_MAX, OlderTokens, SYSTEM_KEKS, SystemKeks};
+
+/// KEKs: SKB1 capsules.
+pub const CAPSULES: Table = Table::new(0x13, "capsules of buckets", Layout::Capsule);
+/// Keys of single versions: SKB1 capsules of the high tier.
+pub const VERSION_CAPSULES: Table = Table::new(0x14, "capsules of versions", Layout::Capsule);
+
+/// Tables of this room.
+pub const TABLES: &[Table] = &[CAPSULES, VERSION_CAPSULES];
 
 /// Secrets that fit into a bucket, for whoever assigns them.
 pub const BUCKET_SECRETS_MAX: u32 = SECRETS_PER_BUCKET;
@@ -75,7 +84,7 @@ struct Shared {
     /// Something opened with these keys; it goes when they go.
     attached: Mutex<Option<Attached>>,
     canary: Canary,
-    own: RwLock<OwnEpochs>,
+    own: RwLock<SystemKeks>,
     gate: Gate,
     /// True once the session has closed; background tasks end with it.
     closed: watch::Sender<bool>,
@@ -204,21 +213,23 @@ impl Keys {
 
     /// KEK epochs of the deployment's own records.
     #[must_use]
-    pub fn own(&self) -> OwnEpochs {
+    pub fn system_keks(&self) -> SystemKeks {
         self.shared.own.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Takes other epochs of the deployment's own records into use, after they are durable.
-    pub fn replace_own(&self, epochs: OwnEpochs) {
+    pub fn replace_system_keks(&self, epochs: SystemKeks) {
         *self.shared.own.write().unwrap_or_else(PoisonError::into_inner) = epochs;
     }
 
     /// Opens the KEK of the deployment's own records: succeeds only while the remote half is to be had.
     pub async fn system_kek(&self) -> Result<Arc<OpenKek>, KeyError> {
-        let slot = self.own().system();
+        let slot = self.system_keks().system();
         match self.kek(slot).await {
             // Rolled between the two lines above.
-            Err(KeyError::Moved) if self.own().system() != slot => self.kek(self.own().system()).await,
+            Err(KeyError::Moved) if self.system_keks().system() != slot => {
+                self.kek(self.system_keks().system()).await
+            }
             kek => kek,
         }
     }

@@ -4,9 +4,8 @@ use serde::{Deserialize, Serialize};
 use symbolon_proto::id::{MountId, TenantId};
 
 use super::FIRST_KEK_EPOCH;
-use crate::access::session::Session;
 use crate::error::OpError;
-use crate::rows::{Place, RecordError, Table};
+use crate::rows::{COUNTERS, Place, RecordError, Rows};
 use crate::store::{Expect, Op};
 
 /// KEK epochs of a mount. Wire type; fields are only ever added. A mount that was never rolled has no row.
@@ -46,43 +45,38 @@ impl Default for MountKeks {
 }
 
 fn place(mount: MountId) -> Place<'static> {
-    Place { tenant: TenantId::SYSTEM, table: Table::Counter, scope: mount, group: "", name: "kek epochs" }
+    Place { tenant: TenantId::SYSTEM, table: COUNTERS, scope: mount, group: "", name: "kek epochs" }
 }
 
 impl MountKeks {
     /// The epochs of a mount now.
-    pub async fn read(session: &Session, mount: MountId) -> Result<Self, OpError> {
-        Ok(Self::row(session, mount).await?.0)
+    pub async fn read(rows: &Rows, mount: MountId) -> Result<Self, OpError> {
+        Ok(Self::row(rows, mount).await?.0)
     }
 
     /// The same with what the row must be for a change to happen.
-    pub(crate) async fn row(session: &Session, mount: MountId) -> Result<(Self, Expect), OpError> {
-        Ok(match session.rows.read(place(mount)).await? {
+    pub(crate) async fn row(rows: &Rows, mount: MountId) -> Result<(Self, Expect), OpError> {
+        Ok(match rows.read(place(mount)).await? {
             Some((keks, revision)) => (keks, Expect::Revision(revision)),
             None => (Self::default(), Expect::Absent),
         })
     }
 
     /// The change that stores them.
-    pub(crate) fn put(&self, session: &Session, mount: MountId, expect: Expect) -> Result<Op, RecordError> {
-        session.rows.put(place(mount), self, expect)
+    pub(crate) fn put(&self, rows: &Rows, mount: MountId, expect: Expect) -> Result<Op, RecordError> {
+        rows.put(place(mount), self, expect)
     }
 
     /// The change that asks for a roll; `None` if one is under way.
-    pub async fn wish(session: &Session, mount: MountId) -> Result<Option<Op>, OpError> {
-        let (keks, expect) = Self::row(session, mount).await?;
+    pub async fn wish(rows: &Rows, mount: MountId, now_ms: u64) -> Result<Option<Op>, OpError> {
+        let (keks, expect) = Self::row(rows, mount).await?;
         if keks.phase != Phase::Settled {
             return Ok(None);
         }
         let next =
             keks.epoch.checked_add(1).ok_or(OpError::invalid("no KEK epoch is left for this mount"))?;
-        let wished = Self {
-            phase: Phase::Preparing { next },
-            moved: 0,
-            started_ms: session.now().unix_ms,
-            finished_ms: 0,
-            ..keks
-        };
-        Ok(Some(wished.put(session, mount, expect)?))
+        let wished =
+            Self { phase: Phase::Preparing { next }, moved: 0, started_ms: now_ms, finished_ms: 0, ..keks };
+        Ok(Some(wished.put(rows, mount, expect)?))
     }
 }

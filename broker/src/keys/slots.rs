@@ -11,7 +11,8 @@ use symbolon_core::keyring::KekSlot;
 use symbolon_proto::context::{CapsuleContext, Scope};
 use symbolon_proto::id::{CapsuleId, DeploymentId, KeyId, MountId, SecretId, TenantId};
 
-use crate::rows::{NO_SCOPE, Table, capsule_key, version_capsule_key};
+use crate::keys::{CAPSULES, VERSION_CAPSULES};
+use crate::rows::{NO_SCOPE, prefix};
 
 /// The first KEK epoch.
 pub const FIRST_KEK_EPOCH: u32 = 1;
@@ -88,11 +89,11 @@ impl CapsulePlace {
         let tenant = TenantId::from_bytes(scope.get(..16)?.try_into().ok()?);
         let mount = MountId::from_bytes(scope.get(17..)?.try_into().ok()?);
         match (scope.get(16).copied()?, rest.len()) {
-            (table, 8) if table == Table::Capsule as u8 => {
+            (table, 8) if table == CAPSULES.number() => {
                 let (bucket, epoch) = (number(&rest[..4])?, number(&rest[4..])?);
                 Some(Self::Bucket(KekSlot { tenant, mount, bucket, epoch }))
             }
-            (table, 28) if table == Table::VersionCapsule as u8 => Some(Self::Version(VersionSlot {
+            (table, 28) if table == VERSION_CAPSULES.number() => Some(Self::Version(VersionSlot {
                 tenant,
                 mount,
                 secret: SecretId::from_bytes(rest[..16].try_into().ok()?),
@@ -126,6 +127,31 @@ fn number(bytes: &[u8]) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.try_into().ok()?))
 }
 
+/// The key of an SKB1 capsule.
+#[must_use]
+pub(crate) fn capsule_key(tenant: TenantId, mount: MountId, bucket: u32, kek_epoch: u32) -> Vec<u8> {
+    let mut key = prefix(tenant, CAPSULES, mount);
+    key.extend_from_slice(&bucket.to_be_bytes());
+    key.extend_from_slice(&kek_epoch.to_be_bytes());
+    key
+}
+
+/// The key of an SKB1 capsule of one version of one secret.
+#[must_use]
+fn version_capsule_key(
+    tenant: TenantId,
+    mount: MountId,
+    secret: SecretId,
+    version: u64,
+    kek_epoch: u32,
+) -> Vec<u8> {
+    let mut key = prefix(tenant, VERSION_CAPSULES, mount);
+    key.extend_from_slice(secret.as_bytes());
+    key.extend_from_slice(&version.to_be_bytes());
+    key.extend_from_slice(&kek_epoch.to_be_bytes());
+    key
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,7 +176,7 @@ mod tests {
             assert_eq!(CapsulePlace::of_key(&key[..key.len() - 1]), None);
             assert_eq!(CapsulePlace::of_key(&[&key[..], &[0]].concat()), None);
             let mut other = key.clone();
-            other[16] = Table::Version as u8;
+            other[16] = 0x12;
             assert_eq!(CapsulePlace::of_key(&other), None);
         }
         assert_eq!(CapsulePlace::of_key(&[]), None);

@@ -8,23 +8,19 @@ use symbolon_core::keyring::KekSlot;
 use symbolon_proto::id::TenantId;
 
 use super::slots::{FIRST_KEK_EPOCH, SYSTEM_SLOT, TOKEN_SLOT};
-use crate::rows::{NO_SCOPE, Place, Table};
+use crate::error::OpError;
+use crate::rows::{COUNTERS, NO_SCOPE, Place, Rows};
 
 /// KEKs of older epochs that may still open machine tokens, at most; each costs a presented token one more try.
 pub const OLDER_TOKEN_KEKS_MAX: usize = 8;
 
 /// Where the epochs are kept.
-pub const OWN_EPOCHS: Place<'static> = Place {
-    tenant: TenantId::SYSTEM,
-    table: Table::Counter,
-    scope: NO_SCOPE,
-    group: "",
-    name: "own kek epochs",
-};
+pub const SYSTEM_KEKS: Place<'static> =
+    Place { tenant: TenantId::SYSTEM, table: COUNTERS, scope: NO_SCOPE, group: "", name: "own kek epochs" };
 
 /// KEK epochs of the deployment's own slots. Wire type; fields are only ever added.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OwnEpochs {
+pub struct SystemKeks {
     /// Of both slots: they are rolled together.
     pub epoch: u32,
     /// Older ones under which machine tokens may still live, newest first.
@@ -44,13 +40,18 @@ pub struct OlderTokens {
     pub until_secs: u64,
 }
 
-impl Default for OwnEpochs {
+impl Default for SystemKeks {
     fn default() -> Self {
         Self { epoch: FIRST_KEK_EPOCH, older_tokens: Vec::new(), wanted: false }
     }
 }
 
-impl OwnEpochs {
+impl SystemKeks {
+    /// Reads them, at unseal; the default if they were never rolled.
+    pub async fn read(rows: &Rows) -> Result<Self, OpError> {
+        Ok(rows.read(SYSTEM_KEKS).await?.map(|(keks, _)| keks).unwrap_or_default())
+    }
+
     /// The KEK of the deployment's own records.
     #[must_use]
     pub fn system(&self) -> KekSlot {

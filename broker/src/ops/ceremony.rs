@@ -10,9 +10,8 @@ use symbolon_core::policy::Operation;
 use symbolon_proto::custody::Submission;
 use symbolon_proto::log::VerifierKey;
 
-use super::App;
-use crate::access::Requester;
-use crate::access::session::{Attempt, Authorised};
+use crate::access::{Authorised, Object, Request, Requester};
+use crate::custody::App;
 use crate::custody::ceremony::archive::{self, Record, Signature};
 use crate::custody::ceremony::{CeremonyRefusal, Notice};
 use crate::custody::seal::View;
@@ -39,28 +38,27 @@ pub async fn begin(
     api: &ApiPath,
     change: Change,
 ) -> Result<Option<Arc<Notice>>, OpError> {
-    let mut attempt = authorise(app, who, api, Operation::Update).await?;
-    attempt.note(change.to_string());
-    attempt.conclude(Vec::new()).await?; // on record before anybody is asked for a share
-    attempt.audited(app.seal.begin_change(change).await).await?;
-    drop(attempt);
+    let request = authorise(app, who, api, Operation::Update).await?;
+    request.commit(Object::Named(change.to_string()), Vec::new()).await?; // on record before anybody is asked for a share
+    request.record_failure(app.seal.begin_change(change).await).await?;
+    drop(request);
     state(app).await
 }
 
 /// Ends a drill with the shares that are there.
 pub async fn finish(app: &App, who: &Requester<'_>, api: &ApiPath) -> Result<Option<Arc<Notice>>, OpError> {
-    let attempt = authorise(app, who, api, Operation::Update).await?;
-    attempt.conclude(Vec::new()).await?;
-    attempt.audited(app.seal.finish_change().await).await?;
-    drop(attempt);
+    let request = authorise(app, who, api, Operation::Update).await?;
+    request.commit(Object::Path, Vec::new()).await?;
+    request.record_failure(app.seal.finish_change().await).await?;
+    drop(request);
     state(app).await
 }
 
 /// Gives a ceremony up. Everything stays as it is.
 pub async fn cancel(app: &App, who: &Requester<'_>, api: &ApiPath) -> Result<(), OpError> {
-    let attempt = authorise(app, who, api, Operation::Update).await?;
-    attempt.conclude(Vec::new()).await?;
-    attempt.audited(app.seal.cancel_change().await).await
+    let request = authorise(app, who, api, Operation::Update).await?;
+    request.commit(Object::Path, Vec::new()).await?;
+    request.record_failure(app.seal.cancel_change().await).await
 }
 
 /// Takes a sealed share, or the proof of a new one. The last one opens the broker, or lets the change take effect.
@@ -92,10 +90,10 @@ pub async fn list(
     who: &Requester<'_>,
     api: &ApiPath,
 ) -> Result<(Vec<Record>, VerifierKey), OpError> {
-    let attempt = authorise(app, who, api, Operation::Read).await?;
-    let listed = attempt.audited(archive::list(&attempt.session().rows).await).await?;
-    let broker = attempt.audited(broker_key(app)).await?;
-    attempt.conclude(Vec::new()).await?;
+    let request = authorise(app, who, api, Operation::Read).await?;
+    let listed = request.record_failure(archive::list(&request.session().rows).await).await?;
+    let broker = request.record_failure(broker_key(app)).await?;
+    request.commit(Object::Path, Vec::new()).await?;
     Ok((listed, broker))
 }
 
@@ -106,12 +104,12 @@ pub async fn read(
     api: &ApiPath,
     nonce: &str,
 ) -> Result<(Record, VerifierKey), OpError> {
-    let attempt = authorise(app, who, api, Operation::Read).await?;
-    let found = archive::read(&attempt.session().rows, nonce).await;
+    let request = authorise(app, who, api, Operation::Read).await?;
+    let found = archive::read(&request.session().rows, nonce).await;
     let found = found.and_then(|found| found.ok_or(OpError::NOT_FOUND));
-    let (record, _) = attempt.audited(found).await?;
-    let broker = attempt.audited(broker_key(app)).await?;
-    attempt.conclude(Vec::new()).await?;
+    let (record, _) = request.record_failure(found).await?;
+    let broker = request.record_failure(broker_key(app)).await?;
+    request.commit(Object::Path, Vec::new()).await?;
     Ok((record, broker))
 }
 
@@ -133,5 +131,6 @@ async fn authorise(
     api: &ApiPath,
     operation: Operation,
 ) -> Result<Authorised, OpError> {
-    Attempt::begin(app.session()?, who, Action::Ceremony, api).await?.authorise(operation, api).await
+    let session = app.session()?;
+    Request::begin(&who.of(&session), Action::Ceremony, api).await?.authorise(operation).await
 }

@@ -1,6 +1,5 @@
 //! What no mount owns: mounts, policies, rotations, ceremonies, the log.
 
-pub mod app;
 pub mod audit;
 pub mod ceremony;
 pub mod mount;
@@ -8,9 +7,9 @@ pub mod policy;
 pub mod rotate;
 pub mod rules;
 pub mod seal;
-pub mod unrouted;
+mod shape;
 
-pub use app::App;
+pub use shape::{SYSTEM, shape};
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -7,174 +7,72 @@ use symbolon_core::path::{ApiPath, MountPath};
 use symbolon_core::policy::Operation;
 use symbolon_proto::id::{MountId, TenantId};
 
-use super::App;
-use crate::access::Requester;
-use crate::access::mounts::{MOUNTS_MAX, Mount, MountList, Mounts, Tier};
-use crate::access::session::{Attempt, Authorised, Session};
-use crate::error::OpError;
-use crate::random::os_rng;
-use crate::rows::{self, NO_SCOPE, Place, Table};
+use crate::access::mounts::{Enable, MOUNTS_MAX, Mount, MountList, Mounts, Side, new_mount};
+use crate::access::shape::Facts;
+use crate::access::{Asker, Authorised, Object, Request};
+use crate::auth::{METHODS, Method};
+use crate::engines::{ENGINES, engine_of};
+use crate::error::{OpError, Text};
+use crate::rows::{self};
 use crate::store::{Expect, Op};
 
+/// Longest description of a mount.
+const DESCRIPTION_BYTES_MAX: usize = 1024;
 /// Rows that one commit removes while a mount is being deleted.
 const DELETE_BATCH: usize = 4096;
 
-/// Which of the two tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// Secrets engines, `sys/mounts`.
-    Secrets,
-    /// Login methods, `sys/auth`.
-    Logins,
-}
-
-impl Side {
-    fn row(self) -> Place<'static> {
-        let name = match self {
-            Self::Secrets => "secrets",
-            Self::Logins => "logins",
-        };
-        Place { tenant: TenantId::SYSTEM, table: Table::Mount, scope: NO_SCOPE, group: "", name }
-    }
-
-    fn of(self, mounts: &Mounts) -> &MountList {
-        match self {
-            Self::Secrets => &mounts.secrets,
-            Self::Logins => &mounts.logins,
-        }
-    }
-
-    /// Kinds that can be enabled, beside those that always exist.
-    fn kinds(self) -> &'static [&'static str] {
-        match self {
-            Self::Secrets => &["kv"],
-            Self::Logins => &["approle", "kubernetes", "jwt"],
-        }
-    }
-
-    fn actions(self) -> [Action; 3] {
-        match self {
-            Self::Secrets => [Action::MountRead, Action::MountWrite, Action::MountDelete],
-            Self::Logins => [Action::AuthRead, Action::AuthWrite, Action::AuthDelete],
-        }
-    }
-}
-
-/// What enabling needs.
-#[derive(Clone, Debug)]
-pub struct Enable {
-    /// Kind: `kv`, or a login method.
-    pub kind: String,
-    /// Free text, at most 1024 bytes.
-    pub description: String,
-    /// Options; for `kv` `version = 2`, and `tier = standard` or `high`.
-    pub options: BTreeMap<String, String>,
-    /// Default lifetime in seconds, 0 for the system's.
-    pub default_ttl_secs: u64,
-    /// Longest lifetime in seconds, 0 for the system's.
-    pub max_ttl_secs: u64,
-}
-
-/// Reads a table from the store, at unseal.
-pub async fn load(rows: &rows::Rows, side: Side) -> Result<MountList, OpError> {
-    Ok(rows.read::<MountList>(side.row()).await?.map(|(list, _)| list).unwrap_or_default())
-}
-
-/// A change that writes a table, for `init`.
-pub fn first_write(rows: &rows::Rows, side: Side, list: &MountList) -> Result<Op, OpError> {
-    Ok(rows.put(side.row(), list, Expect::Absent)?)
-}
-
-/// A mount that does not exist yet, with fresh identifiers.
-#[must_use]
-pub fn new_mount(path: MountPath, spec: Enable) -> Mount {
-    let id = MountId::random(&mut os_rng());
-    let accessor = format!("{}_{}", spec.kind, &id.to_string()[..8]);
-    Mount {
-        path,
-        kind: spec.kind,
-        description: spec.description,
-        id,
-        accessor,
-        options: spec.options,
-        default_ttl_secs: spec.default_ttl_secs,
-        max_ttl_secs: spec.max_ttl_secs,
-    }
-}
-
 /// All mounts of one side.
-pub async fn list(app: &App, who: &Requester<'_>, api: &ApiPath, side: Side) -> Result<Vec<Mount>, OpError> {
-    let attempt = Attempt::begin(app.session()?, who, side.actions()[0], api)
-        .await?
-        .authorise(Operation::Read, api)
-        .await?;
-    attempt.conclude(Vec::new()).await?;
-    Ok(side.of(&attempt.session().mounts()).0.clone())
+pub async fn list(who: &Asker<'_>, api: &ApiPath, side: Side) -> Result<Vec<Mount>, OpError> {
+    let request = Request::begin(who, side.actions()[0], api).await?.authorise(Operation::Read).await?;
+    request.commit(Object::Path, Vec::new()).await?;
+    Ok(side.of(&request.session().mounts()).0.clone())
 }
 
 /// One mount.
-pub async fn read(
-    app: &App,
-    who: &Requester<'_>,
-    api: &ApiPath,
-    side: Side,
-    path: &MountPath,
-) -> Result<Mount, OpError> {
-    let attempt = Attempt::begin(app.session()?, who, side.actions()[0], api)
-        .await?
-        .authorise(Operation::Read, api)
-        .await?;
-    let found = side.of(&attempt.session().mounts()).at(path).cloned();
-    let found = attempt.audited(found.ok_or(OpError::invalid("no mount at this path"))).await?;
-    attempt.conclude(Vec::new()).await?;
+pub async fn read(who: &Asker<'_>, api: &ApiPath, side: Side, path: &MountPath) -> Result<Mount, OpError> {
+    let request = Request::begin(who, side.actions()[0], api).await?.authorise(Operation::Read).await?;
+    let found = side.of(&request.session().mounts()).at(path).cloned();
+    let found = request.record_failure(found.ok_or(OpError::invalid("no mount at this path"))).await?;
+    request.commit(Object::Path, Vec::new()).await?;
     Ok(found)
 }
 
 /// The mount that answers for a path, for anyone who may do anything below it (`sys/internal/ui/mounts/:path`).
-pub async fn visible(
-    app: &App,
-    who: &Requester<'_>,
-    api: &ApiPath,
-    path: &ApiPath,
-) -> Result<Mount, OpError> {
-    let attempt = Attempt::begin(app.session()?, who, Action::MountRead, api).await?.about_itself();
-    let mounts = attempt.session().mounts();
+pub async fn visible(who: &Asker<'_>, api: &ApiPath, path: &ApiPath) -> Result<Mount, OpError> {
+    let request = Request::begin(who, Action::MountRead, api).await?.about_itself();
+    let mounts = request.session().mounts();
     let found =
-        mounts.secret(path).map(|(mount, _)| mount).filter(|mount| attempt.acl().reaches(&mount.path));
-    let found = attempt.audited(found.cloned().ok_or(OpError::INVISIBLE)).await?;
-    attempt.conclude(Vec::new()).await?;
+        mounts.secret(path).map(|(mount, _)| mount).filter(|mount| request.acl().reaches(&mount.path));
+    let found = request.record_failure(found.cloned().ok_or(OpError::INVISIBLE)).await?;
+    request.commit(Object::Path, Vec::new()).await?;
     Ok(found)
 }
 
 /// Mounts that the caller may do anything below, both sides (`sys/internal/ui/mounts`).
-pub async fn all_visible(app: &App, who: &Requester<'_>, api: &ApiPath) -> Result<Mounts, OpError> {
-    let attempt = Attempt::begin(app.session()?, who, Action::MountRead, api).await?.about_itself();
-    let mut mounts = Mounts::clone(&attempt.session().mounts());
-    mounts.secrets.0.retain(|mount| attempt.acl().reaches(&mount.path));
+pub async fn all_visible(who: &Asker<'_>, api: &ApiPath) -> Result<Mounts, OpError> {
+    let request = Request::begin(who, Action::MountRead, api).await?.about_itself();
+    let mut mounts = Mounts::clone(&request.session().mounts());
+    mounts.secrets.0.retain(|mount| request.acl().reaches(&mount.path));
     mounts.logins.0.retain(|mount| {
-        MountPath::parse(&format!("auth/{}", mount.path)).is_ok_and(|path| attempt.acl().reaches(&path))
+        MountPath::parse(&format!("auth/{}", mount.path)).is_ok_and(|path| request.acl().reaches(&path))
     });
-    attempt.conclude(Vec::new()).await?;
+    request.commit(Object::Path, Vec::new()).await?;
     Ok(mounts)
 }
 
 /// Enables an engine or login method.
 pub async fn enable(
-    app: &App,
-    who: &Requester<'_>,
+    who: &Asker<'_>,
     api: &ApiPath,
     side: Side,
     path: MountPath,
     spec: Enable,
 ) -> Result<(), OpError> {
-    let attempt = Attempt::begin(app.session()?, who, side.actions()[1], api)
-        .await?
-        .authorise(Operation::Update, api)
-        .await?;
-    attempt.audited(check(side, &spec)).await?;
-    attempt.audited(check_path(side, &path)).await?;
-    let mount = new_mount(path, spec);
-    change(attempt, side, |list| {
+    let request = Request::begin(who, side.actions()[1], api).await?.authorise(Operation::Update).await?;
+    let options = request.record_failure(options(side, &spec)).await?;
+    request.record_failure(check_path(side, &path)).await?;
+    let mount = new_mount(path, Enable { options, ..spec });
+    change(request, side, |list| {
         if list.0.iter().any(|other| other.path.overlaps(&mount.path)) {
             return Err(OpError::invalid("path is already in use"));
         }
@@ -201,127 +99,121 @@ fn check_path(side: Side, path: &MountPath) -> Result<(), OpError> {
     }
 }
 
-fn check(side: Side, spec: &Enable) -> Result<(), OpError> {
-    if !side.kinds().contains(&spec.kind.as_str()) {
-        return Err(OpError::invalid(match side {
-            Side::Secrets => "this version mounts `kv` (version 2) only",
-            Side::Logins => "this version enables `approle`, `kubernetes` and `jwt` only",
-        }));
-    }
-    if spec.kind == "kv" && spec.options.get("version").is_some_and(|version| version != "2") {
-        return Err(OpError::invalid("this version serves KV version 2 only; set the option `version` to 2"));
-    }
-    if spec.kind == "kv" && spec.options.get(Tier::OPTION).is_some_and(|tier| Tier::parse(tier).is_none()) {
-        return Err(OpError::invalid("the option `tier` of a KV engine is `standard` or `high`"));
-    }
-    if spec.description.len() > 1024 {
+/// The options of the new mount, as its engine or method completes them.
+fn options(side: Side, spec: &Enable) -> Result<BTreeMap<String, String>, OpError> {
+    if spec.description.len() > DESCRIPTION_BYTES_MAX {
         return Err(OpError::invalid("the description is longer than 1024 bytes"));
     }
-    Ok(())
+    match side {
+        Side::Secrets => engine_options(spec),
+        Side::Logins => method_options(spec),
+    }
 }
 
-/// A tier is chosen once. What is in the mount would have to be sealed anew, and whoever read the mount list meanwhile would be
-/// told of a protection that most of it does not have yet.
-pub async fn change_tier(
-    app: &App,
-    who: &Requester<'_>,
+fn engine_options(spec: &Enable) -> Result<BTreeMap<String, String>, OpError> {
+    for engine in
+        ENGINES.iter().filter(|engine| engine.facts.kind == spec.kind && can_be_enabled(&engine.facts))
+    {
+        if let Some(options) = (engine.enable)(&spec.options)? {
+            return Ok(options);
+        }
+    }
+    Err(unknown_kind("secrets engine", ENGINES.iter().map(|engine| &engine.facts)))
+}
+
+fn method_options(spec: &Enable) -> Result<BTreeMap<String, String>, OpError> {
+    let of_kind = |method: &&&Method| method.facts.kind == spec.kind && can_be_enabled(&method.facts);
+    let Some(method) = METHODS.iter().find(of_kind) else {
+        return Err(unknown_kind("login method", METHODS.iter().map(|method| &method.facts)));
+    };
+    (method.enable)(&spec.options)?;
+    Ok(spec.options.clone())
+}
+
+fn can_be_enabled(facts: &Facts) -> bool {
+    facts.builtin.is_none()
+}
+
+fn unknown_kind(what: &str, all: impl Iterator<Item = &'static Facts>) -> OpError {
+    let mut kinds: Vec<&str> = all.filter(|facts| can_be_enabled(facts)).map(|facts| facts.kind).collect();
+    kinds.dedup();
+    OpError::Invalid(Text::of(&format_args!("unknown {what}; this version has {}", kinds.join(", "))))
+}
+
+/// Changes the options of an engine, as far as it lets itself be changed.
+pub async fn tune(
+    who: &Asker<'_>,
     api: &ApiPath,
     path: &MountPath,
+    options: &BTreeMap<String, String>,
 ) -> Result<(), OpError> {
-    let attempt = Attempt::begin(app.session()?, who, Action::MountWrite, api)
-        .await?
-        .authorise(Operation::Update, api)
-        .await?;
-    let found = Side::Secrets.of(&attempt.session().mounts()).at(path).is_some();
-    let why = if found {
-        "the tier of a mount is chosen when it is enabled; enable another mount with the tier you want and copy the secrets"
-    } else {
-        "no mount at this path"
+    let request = Request::begin(who, Action::MountWrite, api).await?.authorise(Operation::Update).await?;
+    let found = Side::Secrets.of(&request.session().mounts()).at(path).cloned();
+    let mount = request.record_failure(found.ok_or(OpError::invalid("no mount at this path"))).await?;
+    let engine = engine_of(&mount).ok_or(OpError::invalid("this mount has no options"));
+    let engine = request.record_failure(engine).await?;
+    let options = request.record_failure((engine.tune)(&mount, options)).await?;
+    if options == mount.options {
+        return request.commit(Object::Path, Vec::new()).await;
+    }
+    let edit = |list: &mut MountList| {
+        let stored = list.0.iter_mut().find(|other| other.id == mount.id).ok_or(OpError::CONFLICT)?;
+        stored.options.clone_from(&options);
+        Ok(())
     };
-    attempt.audited(Err(OpError::invalid(why))).await
+    change(request, Side::Secrets, edit).await.map(drop)
 }
 
 /// Disables an engine or login method and removes everything below it. Disabling an absent one is no error.
-pub async fn disable(
-    app: &App,
-    who: &Requester<'_>,
-    api: &ApiPath,
-    side: Side,
-    path: &MountPath,
-) -> Result<(), OpError> {
-    let attempt = Attempt::begin(app.session()?, who, side.actions()[2], api)
-        .await?
-        .authorise(Operation::Delete, api)
-        .await?;
-    let Some(mount) = side.of(&attempt.session().mounts()).at(path).cloned() else {
-        attempt.conclude(Vec::new()).await?;
+pub async fn disable(who: &Asker<'_>, api: &ApiPath, side: Side, path: &MountPath) -> Result<(), OpError> {
+    let request = Request::begin(who, side.actions()[2], api).await?.authorise(Operation::Delete).await?;
+    let Some(mount) = side.of(&request.session().mounts()).at(path).cloned() else {
+        request.commit(Object::Path, Vec::new()).await?;
         return Ok(());
     };
-    if !side.kinds().contains(&mount.kind.as_str()) {
-        return attempt.audited(Err(OpError::invalid("this mount is part of the system and stays"))).await;
+    if request.session().shape().builtins(side).any(|(path, _)| path == mount.path.as_str()) {
+        return request
+            .record_failure(Err(OpError::invalid("this mount is part of the system and stays")))
+            .await;
     }
-    let attempt = change(attempt, side, |list| {
+    let request = change(request, side, |list| {
         list.0.retain(|other| other.id != mount.id);
         Ok(())
     })
     .await?;
-    let erasure = async move { erase(&attempt, mount.id).await };
+    let erasure = async move { erase(&request, mount.id).await };
     tokio::spawn(erasure).await.unwrap_or(Err(OpError::BUSY)) // goes on if the asker goes away
 }
 
 /// Changes a table by compare-and-set and takes it into use.
 async fn change(
-    attempt: Authorised,
+    request: Authorised,
     side: Side,
     edit: impl Fn(&mut MountList) -> Result<(), OpError>,
 ) -> Result<Authorised, OpError> {
-    let rows = &attempt.session().rows;
+    let rows = &request.session().rows;
     let (mut list, expect) = match rows.read::<MountList>(side.row()).await? {
         Some((list, revision)) => (list, Expect::Revision(revision)),
         None => (MountList::default(), Expect::Absent),
     };
-    attempt.audited(edit(&mut list)).await?;
+    request.record_failure(edit(&mut list)).await?;
     let changes = vec![rows.put(side.row(), &list, expect)?];
-    attempt.conclude_and_take(changes, move |session| session.replace_mounts(side, list)).await
+    request.commit_and_take(Object::Path, changes, move |session| session.replace_mounts(side, list)).await
 }
 
-/// Removes the rows of a mount that is no longer in the table; nothing can reach them, whatever happens on the way.
-async fn erase(attempt: &Authorised, mount: MountId) -> Result<(), OpError> {
-    for table in [
-        Table::Mount,
-        Table::Meta,
-        Table::Entry,
-        Table::Version,
-        Table::Capsule,
-        Table::VersionCapsule,
-        Table::Counter,
-        Table::LoginConfig,
-        Table::LoginRole,
-        Table::SecretId,
-        Table::SecretIdAccessor,
-    ] {
-        let prefix = rows::prefix(TenantId::SYSTEM, table, mount);
+/// Removes the rows of a mount that is no longer in the table; nothing can reach them, whatever happens on the way. Every table has
+/// the mount's id in its keys, so none can be forgotten.
+async fn erase(request: &Authorised, mount: MountId) -> Result<(), OpError> {
+    for table in request.session().shape().tables().iter().filter(|table| table.holds_mounts()) {
+        let prefix = rows::prefix(TenantId::SYSTEM, *table, mount);
         loop {
-            let rows = attempt.session().rows.scan(&prefix, DELETE_BATCH).await?;
+            let rows = request.session().rows.scan(&prefix, DELETE_BATCH).await?;
             if rows.is_empty() {
                 break;
             }
             let changes = rows.into_iter().map(|(key, _)| Op::Delete { key, expect: Expect::Any }).collect();
-            attempt.conclude(changes).await?;
+            request.commit(Object::Path, changes).await?;
         }
     }
     Ok(())
-}
-
-impl Session {
-    /// Takes a changed table into use.
-    pub(crate) fn replace_mounts(&self, side: Side, list: MountList) {
-        let mut current = self.mounts.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mut next = Mounts::clone(&current);
-        match side {
-            Side::Secrets => next.secrets = list,
-            Side::Logins => next.logins = list,
-        }
-        *current = std::sync::Arc::new(next);
-    }
 }

@@ -3,40 +3,39 @@
 //! These operations only ask. What they ask for is done by the session's own task ([`crate::upkeep::rotation`]), and goes on after
 //! a restart.
 
-use symbolon_core::audit::Action;
+use symbolon_core::audit::{Action, Draft};
 use symbolon_core::path::{ApiPath, MountPath};
 use symbolon_core::policy::Operation;
 use symbolon_proto::id::MountId;
 
-use super::App;
-use crate::access::Requester;
-use crate::access::session::{Attempt, Authorised, Session};
+use crate::access::{Asker, Authorised, Object, Request, Session};
 use crate::error::OpError;
 use crate::keys::MountKeks;
 use crate::remote::EnrolError;
 use crate::store::Op;
+use crate::upkeep::rotation::Rotation;
 use crate::upkeep::rotation::remote::{NewShares, RotateError};
-use crate::upkeep::rotation::{self, Progress, RotationRefusal, Status, census, wish_own};
+use crate::upkeep::rotation::{self, Progress, RotationRefusal, Status, census, wish_system_keks};
 
 /// How often a wish is written again after the task, or somebody else, has changed the same rows first.
 const TRIES_MAX: usize = 16;
 
 /// Has the remote make a new key epoch and every capsule re-wrapped for it. If a rotation is under way, that one goes on.
 /// Answers the newest epoch.
-pub async fn remote(app: &App, who: &Requester<'_>, api: &ApiPath) -> Result<u32, OpError> {
-    let attempt = begin(app, who, api, Action::KeyRotate, Operation::Update).await?;
-    let unfinished = attempt.audited(may_begin(attempt.session()).await).await?;
-    attempt.conclude(Vec::new()).await?; // the beginning is on record before anything begins
+pub async fn remote(who: &Asker<'_>, api: &ApiPath) -> Result<u32, OpError> {
+    let request = begin(who, api, Action::KeyRotate, Operation::Update).await?;
+    let unfinished = request.record_failure(may_begin(request.session()).await).await?;
+    request.commit(Object::Path, Vec::new()).await?; // the beginning is on record before anything begins
     let newest = match unfinished {
         Some(newest) => newest,
         None => {
-            let made = attempt.session().rotation.remote().new_epoch(attempt.session()).await;
-            attempt.audited(made.map_err(OpError::from)).await?
+            let made = Rotation::of(request.session()).remote().new_epoch(request.session()).await;
+            request.record_failure(made.map_err(OpError::from)).await?
         }
     };
-    attempt.session().rotation.wake();
-    let proven = attempt.session().keys.ensure_canary().await;
-    attempt.audited(proven.map_err(OpError::from)).await?;
+    Rotation::of(request.session()).wake();
+    let proven = request.session().keys.ensure_canary().await;
+    request.record_failure(proven.map_err(OpError::from)).await?;
     Ok(newest)
 }
 
@@ -51,14 +50,14 @@ async fn may_begin(session: &Session) -> Result<Option<u32>, OpError> {
 }
 
 /// Tells the remote that the oldest key epoch is needed no more. Refused while a capsule of it is left. Answers the epoch.
-pub async fn retire(app: &App, who: &Requester<'_>, api: &ApiPath) -> Result<u32, OpError> {
-    let attempt = begin(app, who, api, Action::KeyRotate, Operation::Update).await?;
-    let oldest = attempt.audited(may_retire(attempt.session()).await).await?;
-    attempt.conclude(Vec::new()).await?;
-    let retired = attempt.session().rotation.remote().retire(attempt.session(), oldest).await;
-    attempt.audited(retired.map_err(OpError::from)).await?;
+pub async fn retire(who: &Asker<'_>, api: &ApiPath) -> Result<u32, OpError> {
+    let request = begin(who, api, Action::KeyRotate, Operation::Update).await?;
+    let oldest = request.record_failure(may_retire(request.session()).await).await?;
+    request.commit(Object::Path, Vec::new()).await?;
+    let retired = Rotation::of(request.session()).remote().retire(request.session(), oldest).await;
+    request.record_failure(retired.map_err(OpError::from)).await?;
     let what = "the oldest key epoch of the remote was retired";
-    attempt.session().record(Session::internal(Action::KeyRotate, what)).await?;
+    request.session().record(Draft::by_broker(Action::KeyRotate, what)).await?;
     Ok(oldest)
 }
 
@@ -68,7 +67,7 @@ async fn may_retire(session: &Session) -> Result<u32, OpError> {
     let [oldest, .., newest] = epochs.as_slice() else { return Err(RotationRefusal::NothingOlder.into()) };
     let barrier = session.keys.barrier().await;
     // Behind this entry every capsule that was closed before the newest epoch came is in the store, or never will be.
-    let counted = Session::internal(Action::KeyRotate, "capsules are counted before a key epoch is retired");
+    let counted = Draft::by_broker(Action::KeyRotate, "capsules are counted before a key epoch is retired");
     session.record(counted).await?;
     drop(barrier);
     let census = census(session).await?;
@@ -88,37 +87,32 @@ async fn may_retire(session: &Session) -> Result<u32, OpError> {
 }
 
 /// New shares of the remote key for its nodes, or for those of the configuration. The key, and every capsule, stays.
-pub async fn shares(app: &App, who: &Requester<'_>, api: &ApiPath, wanted: NewShares) -> Result<(), OpError> {
-    let attempt = begin(app, who, api, Action::KeyRotate, Operation::Update).await?;
-    attempt.conclude(Vec::new()).await?; // the beginning is on record before anything begins
-    let changed = attempt.session().rotation.remote().new_shares(attempt.session(), wanted).await;
-    attempt.audited(changed.map_err(OpError::from)).await
+pub async fn shares(who: &Asker<'_>, api: &ApiPath, wanted: NewShares) -> Result<(), OpError> {
+    let request = begin(who, api, Action::KeyRotate, Operation::Update).await?;
+    request.commit(Object::Path, Vec::new()).await?; // the beginning is on record before anything begins
+    let changed = Rotation::of(request.session()).remote().new_shares(request.session(), wanted).await;
+    request.record_failure(changed.map_err(OpError::from)).await
 }
 
 /// The fingerprint that the operators of all nodes compare before a reshare.
-pub async fn proposed(app: &App, who: &Requester<'_>, api: &ApiPath) -> Result<String, OpError> {
-    let attempt = begin(app, who, api, Action::Other, Operation::Read).await?;
-    let proposed = attempt.session().rotation.remote().proposed(attempt.session()).await;
-    let fingerprint = attempt.audited(proposed.map_err(OpError::from)).await?;
-    attempt.conclude(Vec::new()).await?;
+pub async fn proposed(who: &Asker<'_>, api: &ApiPath) -> Result<String, OpError> {
+    let request = begin(who, api, Action::Other, Operation::Read).await?;
+    let proposed = Rotation::of(request.session()).remote().proposed(request.session()).await;
+    let fingerprint = request.record_failure(proposed.map_err(OpError::from)).await?;
+    request.commit(Object::Path, Vec::new()).await?;
     Ok(fingerprint)
 }
 
 /// New KEKs for every KV mount and for the deployment itself (Vault's `sys/rotate`).
-pub async fn keks(app: &App, who: &Requester<'_>, api: &ApiPath) -> Result<(), OpError> {
-    wish(&begin(app, who, api, Action::KeyRotate, Operation::Update).await?, None).await
+pub async fn keks(who: &Asker<'_>, api: &ApiPath) -> Result<(), OpError> {
+    wish(&begin(who, api, Action::KeyRotate, Operation::Update).await?, None).await
 }
 
 /// New KEKs for one KV mount.
-pub async fn mount_keks(
-    app: &App,
-    who: &Requester<'_>,
-    api: &ApiPath,
-    path: &MountPath,
-) -> Result<(), OpError> {
-    let attempt = begin(app, who, api, Action::KeyRotate, Operation::Update).await?;
-    let mount = attempt.audited(kv_mount(attempt.session(), path)).await?;
-    wish(&attempt, Some(mount)).await
+pub async fn mount_keks(who: &Asker<'_>, api: &ApiPath, path: &MountPath) -> Result<(), OpError> {
+    let request = begin(who, api, Action::KeyRotate, Operation::Update).await?;
+    let mount = request.record_failure(kv_mount(request.session(), path)).await?;
+    wish(&request, Some(mount)).await
 }
 
 fn kv_mount(session: &Session, path: &MountPath) -> Result<MountId, OpError> {
@@ -128,14 +122,14 @@ fn kv_mount(session: &Session, path: &MountPath) -> Result<MountId, OpError> {
 }
 
 /// Writes down that KEKs of one mount, or all, shall be rolled, and wakes the task.
-async fn wish(attempt: &Authorised, only: Option<MountId>) -> Result<(), OpError> {
-    let session = attempt.session();
+async fn wish(request: &Authorised, only: Option<MountId>) -> Result<(), OpError> {
+    let session = request.session();
     for _ in 0..TRIES_MAX {
-        let changes = attempt.audited(wishes(session, only).await).await?;
-        match attempt.conclude(changes).await {
+        let changes = request.record_failure(wishes(session, only).await).await?;
+        match request.commit(Object::Path, changes).await {
             Err(OpError::Conflict(_)) => {}
             done => {
-                session.rotation.wake();
+                Rotation::of(session).wake();
                 return done;
             }
         }
@@ -145,32 +139,31 @@ async fn wish(attempt: &Authorised, only: Option<MountId>) -> Result<(), OpError
 
 async fn wishes(session: &Session, only: Option<MountId>) -> Result<Vec<Op>, OpError> {
     if let Some(mount) = only {
-        return Ok(MountKeks::wish(session, mount).await?.into_iter().collect());
+        return Ok(MountKeks::wish(&session.rows, mount, session.now().unix_ms).await?.into_iter().collect());
     }
     let mut changes = Vec::new();
     for mount in session.mounts().secrets.0.iter().filter(|mount| mount.kind == "kv") {
-        changes.extend(MountKeks::wish(session, mount.id).await?);
+        changes.extend(MountKeks::wish(&session.rows, mount.id, session.now().unix_ms).await?);
     }
-    changes.extend(wish_own(session).await?);
+    changes.extend(wish_system_keks(session).await?);
     Ok(changes)
 }
 
 /// How rotations stand.
-pub async fn status(app: &App, who: &Requester<'_>, api: &ApiPath) -> Result<Status, OpError> {
-    let attempt = begin(app, who, api, Action::Other, Operation::Read).await?;
-    let status = attempt.audited(rotation::status(attempt.session()).await).await?;
-    attempt.conclude(Vec::new()).await?;
+pub async fn status(who: &Asker<'_>, api: &ApiPath) -> Result<Status, OpError> {
+    let request = begin(who, api, Action::Other, Operation::Read).await?;
+    let status = request.record_failure(rotation::status(request.session()).await).await?;
+    request.commit(Object::Path, Vec::new()).await?;
     Ok(status)
 }
 
 async fn begin(
-    app: &App,
-    who: &Requester<'_>,
+    who: &Asker<'_>,
     api: &ApiPath,
     action: Action,
     operation: Operation,
 ) -> Result<Authorised, OpError> {
-    Attempt::begin(app.session()?, who, action, api).await?.authorise(operation, api).await
+    Request::begin(who, action, api).await?.authorise(operation).await
 }
 
 impl From<RotateError> for OpError {

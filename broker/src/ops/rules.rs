@@ -6,9 +6,7 @@ use symbolon_core::audit::Action;
 use symbolon_core::path::ApiPath;
 use symbolon_core::policy::{Capabilities, Operation};
 
-use super::App;
-use crate::access::Requester;
-use crate::access::session::Attempt;
+use crate::access::{Asker, Object, Request};
 use crate::error::OpError;
 
 /// Patterns and what each gives.
@@ -22,12 +20,9 @@ pub struct Rules {
 }
 
 /// The caller's own rules.
-pub async fn own(app: &App, who: &Requester<'_>, api: &ApiPath) -> Result<Rules, OpError> {
-    let attempt = Attempt::begin(app.session()?, who, Action::Capabilities, api)
-        .await?
-        .authorise(Operation::Read, api)
-        .await?;
-    attempt.conclude(Vec::new()).await?;
-    let (exact, globs) = attempt.acl().rules();
-    Ok(Rules { root: attempt.acl().is_root(), exact, globs })
+pub async fn own(who: &Asker<'_>, api: &ApiPath) -> Result<Rules, OpError> {
+    let request = Request::begin(who, Action::Capabilities, api).await?.authorise(Operation::Read).await?;
+    request.commit(Object::Path, Vec::new()).await?;
+    let (exact, globs) = request.acl().rules();
+    Ok(Rules { root: request.acl().is_root(), exact, globs })
 }

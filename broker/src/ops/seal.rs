@@ -6,9 +6,8 @@ use symbolon_core::policy::Operation;
 use symbolon_proto::secret::memory_mode;
 use symbolon_proto::share::{Share, ShareTextError};
 
-use super::App;
-use crate::access::Requester;
-use crate::access::session::Attempt;
+use crate::access::{Object, Request, Requester};
+use crate::custody::App;
 use crate::custody::seal::View;
 use crate::error::{OpError, Text};
 
@@ -127,10 +126,11 @@ pub async fn reset(app: &App) -> Result<SealStatus, OpError> {
 /// Erases every key; answers when none is left in memory.
 pub async fn seal(app: &App, who: &Requester<'_>, api: &ApiPath) -> Result<(), OpError> {
     {
-        let attempt = Attempt::begin(app.session()?, who, Action::Seal, api).await?;
-        let attempt = attempt.authorise(Operation::Update, api).await?;
-        attempt.conclude(Vec::new()).await?;
-    } // the attempt holds the session, and sealing waits for every holder
+        let session = app.session()?;
+        let request = Request::begin(&who.of(&session), Action::Seal, api).await?;
+        let request = request.authorise(Operation::Update).await?;
+        request.commit(Object::Path, Vec::new()).await?;
+    } // sealing waits for everybody who holds the session
     app.seal.seal().await
 }
 

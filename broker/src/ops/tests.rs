@@ -23,24 +23,28 @@ use symbolon_proto::secret::Secret;
 use symbolon_proto::share::{Dealing, Holder, ShareKind, Threshold};
 use symbolon_proto::signing::SigningSeed;
 
-use super::{App, *};
-use crate::access::Requester;
+use super::*;
+use crate::access;
+use crate::access::mounts::{Enable, Side, new_mount};
 use crate::access::mounts::{Mount, MountList, Mounts};
-use crate::access::session::Session;
+use crate::access::session::Parts;
+use crate::access::tokens::{ACCESSORS, TOKENS};
+use crate::access::{Asker, tokens};
+use crate::access::{Requester, Session};
 use crate::audit::writer::tests::HandClock;
 use crate::audit::writer::{LogKeys, Writer};
-use crate::auth::{self, token};
+use crate::auth::approle::SECRET_IDS;
+use crate::auth::{self, roles, token};
 use crate::config::Config;
+use crate::custody::App;
 use crate::custody::init::Initialising;
 use crate::custody::seal::SealHandle;
-use crate::custody::unseal::Parts;
-use crate::engines::kv;
-use crate::engines::kv::{KvTarget, WriteSecret};
+use crate::engines::kv::{self, ENTRIES, KvTarget, SECRETS, WriteSecret};
 use crate::error::OpError;
 use crate::keys::Keys;
 use crate::random::os_rng;
 use crate::remote::{EvaluateError, Evaluated, Evaluator, Leases};
-use crate::rows::{Place, Rows, Table};
+use crate::rows::{Place, Rows};
 use crate::store::memory::MemoryStore;
 use crate::store::{Answer, Expect, Op, Row, Scan, Store};
 use crate::upkeep::rotation::Rotation;
@@ -199,14 +203,15 @@ impl Bench {
             writer,
             generation: 1,
             dead_man: DeadMan::new(72, clock.now()),
-            rotation: Rotation::new(Arc::new(Away)),
+            shape: shape(),
         });
+        Rotation::begin(&session, Arc::new(Away));
         let config = Config::parse(
             "listen = \"127.0.0.1:8200\"\n[store]\npath = \"nowhere\"\n[remote]\nurl = \"https://f.example\"\nfingerprint = \"0\"",
         )
         .unwrap();
         let seal = SealHandle::holding(sealed, Arc::clone(&session));
-        let app = App { config, store, seal, clock, init: Initialising::default() };
+        let app = App { config, store, seal, clock, shape: shape(), init: Initialising::default() };
         let mut bench = Self { app, session, store: meddler, root: Zeroizing::default() };
         bench.root = bench.token(TokenClaims::root(1_709_210_096)).await;
         bench
@@ -224,7 +229,7 @@ impl Bench {
     async fn token(&self, claims: TokenClaims) -> Zeroizing<String> {
         let text = new_service_token(&mut os_rng());
         let index = self.session.unsealed().names().secret();
-        let (_, changes) = token::service_rows(&self.session.rows, index, &text, claims).unwrap();
+        let (_, changes) = tokens::service_rows(&self.session.rows, index, &text, claims).unwrap();
         self.commit(changes).await;
         text
     }
@@ -232,21 +237,20 @@ impl Bench {
     /// A token of a fresh policy.
     async fn token_with(&self, policy: &str) -> Zeroizing<String> {
         let name = PolicyName::parse("tested").unwrap();
-        self.as_root(async |who| {
-            policy::write(&self.app, &who, &api("sys/policies/acl/tested"), &name, policy).await
-        })
-        .await
-        .unwrap();
+        self.as_root(async |who| policy::write(&who, &api("sys/policies/acl/tested"), &name, policy).await)
+            .await
+            .unwrap();
         self.token(TokenClaims { policies: vec![name], ttl_secs: 60, ..TokenClaims::root(1_709_210_096) })
             .await
     }
 
-    async fn ask<T>(&self, token: &str, ask: impl AsyncFnOnce(Requester<'_>) -> T) -> T {
+    async fn ask<T>(&self, token: &str, ask: impl AsyncFnOnce(Asker<'_>) -> T) -> T {
         let parameters = Map::new();
-        ask(Requester { token: Some(token), request_id: "test", remote: None, parameters: &parameters }).await
+        let who = Requester { token: Some(token), request_id: "test", remote: None, parameters: &parameters };
+        ask(who.of(&self.session)).await
     }
 
-    async fn as_root<T>(&self, ask: impl AsyncFnOnce(Requester<'_>) -> T) -> T {
+    async fn as_root<T>(&self, ask: impl AsyncFnOnce(Asker<'_>) -> T) -> T {
         self.ask(&self.root, ask).await
     }
 
@@ -263,8 +267,7 @@ impl Bench {
         let mut changes = vec![rows.put(meta_place(&target), &meta, Expect::Absent).unwrap()];
         for (folder, child) in target.secret.trail() {
             let child = child.to_string();
-            let place =
-                Place { table: Table::Entry, group: folder.as_str(), name: &child, ..meta_place(&target) };
+            let place = Place { table: ENTRIES, group: folder.as_str(), name: &child, ..meta_place(&target) };
             changes.push(rows.put(place, &child, Expect::Any).unwrap());
         }
         changes
@@ -281,7 +284,7 @@ impl Bench {
         let folder = FolderPath::parse(folder).unwrap();
         let place = Place {
             tenant: TenantId::SYSTEM,
-            table: Table::Entry,
+            table: ENTRIES,
             scope: mount.id,
             group: folder.as_str(),
             name: "",
@@ -299,7 +302,7 @@ const KEY_BYTES: usize = GROUP_BYTES + 16;
 fn meta_place(target: &KvTarget) -> Place<'_> {
     Place {
         tenant: TenantId::SYSTEM,
-        table: Table::Meta,
+        table: SECRETS,
         scope: target.mount.id,
         group: "",
         name: target.secret.as_str(),
@@ -307,9 +310,9 @@ fn meta_place(target: &KvTarget) -> Place<'_> {
 }
 
 fn kv_mount() -> Mount {
-    mount::new_mount(
+    new_mount(
         MountPath::parse("secret").unwrap(),
-        mount::Enable {
+        Enable {
             kind: "kv".to_owned(),
             description: String::new(),
             options: Default::default(),
@@ -331,7 +334,7 @@ async fn a_folder_stays_while_a_secret_comes_into_it() {
     // The folder `a/b` is looked through, and only then does the new secret come.
     bench.meddle(&bench.secret_rows("a/b/old")[3], GROUP_BYTES, new);
     let target = bench.target("secret/metadata/", "a/b/old");
-    bench.as_root(async |who| kv::delete_metadata(&bench.app, &who, &target).await).await.unwrap();
+    bench.as_root(async |who| kv::delete_metadata(&who, &target).await).await.unwrap();
     assert_eq!(bench.names_in("a/b").await, ["new"]);
     assert_eq!(bench.names_in("a").await, ["b/"], "the folder of a living secret is listed");
 }
@@ -345,9 +348,9 @@ async fn leave_to_create_is_no_leave_to_overwrite() {
     let target = bench.target("secret/data/", "x");
     let rows = bench.secret_rows("x");
     bench.meddle(&bench.secret_rows("x")[0], KEY_BYTES, rows);
-    let answer = bench.ask(&writer, async |who| kv::write(&bench.app, &who, &target, &input).await).await;
+    let answer = bench.ask(&writer, async |who| kv::write(&who, &target, &input).await).await;
     assert!(matches!(answer, Err(OpError::Conflict(_))), "it came between the question and the write");
-    let answer = bench.ask(&writer, async |who| kv::write(&bench.app, &who, &target, &input).await).await;
+    let answer = bench.ask(&writer, async |who| kv::write(&who, &target, &input).await).await;
     assert!(matches!(answer, Err(OpError::Denied(_))));
 }
 
@@ -358,18 +361,18 @@ async fn a_policy_takes_effect_though_the_asker_has_gone() {
     let (route, name) = (api("sys/policies/acl/tested"), PolicyName::parse("tested").unwrap());
     let target = bench.target("secret/metadata/", "x");
     bench.commit(bench.secret_rows("x")).await;
-    bench.ask(&reader, async |who| kv::read_metadata(&bench.app, &who, &target).await).await.unwrap();
+    bench.ask(&reader, async |who| kv::read_metadata(&who, &target).await).await.unwrap();
     bench
         .as_root(async |who| {
             bench.store.rows.pause();
-            let delete = policy::delete(&bench.app, &who, &route, &name);
+            let delete = policy::delete(&who, &route, &name);
             let gone = tokio::time::timeout(std::time::Duration::from_millis(20), delete).await;
             assert!(gone.is_err(), "the asker goes while the commit is under way");
             bench.store.rows.resume();
         })
         .await;
-    let _turn = bench.session.taking.lock().await; // the step is done
-    let answer = bench.ask(&reader, async |who| kv::read_metadata(&bench.app, &who, &target).await).await;
+    let _turn = bench.session.taking_turn().await; // the step is done
+    let answer = bench.ask(&reader, async |who| kv::read_metadata(&who, &target).await).await;
     assert!(matches!(answer, Err(OpError::Denied(_))));
 }
 
@@ -378,7 +381,7 @@ async fn no_engine_is_mounted_where_other_rules_hold() {
     let bench = Bench::new().await;
     for path in ["auth", "auth/x", "sys/x", "cubbyhole", "cubbyhole/x", "identity/oidc"] {
         let path = MountPath::parse(path).unwrap();
-        let spec = mount::Enable {
+        let spec = Enable {
             kind: "kv".to_owned(),
             description: String::new(),
             options: Default::default(),
@@ -386,11 +389,8 @@ async fn no_engine_is_mounted_where_other_rules_hold() {
             max_ttl_secs: 0,
         };
         let route = api("sys/mounts/x");
-        let answer = bench
-            .as_root(async |who| {
-                mount::enable(&bench.app, &who, &route, mount::Side::Secrets, path, spec).await
-            })
-            .await;
+        let answer =
+            bench.as_root(async |who| mount::enable(&who, &route, Side::Secrets, path, spec).await).await;
         assert!(matches!(answer, Err(OpError::Invalid(_))));
     }
 }
@@ -405,27 +405,21 @@ async fn nothing_is_called_absent_while_no_key_opens() {
         );
     };
     let target = bench.target("secret/metadata/", "x");
-    keyless(bench.as_root(async |who| kv::read_metadata(&bench.app, &who, &target).await).await.unwrap_err());
+    keyless(bench.as_root(async |who| kv::read_metadata(&who, &target).await).await.unwrap_err());
     let route = api("nowhere/data/x");
     let asked = bench
-        .as_root(async |who| {
-            unrouted::unrouted(&bench.app, &who, &route, symbolon_core::policy::Operation::Read).await
-        })
+        .as_root(async |who| access::unrouted(&who, &route, symbolon_core::policy::Operation::Read).await)
         .await;
     keyless(asked.unwrap_err());
     let (route, role) = (api("auth/a/role/r/secret-id-accessor/lookup"), RoleName::parse("r").unwrap());
     let which = auth::approle::Which::Accessor("none");
     let asked = bench
-        .as_root(async |who| {
-            auth::approle::lookup_secret_id(&bench.app, &who, &route, &target.mount, &role, which).await
-        })
+        .as_root(async |who| auth::approle::lookup_secret_id(&who, &route, &target.mount, &role, which).await)
         .await;
     keyless(asked.unwrap_err());
     let route = api("auth/token/lookup");
     let which = token::Which::Token("hvb.AAAA");
-    keyless(
-        bench.as_root(async |who| token::lookup(&bench.app, &who, &route, which).await).await.unwrap_err(),
-    );
+    keyless(bench.as_root(async |who| token::lookup(&who, &route, which).await).await.unwrap_err());
 }
 
 #[tokio::test]
@@ -433,16 +427,14 @@ async fn a_spent_token_leaves_no_rows() {
     let bench = Bench::new().await;
     let claims = TokenClaims { num_uses: 1, ttl_secs: 60, ..TokenClaims::root(1_709_210_096) };
     let once = bench.token(claims).await;
-    let is_ours = |key: &Vec<u8>| [Table::Token as u8, Table::Accessor as u8].contains(&key[16]);
+    let is_ours = |key: &Vec<u8>| [TOKENS.number(), ACCESSORS.number()].contains(&key[16]);
     let count = || bench.store.rows.rows().keys().filter(|key| is_ours(key)).count();
     assert_eq!(count(), 4);
     let route = api("auth/token/lookup-self");
-    let found =
-        bench.ask(&once, async |who| token::lookup(&bench.app, &who, &route, token::Which::Own).await).await;
+    let found = bench.ask(&once, async |who| token::lookup(&who, &route, token::Which::Own).await).await;
     assert_eq!(found.unwrap().num_uses, 1);
     assert_eq!(count(), 2, "the root token and its accessor");
-    let again =
-        bench.ask(&once, async |who| token::lookup(&bench.app, &who, &route, token::Which::Own).await).await;
+    let again = bench.ask(&once, async |who| token::lookup(&who, &route, token::Which::Own).await).await;
     assert!(matches!(again, Err(OpError::Unauthenticated(_))));
 }
 
@@ -461,16 +453,13 @@ async fn a_role_with_very_many_secret_ids_can_be_removed() {
         token: Default::default(),
     };
     let edit = |_: Option<AppRole>| Ok::<_, OpError>(role.clone());
-    bench
-        .as_root(async |who| auth::edit_role(&bench.app, &who, &route, &mount, &name, edit).await)
-        .await
-        .unwrap();
+    bench.as_root(async |who| roles::edit_role(&who, &route, &mount, &name, edit).await).await.unwrap();
     let ids = 5000;
     let record = |number: usize| {
         let record = role.secret_id(&Default::default(), number.to_string(), number.to_string(), 1).unwrap();
         let place = Place {
             tenant: TenantId::SYSTEM,
-            table: Table::SecretId,
+            table: SECRET_IDS,
             scope: mount.id,
             group: name.as_str(),
             name: &record.hash,
@@ -480,10 +469,10 @@ async fn a_role_with_very_many_secret_ids_can_be_removed() {
     for first in (0..ids).step_by(1000) {
         bench.commit((first..first + 1000).map(record).collect()).await;
     }
-    let count = || bench.store.rows.rows().keys().filter(|key| key[16] == Table::SecretId as u8).count();
+    let count = || bench.store.rows.rows().keys().filter(|key| key[16] == SECRET_IDS.number()).count();
     assert_eq!(count(), ids);
     bench
-        .as_root(async |who| auth::delete_role::<AppRole>(&bench.app, &who, &route, &mount, &name).await)
+        .as_root(async |who| roles::delete_role::<AppRole>(&who, &route, &mount, &name).await)
         .await
         .unwrap();
     assert_eq!(count(), 0);
@@ -505,15 +494,12 @@ async fn a_login_that_fails_leaves_an_entry() {
     };
     let edit = |_: Option<AppRole>| Ok::<_, OpError>(role.clone());
     let route = api("auth/a/role/r");
-    bench
-        .as_root(async |who| auth::edit_role(&bench.app, &who, &route, &mount, &name, edit).await)
-        .await
-        .unwrap();
-    let before = bench.session.writer.size();
+    bench.as_root(async |who| roles::edit_role(&who, &route, &mount, &name, edit).await).await.unwrap();
+    let before = bench.session.ledger().writer.size();
     let (route, parameters) = (api("auth/a/login"), Map::new());
     let remote = Some("10.1.1.1".parse().unwrap());
     let who = Requester { token: None, request_id: "test", remote, parameters: &parameters };
-    let answer = auth::approle::login(&bench.app, &who, &route, &mount, "id", "").await;
+    let answer = auth::approle::login(&who.of(&bench.session), &route, &mount, "id", "").await;
     assert!(answer.is_err(), "a machine token needs a key that does not open");
-    assert_eq!(bench.session.writer.size(), before + 1);
+    assert_eq!(bench.session.ledger().writer.size(), before + 1);
 }

@@ -8,7 +8,7 @@ use symbolon_proto::evaluate::RemoteKey;
 use symbolon_proto::frame::Target;
 use symbolon_proto::id::KeyId;
 
-use crate::access::session::Session;
+use crate::access::Session;
 use crate::random::os_rng;
 use crate::remote::{EvaluateError, Evaluated, Evaluator};
 use crate::upkeep::rotation::remote::{RemoteRotation, RotateError, Rotated};

@@ -12,7 +12,7 @@
 mod local;
 mod report;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -28,17 +28,21 @@ use symbolon_proto::share::ShareSetManifest;
 
 use self::local::LocalKeys;
 pub use self::report::{EpochReport, Found, Report};
-use crate::access::session::Session;
+use crate::access::Session;
+use crate::access::mounts::Mounts;
+use crate::access::policies::Policies;
+use crate::access::session::Parts;
 use crate::custody::deployment::{self, Deployment};
-use crate::custody::escrow::{ESCROW_ENVELOPES, ESCROW_KEY, StoredEnvelopes, StoredEscrowKey, fits};
-use crate::custody::unseal::{Parts, read_enrolment, read_mounts, start_log};
+use crate::custody::escrow::{ESCROW_ENVELOPES, ESCROW_KEY, StoredEnvelopes, StoredEscrowKey};
+use crate::custody::unseal::{read_enrolment, start_log};
 use crate::error::OpError;
-use crate::keys::Keys;
+use crate::keys::{Keys, SystemKeks};
+use crate::ops;
 use crate::remote::Leases;
+use crate::remote::group::escrow::fits;
 use crate::rows::{RecordError, Rows, seal_record_key};
 use crate::store::embedded::EmbeddedStore;
 use crate::store::{Store, StoreError};
-use crate::upkeep::rotation::{Rotation, read_own};
 
 /// Page cache of a copy that is read once.
 const CACHE_BYTES: usize = 64 << 20;
@@ -203,15 +207,15 @@ impl Unlocked {
         let keys = Keys::start(
             Arc::clone(&unsealed),
             Arc::clone(&store),
-            Arc::clone(&evaluator) as _,
+            evaluator,
             Leases::default(),
             Arc::clone(&clock),
         );
-        keys.replace_own(read_own(&rows).await?);
+        keys.replace_system_keks(SystemKeks::read(&rows).await?);
         // No background task runs, so nothing counts the hours.
         let dead_man = DeadMan::new(u64::MAX, clock.now());
-        let mounts = read_mounts(&rows).await?;
-        let policies = HashMap::new();
+        let mounts = Mounts::read(&rows).await?;
+        let policies = Policies::default();
         let generation = 0;
         Ok(Session::assemble(Parts {
             rows,
@@ -223,7 +227,7 @@ impl Unlocked {
             writer,
             generation,
             dead_man,
-            rotation: Rotation::new(evaluator),
+            shape: ops::shape(),
         }))
     }
 }

@@ -5,8 +5,8 @@ use symbolon_core::audit::SecretValue;
 use symbolon_core::keyring::KekSlot;
 
 use super::{Recovered, RecoveryError};
+use crate::access::Session;
 use crate::access::mounts::Mount;
-use crate::access::session::Session;
 use crate::engines::kv::{RecoveredVersion, recover_mount};
 use crate::keys::{CapsulePlace, VersionSlot};
 use crate::upkeep::rotation::{PAGE_ROWS, capsule_rows};
@@ -128,10 +128,8 @@ async fn capsules(session: &Session, report: &mut Report) -> Result<(), Recovery
                 None => report.note("a capsule row with a key that names no place".to_owned()),
             }
         }
-        match rows.last() {
-            Some((last, _)) if rows.len() == PAGE_ROWS => after.clone_from(last),
-            _ => return Ok(()),
-        }
+        let Some((last, _)) = rows.last() else { return Ok(()) };
+        after.clone_from(last);
     }
 }
 

@@ -21,12 +21,15 @@ use symbolon_proto::signing::SigningSeed;
 
 use super::*;
 use crate::access::mounts::{Mount, MountList};
+use crate::access::mounts::{Side, first_write};
 use crate::custody::enrolment_rows;
+use crate::engines::kv::values::row_key;
+use crate::engines::kv::{ENTRIES, SECRETS};
+use crate::keys::slots::capsule_key;
 use crate::keys::{CapsulePlace, VersionSlot};
-use crate::ops::mount::{Side, first_write};
 use crate::random::os_rng;
 use crate::remote::Enrolled;
-use crate::rows::{Place, Table, capsule_key, version_key};
+use crate::rows::Place;
 use crate::store::memory::MemoryStore;
 use crate::store::{Expect, Op};
 
@@ -183,7 +186,7 @@ impl World {
             id,
         ));
         for (group, name) in [("", "a"), ("", "team/"), ("team", "db")] {
-            let place = Place { tenant: TenantId::SYSTEM, table: Table::Entry, scope: MOUNT, group, name };
+            let place = Place { tenant: TenantId::SYSTEM, table: ENTRIES, scope: MOUNT, group, name };
             changes.push(self.rows.put(place, &name, Expect::Absent).unwrap());
         }
         self.store.commit(changes).await.unwrap();
@@ -213,12 +216,12 @@ impl World {
             };
             let value = format!("{{\"password\":\"{name} {version}\"}}");
             let value = record::seal(kek, &context, &capsule, value.as_bytes(), &mut os_rng()).unwrap();
-            let key = version_key(TenantId::SYSTEM, MOUNT, secret, version);
+            let key = row_key(MOUNT, secret, version);
             if !destroyed {
                 changes.push(Op::Put { key, value, expect: Expect::Absent });
             }
         }
-        let place = Place { tenant: TenantId::SYSTEM, table: Table::Meta, scope: MOUNT, group: "", name };
+        let place = Place { tenant: TenantId::SYSTEM, table: SECRETS, scope: MOUNT, group: "", name };
         changes.push(self.rows.put(place, &meta, Expect::Absent).unwrap());
         changes
     }
@@ -295,7 +298,7 @@ async fn what_does_not_open_is_named_and_the_rest_is_read() {
     let world = world().await;
     world.put_escrow(&world.node).await;
     world.put_secrets().await;
-    let key = version_key(TenantId::SYSTEM, MOUNT, SecretId::from_bytes([2; 16]), 2);
+    let key = row_key(MOUNT, SecretId::from_bytes([2; 16]), 2);
     let mut value = world.store.get(&key).await.unwrap().unwrap().value;
     *value.last_mut().unwrap() ^= 1;
     world.store.commit(vec![Op::Put { key, value, expect: Expect::Any }]).await.unwrap();

@@ -25,8 +25,7 @@ use tracing::warn;
 
 use super::enrolled::{Enrolled, Member};
 use super::error::NodeFailure;
-use super::group::Progress;
-use super::group::Told;
+use super::group::{Progress, Told};
 use super::identity::BrokerIdentity;
 use super::leases::{LeaseState, Leases};
 use super::node::{Node, current};

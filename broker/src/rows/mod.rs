@@ -3,17 +3,11 @@
 //! Every key begins with the tenant: `tenant(16) ‖ table(1) ‖ scope(16) ‖ name`. The scope is a mount id (zeros where none
 //! applies). Names never appear: a row's name is `HMAC(K_names, table ‖ scope ‖ name)[..16]`, and its value is a SealedBox
 //! under K_index[f] whose context is computed from where the reader looked, so a row copied elsewhere does not open. After a
-//! change of the fragment epoch rows are sealed anew where they are ([`Rows::reseal`]); until then the epoch before opens them.
+//! change of the fragment epoch rows are re-encrypted where they are ([`Rows::reencrypt`]); until then the epoch before opens them.
 //!
-//! ```text
-//! 0x01 seal record (public)     0x09 tokens            0x12 versions   scope ‖ secret_id ‖ version → SKB1 record
-//! 0x02 system secrets           0x0a token accessors   0x13 capsules   scope ‖ bucket ‖ kek_epoch  → SKB1 capsule
-//! 0x03 mounts, login mounts     0x0b counters          0x20 log bundles  ┐
-//! 0x04 policies                 0x10 secrets' metadata 0x21 log tiles    │ log and writer
-//! 0x05 login configuration      0x11 directory entries 0x22 checkpoint   ┘
-//! 0x06 login roles              0x07 secret ids        0x14 capsules   scope ‖ secret_id ‖ version ‖ kek_epoch (high tier)
-//! 0x08 secret-id accessors      0x0c ceremonies
-//! ```
+//! Which tables there are, is said where each is written (`Table::new`); `access::shape` has the list of all.
+
+mod table;
 
 use std::sync::Arc;
 
@@ -25,49 +19,11 @@ use symbolon_proto::context::{ContextBytes, RecordContext, RecordKind};
 use symbolon_proto::id::{MountId, SecretId, TenantId};
 use symbolon_proto::sealedbox;
 
+pub use table::{COUNTERS, Layout, SEAL, SYSTEM, TABLES, Table};
+
 use crate::error::OpError;
 use crate::random::os_rng;
 use crate::store::{Expect, Op, Row, Scan, Store, StoreError};
-
-/// Tables of the store; the number is part of every key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Table {
-    /// The one public row.
-    Seal = 0x01,
-    /// Sealed keys of the deployment itself.
-    System = 0x02,
-    /// Mounts and login mounts.
-    Mount = 0x03,
-    /// Policies.
-    Policy = 0x04,
-    /// Configuration of login methods.
-    LoginConfig = 0x05,
-    /// Roles of login methods.
-    LoginRole = 0x06,
-    /// AppRole secret ids.
-    SecretId = 0x07,
-    /// Accessors of AppRole secret ids.
-    SecretIdAccessor = 0x08,
-    /// Service tokens.
-    Token = 0x09,
-    /// Accessors of service tokens.
-    Accessor = 0x0a,
-    /// Counters moved by compare-and-set.
-    Counter = 0x0b,
-    /// Ceremonies that are over, with their transcripts.
-    Ceremony = 0x0c,
-    /// Metadata of secrets.
-    Meta = 0x10,
-    /// Names within directories.
-    Entry = 0x11,
-    /// Versions of secrets: SKB1 records.
-    Version = 0x12,
-    /// KEKs: SKB1 capsules.
-    Capsule = 0x13,
-    /// Keys of single versions: SKB1 capsules of the high tier.
-    VersionCapsule = 0x14,
-}
 
 /// Rows that one listing may return; a directory or table beyond it is an error, never a silent cut.
 pub const ROWS_MAX: usize = 1_000_000;
@@ -136,49 +92,27 @@ impl From<RecordError> for OpError {
 pub fn prefix(tenant: TenantId, table: Table, scope: MountId) -> Vec<u8> {
     let mut key = Vec::with_capacity(80);
     key.extend_from_slice(tenant.as_bytes());
-    key.push(table as u8);
+    key.push(table.number());
     key.extend_from_slice(scope.as_bytes());
-    key
-}
-
-/// The key of an SKB1 record.
-#[must_use]
-pub fn version_key(tenant: TenantId, mount: MountId, secret: SecretId, version: u64) -> Vec<u8> {
-    let mut key = prefix(tenant, Table::Version, mount);
-    key.extend_from_slice(secret.as_bytes());
-    key.extend_from_slice(&version.to_be_bytes());
-    key
-}
-
-/// The key of an SKB1 capsule.
-#[must_use]
-pub fn capsule_key(tenant: TenantId, mount: MountId, bucket: u32, kek_epoch: u32) -> Vec<u8> {
-    let mut key = prefix(tenant, Table::Capsule, mount);
-    key.extend_from_slice(&bucket.to_be_bytes());
-    key.extend_from_slice(&kek_epoch.to_be_bytes());
-    key
-}
-
-/// The key of an SKB1 capsule of one version of one secret.
-#[must_use]
-pub fn version_capsule_key(
-    tenant: TenantId,
-    mount: MountId,
-    secret: SecretId,
-    version: u64,
-    kek_epoch: u32,
-) -> Vec<u8> {
-    let mut key = prefix(tenant, Table::VersionCapsule, mount);
-    key.extend_from_slice(secret.as_bytes());
-    key.extend_from_slice(&version.to_be_bytes());
-    key.extend_from_slice(&kek_epoch.to_be_bytes());
     key
 }
 
 /// The key of the public seal record.
 #[must_use]
 pub fn seal_record_key() -> Vec<u8> {
-    prefix(TenantId::SYSTEM, Table::Seal, NO_SCOPE)
+    prefix(TenantId::SYSTEM, SEAL, NO_SCOPE)
+}
+
+/// The number of the table that a key belongs to; `None` if it is no key of ours.
+#[must_use]
+pub fn table_number(key: &[u8]) -> Option<u8> {
+    key.get(TenantId::SYSTEM.as_bytes().len()).copied()
+}
+
+/// Whether a key has the form of a row under K_index. Tables have rows of their own formats, too, with other lengths.
+#[must_use]
+pub const fn is_row(key: &[u8]) -> bool {
+    key.len() == KEY_BYTES
 }
 
 /// The first key after everything that begins with `prefix`.
@@ -192,6 +126,13 @@ pub fn end_of(prefix: &[u8]) -> Vec<u8> {
         }
     }
     end
+}
+
+/// The first key of a table, and the first one after it.
+#[must_use]
+pub fn range_of(table: Table) -> [Vec<u8>; 2] {
+    let of = |number: u8| [&TenantId::SYSTEM.as_bytes()[..], &[number]].concat();
+    [of(table.number()), end_of(&of(table.number()))]
 }
 
 /// A row of a group as [`Rows::page`] finds it.
@@ -227,6 +168,12 @@ impl Rows {
     #[must_use]
     pub fn store(&self) -> &dyn Store {
         self.store.as_ref()
+    }
+
+    /// The same, for whoever keeps it.
+    #[must_use]
+    pub fn shared_store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store)
     }
 
     /// Reads one row and the revision it has.
@@ -287,7 +234,7 @@ impl Rows {
         expect: Expect,
     ) -> Result<Op, RecordError> {
         debug_assert!(key.starts_with(&self.group_prefix(&group)));
-        self.seal(key.to_vec(), value, expect)
+        self.encrypt(key.to_vec(), value, expect)
     }
 
     /// The rows of a raw prefix, still closed.
@@ -298,37 +245,31 @@ impl Rows {
 
     /// A change that writes one row.
     pub fn put<T: Serialize>(&self, place: Place<'_>, value: &T, expect: Expect) -> Result<Op, RecordError> {
-        self.seal(self.key(&place), value, expect)
+        self.encrypt(self.key(&place), value, expect)
     }
 
-    fn seal<T: Serialize>(&self, key: Vec<u8>, value: &T, expect: Expect) -> Result<Op, RecordError> {
+    fn encrypt<T: Serialize>(&self, key: Vec<u8>, value: &T, expect: Expect) -> Result<Op, RecordError> {
         let plain = Zeroizing::new(
             serde_json::to_vec(value).expect("wire types have string keys and no fallible serialisers"),
         );
-        self.seal_bytes(key, &plain, expect)
+        self.encrypt_bytes(key, &plain, expect)
     }
 
-    fn seal_bytes(&self, key: Vec<u8>, plain: &[u8], expect: Expect) -> Result<Op, RecordError> {
+    fn encrypt_bytes(&self, key: Vec<u8>, plain: &[u8], expect: Expect) -> Result<Op, RecordError> {
         let index = self.unsealed.keys().index.secret();
         let value = sealedbox::seal(index, &self.context(&key), plain, &mut os_rng())
             .map_err(|_| RecordError::TooLong)?;
         Ok(Op::Put { key, value, expect })
     }
 
-    /// A change that seals a row of [`Self::is_ours`] under the present epoch; `None` if it is that already.
-    pub fn reseal(&self, key: &[u8], row: &Row) -> Result<Option<Op>, RecordError> {
+    /// A change that encrypts a row of [`is_row`] under the present epoch; `None` if it is that already.
+    pub fn reencrypt(&self, key: &[u8], row: &Row) -> Result<Option<Op>, RecordError> {
         let context = self.context(key);
         if sealedbox::open(self.unsealed.keys().index.secret(), &context, &row.value).is_ok() {
             return Ok(None);
         }
         let plain = self.open_older(&context, row)?;
-        self.seal_bytes(key.to_vec(), &plain, Expect::Revision(row.revision)).map(Some)
-    }
-
-    /// Whether the row of this key is sealed under K_index. Tables have rows of their own formats, too, with other lengths.
-    #[must_use]
-    pub fn is_ours(key: &[u8]) -> bool {
-        key.len() == KEY_BYTES && matches!(key[16], 0x02..=0x0c | 0x10 | 0x11)
+        self.encrypt_bytes(key.to_vec(), &plain, Expect::Revision(row.revision)).map(Some)
     }
 
     /// A change that removes one row.
@@ -340,7 +281,7 @@ impl Rows {
     /// `HMAC(K_names, …)[..16]` of a name: what stands for it on disk.
     #[must_use]
     pub fn name_hash(&self, table: Table, scope: MountId, name: &str) -> [u8; 16] {
-        self.unsealed.names().name_hash(table as u8, &scope, name.as_bytes())
+        self.unsealed.names().name_hash(table.number(), &scope, name.as_bytes())
     }
 
     fn group_prefix(&self, place: &Place<'_>) -> Vec<u8> {

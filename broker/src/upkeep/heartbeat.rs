@@ -5,54 +5,38 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use symbolon_core::audit::Action;
+use symbolon_core::audit::{Action, Draft};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use super::group::Changer;
 use super::rotation;
-use crate::access::session::Session;
+use crate::access::Session;
 use crate::auth::{token, workload};
 use crate::custody::alarm::{Alarm, Reason};
-use crate::custody::anchor::{Anchor, AnchorError};
+use crate::custody::unseal::contact::contact;
+use crate::custody::unseal::{Intervals, Link};
 use crate::custody::{enrolment_rows, escrow};
 use crate::keys::Keys;
-use crate::remote::{LeaseState, Remote};
+use crate::upkeep::rotation::Rotation;
 
 /// How often the end of the lease is looked at; a cached key outlives its lease by at most this.
 const EXPIRY_TICK: Duration = Duration::from_millis(500);
 /// How often rows of expired tokens are removed; they are refused from the moment they expire.
 const SWEEP_TICK: Duration = Duration::from_secs(300);
 
-/// What a contact with the remote needs.
-pub struct Link {
-    /// Leases and canary.
-    pub keys: Keys,
-    /// Who is asked.
-    pub remote: Arc<Remote>,
-    /// What it remembers of our log.
-    pub anchor: Arc<Anchor>,
-    /// What is registered.
-    pub generation: u64,
-}
-
-/// How often and how long.
-#[derive(Clone, Copy, Debug)]
-pub struct Pace {
-    /// Between two contacts.
-    pub heartbeat: Duration,
-    /// Without a lease, until the broker seals itself.
-    pub dead_man_hours: u64,
-}
-
 /// Starts the tasks of a session.
-pub fn start(session: &Arc<Session>, link: Link, pace: Pace, alarm: &Alarm) {
+pub fn start(session: &Arc<Session>, link: Link, intervals: Intervals, alarm: &Alarm) {
+    Rotation::begin(session, Arc::clone(&link.remote) as _);
     let keys = session.keys.clone();
     let weak = || Arc::downgrade(session);
     tokio::spawn(until_closed(keys.closing(), end_leases(keys.clone())));
-    tokio::spawn(until_closed(keys.closing(), keep_lease(weak(), link, pace.heartbeat, alarm.clone())));
-    tokio::spawn(until_closed(keys.closing(), watch_dead_man(weak(), pace.dead_man_hours, alarm.clone())));
+    tokio::spawn(until_closed(keys.closing(), keep_lease(weak(), link, intervals.heartbeat, alarm.clone())));
+    tokio::spawn(until_closed(
+        keys.closing(),
+        watch_dead_man(weak(), intervals.dead_man_hours, alarm.clone()),
+    ));
     tokio::spawn(until_closed(keys.closing(), sweep_tokens(weak())));
     tokio::spawn(until_closed(keys.closing(), rotation::run(weak(), rotation::Pace::SERVING)));
 }
@@ -113,51 +97,6 @@ async fn keep_lease(session: Weak<Session>, link: Link, every: Duration, alarm: 
     }
 }
 
-/// One contact with the remote: the anchor if it was not compared yet, a heartbeat, or a registration if there has been none,
-/// a canary if one is due, and the anchor put if the log has grown. An error is a reason to seal the broker.
-pub async fn contact(link: &Link) -> Result<(), Reason> {
-    alarming(link.anchor.confirm().await)?;
-    if !link.anchor.is_confirmed() {
-        return Ok(());
-    }
-    renew(link).await;
-    alarming(link.anchor.update().await)
-}
-
-/// A remote that is away is no alarm; a store that is not the newest is.
-fn alarming(anchored: Result<(), AnchorError>) -> Result<(), Reason> {
-    match anchored {
-        Ok(()) => Ok(()),
-        Err(AnchorError::Away(error)) => {
-            warn!(%error, "the fragment service could not be asked for or given the anchor; the next heartbeat tries again");
-            Ok(())
-        }
-        Err(AnchorError::RolledBack(reason)) => Err(Reason::RolledBack(reason)),
-        Err(AnchorError::Log(error)) if error.may_pass() => {
-            warn!(%error, "the log could not be read to compare it with the anchor; the next heartbeat tries again");
-            Ok(())
-        }
-        Err(AnchorError::Log(error)) => {
-            error!(%error, "the log cannot be compared with the anchor");
-            Err(Reason::LogDamaged)
-        }
-    }
-}
-
-async fn renew(link: &Link) {
-    let Link { keys, remote, generation, .. } = link;
-    let known = keys.leases().state(keys.now()) != LeaseState::Unknown;
-    let answer = if known { remote.heartbeat().await } else { remote.hello(*generation).await };
-    match answer {
-        Ok(state) if state == LeaseState::Active && keys.canary_due() => match keys.canary().await {
-            Ok(()) => info!("canary: what is written now can be read again"),
-            Err(error) => warn!(?error, "the canary failed; new keys are refused until one succeeds"),
-        },
-        Ok(_) => {}
-        Err(error) => warn!(%error, "no contact with the fragment service"),
-    }
-}
-
 /// Seals the broker when it has held no active lease for too long.
 async fn watch_dead_man(session: Weak<Session>, hours: u64, alarm: Alarm) {
     let mut tick = interval(EXPIRY_TICK);
@@ -180,7 +119,7 @@ async fn seal_itself(session: &Session, reason: Reason, alarm: &Alarm) {
         Reason::LogDamaged => "the log cannot be compared with what the fragment service remembers",
         Reason::DeadMan { .. } => "no active lease for too long",
     };
-    if session.record(Session::internal(Action::Seal, why)).await.is_err() {
+    if session.record(Draft::by_broker(Action::Seal, why)).await.is_err() {
         warn!("that the broker seals itself could not be entered into the audit log");
     }
     alarm.raise(reason);

@@ -48,7 +48,7 @@ pub struct World {
     pace: Pace,
     identity: ServerIdentity,
     fragment: Option<Running<Arc<Service>>>,
-    broker: Option<Running<Arc<symbolon_broker::ops::App>>>,
+    broker: Option<Running<Arc<symbolon_broker::custody::App>>>,
     fragment_address: SocketAddr,
     broker_address: SocketAddr,
     init_defaults: String,

@@ -17,8 +17,10 @@ use symbolon_broker::access::session::Session;
 use symbolon_broker::clock::SystemClock;
 use symbolon_broker::config;
 use symbolon_broker::custody::alarm::Alarm;
-use symbolon_broker::custody::unseal::Opener;
-use symbolon_broker::rows::Table;
+use symbolon_broker::custody::unseal::Unsealer;
+use symbolon_broker::engines::kv::VERSIONS;
+use symbolon_broker::keys::CAPSULES;
+use symbolon_broker::run::furnishing;
 use symbolon_broker::store::Store;
 use symbolon_broker::store::embedded::EmbeddedStore;
 use symbolon_core::keyring::OpenKek;
@@ -194,8 +196,8 @@ impl<'a> Loot<'a> {
         let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(copy.path(), 1 << 20).unwrap());
         let sealed = sealed(disk);
         let keys = EpochKeys::derive(&self.fragment(), &sealed);
-        let opener = Opener::new(store, Arc::new(SystemClock), self.address.clone());
-        opener.open(&sealed, keys, &Alarm::new().0).await.ok().map(|opened| opened.session)
+        let unsealer = Unsealer::new(store, Arc::new(SystemClock), self.address.clone(), furnishing());
+        unsealer.open(&sealed, keys, &Alarm::new().0).await.ok().map(|opened| opened.session)
     }
 }
 
@@ -221,7 +223,7 @@ fn point(share: &Share) -> shamir::Point {
 
 /// The capsules of a store, each with the context of its place.
 pub fn capsules(disk: &Disk) -> Vec<(Capsule, CapsuleContext)> {
-    let rows = rows::of(&disk.rows, Table::Capsule);
+    let rows = rows::of(&disk.rows, CAPSULES);
     let with_context = |(slot, (_, bytes)): (_, (&Vec<u8>, &Vec<u8>))| {
         let capsule = Capsule::parse(bytes).unwrap();
         let symbolon_core::keyring::KekSlot { tenant, mount, bucket, epoch } = slot;
@@ -245,7 +247,7 @@ pub fn capsules(disk: &Disk) -> Vec<(Capsule, CapsuleContext)> {
 fn records(disk: &Disk, keks: &[Arc<OpenKek>]) -> BTreeSet<String> {
     let deployment = sealed(disk).deployment();
     let mut found = BTreeSet::new();
-    for (key, bytes) in rows::of(&disk.rows, Table::Version) {
+    for (key, bytes) in rows::of(&disk.rows, VERSIONS) {
         let context = RecordContext {
             kind: RecordKind::Value,
             deployment,

@@ -80,7 +80,7 @@ async fn a_recording_of_the_network_holds_nothing() {
         ("a frame", b"SKB1".to_vec()),
         ("the deployment", deployment.as_bytes().to_vec()),
     ];
-    for (_, bytes) in crate::rows::of(&rows, symbolon_broker::rows::Table::Capsule) {
+    for (_, bytes) in crate::rows::of(&rows, symbolon_broker::keys::CAPSULES) {
         let capsule = Capsule::parse(bytes).unwrap();
         needles.push(("a capsule's point", capsule.w().as_bytes().to_vec()));
         needles.push(("the key's id", capsule.key().as_bytes().to_vec()));

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde_json::json;
 use symbolon_broker::access::session::Session;
 use symbolon_broker::config;
+use symbolon_broker::keys::CAPSULES;
 use symbolon_broker::keys::FIRST_KEK_EPOCH;
-use symbolon_broker::rows::Table;
 use symbolon_core::keyring::{KekSlot, OpenKek};
 use symbolon_core::seal::Sealed;
 use symbolon_proto::evaluate::RemoteKey;
@@ -103,7 +103,7 @@ async fn cached(session: &Session, disk: &Disk) -> Vec<Arc<OpenKek>> {
 /// The slots that a store has capsules for.
 pub fn slots(disk: &Disk) -> Vec<KekSlot> {
     let number = |bytes: &[u8]| u32::from_be_bytes(bytes.try_into().unwrap());
-    let capsules = crate::rows::of(&disk.rows, Table::Capsule);
+    let capsules = crate::rows::of(&disk.rows, CAPSULES);
     let slot = |key: &[u8]| KekSlot {
         tenant: TenantId::from_bytes(key[..16].try_into().unwrap()),
         mount: MountId::from_bytes(key[17..33].try_into().unwrap()),

@@ -163,9 +163,18 @@ fn the_key_that_hashes_names_opens_no_row_but_in_deployments_of_before() {
         let record = SealRecord { format, frag_epoch, ..sealed.record().clone() };
         Unsealed::first(&fragment, &Sealed::open(record).unwrap())
     };
-    for (format, frag_epoch, is_index) in [(SEAL_RECORD_FORMAT, FIRST_EPOCH, false), (1, 0, true)] {
+    for (format, frag_epoch, is_index) in
+        [(SEAL_RECORD_FORMAT, FIRST_EPOCH, false), (2, FIRST_EPOCH, false), (1, 0, true)]
+    {
         let unsealed = of(format, frag_epoch);
         assert_eq!(same(unsealed.names().secret(), unsealed.keys().index.secret()), is_index);
+        let record = SealRecord { format, frag_epoch, ..sealed.record().clone() };
+        let raised = Sealed::open(record).unwrap().raised();
+        assert_eq!(raised.is_none(), format == SEAL_RECORD_FORMAT, "it is raised once");
+        let Some(raised) = raised else { continue };
+        assert_eq!(raised.record().format, SEAL_RECORD_FORMAT);
+        let again = Unsealed::first(&fragment, &Sealed::open(raised.record().clone()).unwrap());
+        assert!(same(again.names().secret(), unsealed.names().secret()), "names stay what they were");
     }
 }
 

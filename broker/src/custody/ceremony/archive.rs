@@ -17,20 +17,16 @@ use symbolon_proto::share::{ShareSetManifest, SignedShareSet};
 use symbolon_proto::signing::{SIGNATURE_BYTES, SigningPublicKey};
 
 use super::{CeremonyRefusal, Notice, Proof, Stage};
+use crate::custody::ceremony::CEREMONIES;
 use crate::error::OpError;
-use crate::rows::{NO_SCOPE, Place, Rows, Table};
+use crate::rows::{COUNTERS, NO_SCOPE, Place, Rows};
 use crate::store::{Expect, Op};
 
 /// The last ceremony awaits signatures for this long.
 const SIGNING_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 
-const LAST: Place<'static> = Place {
-    tenant: TenantId::SYSTEM,
-    table: Table::Counter,
-    scope: NO_SCOPE,
-    group: "",
-    name: "last ceremony",
-};
+const LAST: Place<'static> =
+    Place { tenant: TenantId::SYSTEM, table: COUNTERS, scope: NO_SCOPE, group: "", name: "last ceremony" };
 
 const FORMAT: u8 = 1;
 
@@ -72,7 +68,7 @@ pub struct Signature<'a> {
 }
 
 fn place(nonce: &str) -> Place<'_> {
-    Place { table: Table::Ceremony, name: nonce, ..LAST }
+    Place { table: CEREMONIES, name: nonce, ..LAST }
 }
 
 /// What stands for an envelope in the transcript.

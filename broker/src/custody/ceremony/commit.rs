@@ -20,7 +20,7 @@ use symbolon_proto::signing::SigningSeed;
 
 use super::Over;
 use super::archive::Kept;
-use crate::access::session::Session;
+use crate::access::Session;
 use crate::custody::deployment::Deployment;
 use crate::custody::unseal::SEAL_COPY;
 use crate::error::{OpError, Text};

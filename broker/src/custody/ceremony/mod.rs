@@ -23,6 +23,7 @@ mod desk;
 use symbolon_proto::custody::transcript::CeremonyType;
 
 use crate::error::{OpError, Text};
+use crate::rows::{Layout, Table};
 use symbolon_proto::custody::SubmissionError;
 
 pub use self::change::{ChangeDesk, Over};
@@ -32,6 +33,9 @@ pub use self::desk::Desk;
 const REFUSED_SHOWN: usize = 16;
 /// Refusals that go into the transcript. More would let a stranger fill it before the custodians come.
 const REFUSED_RECORDED: usize = 64;
+
+/// Ceremonies that are over, with their transcripts.
+pub const CEREMONIES: Table = Table::new(0x0c, "ceremonies", Layout::Row);
 
 /// Why a ceremony cannot begin or go on. Nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

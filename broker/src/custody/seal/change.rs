@@ -116,8 +116,8 @@ impl SealTask {
             return Err(OpError::BUSY);
         }
         self.forget_alarms();
-        let opened = self.opener.open_with(&sealed, unsealed, &self.alarm).await;
-        self.take_up(sealed, opened)
+        let opened = self.unsealer.open_with(&sealed, unsealed, &self.alarm).await;
+        self.take_up(sealed, opened).await
     }
 
     pub(super) fn forget_old_change(&mut self, now: Now) {

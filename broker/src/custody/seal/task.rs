@@ -14,7 +14,7 @@ use super::{Command, Given, View};
 use crate::custody::alarm::{Alarm, Reason};
 use crate::custody::anchor::Anchor;
 use crate::custody::ceremony::{ChangeDesk, Desk};
-use crate::custody::unseal::{Opened, Opener};
+use crate::custody::unseal::{Opened, Unsealer};
 use crate::error::{Closed, OpError, Text};
 use crate::key_thread;
 
@@ -26,7 +26,7 @@ const DRAIN_MAX: Duration = Duration::from_secs(100);
 pub(super) struct SealTask {
     pub(super) inbox: mpsc::Receiver<Command>,
     pub(super) publish: watch::Sender<View>,
-    pub(super) opener: Opener,
+    pub(super) unsealer: Unsealer,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) alarm: Alarm,
     pub(super) alarms: mpsc::Receiver<Reason>,
@@ -128,10 +128,10 @@ impl SealTask {
         let Some(desk) = self.desk.take() else { return Err(OpError::SEALED) };
         self.forget_alarms();
         let opened = match key_thread::run(move || finish(desk)).await.map_err(|_| OpError::BUSY)? {
-            Ok(keys) => self.opener.open(&sealed, keys, &self.alarm).await,
+            Ok(keys) => self.unsealer.open(&sealed, keys, &self.alarm).await,
             Err(error) => Err(error.into()),
         };
-        self.take_up(sealed, opened)
+        self.take_up(sealed, opened).await
     }
 
     /// Those of the session before say nothing about the next one.
@@ -140,21 +140,23 @@ impl SealTask {
     }
 
     /// Serves from an opened session, or says why there is none.
-    pub(super) fn take_up(
+    pub(super) async fn take_up(
         &mut self,
         sealed: Arc<Sealed>,
         opened: Result<Opened, OpError>,
     ) -> Result<(), OpError> {
-        let Opened { session, anchor } = match opened {
+        let Opened { session, anchor, raised } = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 if let OpError::Sealed(Closed::ByItself(reason)) = &error {
                     self.reason = Some(reason.clone());
                 }
+                let sealed = self.unsealer.recorded().await.map_or(sealed, Arc::new); // its format may have been raised
                 self.show_closed(sealed);
                 return Err(error);
             }
         };
+        let sealed = raised.map_or(sealed, Arc::new);
         info!(generation = session.generation(), "unsealed");
         self.reason = None;
         self.desk = None;
@@ -185,7 +187,7 @@ impl SealTask {
             self.begin_anew();
             return;
         };
-        let sealed = self.opener.recorded().await.map_or(sealed, Arc::new);
+        let sealed = self.unsealer.recorded().await.map_or(sealed, Arc::new);
         if !self.close(sealed).await {
             warn!("a request under way still holds keys; they are wiped when it ends");
         }

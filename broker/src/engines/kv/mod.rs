@@ -12,6 +12,7 @@
 
 mod names;
 mod recover;
+mod route;
 mod types;
 pub(crate) mod values;
 mod write;
@@ -24,12 +25,13 @@ use symbolon_core::path::ApiPath;
 use symbolon_core::policy::Operation;
 use symbolon_proto::id::TenantId;
 
-use crate::access::Requester;
-use crate::access::mounts::Mount;
-use crate::access::session::{Attempt, Authorised, Session};
+use super::Engine;
+use crate::access::mounts::{MOUNTS, Mount, Tier};
+use crate::access::shape::Facts;
+use crate::access::{Asker, Authorised, Object, Request, Session};
+use crate::dialect::vault::{Answering, Call};
 use crate::error::OpError;
-use crate::ops::App;
-use crate::rows::{Place, Table};
+use crate::rows::{Layout, Place, Table};
 use crate::store::{Expect, Op};
 
 pub(crate) use recover::{RecoveredVersion, recover_mount};
@@ -37,13 +39,67 @@ pub use types::{KvFolder, KvTarget, Page, ReadSecret, VersionsChange, WriteSecre
 use write::Tries;
 pub use write::{patch, write};
 
+/// Metadata of secrets.
+pub const SECRETS: Table = Table::new(0x10, "metadata of secrets", Layout::Row);
+/// Which names stand in which folders.
+pub const ENTRIES: Table = Table::new(0x11, "directory entries", Layout::Row);
+/// Versions of secrets: SKB1 records.
+pub const VERSIONS: Table = Table::new(0x12, "versions", Layout::Record);
+
+/// The descriptor of version 2.
+pub static V2: Engine = Engine {
+    facts: Facts {
+        kind: "kv",
+        builtin: None,
+        tables: &[SECRETS, ENTRIES, VERSIONS],
+        sudo: &[],
+        folds: &[],
+        open: &[],
+        first_rows: None,
+    },
+    serves: |_| true,
+    enable,
+    tune,
+    route: answer,
+};
+
+fn answer<'a>(call: Call<'a>, mount: &'a Mount, rest: &'a str) -> Answering<'a> {
+    Box::pin(route::route(call, mount, rest))
+}
+
+fn enable(options: &BTreeMap<String, String>) -> Result<Option<BTreeMap<String, String>>, OpError> {
+    if options.get("version").is_some_and(|version| version != "2") {
+        return Err(OpError::invalid("this version serves KV version 2 only; set the option `version` to 2"));
+    }
+    if options.get(Tier::OPTION).is_some_and(|tier| Tier::parse(tier).is_none()) {
+        return Err(OpError::invalid("the option `tier` of a KV engine is `standard` or `high`"));
+    }
+    Ok(Some(options.clone()))
+}
+
+/// A tier is chosen once. What is in the mount would have to be encrypted again, and whoever read the mount list meanwhile would
+/// be told of a protection that most of it does not have yet.
+fn tune(mount: &Mount, options: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, OpError> {
+    for (name, value) in options {
+        match name.as_str() {
+            Tier::OPTION => return Err(OpError::invalid(TIER_STAYS)),
+            "version" if value == "2" => {}
+            "version" => return Err(OpError::invalid("a KV mount of version 2 stays one")),
+            _ => return Err(OpError::invalid("a KV engine has the options `version` and `tier`")),
+        }
+    }
+    Ok(mount.options.clone())
+}
+
+const TIER_STAYS: &str = "the tier of a mount is chosen when it is enabled; enable another mount with the tier you want and copy the secrets";
+
 /// A secret's metadata and the revision of its row.
 type Found = (SecretMeta, u64);
 
 fn meta_place(target: &KvTarget) -> Place<'_> {
     Place {
         tenant: TenantId::SYSTEM,
-        table: Table::Meta,
+        table: SECRETS,
         scope: target.mount.id,
         group: "",
         name: target.secret.as_str(),
@@ -51,7 +107,7 @@ fn meta_place(target: &KvTarget) -> Place<'_> {
 }
 
 fn settings_place(mount: &Mount) -> Place<'static> {
-    Place { tenant: TenantId::SYSTEM, table: Table::Mount, scope: mount.id, group: "", name: "kv settings" }
+    Place { tenant: TenantId::SYSTEM, table: MOUNTS, scope: mount.id, group: "", name: "kv settings" }
 }
 
 async fn find_meta(session: &Session, target: &KvTarget) -> Result<Option<Found>, OpError> {
@@ -75,19 +131,11 @@ struct Version {
 }
 
 /// Reads a version; 0 is the newest. A deleted or destroyed one answers without data.
-pub async fn read(
-    app: &App,
-    who: &Requester<'_>,
-    target: &KvTarget,
-    version: u64,
-) -> Result<ReadSecret, OpError> {
-    let mut attempt = Attempt::begin(app.session()?, who, Action::SecretRead, &target.api)
-        .await?
-        .authorise(Operation::Read, &target.api)
-        .await?;
-    let found = attempt.audited(find_version(attempt.session(), target, version).await).await?;
-    attempt.note_version(found.number);
-    let receipt = attempt.receipt(Vec::new()).await?;
+pub async fn read(who: &Asker<'_>, target: &KvTarget, version: u64) -> Result<ReadSecret, OpError> {
+    let request =
+        Request::begin(who, Action::SecretRead, &target.api).await?.authorise(Operation::Read).await?;
+    let found = request.record_failure(find_version(request.session(), target, version).await).await?;
+    let receipt = request.commit_for_disclosure(Object::Version(found.number), Vec::new()).await?;
     Ok(ReadSecret {
         data: found.value.map(|value| value.disclose(receipt)),
         version: found.number,
@@ -106,64 +154,52 @@ async fn find_version(session: &Session, target: &KvTarget, version: u64) -> Res
 }
 
 /// Names in a folder, folders with a slash at their end.
-pub async fn list(
-    app: &App,
-    who: &Requester<'_>,
-    folder: &KvFolder,
-    page: &Page,
-) -> Result<Vec<String>, OpError> {
-    let attempt = Attempt::begin(app.session()?, who, Action::List, &folder.api)
-        .await?
-        .authorise(Operation::List, &folder.api)
-        .await?;
-    let names = attempt.audited(names::in_folder(attempt.session(), folder).await).await?;
-    attempt.conclude(Vec::new()).await?;
+pub async fn list(who: &Asker<'_>, folder: &KvFolder, page: &Page) -> Result<Vec<String>, OpError> {
+    let request = Request::begin(who, Action::List, &folder.api).await?.authorise(Operation::List).await?;
+    let names = request.record_failure(names::in_folder(request.session(), folder).await).await?;
+    request.commit(Object::Path, Vec::new()).await?;
     let after = page.after.as_deref().unwrap_or_default();
     let limit = if page.limit == 0 { usize::MAX } else { page.limit };
     Ok(names.into_iter().filter(|name| name.as_str() > after).take(limit).collect())
 }
 
 /// Facts about a secret and its versions.
-pub async fn read_metadata(app: &App, who: &Requester<'_>, target: &KvTarget) -> Result<SecretMeta, OpError> {
-    let attempt = Attempt::begin(app.session()?, who, Action::MetadataRead, &target.api)
-        .await?
-        .authorise(Operation::Read, &target.api)
-        .await?;
-    let (meta, _) = attempt.audited(existing_meta(attempt.session(), target).await).await?;
-    attempt.conclude(Vec::new()).await?;
+pub async fn read_metadata(who: &Asker<'_>, target: &KvTarget) -> Result<SecretMeta, OpError> {
+    let request =
+        Request::begin(who, Action::MetadataRead, &target.api).await?.authorise(Operation::Read).await?;
+    let (meta, _) = request.record_failure(existing_meta(request.session(), target).await).await?;
+    request.commit(Object::Path, Vec::new()).await?;
     Ok(meta)
 }
 
 /// Changes a secret's settings, and creates an entry without versions if there is none.
 pub async fn write_metadata(
-    app: &App,
-    who: &Requester<'_>,
+    who: &Asker<'_>,
     target: &KvTarget,
     update: &MetadataUpdate,
 ) -> Result<(), OpError> {
-    let attempt = Attempt::begin(app.session()?, who, Action::MetadataWrite, &target.api).await?;
-    let _pass = attempt.session().keys.pass().await; // it may choose a bucket for a new secret
-    let found = find_meta(attempt.session(), target).await?;
+    let request = Request::begin(who, Action::MetadataWrite, &target.api).await?;
+    let _pass = request.session().keys.pass().await; // it may choose a bucket for a new secret
+    let found = find_meta(request.session(), target).await?;
     let operation = if found.is_some() { Operation::Update } else { Operation::Create };
-    let attempt = attempt.authorise(operation, &target.api).await?;
-    let changes = attempt.audited(metadata_changes(attempt.session(), target, found, update).await).await?;
-    attempt.conclude(changes).await
+    let request = request.authorise(operation).await?;
+    let changes =
+        request.record_failure(metadata_changes(request.session(), target, found, update).await).await?;
+    request.commit(Object::Path, changes).await
 }
 
 /// Changes an existing secret's settings; `custom` sets the keys that have a value and removes the others.
 pub async fn patch_metadata(
-    app: &App,
-    who: &Requester<'_>,
+    who: &Asker<'_>,
     target: &KvTarget,
     update: MetadataUpdate,
     custom: &BTreeMap<String, Option<String>>,
 ) -> Result<(), OpError> {
-    let attempt = Attempt::begin(app.session()?, who, Action::MetadataWrite, &target.api)
-        .await?
-        .authorise(Operation::Patch, &target.api)
-        .await?;
-    let changes = attempt.audited(metadata_patch(attempt.session(), target, update, custom).await).await?;
-    attempt.conclude(changes).await
+    let request =
+        Request::begin(who, Action::MetadataWrite, &target.api).await?.authorise(Operation::Patch).await?;
+    let changes =
+        request.record_failure(metadata_patch(request.session(), target, update, custom).await).await?;
+    request.commit(Object::Path, changes).await
 }
 
 async fn metadata_patch(
@@ -192,15 +228,13 @@ async fn metadata_changes(
 }
 
 /// Removes a secret with all its versions. Removing an absent one is no error.
-pub async fn delete_metadata(app: &App, who: &Requester<'_>, target: &KvTarget) -> Result<(), OpError> {
-    let attempt = Attempt::begin(app.session()?, who, Action::MetadataDelete, &target.api)
-        .await?
-        .authorise(Operation::Delete, &target.api)
-        .await?;
+pub async fn delete_metadata(who: &Asker<'_>, target: &KvTarget) -> Result<(), OpError> {
+    let request =
+        Request::begin(who, Action::MetadataDelete, &target.api).await?.authorise(Operation::Delete).await?;
     let mut tries = Tries::default();
     loop {
-        let changes = attempt.audited(removal(attempt.session(), target).await).await?;
-        let done = attempt.conclude(changes).await;
+        let changes = request.record_failure(removal(request.session(), target).await).await?;
+        let done = request.commit(Object::Path, changes).await;
         if !tries.again(&done) {
             return done;
         }
@@ -216,19 +250,16 @@ async fn removal(session: &Session, target: &KvTarget) -> Result<Vec<Op>, OpErro
 }
 
 /// Soft-deletes the newest version. Deleting an absent one is no error.
-pub async fn delete_latest(app: &App, who: &Requester<'_>, target: &KvTarget) -> Result<(), OpError> {
-    let attempt = Attempt::begin(app.session()?, who, Action::SecretDelete, &target.api)
-        .await?
-        .authorise(Operation::Delete, &target.api)
-        .await?;
-    change_meta(&attempt, target, |meta, now| Ok(meta.delete_latest(now).map(|meta| (meta, Vec::new()))))
+pub async fn delete_latest(who: &Asker<'_>, target: &KvTarget) -> Result<(), OpError> {
+    let request =
+        Request::begin(who, Action::SecretDelete, &target.api).await?.authorise(Operation::Delete).await?;
+    change_meta(&request, target, |meta, now| Ok(meta.delete_latest(now).map(|meta| (meta, Vec::new()))))
         .await
 }
 
 /// Deletes, undeletes or destroys the versions named.
 pub async fn change_versions(
-    app: &App,
-    who: &Requester<'_>,
+    who: &Asker<'_>,
     target: &KvTarget,
     change: VersionsChange,
     versions: &[u64],
@@ -238,11 +269,8 @@ pub async fn change_versions(
         VersionsChange::Undelete => Action::SecretUndelete,
         VersionsChange::Destroy => Action::SecretDestroy,
     };
-    let attempt = Attempt::begin(app.session()?, who, action, &target.api)
-        .await?
-        .authorise(Operation::Update, &target.api)
-        .await?;
-    change_meta(&attempt, target, |meta, now| match change {
+    let request = Request::begin(who, action, &target.api).await?.authorise(Operation::Update).await?;
+    change_meta(&request, target, |meta, now| match change {
         VersionsChange::Delete => Ok(meta.delete(versions, now)?.map(|meta| (meta, Vec::new()))),
         VersionsChange::Undelete => Ok(meta.undelete(versions, now)?.map(|meta| (meta, Vec::new()))),
         VersionsChange::Destroy => {
@@ -257,15 +285,16 @@ type Decision = Result<Option<(SecretMeta, Vec<u64>)>, OpError>;
 
 /// Applies a decision to the metadata by compare-and-set and removes the payloads it names. An absent secret stays absent.
 async fn change_meta(
-    attempt: &Authorised,
+    request: &Authorised,
     target: &KvTarget,
     decide: impl Fn(&SecretMeta, u64) -> Decision,
 ) -> Result<(), OpError> {
     let mut tries = Tries::default();
     loop {
-        let found = find_meta(attempt.session(), target).await?;
-        let changes = attempt.audited(decided_changes(attempt.session(), target, found, &decide)).await?;
-        let done = attempt.conclude(changes).await;
+        let found = find_meta(request.session(), target).await?;
+        let changes =
+            request.record_failure(decided_changes(request.session(), target, found, &decide)).await?;
+        let done = request.commit(Object::Path, changes).await;
         if !tries.again(&done) {
             return done;
         }
@@ -286,35 +315,23 @@ fn decided_changes(
 }
 
 /// Settings of a mount.
-pub async fn read_settings(
-    app: &App,
-    who: &Requester<'_>,
-    api: &ApiPath,
-    mount: &Mount,
-) -> Result<KvSettings, OpError> {
-    let attempt = Attempt::begin(app.session()?, who, Action::MountRead, api)
-        .await?
-        .authorise(Operation::Read, api)
-        .await?;
-    let settings = attempt.audited(mount_settings(attempt.session(), mount).await).await?;
-    attempt.conclude(Vec::new()).await?;
+pub async fn read_settings(who: &Asker<'_>, api: &ApiPath, mount: &Mount) -> Result<KvSettings, OpError> {
+    let request = Request::begin(who, Action::MountRead, api).await?.authorise(Operation::Read).await?;
+    let settings = request.record_failure(mount_settings(request.session(), mount).await).await?;
+    request.commit(Object::Path, Vec::new()).await?;
     Ok(settings)
 }
 
 /// Replaces the settings of a mount.
 pub async fn write_settings(
-    app: &App,
-    who: &Requester<'_>,
+    who: &Asker<'_>,
     api: &ApiPath,
     mount: &Mount,
     settings: KvSettings,
 ) -> Result<(), OpError> {
-    let attempt = Attempt::begin(app.session()?, who, Action::MountWrite, api)
-        .await?
-        .authorise(Operation::Update, api)
-        .await?;
-    attempt.audited(settings.check().map_err(OpError::from)).await?;
-    let change = attempt.session().rows.put(settings_place(mount), &settings, Expect::Any)?;
-    attempt.conclude(vec![change]).await?;
+    let request = Request::begin(who, Action::MountWrite, api).await?.authorise(Operation::Update).await?;
+    request.record_failure(settings.check().map_err(OpError::from)).await?;
+    let change = request.session().rows.put(settings_place(mount), &settings, Expect::Any)?;
+    request.commit(Object::Path, vec![change]).await?;
     Ok(())
 }

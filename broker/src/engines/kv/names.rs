@@ -9,10 +9,11 @@ use symbolon_core::path::{Child, FolderPath};
 use symbolon_proto::id::TenantId;
 
 use super::{KvFolder, KvTarget};
+use crate::access::Session;
 use crate::access::mounts::Mount;
-use crate::access::session::Session;
+use crate::engines::kv::ENTRIES;
 use crate::error::OpError;
-use crate::rows::{Place, Table};
+use crate::rows::Place;
 use crate::store::{Expect, Op};
 
 /// One name in one folder. Wire type.
@@ -20,7 +21,7 @@ use crate::store::{Expect, Op};
 struct Entry(String);
 
 fn place<'a>(mount: &Mount, folder: &'a FolderPath, name: &'a str) -> Place<'a> {
-    Place { tenant: TenantId::SYSTEM, table: Table::Entry, scope: mount.id, group: folder.as_str(), name }
+    Place { tenant: TenantId::SYSTEM, table: ENTRIES, scope: mount.id, group: folder.as_str(), name }
 }
 
 /// Names in a folder, in order; a folder without any does not exist.

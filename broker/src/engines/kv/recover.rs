@@ -6,7 +6,7 @@ use symbolon_core::audit::SecretValue;
 use symbolon_core::path::{ApiPath, FolderPath, SecretPath};
 
 use super::{KvFolder, KvTarget, Mount, OpError, existing_meta, find_version, names};
-use crate::access::session::Session;
+use crate::access::Session;
 
 /// A version, or why there is none.
 pub(crate) enum RecoveredVersion {

@@ -13,12 +13,12 @@ use symbolon_core::kv::{SecretMeta, Write};
 use symbolon_proto::context::{RecordContext, RecordKind};
 use symbolon_proto::id::{MountId, SecretId, TenantId};
 
-use super::{Found, KvTarget, existing_meta};
+use super::{Found, KvTarget, VERSIONS, existing_meta};
+use crate::access::Session;
 use crate::access::mounts::{Mount, Tier};
-use crate::access::session::Session;
 use crate::error::OpError;
 use crate::keys::{CapsulePlace, KeyError, VersionSlot, seal_with, slot};
-use crate::rows::version_key;
+use crate::rows::prefix;
 use crate::store::{Expect, Op};
 
 /// How often a payload that is moved under a reader's hands is looked for again.
@@ -49,7 +49,10 @@ pub(crate) fn place(mount: &Mount, meta: &SecretMeta, version: u64, epoch: u32) 
 
 /// The key of a version's record.
 pub(crate) fn row_key(mount: MountId, secret: SecretId, version: u64) -> Vec<u8> {
-    version_key(TenantId::SYSTEM, mount, secret, version)
+    let mut key = prefix(TenantId::SYSTEM, VERSIONS, mount);
+    key.extend_from_slice(secret.as_bytes());
+    key.extend_from_slice(&version.to_be_bytes());
+    key
 }
 
 /// A secret, and the value of a version of it if that one lives; 0 is the newest.

@@ -10,12 +10,11 @@ use symbolon_proto::id::SecretId;
 use super::{
     Found, KvTarget, WriteSecret, WroteSecret, find_meta, meta_place, mount_settings, names, values,
 };
-use crate::access::Requester;
 use crate::access::mounts::Tier;
-use crate::access::session::{Attempt, Authorised, Session};
+use crate::access::{Asker, Authorised, Object, Request, Session};
 use crate::error::OpError;
 use crate::keys::MountKeks;
-use crate::ops::App;
+use crate::keys::buckets::Buckets;
 use crate::random::os_rng;
 use crate::store::{Expect, Op};
 
@@ -36,28 +35,27 @@ impl Tries {
 
 /// Writes a new version.
 pub async fn write(
-    app: &App,
-    who: &Requester<'_>,
+    who: &Asker<'_>,
     target: &KvTarget,
     input: &WriteSecret<'_>,
 ) -> Result<WroteSecret, OpError> {
-    let attempt = Attempt::begin(app.session()?, who, Action::SecretWrite, &target.api).await?;
-    let exists = find_meta(attempt.session(), target).await?.is_some();
+    let request = Request::begin(who, Action::SecretWrite, &target.api).await?;
+    let exists = find_meta(request.session(), target).await?.is_some();
     let (operation, other) = match exists {
         true => (Operation::Update, Operation::Create),
         false => (Operation::Create, Operation::Update),
     };
-    let may_do_either = attempt.would_allow(other, &target.api);
-    let mut attempt = attempt.authorise(operation, &target.api).await?;
+    let may_do_either = request.would_allow(other);
+    let request = request.authorise(operation).await?;
     let data = encode(input.data);
     let mut tries = Tries::default();
     loop {
-        let found = find_meta(attempt.session(), target).await?;
+        let found = find_meta(request.session(), target).await?;
         if found.is_some() != exists && !may_do_either {
             // It came or went meanwhile, and `create` is no leave to overwrite, nor `update` to create.
-            return attempt.audited(Err(OpError::CONFLICT)).await;
+            return request.record_failure(Err(OpError::CONFLICT)).await;
         }
-        let wrote = store_version(&mut attempt, target, found, &data, input.cas).await;
+        let wrote = store_version(&request, target, found, &data, input.cas).await;
         if !tries.again(&wrote) {
             return wrote;
         }
@@ -66,19 +64,17 @@ pub async fn write(
 
 /// Merges into the newest version (RFC 7396) and writes the result as a new one.
 pub async fn patch(
-    app: &App,
-    who: &Requester<'_>,
+    who: &Asker<'_>,
     target: &KvTarget,
     input: &WriteSecret<'_>,
 ) -> Result<WroteSecret, OpError> {
-    let mut attempt = Attempt::begin(app.session()?, who, Action::SecretWrite, &target.api)
-        .await?
-        .authorise(Operation::Patch, &target.api)
-        .await?;
+    let request =
+        Request::begin(who, Action::SecretWrite, &target.api).await?.authorise(Operation::Patch).await?;
     let mut tries = Tries::default();
     loop {
-        let (found, data) = attempt.audited(merged(attempt.session(), target, input.data).await).await?;
-        let wrote = store_version(&mut attempt, target, Some(found), &data, input.cas).await;
+        let (found, data) =
+            request.record_failure(merged(request.session(), target, input.data).await).await?;
+        let wrote = store_version(&request, target, Some(found), &data, input.cas).await;
         if !tries.again(&wrote) {
             return wrote;
         }
@@ -129,17 +125,16 @@ fn encode(data: &Map) -> Zeroizing<Vec<u8>> {
 /// One try: decides on the metadata as found, seals, and commits everything together. The key that it chooses stays one
 /// to choose until that is done.
 async fn store_version(
-    attempt: &mut Authorised,
+    request: &Authorised,
     target: &KvTarget,
     found: Option<Found>,
     data: &[u8],
     cas: Option<u64>,
 ) -> Result<WroteSecret, OpError> {
-    let _pass = attempt.session().keys.pass().await;
-    let planned = plan(attempt.session(), target, found, data, cas).await;
-    let (wrote, changes) = attempt.audited(planned).await?;
-    attempt.note_version(wrote.version);
-    attempt.conclude(changes).await?;
+    let _pass = request.session().keys.pass().await;
+    let planned = plan(request.session(), target, found, data, cas).await;
+    let (wrote, changes) = request.record_failure(planned).await?;
+    request.commit(Object::Version(wrote.version), changes).await?;
     Ok(wrote)
 }
 
@@ -154,7 +149,7 @@ async fn plan(
     let now = session.now().unix_ms;
     refuse_early(found.as_ref(), cas)?;
     let (meta, expect, mut changes) = existing_or_new(session, target, found).await?;
-    let epoch = MountKeks::read(session, target.mount.id).await?.epoch;
+    let epoch = MountKeks::read(&session.rows, target.mount.id).await?.epoch;
     let write = meta.write(cas, &settings, now)?.under(epoch);
     changes.extend(values::seal(session, target, &write, data).await?);
     changes.push(session.rows.put(meta_place(target), &write.meta, expect)?);
@@ -184,7 +179,7 @@ pub(super) async fn existing_or_new(
         return Ok((meta, Expect::Revision(revision), Vec::new()));
     }
     let bucket = match target.mount.tier() {
-        Tier::Standard => session.buckets.assign(session, target.mount.id).await?,
+        Tier::Standard => session.of::<Buckets>().assign(&session.ledger(), target.mount.id).await?,
         Tier::High => 0, // its versions have keys of their own
     };
     let meta = SecretMeta::new(SecretId::random(&mut os_rng()), bucket, session.now().unix_ms);

@@ -17,13 +17,14 @@ use symbolon_core::json::Map;
 use symbolon_core::oauth::{self, AccessToken, JWKS_CACHE_CONTROL, OAuthError};
 use symbolon_core::path::ApiPath;
 
-use super::body::{self, BodyError};
+use super::body;
 use super::ids::request_id;
 use super::server::Peer;
 use crate::access::Requester;
 use crate::auth::workload::{self, WorkloadError};
+use crate::custody::App;
+use crate::dialect::vault::error::BodyError;
 use crate::error::OpError;
-use crate::ops::App;
 
 /// The path under which requests stand in the audit log.
 const AUDITED_PATH: &str = "oauth2/token";
@@ -54,7 +55,8 @@ async fn issue(app: &App, request: Request<Body>) -> Result<AccessToken, OAuthEr
     let parameters = Map::new(); // no policy decides here, roles do
     let who = Requester { token: None, request_id: &request_id, remote, parameters: &parameters };
     let api = ApiPath::from_decoded(AUDITED_PATH).expect("a fixed path is one");
-    workload::issue(app, &who, &api, &wish).await.map_err(|error| match error {
+    let session = app.session().map_err(|error| op_error(&error))?;
+    workload::issue(&who.of(&session), &app.config.issuer(), &api, &wish).await.map_err(|error| match error {
         WorkloadError::OAuth(error) => error,
         WorkloadError::Op(error) => op_error(&error),
     })
@@ -95,9 +97,13 @@ pub async fn discovery(State(app): State<Arc<App>>) -> Response {
     json_answer(StatusCode::OK, &oauth::discovery(&app.config.issuer()), JWKS_CACHE_CONTROL)
 }
 
+async fn jwks_of(app: &App) -> Result<Value, OpError> {
+    workload::jwks(app.session()?.as_ref()).await
+}
+
 /// `GET /oauth2/jwks`.
 pub async fn jwks(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    let keys = match workload::jwks(&app).await {
+    let keys = match jwks_of(&app).await {
         Ok(keys) => keys,
         Err(error) => return error_answer(op_error(&error)),
     };

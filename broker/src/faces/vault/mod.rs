@@ -1,27 +1,16 @@
-//! The Vault dialect: which path means which operation.
+//! The Vault dialect over HTTP: which path means which engine, method or part of the system.
 //!
 //! | Path after `/v1/` | Answered by |
 //! |---|---|
 //! | `sys/…` | [`sys`] |
-//! | `auth/token/…` | [`token`] |
-//! | `auth/<mount>/…` | the login method mounted there: [`approle`], [`kubernetes`], [`jwt`] |
-//! | anything else | the secrets engine with the longest matching mount: [`kv`] |
+//! | `auth/<mount>/…` | the login method mounted there ([`crate::auth::METHODS`]) |
+//! | anything else | the secrets engine with the longest matching mount ([`crate::engines::ENGINES`]) |
 //!
-//! Handlers parse, call one operation of [`crate::ops`] and encode. Whether the caller may is decided there.
+//! Whether the caller may is decided by the operation that the answer comes from, not here.
 
-pub mod answer;
-pub mod approle;
-pub mod envelope;
-pub mod error;
-pub mod fields;
-pub mod jwt;
-pub mod kubernetes;
-pub mod kv;
-pub mod login;
+pub mod http;
 pub mod policy;
-pub mod request;
 pub mod sys;
-pub mod token;
 
 use std::sync::Arc;
 
@@ -30,135 +19,96 @@ use axum::extract::State;
 use axum::http::Request;
 use axum::response::Response;
 use symbolon_core::path::{ApiPath, RoleName};
-use symbolon_core::policy::Operation;
 
-use super::UNAUTHENTICATED;
 use crate::access::mounts::Mounts;
-use crate::error::OpError;
-use crate::ops::{self, App};
-use error::{FaceError, VaultError};
-use request::{VaultRequest, Verb};
-
-/// What a handler gives: an answer to send, or why there is none.
-pub type Answer = Result<Response, VaultError>;
+use crate::access::shape::Shape;
+use crate::access::{self, Session};
+use crate::auth::method_of;
+use crate::custody::App;
+use crate::dialect::vault::{Answer, Call, FaceError, VaultError, VaultRequest};
+use crate::engines::engine_of;
 
 /// Handles everything below `/v1/`.
 pub async fn handle(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
-    let raw_path = request.uri().path().strip_prefix("/v1/").unwrap_or("").to_owned();
-    let answer = match VaultRequest::read(&raw_path, request).await {
-        Ok(mut request) => {
-            fold_name(&app, &mut request);
-            match route(&app, &request).await {
-                Err(VaultError::Face(refusal)) => Err(to_known_callers(&app, &request, refusal).await),
-                answer => answer,
-            }
-        }
+    let answer = match http::read(request).await {
+        Ok(request) => answer(&app, request).await,
         Err(error) => Err(error.into()),
     };
-    answer.unwrap_or_else(VaultError::into_response)
+    http::response(answer.unwrap_or_else(VaultError::into_reply))
 }
 
-/// Names of policies and roles fold, so they are folded in the path too: the policy must see the name that the handler
-/// sees, or a rule about `role/admin` would not hold for `role/Admin`.
-fn fold_name(app: &App, request: &mut VaultRequest) {
-    let mounts = app.session().map(|session| session.mounts()).unwrap_or_default();
-    if let Some(folded) = folded(&request.path, &mounts) {
+/// The one session that this request sees is taken here. Routes that open or close the broker hold none, because closing waits
+/// for everybody who does.
+async fn answer(app: &App, mut request: VaultRequest) -> Answer {
+    let session = app.session();
+    let mounts = session.as_ref().map(|session| session.mounts()).unwrap_or_default();
+    if let Some(folded) = folded(&app.shape, &mounts, &request.path) {
         request.path = folded;
     }
-}
-
-/// The path with its name of a policy or role folded, if it has one that is not. What is no name stays, and is refused later.
-fn folded(path: &ApiPath, mounts: &Mounts) -> Option<ApiPath> {
-    let mut segments: Vec<&str> = path.segments().collect();
-    let name = match segments.as_slice() {
-        ["sys", "policies", "acl", _] => 3,
-        ["sys", "policy", _] => 2,
-        ["auth", ..] => {
-            let (mount, rest) = mounts.login(path)?;
-            rest.strip_prefix("role/")?;
-            mount.path.as_str().split('/').count() + 2
-        }
-        _ => return None,
+    let is_open = app.shape.is_open(&mounts, &request.path);
+    let answer = if sys::lifecycle::is_one(&request) {
+        drop(session);
+        sys::lifecycle::route(app, &request).await
+    } else {
+        in_session(&session?, &request, &mounts).await
     };
-    let folded = RoleName::parse(segments.get(name)?).ok()?;
-    if folded.as_str() == segments[name] {
-        return None;
+    match answer {
+        Err(VaultError::Face(refusal)) if !is_open => Err(to_known_callers(app, &request, refusal).await),
+        answer => answer,
     }
-    segments[name] = folded.as_str();
-    let slash = if path.is_list_form() { "/" } else { "" };
-    ApiPath::from_decoded(&format!("{}{slash}", segments.join("/"))).ok()
 }
 
 /// What the dialect refuses depends on what is mounted where, so only callers with rights there learn it. Routes that
 /// answer without a token, and brokers without keys, have nothing to hide.
 async fn to_known_callers(app: &App, request: &VaultRequest, refusal: FaceError) -> VaultError {
-    if is_unauthenticated(request.path.as_str()) || app.session().is_err() {
-        return refusal.into();
-    }
-    match ops::unrouted::refused(app, &request.requester(), &request.path).await {
+    let Ok(session) = app.session() else { return refusal.into() };
+    match access::malformed(&request.requester().of(&session), &request.path).await {
         Ok(()) => refusal.into(),
         Err(denied) => denied.into(),
     }
 }
 
-/// Whether some verb of this path answers without a token.
-fn is_unauthenticated(path: &str) -> bool {
-    let below_v1 = UNAUTHENTICATED.iter().filter_map(|(_, open)| open.strip_prefix("/v1/"));
-    below_v1.into_iter().any(|open| match open.split_once("{mount}") {
-        None => path == open,
-        Some((before, after)) => path
-            .strip_prefix(before)
-            .and_then(|rest| rest.strip_suffix(after))
-            .is_some_and(|mount| !mount.is_empty()),
-    })
-}
-
-async fn route(app: &App, request: &VaultRequest) -> Answer {
+async fn in_session(session: &Arc<Session>, request: &VaultRequest, mounts: &Mounts) -> Answer {
+    let call = Call { session, request };
     let segments: Vec<&str> = request.path.segments().collect();
     match segments.as_slice() {
-        ["sys", rest @ ..] => sys::route(app, request, rest).await,
-        ["auth", "token", rest @ ..] => token::route(app, request, rest).await,
-        ["auth", ..] => login_method(app, request).await,
-        _ => secrets_engine(app, request).await,
+        ["sys", rest @ ..] => sys::route(call, rest).await,
+        ["auth", ..] => match mounts.login(&request.path) {
+            Some((mount, rest)) => match method_of(mount) {
+                Some(method) => (method.route)(call, mount, rest).await,
+                None => Err(call.unrouted().await),
+            },
+            None => Err(call.unrouted().await),
+        },
+        _ => match mounts.secret(&request.path) {
+            Some((mount, rest)) => match engine_of(mount) {
+                Some(engine) => (engine.route)(call, mount, rest).await,
+                None => Err(call.unrouted().await),
+            },
+            None => Err(call.unrouted().await),
+        },
     }
 }
 
-async fn login_method(app: &App, request: &VaultRequest) -> Answer {
-    let mounts = app.session()?.mounts();
-    let Some((mount, rest)) = mounts.login(&request.path) else { return unrouted(app, request).await };
-    let rest: Vec<&str> = rest.split('/').collect();
-    match mount.kind.as_str() {
-        "approle" => approle::route(app, request, mount, &rest).await,
-        "kubernetes" => kubernetes::route(app, request, mount, &rest).await,
-        "jwt" => jwt::route(app, request, mount, &rest).await,
-        _ => unrouted(app, request).await,
+/// The path with its name of a policy or role folded, if it has one that is not: the policy must see the name that the handler
+/// sees, or a rule about `role/admin` would not hold for `role/Admin`. What is no name stays, and is refused later.
+fn folded(shape: &Shape, mounts: &Mounts, path: &ApiPath) -> Option<ApiPath> {
+    let (rest, at) = shape.folding_segment(mounts, path)?;
+    let before = &path.as_str()[..path.as_str().len() - rest.len()];
+    let mut segments: Vec<&str> = rest.split('/').collect();
+    let name = RoleName::parse(segments.get(at)?).ok()?;
+    if name.as_str() == segments[at] {
+        return None;
     }
+    segments[at] = name.as_str();
+    let slash = if path.is_list_form() { "/" } else { "" };
+    ApiPath::from_decoded(&format!("{before}{}{slash}", segments.join("/"))).ok()
 }
 
-async fn secrets_engine(app: &App, request: &VaultRequest) -> Answer {
-    let mounts = app.session()?.mounts();
-    match mounts.secret(&request.path) {
-        Some((mount, rest)) if mount.kind == "kv" => kv::route(app, request, mount, rest).await,
-        _ => unrouted(app, request).await,
-    }
-}
-
-/// No such route: said only to those whom a policy lets ask there, because 404 makes clients delete what they hold.
-pub async fn unrouted(app: &App, request: &VaultRequest) -> Answer {
-    let operation = match request.verb {
-        Verb::Read => Operation::Read,
-        Verb::List => Operation::List,
-        Verb::Write => Operation::Update,
-        Verb::Delete => Operation::Delete,
-        Verb::Patch => Operation::Patch,
-    };
-    let never = ops::unrouted::unrouted(app, &request.requester(), &request.path, operation).await;
-    Err(never.err().unwrap_or(OpError::NO_ROUTE).into())
-}
-
-/// The route exists, but not for this verb.
-fn unsupported() -> Answer {
-    Err(FaceError::Unsupported.into())
+/// No such route, for parts of the system that hold no session.
+async fn unrouted(app: &App, request: &VaultRequest) -> Answer {
+    let session = app.session()?;
+    Err(Call { session: &session, request }.unrouted().await)
 }
 
 #[cfg(test)]
@@ -167,8 +117,8 @@ mod tests {
     use symbolon_core::path::MountPath;
 
     use super::*;
-    use crate::access::mounts::MountList;
-    use crate::ops::mount::{Enable, new_mount};
+    use crate::access::mounts::{Enable, MountList, new_mount};
+    use crate::ops;
 
     #[test]
     fn policies_see_the_name_that_handlers_see() {
@@ -181,7 +131,7 @@ mod tests {
         };
         let login = new_mount(MountPath::parse("Team/approle").unwrap(), spec);
         let mounts = Mounts { secrets: MountList::default(), logins: MountList(vec![login]) };
-        let folded = |path: &str| folded(&ApiPath::parse(path).unwrap(), &mounts);
+        let folded = |path: &str| folded(&ops::shape(), &mounts, &ApiPath::parse(path).unwrap());
         for (asked, meant) in [
             ("sys/policies/acl/Admin", "sys/policies/acl/admin"),
             ("sys/policy/%20ADMIN", "sys/policy/admin"),

@@ -5,13 +5,12 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use symbolon_core::path::PolicyName;
 
-use super::answer::object;
-use super::envelope::Envelope;
-use super::error::FaceError;
-use super::fields::Reader;
-use super::request::{VaultRequest, Verb};
-use super::{Answer, unsupported};
-use crate::ops::{App, policy};
+use crate::dialect::vault::call::object;
+use crate::dialect::vault::envelope::Envelope;
+use crate::dialect::vault::error::FaceError;
+use crate::dialect::vault::fields::Reader;
+use crate::dialect::vault::{Answer, Call, Verb, unsupported};
+use crate::ops::policy;
 
 /// Which of the two spellings of the routes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,47 +22,47 @@ pub enum Spelling {
 }
 
 /// Routes a request below either prefix; `name` is `None` for the list.
-pub async fn route(app: &App, request: &VaultRequest, spelling: Spelling, name: Option<&str>) -> Answer {
+pub async fn route(call: Call<'_>, spelling: Spelling, name: Option<&str>) -> Answer {
     let Some(name) = name else {
-        return match (request.verb, spelling) {
-            (Verb::List, _) | (Verb::Read, Spelling::Old) => list(app, request, spelling).await,
+        return match (call.verb, spelling) {
+            (Verb::List, _) | (Verb::Read, Spelling::Old) => list(call, spelling).await,
             _ => unsupported(),
         };
     };
     let name = PolicyName::parse(name)?;
-    let (who, api) = (request.requester(), &request.path);
-    let read = request.fields.reader();
-    match request.verb {
+    let (who, api) = (call.who(), &call.path);
+    let read = call.fields.reader();
+    match call.verb {
         Verb::Read => {
-            let found = policy::read(app, &who, api, &name).await?;
+            let found = policy::read(&who, api, &name).await?;
             let member = if spelling == Spelling::Old { "rules" } else { "policy" };
             let data = json!({ "name": found.name.as_str(), member: found.text });
-            let mut envelope = request.envelope("system", data, &read);
+            let mut envelope = call.request.envelope("system", data, &read);
             envelope.copied_to_top = true;
-            Ok(envelope.into_response())
+            Ok(envelope.into_reply())
         }
         Verb::Write => {
             let text = text(&read)?;
-            policy::write(app, &who, api, &name, &text).await?;
-            Ok(request.done("system", &read))
+            policy::write(&who, api, &name, &text).await?;
+            Ok(call.done("system", &read))
         }
         Verb::Delete => {
-            policy::delete(app, &who, api, &name).await?;
-            Ok(request.done("system", &read))
+            policy::delete(&who, api, &name).await?;
+            Ok(call.done("system", &read))
         }
         Verb::List | Verb::Patch => unsupported(),
     }
 }
 
-async fn list(app: &App, request: &VaultRequest, spelling: Spelling) -> Answer {
-    let names = policy::list(app, &request.requester(), &request.path).await?;
+async fn list(call: Call<'_>, spelling: Spelling) -> Answer {
+    let names = policy::list(&call.who(), &call.path).await?;
     let data = match spelling {
         Spelling::Current => json!({ "keys": names }),
         Spelling::Old => json!({ "keys": names, "policies": names }),
     };
-    let mut envelope = Envelope::object(&request.request_id, "system", object(data));
+    let mut envelope = Envelope::object(&call.request.request_id, "system", object(data));
     envelope.copied_to_top = true;
-    Ok(envelope.into_response())
+    Ok(envelope.into_reply())
 }
 
 /// The policy's text: `policy`, or `rules` as older clients call it; plain or in base64.
@@ -80,7 +79,7 @@ fn text(read: &Reader<'_>) -> Result<String, FaceError> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::faces::vault::fields::Fields;
+    use crate::dialect::vault::fields::Fields;
 
     #[test]
     fn a_policy_comes_under_two_names_plain_or_in_base64() {

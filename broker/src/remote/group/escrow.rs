@@ -9,7 +9,6 @@ use symbolon_proto::manifest::{Manifest, ManifestNode};
 
 use super::member::Envoy;
 use super::{GroupError, NodeProblem};
-use crate::custody::escrow::fits;
 use crate::remote::Remote;
 
 /// Asks every node to seal its shares to `escrow` from now on. False while the operator of some node has yet to approve it.
@@ -61,4 +60,16 @@ async fn members(remote: &Remote) -> Result<Vec<(Envoy, ManifestNode)>, GroupErr
         members.push((envoy, *seat.ok_or(GroupError::NotAGroup)?));
     }
     Ok(members)
+}
+
+/// Whether an envelope says that it holds the share of node `index` of this manifest.
+#[must_use]
+pub fn fits(envelope: &EscrowEnvelope, manifest: &Manifest, index: u16) -> bool {
+    let place = envelope.place();
+    let node = manifest.nodes.iter().find(|node| node.index == index);
+    place.deployment == manifest.deployment
+        && (place.key, place.key_epoch, place.share_epoch)
+            == (manifest.key, manifest.key_epoch, manifest.share_epoch)
+        && place.node == index
+        && node.is_some_and(|node| node.public == place.public)
 }

@@ -12,9 +12,8 @@ use tokio::time::Instant;
 use super::fake::Node;
 use super::ring::Ring;
 use crate::random::os_rng;
-use crate::remote::FragmentProblem;
 use crate::remote::quorum::HEDGE_AFTER;
-use crate::remote::{EvaluateError, LeaseState, NodeFailure};
+use crate::remote::{EvaluateError, FragmentProblem, LeaseState, NodeFailure};
 
 type Lie = Box<dyn Fn(&Node, &EvaluateRequest, EvaluateResponse) -> EvaluateResponse + Send + Sync>;
 

@@ -19,7 +19,7 @@ use symbolon_proto::proposal::{Proposal, ProposalTerms};
 use tracing::{info, warn};
 
 use super::change_rows::{self, Change};
-use crate::access::session::Session;
+use crate::access::Session;
 use crate::custody::enrolment_rows;
 use crate::random::os_rng;
 use crate::remote::Remote;

@@ -2,14 +2,14 @@
 
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
-use symbolon_core::audit::Action;
+use symbolon_core::audit::{Action, Draft};
 use symbolon_proto::codec::{Reader, Writer};
 use symbolon_proto::dkg::{GroupKey, Run};
 use symbolon_proto::manifest::Manifest;
 use symbolon_proto::proposal::Proposal;
 
 use super::leaving_rows::{self, Leaver};
-use crate::access::session::Session;
+use crate::access::Session;
 use crate::custody::enrolment_rows::{bytes, proposal};
 use crate::custody::unseal::GENERATION;
 use crate::error::OpError;
@@ -64,7 +64,7 @@ pub(crate) async fn keep_change(session: &Session, change: &Change) -> Result<()
     let held = session.rows.read::<StoredChange>(CHANGE).await?;
     let expect = held.map_or(Expect::Absent, |(_, revision)| Expect::Revision(revision));
     let put = session.rows.put(CHANGE, &stored(change), expect)?;
-    let draft = Session::internal(Action::Remote, "change of the fragment services under way");
+    let draft = Draft::by_broker(Action::Remote, "change of the fragment services under way");
     session.commit(vec![put], draft).await.map(drop)
 }
 
@@ -73,7 +73,7 @@ pub(crate) async fn finish_change(session: &Session, leavers: Vec<Leaver>) -> Re
     let Some((_, revision)) = session.rows.read::<StoredChange>(CHANGE).await? else { return Ok(()) };
     let mut changes = vec![session.rows.delete(CHANGE, Expect::Revision(revision))];
     changes.extend(leaving_rows::add_leavers(&session.rows, leavers).await?);
-    let draft = Session::internal(Action::Remote, "change of the fragment services finished");
+    let draft = Draft::by_broker(Action::Remote, "change of the fragment services finished");
     session.commit(changes, draft).await.map(drop)
 }
 

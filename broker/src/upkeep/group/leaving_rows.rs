@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
-use symbolon_core::audit::Action;
+use symbolon_core::audit::{Action, Draft};
 use symbolon_proto::card::VerifiedCard;
 use symbolon_proto::id::NodeId;
 use symbolon_proto::proposal::Proposal;
 use tracing::warn;
 
-use crate::access::session::Session;
+use crate::access::Session;
 use crate::custody::enrolment_rows::{bytes, proposal};
 use crate::custody::unseal::GENERATION;
 use crate::error::OpError;
@@ -96,7 +96,7 @@ pub(crate) async fn forget_leaver(session: &Session, gone: NodeId) -> Result<(),
         return Ok(());
     }
     let put = put(&session.rows, &leavers).await?;
-    let draft = Session::internal(Action::Remote, "a fragment service that left is told no more");
+    let draft = Draft::by_broker(Action::Remote, "a fragment service that left is told no more");
     session.commit(vec![put], draft).await.map(drop)
 }
 
@@ -123,7 +123,7 @@ pub(crate) async fn keep_addresses(
         return Ok(());
     }
     let put = session.rows.put(ADDRESSES, &wanted, expect)?;
-    let draft = Session::internal(Action::Remote, "addresses of the fragment services");
+    let draft = Draft::by_broker(Action::Remote, "addresses of the fragment services");
     session.commit(vec![put], draft).await.map(drop)
 }
 

@@ -1,15 +1,15 @@
-//! Going through all capsules: both tables lie side by side, so one range of keys holds them all.
+//! Going through all capsules, whichever tables hold them.
 
 use std::collections::BTreeMap;
 
 use symbolon_proto::capsule::Capsule;
-use symbolon_proto::id::TenantId;
 
-use crate::access::session::Session;
+use super::pages;
+use crate::access::Session;
 use crate::error::OpError;
 use crate::keys::CapsulePlace;
-use crate::rows::{RecordError, Table};
-use crate::store::{Row, Scan};
+use crate::rows::Layout;
+use crate::store::Row;
 
 /// Rows read at once.
 pub(crate) const PAGE_ROWS: usize = 512;
@@ -35,22 +35,13 @@ impl Census {
     }
 }
 
-/// The first key of the capsules, and the first one after them.
-fn range() -> [Vec<u8>; 2] {
-    let table = |number: u8| [&TenantId::SYSTEM.as_bytes()[..], &[number]].concat();
-    [table(Table::Capsule as u8), table(Table::VersionCapsule as u8 + 1)]
-}
-
-/// The rows of capsules after a key; an empty one begins at the beginning.
+/// The rows of capsules after a key, one table after the other; an empty one begins at the beginning. An empty page is the end.
 pub(crate) async fn page(
     session: &Session,
     after: &[u8],
     limit: usize,
 ) -> Result<Vec<(Vec<u8>, Row)>, OpError> {
-    let [first, until] = range();
-    let from = if after.is_empty() { first } else { [after, &[0]].concat() };
-    let scan = Scan { from: &from, until: &until, descending: false, limit };
-    Ok(session.rows.store().scan(scan).await.map_err(RecordError::from)?)
+    pages::after(session, Layout::Capsule, after, limit).await
 }
 
 /// A capsule as its row has it; `None` if it is damaged.
@@ -77,9 +68,7 @@ pub async fn census(session: &Session) -> Result<Census, OpError> {
                 None => census.damaged += 1,
             }
         }
-        match rows.last() {
-            Some((last, _)) if rows.len() == PAGE_ROWS => after.clone_from(last),
-            _ => return Ok(census),
-        }
+        let Some((last, _)) = rows.last() else { return Ok(census) };
+        after.clone_from(last);
     }
 }

@@ -1,7 +1,7 @@
 //! Rotations: new keys for everything that is stored, while everything is served.
 //!
 //! ```text
-//! fragment a ceremony's next epoch or new fragment ▶ rows sealed anew ▶ capsules as below ▶ the keys before are forgotten
+//! fragment a ceremony's next epoch or new fragment ▶ rows re-encrypted ▶ capsules as below ▶ the keys before are forgotten
 //! remote   new key epoch e+1 ▶ new capsules use it at once ▶ 64 at a time: open under e, re-wrap, compare one, commit ▶ sample
 //!          ▶ RETIRE(e), refused while a capsule of e is left
 //! KEK      new KEK for every bucket ▶ barrier: writers change over ▶ payloads are wrapped anew, some at a time, each
@@ -9,9 +9,9 @@
 //! own      the deployment's own KEKs, in one commit; the one that seals machine tokens stays until the last token is dead
 //!
 //! rewrap.rs   capsules of older epochs           census.rs   how many capsules of which epoch there are
-//! reseal.rs   rows of an older fragment epoch
+//! reencrypt.rs   rows of an older fragment epoch
 //! roll.rs     KEKs of a mount, step by step      payloads.rs one batch of payloads
-//! own.rs      KEKs of the deployment itself      keks.rs     which KEK epoch a mount is at
+//! system_keks.rs  KEKs of the deployment itself      keks.rs     which KEK epoch a mount is at
 //! status.rs   what operators and monitoring see  task.rs     who does all this, and how fast
 //! ```
 //!
@@ -22,28 +22,29 @@
 //! commit by compare-and-set; whoever loses against it reads again. Whoever chooses a key holds a pass until that is
 //! committed, and epochs change behind a barrier ([`crate::keys::Pass`]): so nothing old is added later.
 
-use symbolon_core::audit::{Action, Detail, Draft, Outcome};
+use symbolon_core::audit::{Action, Draft};
 
 use crate::error::{OpError, Text};
 
 mod census;
 pub mod remote;
 
-mod own;
+mod pages;
 mod payloads;
-mod reseal;
+mod reencrypt;
 mod rewrap;
 mod roll;
 mod status;
+mod system_keks;
 mod task;
 #[cfg(test)]
 mod tests;
 
 pub use census::{Census, census};
 pub(crate) use census::{PAGE_ROWS, page as capsule_rows};
-pub use own::{read as read_own, wish as wish_own};
 pub use rewrap::Progress;
 pub use status::{FragmentStatus, MountStatus, RemoteStatus, Status, status};
+pub use system_keks::wish as wish_system_keks;
 pub use task::{Pace, Rotation, Step, finish, run};
 
 /// Why an operator's wish for a rotation was refused. Nothing has changed.
@@ -90,8 +91,7 @@ pub enum RotationRefusal {
 
 /// The entry of a step that the broker takes by itself.
 fn entry(what: String) -> Draft {
-    let detail = Detail { caller: "broker".to_owned(), role: what, ..Detail::default() };
-    Draft { action: Action::KeyRotate, outcome: Outcome::Allowed, detail }
+    Draft::by_broker(Action::KeyRotate, what)
 }
 
 impl From<RotationRefusal> for OpError {

@@ -8,8 +8,8 @@ use symbolon_core::kv::SecretMeta;
 use symbolon_proto::record;
 use tokio::task::JoinSet;
 
+use crate::access::Session;
 use crate::access::mounts::Mount;
-use crate::access::session::Session;
 use crate::engines::kv::values::{context, place, row_key};
 use crate::error::OpError;
 use crate::keys::{CapsulePlace, KeyError};

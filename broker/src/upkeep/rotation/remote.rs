@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use crate::access::session::Session;
+use crate::access::Session;
 use crate::custody::enrolment_rows;
 use crate::remote::group::{GroupError, Progress};
 use crate::remote::{EvaluateError, Remote};

@@ -14,12 +14,12 @@ use tracing::{error, info, warn};
 
 use super::census::{self, PAGE_ROWS, page};
 use super::entry;
-use crate::access::session::Session;
+use crate::access::Session;
 use crate::error::OpError;
 use crate::keys::{Aim, BATCH_MAX, CapsulePlace, KeyError, Rewrapped};
 use crate::random::os_rng;
 use crate::remote::FragmentProblem;
-use crate::rows::{NO_SCOPE, Place, Table};
+use crate::rows::{COUNTERS, NO_SCOPE, Place};
 use crate::store::{Expect, Op, Row};
 
 /// Batches in a row that may lose against others before the rotation rests.
@@ -27,13 +27,8 @@ const CONFLICTS_MAX: u32 = 16;
 /// Capsules that are opened at the end, to see that what was written can be read.
 const SAMPLE: usize = 8;
 
-const PROGRESS: Place<'static> = Place {
-    tenant: TenantId::SYSTEM,
-    table: Table::Counter,
-    scope: NO_SCOPE,
-    group: "",
-    name: "remote rotation",
-};
+const PROGRESS: Place<'static> =
+    Place { tenant: TenantId::SYSTEM, table: COUNTERS, scope: NO_SCOPE, group: "", name: "remote rotation" };
 
 /// How far the last re-wrapping of capsules is. Wire type; fields are only ever added.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,7 +140,7 @@ impl Rewrap {
         let chosen = self.choose(session, &rows);
         if chosen.old.is_empty() {
             self.pass_over(chosen);
-            return if rows.len() < PAGE_ROWS { self.end(session).await } else { Ok(Advance::More) };
+            return if rows.is_empty() { self.end(session).await } else { Ok(Advance::More) };
         }
         match self.replace(session, &chosen).await {
             Ok(unopened) => {

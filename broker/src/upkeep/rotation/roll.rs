@@ -16,11 +16,12 @@ use tracing::{error, info};
 use super::census::PAGE_ROWS;
 use super::entry;
 use super::payloads::{PAYLOADS_MAX, Wanted, prepare};
+use crate::access::Session;
 use crate::access::mounts::Mount;
-use crate::access::session::Session;
+use crate::engines::kv::SECRETS;
 use crate::error::OpError;
-use crate::keys::{BATCH_MAX, CapsulePlace, MountKeks, Phase, slot};
-use crate::rows::{self, Paged, Place, Table};
+use crate::keys::{BATCH_MAX, CAPSULES, CapsulePlace, MountKeks, Phase, slot};
+use crate::rows::{self, Paged, Place};
 use crate::store::{Expect, Op};
 
 /// Secrets looked at in one step.
@@ -61,7 +62,7 @@ impl Roll {
 
     /// One step, one commit at most. An error leaves everything as it was.
     pub(super) async fn step(&mut self, session: &Session) -> Result<Rolled, OpError> {
-        let (keks, expect) = MountKeks::row(session, self.mount.id).await?;
+        let (keks, expect) = MountKeks::row(&session.rows, self.mount.id).await?;
         match keks.phase {
             Phase::Settled => Ok(Rolled::Settled),
             Phase::Preparing { next } => self.prepare(session, next).await,
@@ -81,9 +82,9 @@ impl Roll {
         let what = format!("KEK epoch {next} takes over in mount {}", self.mount.id);
         session.record(entry(what)).await?;
         while self.close_missing(session, next).await? {}
-        let (keks, expect) = MountKeks::row(session, self.mount.id).await?;
+        let (keks, expect) = MountKeks::row(&session.rows, self.mount.id).await?;
         let moving = MountKeks { epoch: next, phase: Phase::Moving, ..keks };
-        let change = moving.put(session, self.mount.id, expect)?;
+        let change = moving.put(&session.rows, self.mount.id, expect)?;
         drop(
             session
                 .commit(vec![change], entry(format!("mount {} is at KEK epoch {next}", self.mount.id)))
@@ -162,7 +163,7 @@ impl Roll {
             let keks = MountKeks { moved: keks.moved + batch.moved.len() as u64, ..keks };
             let mut changes = batch.changes;
             changes.extend(self.renamed(session, secrets, &batch.moved, keks.epoch)?);
-            changes.push(keks.put(session, self.mount.id, expect)?);
+            changes.push(keks.put(&session.rows, self.mount.id, expect)?);
             let what = format!(
                 "{} payloads moved to KEK epoch {} in mount {}",
                 batch.moved.len(),
@@ -244,7 +245,7 @@ impl Roll {
         }
         let finished_ms = session.now().unix_ms.max(1);
         let settled = MountKeks { phase: Phase::Settled, finished_ms, ..keks };
-        let change = settled.put(session, self.mount.id, expect)?;
+        let change = settled.put(&session.rows, self.mount.id, expect)?;
         let what = format!("the roll to KEK epoch {} of mount {} has ended", keks.epoch, self.mount.id);
         match session.commit(vec![change], entry(what)).await {
             Err(OpError::Conflict(_)) => return Ok(Rolled::More), // the mount is being removed
@@ -277,7 +278,7 @@ impl Roll {
     }
 
     fn metas(&self) -> Place<'static> {
-        Place { tenant: TenantId::SYSTEM, table: Table::Meta, scope: self.mount.id, group: "", name: "" }
+        Place { tenant: TenantId::SYSTEM, table: SECRETS, scope: self.mount.id, group: "", name: "" }
     }
 }
 
@@ -292,7 +293,7 @@ fn wanted(secrets: &[(Vec<u8>, SecretMeta, u64)], epoch: u32) -> Vec<Wanted> {
 
 /// The buckets of a mount, and the epochs that each has a capsule of.
 async fn buckets(session: &Session, mount: &Mount) -> Result<BTreeMap<u32, BTreeSet<u32>>, OpError> {
-    let prefix = rows::prefix(TenantId::SYSTEM, Table::Capsule, mount.id);
+    let prefix = rows::prefix(TenantId::SYSTEM, CAPSULES, mount.id);
     let mut buckets = BTreeMap::<u32, BTreeSet<u32>>::new();
     let rows = session.rows.scan(&prefix, rows::ROWS_MAX).await?;
     for (key, _) in rows {

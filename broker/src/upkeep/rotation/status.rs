@@ -1,10 +1,10 @@
 //! What operators and monitoring see of rotations.
 
-use super::{Progress, own};
+use super::{Progress, Rotation};
+use crate::access::Session;
 use crate::access::mounts::Tier;
-use crate::access::session::Session;
 use crate::error::OpError;
-use crate::keys::{MountKeks, OwnEpochs, Phase};
+use crate::keys::{MountKeks, Phase, SystemKeks};
 use crate::remote::group::Progress as GroupProgress;
 use crate::upkeep::group::Leaving;
 
@@ -18,7 +18,7 @@ pub struct Status {
     /// KV mounts, by path.
     pub mounts: Vec<MountStatus>,
     /// The deployment's own KEKs.
-    pub own: OwnEpochs,
+    pub own: SystemKeks,
     /// What stands in the way, if something does; one of our own texts.
     pub problem: Option<&'static str>,
     /// Numbers for monitoring: name and value.
@@ -66,14 +66,15 @@ pub struct MountStatus {
 
 /// How rotations stand.
 pub async fn status(session: &Session) -> Result<Status, OpError> {
-    let live = *session.rotation.live();
+    let rotation = Rotation::of(session);
+    let live = *rotation.live();
     let progress = Progress::read(session).await?;
     let mut mounts = Vec::new();
     for mount in session.mounts().secrets.0.iter().filter(|mount| mount.kind == "kv") {
-        let keks = MountKeks::read(session, mount.id).await?;
+        let keks = MountKeks::read(&session.rows, mount.id).await?;
         mounts.push(MountStatus { path: mount.path.as_str().to_owned(), tier: mount.tier(), keks });
     }
-    let leaving = session.rotation.remote().leaving(session).await?;
+    let leaving = rotation.remote().leaving(session).await?;
     let key_epochs = session.keys.key_epochs();
     let last = progress.unwrap_or_default();
     let fragment = FragmentStatus {
@@ -99,9 +100,9 @@ pub async fn status(session: &Session) -> Result<Status, OpError> {
         ("symbolon_rotation_failures_total", live.failures),
     ];
     let (running, rate) = (live.rewrapping, live.rate());
-    let under_way = session.rotation.remote().under_way();
+    let under_way = rotation.remote().under_way();
     let remote = RemoteStatus { key_epochs, progress, running, rate, leaving, under_way };
-    let own = own::read(&session.rows).await?; // what was asked for stands in the store first
+    let own = SystemKeks::read(&session.rows).await?; // what was asked for stands in the store first
     Ok(Status { fragment, remote, mounts, own, problem: live.problem, numbers })
 }
 

@@ -1,19 +1,19 @@
 //! Who rotates, and how fast: one task of the session, one step at a time, resting between steps so that serving goes on.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
-use super::own;
+use super::reencrypt::{self, Reencryption};
 use super::remote::RemoteRotation;
-use super::reseal::{self, Reseal};
 use super::rewrap::{Advance, Rewrap};
 use super::roll::{Roll, Rolled};
-use crate::access::session::Session;
+use super::system_keks;
+use crate::access::Session;
 use crate::error::OpError;
 use crate::keys::{Aim, MountKeks, Phase};
 
@@ -39,8 +39,9 @@ impl Pace {
 }
 
 /// What a session knows about its rotations.
+#[derive(Default)]
 pub struct Rotation {
-    remote: Arc<dyn RemoteRotation>,
+    remote: OnceLock<Arc<dyn RemoteRotation>>,
     wake: Arc<Notify>,
     live: Mutex<Live>,
 }
@@ -73,16 +74,21 @@ impl Live {
 }
 
 impl Rotation {
-    /// Of a session, with who makes and ends key epochs.
+    /// That of a session.
     #[must_use]
-    pub fn new(remote: Arc<dyn RemoteRotation>) -> Self {
-        Self { remote, wake: Arc::default(), live: Mutex::default() }
+    pub fn of(session: &Session) -> Arc<Self> {
+        session.of()
+    }
+
+    /// Says who makes and ends key epochs, when a session begins.
+    pub fn begin(session: &Session, remote: Arc<dyn RemoteRotation>) {
+        let _ = Self::of(session).remote.set(remote); // a session begins once
     }
 
     /// Who makes and ends key epochs.
     #[must_use]
     pub fn remote(&self) -> &dyn RemoteRotation {
-        self.remote.as_ref()
+        self.remote.get().expect("upkeep begins before a session is published").as_ref()
     }
 
     /// Has the task look for work now.
@@ -111,7 +117,7 @@ pub async fn run(session: Weak<Session>, pace: Pace) {
         let Some(open) = session.upgrade() else { return };
         let begun = Instant::now();
         let stepped = work.step(&open).await;
-        let wake = Arc::clone(&open.rotation.wake);
+        let wake = Arc::clone(&Rotation::of(&open).wake);
         drop(open);
         match stepped {
             Ok(Step::Done) => sleep(begun.elapsed() * pace.rest).await,
@@ -141,7 +147,7 @@ pub async fn finish(session: &Session) -> Result<(), OpError> {
 /// What the task has in hand.
 #[derive(Default)]
 struct Work {
-    reseal: Reseal,
+    reseal: Reencryption,
     rewrap: Option<Rewrap>,
     /// The epochs for which nothing is left to re-wrap.
     rewrapped: Option<Aim>,
@@ -153,7 +159,8 @@ struct Work {
 impl Work {
     async fn step(&mut self, session: &Session) -> Result<Step, OpError> {
         let stepped = self.next(session).await;
-        let mut live = session.rotation.live();
+        let rotation = Rotation::of(session);
+        let mut live = rotation.live();
         match &stepped {
             Ok(_) if live.damaged_rows + live.damaged_capsules + live.damaged_payloads > 0 => {
                 live.problem = Some("something stored is damaged and stays behind; restore it from a backup");
@@ -171,7 +178,7 @@ impl Work {
         if self.rows(session).await? == Step::Done
             || self.capsules(session).await? == Step::Done
             || self.settle(session).await? == Step::Done
-            || own::step(session).await?
+            || system_keks::step(session).await?
         {
             return Ok(Step::Done);
         }
@@ -184,7 +191,8 @@ impl Work {
             return Ok(Step::Idle);
         }
         let resealed = self.reseal.batch(session).await?;
-        let mut live = session.rotation.live();
+        let rotation = Rotation::of(session);
+        let mut live = rotation.live();
         live.resealed += resealed;
         live.damaged_rows = self.reseal.damaged();
         Ok(Step::Done)
@@ -196,7 +204,7 @@ impl Work {
         if !changing || !self.reseal.is_finished() || self.reseal.damaged() > 0 {
             return Ok(Step::Idle);
         }
-        self.unsettled = !reseal::settle(session).await?;
+        self.unsettled = !reencrypt::settle(session).await?;
         Ok(Step::Done)
     }
 
@@ -219,7 +227,8 @@ impl Work {
         self.rewrap = Rewrap::begin(session).await?;
         match self.rewrap {
             Some(_) => {
-                let mut live = session.rotation.live();
+                let rotation = Rotation::of(session);
+                let mut live = rotation.live();
                 live.rewrapping = true;
                 (live.since, live.rewrapped) = (Some(Instant::now()), 0);
                 Ok(Step::Done)
@@ -232,7 +241,8 @@ impl Work {
     }
 
     fn rewrapped(&mut self, session: &Session, advance: Advance, done: u64) -> Step {
-        let mut live = session.rotation.live();
+        let rotation = Rotation::of(session);
+        let mut live = rotation.live();
         live.rewrapped += done;
         if advance == Advance::More {
             return Step::Done;
@@ -251,17 +261,17 @@ impl Work {
     async fn mounts(&mut self, session: &Session) -> Result<Step, OpError> {
         if self.rolls.is_empty() {
             self.rolls = rolls(session).await?;
-            session.rotation.live().damaged_payloads = 0;
+            Rotation::of(session).live().damaged_payloads = 0;
         }
         let Some(roll) = self.rolls.front_mut() else { return Ok(Step::Idle) };
-        let before = MountKeks::read(session, roll.mount().id).await?.moved;
+        let before = MountKeks::read(&session.rows, roll.mount().id).await?.moved;
         let rolled = roll.step(session).await?;
-        let after = MountKeks::read(session, roll.mount().id).await?.moved;
-        session.rotation.live().moved += after.saturating_sub(before);
+        let after = MountKeks::read(&session.rows, roll.mount().id).await?.moved;
+        Rotation::of(session).live().moved += after.saturating_sub(before);
         match rolled {
             Rolled::More => return Ok(Step::Done),
             Rolled::Settled => {}
-            Rolled::Stuck(damaged) => session.rotation.live().damaged_payloads += damaged,
+            Rolled::Stuck(damaged) => Rotation::of(session).live().damaged_payloads += damaged,
         }
         self.rolls.pop_front();
         Ok(if self.rolls.is_empty() { Step::Idle } else { Step::Done })
@@ -272,7 +282,7 @@ impl Work {
 async fn rolls(session: &Session) -> Result<VecDeque<Roll>, OpError> {
     let mut rolls = VecDeque::new();
     for mount in session.mounts().secrets.0.iter().filter(|mount| mount.kind == "kv") {
-        if MountKeks::read(session, mount.id).await?.phase != Phase::Settled {
+        if MountKeks::read(&session.rows, mount.id).await?.phase != Phase::Settled {
             rolls.push_back(Roll::of(mount.clone()));
         }
     }

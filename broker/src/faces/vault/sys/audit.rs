@@ -7,22 +7,21 @@ use serde_json::{Value, json};
 use symbolon_core::audit::{Action, Outcome};
 
 use crate::audit::log::{Filter, Found, Page, Range};
-use crate::faces::time::rfc3339;
-use crate::faces::vault::Answer;
-use crate::faces::vault::error::FaceError;
-use crate::faces::vault::fields::Reader;
-use crate::faces::vault::request::VaultRequest;
-use crate::ops::{App, audit};
+use crate::dialect::time::rfc3339;
+use crate::dialect::vault::error::FaceError;
+use crate::dialect::vault::fields::Reader;
+use crate::dialect::vault::{Answer, Call};
+use crate::ops::audit;
 
 /// Entries in one answer if nobody asks for another number.
 const LIMIT_DEFAULT: u64 = 100;
 
 /// Searches.
-pub(super) async fn search(app: &App, request: &VaultRequest) -> Answer {
-    let read = request.fields.reader();
+pub(super) async fn search(call: Call<'_>) -> Answer {
+    let read = call.fields.reader();
     let (filter, range) = (parse_filter(&read)?, parse_range(&read)?);
-    let page = audit::search(app, &request.requester(), &request.path, &filter, range).await?;
-    Ok(request.envelope("system", page_facts(&page), &read).into_response())
+    let page = audit::search(&call.who(), &call.path, &filter, range).await?;
+    Ok(call.request.envelope("system", page_facts(&page), &read).into_reply())
 }
 
 fn parse_filter(read: &Reader<'_>) -> Result<Filter, FaceError> {
@@ -89,8 +88,8 @@ mod tests {
     use symbolon_proto::log::Entry;
 
     use super::*;
-    use crate::faces::vault::answer::object;
-    use crate::faces::vault::fields::Fields;
+    use crate::dialect::vault::call::object;
+    use crate::dialect::vault::fields::Fields;
 
     fn fields(body: Value) -> Fields {
         Fields::new(object(body))

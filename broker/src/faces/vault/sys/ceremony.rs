@@ -11,9 +11,8 @@
 //!
 //! The routes of custodians are raw JSON without envelope.
 
-use axum::http::StatusCode;
-use axum::response::Response;
 use data_encoding::{BASE64, HEXLOWER};
+use hyper::StatusCode;
 use serde_json::{Map, Value, json};
 use symbolon_core::change::{Change, NewSet};
 use symbolon_proto::custody::Card;
@@ -21,16 +20,15 @@ use symbolon_proto::custody::transcript::{CeremonyType, Standing};
 use symbolon_proto::log::VerifierKey;
 use symbolon_proto::signing::SIGNATURE_BYTES;
 
+use crate::custody::App;
 use crate::custody::ceremony::archive::{Record, Signature};
 use crate::custody::ceremony::{CeremonyRefusal, Notice, Wanted};
+use crate::dialect::time::rfc3339;
+use crate::dialect::vault::error::{FaceError, VaultError};
+use crate::dialect::vault::fields::Reader;
+use crate::dialect::vault::{Answer, Reply, VaultRequest, Verb, unsupported};
 use crate::error::OpError;
-use crate::faces::time::rfc3339;
-use crate::faces::vault::envelope::json_response;
-use crate::faces::vault::error::FaceError;
-use crate::faces::vault::fields::Reader;
-use crate::faces::vault::request::{VaultRequest, Verb};
-use crate::faces::vault::{Answer, unrouted, unsupported};
-use crate::ops::{App, ceremony};
+use crate::ops::ceremony;
 
 /// Most cards that a request may hold; a share set has at most 16.
 const CARDS_MAX: usize = 16;
@@ -56,7 +54,7 @@ pub(super) async fn route(app: &App, request: &VaultRequest, what: &[&str]) -> A
             Ok(request.done("system", &read))
         }
         ([] | ["submit" | "sign" | "begin" | "finish" | "cancel"], _) => unsupported(),
-        _ => unrouted(app, request).await,
+        _ => super::super::unrouted(app, request).await,
     }
 }
 
@@ -77,9 +75,9 @@ pub(super) async fn kept(app: &App, request: &VaultRequest, what: &[&str]) -> An
             facts
         }
         ([] | [_], _) => return unsupported(),
-        _ => return unrouted(app, request).await,
+        _ => return super::super::unrouted(app, request).await,
     };
-    Ok(request.envelope("system", data, &read).into_response())
+    Ok(request.envelope("system", data, &read).into_reply())
 }
 
 async fn submit(app: &App, request: &VaultRequest) -> Answer {
@@ -105,7 +103,7 @@ fn signature(read: &Reader<'_>, field: &'static str) -> Result<Option<[u8; SIGNA
     bytes.map(Some).ok_or(FaceError::Invalid("a signature must be 64 bytes in base64"))
 }
 
-fn parse_change(read: &Reader<'_>) -> Result<Change, super::super::error::VaultError> {
+fn parse_change(read: &Reader<'_>) -> Result<Change, VaultError> {
     let kind = read.string("type")?.unwrap_or_default();
     match CeremonyType::from_name(&kind) {
         Some(CeremonyType::Drill) => Ok(Change::Drill),
@@ -116,7 +114,7 @@ fn parse_change(read: &Reader<'_>) -> Result<Change, super::super::error::VaultE
     }
 }
 
-fn parse_set(read: &Reader<'_>) -> Result<NewSet, super::super::error::VaultError> {
+fn parse_set(read: &Reader<'_>) -> Result<NewSet, VaultError> {
     let threshold = read.count("threshold")?.and_then(|count| u8::try_from(count).ok());
     let threshold = threshold.ok_or(FaceError::Invalid("\"threshold\" must be a number from 2 to 16"))?;
     let cards = parse_cards(read)?;
@@ -134,8 +132,8 @@ pub(super) fn parse_cards(read: &Reader<'_>) -> Result<Vec<Card>, FaceError> {
     texts.iter().map(|text| Card::parse(text).map_err(|_| EXPECTED)).collect()
 }
 
-fn answer(notice: Option<&Notice>) -> Response {
-    json_response(StatusCode::OK, &json!({ "ceremony": notice.map(body) }))
+fn answer(notice: Option<&Notice>) -> Reply {
+    Reply::json(StatusCode::OK, &json!({ "ceremony": notice.map(body) }))
 }
 
 fn body(notice: &Notice) -> Value {

@@ -1,19 +1,47 @@
 //! Health, seal status, init, unseal, seal, leader: raw JSON without envelope, and no token but for `seal`.
 
-use axum::http::StatusCode;
 use data_encoding::{BASE64, HEXLOWER};
+use hyper::StatusCode;
 use serde_json::{Map, Value, json};
 use symbolon_proto::Zeroizing;
 
+use super::ceremony;
+use crate::custody::App;
 use crate::custody::init::{Init, InitAnswer};
+use crate::dialect::vault::error::FaceError;
+use crate::dialect::vault::fields::{Fields, Reader};
+use crate::dialect::vault::{Answer, Reply, VaultRequest, Verb, unsupported};
 use crate::error::OpError;
-use crate::faces::vault::Answer;
-use crate::faces::vault::envelope::{json_response, no_content};
-use crate::faces::vault::error::{FaceError, error_response};
-use crate::faces::vault::fields::{Fields, Reader};
-use crate::faces::vault::request::VaultRequest;
+use crate::ops;
 use crate::ops::seal::SealStatus;
-use crate::ops::{self, App};
+
+/// Whether a request is about the life of the broker: answered whether or not it is open, or closing it.
+pub fn is_one(request: &VaultRequest) -> bool {
+    let segments: Vec<&str> = request.path.segments().collect();
+    matches!(
+        segments.as_slice(),
+        ["sys", "health" | "seal-status" | "init" | "unseal" | "seal" | "leader"]
+            | ["sys", "symbolon", "ceremony" | "ceremonies", ..]
+    )
+}
+
+/// Routes such a request. It holds no session of its own.
+pub async fn route(app: &App, request: &VaultRequest) -> Answer {
+    let segments: Vec<&str> = request.path.segments().skip(1).collect();
+    match (segments.as_slice(), request.verb) {
+        (["health"], Verb::Read) => health(app, request),
+        (["seal-status"], Verb::Read) => seal_status(app),
+        (["init"], Verb::Read) => is_initialised(app),
+        (["init"], Verb::Write) => init(app, request).await,
+        (["unseal"], Verb::Write) => unseal(app, request).await,
+        (["seal"], Verb::Write) => seal(app, request).await,
+        (["leader"], Verb::Read) => leader(app),
+        (["symbolon", "ceremony", what @ ..], _) => ceremony::route(app, request, what).await,
+        (["symbolon", "ceremonies", what @ ..], _) => ceremony::kept(app, request, what).await,
+        (["health" | "seal-status" | "init" | "unseal" | "seal" | "leader"], _) => unsupported(),
+        _ => super::super::unrouted(app, request).await,
+    }
+}
 
 /// Most shares that the protocol knows; asking for more is told by the operation.
 const U8_MAX: u64 = 255;
@@ -21,10 +49,10 @@ const U8_MAX: u64 = 255;
 pub(super) fn health(app: &App, request: &VaultRequest) -> Answer {
     let status = ops::seal::status(app);
     let Some(code) = health_code(&status, &request.fields.reader()) else {
-        return Ok(error_response(StatusCode::BAD_REQUEST, None));
+        return Ok(Reply::errors(StatusCode::BAD_REQUEST, None));
     };
     let now_secs = app.clock.now().unix_secs();
-    Ok(json_response(code, &health_body(&status, now_secs, &app.config.vault_compatibility_version)))
+    Ok(Reply::json(code, &health_body(&status, now_secs, &app.config.vault_compatibility_version)))
 }
 
 /// The status code, which callers may choose; `None` if they chose what is none.
@@ -65,7 +93,7 @@ fn name_cluster(body: &mut Value, status: &SealStatus) {
 }
 
 pub(super) fn seal_status(app: &App) -> Answer {
-    Ok(json_response(
+    Ok(Reply::json(
         StatusCode::OK,
         &seal_body(&ops::seal::status(app), &app.config.vault_compatibility_version),
     ))
@@ -102,7 +130,7 @@ fn seal_body(status: &SealStatus, version: &str) -> Value {
 }
 
 pub(super) fn is_initialised(app: &App) -> Answer {
-    Ok(json_response(StatusCode::OK, &json!({ "initialized": ops::seal::status(app).initialized })))
+    Ok(Reply::json(StatusCode::OK, &json!({ "initialized": ops::seal::status(app).initialized })))
 }
 
 pub(super) async fn init(app: &App, request: &VaultRequest) -> Answer {
@@ -111,7 +139,7 @@ pub(super) async fn init(app: &App, request: &VaultRequest) -> Answer {
         return Err(FaceError::Initialised.into());
     }
     let made = crate::custody::init::init(app, &wish).await?;
-    Ok(json_response(StatusCode::OK, &InitBody::new(&made)))
+    Ok(Reply::json(StatusCode::OK, &InitBody::new(&made)))
 }
 
 fn parse_init(read: &Reader<'_>) -> Result<Init, FaceError> {
@@ -130,7 +158,7 @@ fn parse_init(read: &Reader<'_>) -> Result<Init, FaceError> {
         shares: count("secret_shares")?,
         threshold: count("secret_threshold")?,
         custodians: read.string_list("custodians")?.unwrap_or_default(),
-        cards: super::ceremony::parse_cards(read)?,
+        cards: ceremony::parse_cards(read)?,
         recovery: read.string("recovery")?.filter(|text| !text.is_empty()),
     })
 }
@@ -183,7 +211,7 @@ pub(super) async fn unseal(app: &App, request: &VaultRequest) -> Answer {
             return Err(FaceError::Invalid(text).into());
         }
     };
-    Ok(json_response(StatusCode::OK, &seal_body(&status, &app.config.vault_compatibility_version)))
+    Ok(Reply::json(StatusCode::OK, &seal_body(&status, &app.config.vault_compatibility_version)))
 }
 
 /// Names are matched without regard to case, as Go's decoder does; two spellings of one name are refused.
@@ -205,7 +233,7 @@ fn parse_unseal(fields: &Fields) -> Result<(Option<Zeroizing<String>>, bool), Fa
 
 pub(super) async fn seal(app: &App, request: &VaultRequest) -> Answer {
     ops::seal::seal(app, &request.requester(), &request.path).await?;
-    Ok(no_content())
+    Ok(Reply::no_content())
 }
 
 pub(super) fn leader(app: &App) -> Answer {
@@ -221,7 +249,7 @@ pub(super) fn leader(app: &App) -> Answer {
         "performance_standby": false,
         "performance_standby_last_remote_wal": 0,
     });
-    Ok(json_response(StatusCode::OK, &body))
+    Ok(Reply::json(StatusCode::OK, &body))
 }
 
 #[cfg(test)]
@@ -229,7 +257,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::custody::init::CustodianShare;
-    use crate::faces::vault::answer::object;
+    use crate::dialect::vault::call::object;
 
     fn status(initialized: bool, sealed: bool) -> SealStatus {
         SealStatus {

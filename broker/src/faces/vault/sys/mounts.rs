@@ -5,30 +5,28 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 use symbolon_core::path::{ApiPath, MountPath};
 
-use crate::access::mounts::{Mount, MountList, Tier};
-use crate::faces::vault::error::FaceError;
-use crate::faces::vault::fields::{Fields, Reader};
-use crate::faces::vault::request::{VaultRequest, Verb};
-use crate::faces::vault::{Answer, unrouted, unsupported};
-use crate::ops::App;
-use crate::ops::mount::{self, Enable, Side};
+use crate::access::mounts::{Enable, Mount, MountList, Side};
+use crate::dialect::vault::error::FaceError;
+use crate::dialect::vault::fields::{Fields, Reader};
+use crate::dialect::vault::{Answer, Call, Verb, unsupported};
+use crate::ops::mount;
 
 /// Lifetime that a mount without one of its own gives, and at most: Vault's 768 hours, in seconds.
 const SYSTEM_TTL_SECS: u64 = 768 * 3600;
 
 /// Routes a request below `sys/mounts` or `sys/auth`.
-pub(super) async fn route(app: &App, request: &VaultRequest, side: Side, path: &[&str]) -> Answer {
-    match (path, request.verb) {
-        ([], Verb::Read | Verb::List) => list(app, request, side).await,
+pub(super) async fn route(call: Call<'_>, side: Side, path: &[&str]) -> Answer {
+    match (path, call.verb) {
+        ([], Verb::Read | Verb::List) => list(call, side).await,
         ([], _) => unsupported(),
-        ([path @ .., "tune"], Verb::Read) if !path.is_empty() => tune(app, request, side, path).await,
+        ([path @ .., "tune"], Verb::Read) if !path.is_empty() => tune(call, side, path).await,
         ([path @ .., "tune"], Verb::Write) if side == Side::Secrets && !path.is_empty() => {
-            retune(app, request, path).await
+            retune(call, path).await
         }
-        ([.., "tune"], _) => unrouted(app, request).await,
-        (path, Verb::Read) => read(app, request, side, path).await,
-        (path, Verb::Write) => enable(app, request, side, path).await,
-        (path, Verb::Delete) => disable(app, request, side, path).await,
+        ([.., "tune"], _) => Err(call.unrouted().await),
+        (path, Verb::Read) => read(call, side, path).await,
+        (path, Verb::Write) => enable(call, side, path).await,
+        (path, Verb::Delete) => disable(call, side, path).await,
         (_, Verb::List | Verb::Patch) => unsupported(),
     }
 }
@@ -37,50 +35,48 @@ fn mount_path(segments: &[&str]) -> Result<MountPath, FaceError> {
     Ok(MountPath::parse(&segments.join("/"))?)
 }
 
-async fn list(app: &App, request: &VaultRequest, side: Side) -> Answer {
-    let mounts = mount::list(app, &request.requester(), &request.path, side).await?;
+async fn list(call: Call<'_>, side: Side) -> Answer {
+    let mounts = mount::list(&call.who(), &call.path, side).await?;
     let data: Map<String, Value> =
         mounts.iter().map(|mount| (mount.path.with_slash(), mount_facts(mount, side))).collect();
-    let mut envelope = request.envelope("system", Value::Object(data), &request.fields.reader());
+    let mut envelope = call.request.envelope("system", Value::Object(data), &call.fields.reader());
     envelope.copied_to_top = true;
-    Ok(envelope.into_response())
+    Ok(envelope.into_reply())
 }
 
-async fn read(app: &App, request: &VaultRequest, side: Side, path: &[&str]) -> Answer {
-    let found = mount::read(app, &request.requester(), &request.path, side, &mount_path(path)?).await?;
-    let mut envelope = request.envelope("system", mount_facts(&found, side), &request.fields.reader());
+async fn read(call: Call<'_>, side: Side, path: &[&str]) -> Answer {
+    let found = mount::read(&call.who(), &call.path, side, &mount_path(path)?).await?;
+    let mut envelope = call.request.envelope("system", mount_facts(&found, side), &call.fields.reader());
     envelope.copied_to_top = true;
-    Ok(envelope.into_response())
+    Ok(envelope.into_reply())
 }
 
-async fn tune(app: &App, request: &VaultRequest, side: Side, path: &[&str]) -> Answer {
-    let found = mount::read(app, &request.requester(), &request.path, side, &mount_path(path)?).await?;
+async fn tune(call: Call<'_>, side: Side, path: &[&str]) -> Answer {
+    let found = mount::read(&call.who(), &call.path, side, &mount_path(path)?).await?;
     let mut data = config_facts(&found, side);
     data["description"] = json!(found.description);
     data["options"] = options_facts(&found);
-    Ok(request.envelope("system", data, &request.fields.reader()).into_response())
+    Ok(call.request.envelope("system", data, &call.fields.reader()).into_reply())
 }
 
-/// Tuning is not served. A wish for another tier gets the reason why that one will not be.
-async fn retune(app: &App, request: &VaultRequest, path: &[&str]) -> Answer {
-    let options = request.fields.reader().pairs("options")?.unwrap_or_default();
-    if !options.contains_key(Tier::OPTION) {
-        return unrouted(app, request).await;
-    }
-    mount::change_tier(app, &request.requester(), &request.path, &mount_path(path)?).await?;
-    unsupported()
+/// Only options can be tuned, as far as the engine lets them.
+async fn retune(call: Call<'_>, path: &[&str]) -> Answer {
+    let read = call.fields.reader();
+    let Some(options) = read.pairs("options")? else { return Err(call.unrouted().await) };
+    mount::tune(&call.who(), &call.path, &mount_path(path)?, &options).await?;
+    Ok(call.done("system", &read))
 }
 
-async fn enable(app: &App, request: &VaultRequest, side: Side, path: &[&str]) -> Answer {
-    let read = request.fields.reader();
+async fn enable(call: Call<'_>, side: Side, path: &[&str]) -> Answer {
+    let read = call.fields.reader();
     let spec = parse_enable(&read)?;
-    mount::enable(app, &request.requester(), &request.path, side, mount_path(path)?, spec).await?;
-    Ok(request.done("system", &read))
+    mount::enable(&call.who(), &call.path, side, mount_path(path)?, spec).await?;
+    Ok(call.done("system", &read))
 }
 
-async fn disable(app: &App, request: &VaultRequest, side: Side, path: &[&str]) -> Answer {
-    mount::disable(app, &request.requester(), &request.path, side, &mount_path(path)?).await?;
-    Ok(request.done("system", &request.fields.reader()))
+async fn disable(call: Call<'_>, side: Side, path: &[&str]) -> Answer {
+    mount::disable(&call.who(), &call.path, side, &mount_path(path)?).await?;
+    Ok(call.done("system", &call.fields.reader()))
 }
 
 fn parse_enable(read: &Reader<'_>) -> Result<Enable, FaceError> {
@@ -162,23 +158,23 @@ fn uuid(hex: &str) -> String {
     [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-")
 }
 
-pub(super) async fn all_visible(app: &App, request: &VaultRequest) -> Answer {
-    let found = mount::all_visible(app, &request.requester(), &request.path).await?;
+pub(super) async fn all_visible(call: Call<'_>) -> Answer {
+    let found = mount::all_visible(&call.who(), &call.path).await?;
     let show = |list: &MountList, side| -> Map<String, Value> {
         list.0.iter().map(|mount| (mount.path.with_slash(), mount_facts(mount, side))).collect()
     };
     let data =
         json!({ "secret": show(&found.secrets, Side::Secrets), "auth": show(&found.logins, Side::Logins) });
-    Ok(request.envelope("system", data, &request.fields.reader()).into_response())
+    Ok(call.request.envelope("system", data, &call.fields.reader()).into_reply())
 }
 
 /// The preflight of every `kv` command: which mount, and which version.
-pub(super) async fn visible(app: &App, request: &VaultRequest, path: &[&str]) -> Answer {
+pub(super) async fn visible(call: Call<'_>, path: &[&str]) -> Answer {
     let path = ApiPath::from_decoded(&path.join("/"))?;
-    let found = mount::visible(app, &request.requester(), &request.path, &path).await?;
+    let found = mount::visible(&call.who(), &call.path, &path).await?;
     let mut data = mount_facts(&found, Side::Secrets);
     data["path"] = json!(found.path.with_slash());
-    Ok(request.envelope("system", data, &request.fields.reader()).into_response())
+    Ok(call.request.envelope("system", data, &call.fields.reader()).into_reply())
 }
 
 #[cfg(test)]
@@ -187,7 +183,7 @@ mod tests {
     use symbolon_proto::id::MountId;
 
     use super::*;
-    use crate::faces::vault::answer::object;
+    use crate::dialect::vault::call::object;
 
     fn mount(kind: &str) -> Mount {
         Mount {

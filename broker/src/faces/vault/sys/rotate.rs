@@ -14,61 +14,60 @@
 use serde_json::{Map, Value, json};
 use symbolon_core::path::MountPath;
 
-use crate::faces::time::rfc3339;
-use crate::faces::vault::error::FaceError;
-use crate::faces::vault::request::{VaultRequest, Verb};
-use crate::faces::vault::{Answer, unrouted, unsupported};
+use crate::dialect::time::rfc3339;
+use crate::dialect::vault::error::FaceError;
+use crate::dialect::vault::{Answer, Call, Verb, unsupported};
 use crate::keys::Phase;
-use crate::ops::{App, rotate};
+use crate::ops::rotate;
 use crate::upkeep::group::Leaving;
 use crate::upkeep::rotation::remote::NewShares;
 use crate::upkeep::rotation::{MountStatus, Progress, Status};
 
 /// `PUT sys/rotate`.
-pub(super) async fn all_keks(app: &App, request: &VaultRequest) -> Answer {
-    rotate::keks(app, &request.requester(), &request.path).await?;
-    Ok(request.done("system", &request.fields.reader()))
+pub(super) async fn all_keks(call: Call<'_>) -> Answer {
+    rotate::keks(&call.who(), &call.path).await?;
+    Ok(call.done("system", &call.fields.reader()))
 }
 
 /// Routes below `sys/symbolon/rotate`.
-pub(super) async fn route(app: &App, request: &VaultRequest, what: &[&str]) -> Answer {
-    let (who, read) = (request.requester(), request.fields.reader());
-    match (what, request.verb) {
+pub(super) async fn route(call: Call<'_>, what: &[&str]) -> Answer {
+    let (who, read) = (call.who(), call.fields.reader());
+    match (what, call.verb) {
         (["remote"], Verb::Write) => {
-            let newest = rotate::remote(app, &who, &request.path).await?;
-            Ok(request.envelope("system", json!({ "key_epoch": newest }), &read).into_response())
+            let newest = rotate::remote(&who, &call.path).await?;
+            Ok(call.request.envelope("system", json!({ "key_epoch": newest }), &read).into_reply())
         }
         (["retire"], Verb::Write) => {
-            let retired = rotate::retire(app, &who, &request.path).await?;
-            Ok(request.envelope("system", json!({ "retired_key_epoch": retired }), &read).into_response())
+            let retired = rotate::retire(&who, &call.path).await?;
+            Ok(call.request.envelope("system", json!({ "retired_key_epoch": retired }), &read).into_reply())
         }
         (["refresh"], Verb::Write) => {
-            rotate::shares(app, &who, &request.path, NewShares::Refresh).await?;
-            Ok(request.done("system", &read))
+            rotate::shares(&who, &call.path, NewShares::Refresh).await?;
+            Ok(call.done("system", &read))
         }
         (["reshare"], Verb::Write) => {
-            rotate::shares(app, &who, &request.path, NewShares::Reshare).await?;
-            Ok(request.done("system", &read))
+            rotate::shares(&who, &call.path, NewShares::Reshare).await?;
+            Ok(call.done("system", &read))
         }
         (["reshare"], Verb::Read) => {
-            let fingerprint = rotate::proposed(app, &who, &request.path).await?;
-            Ok(request.envelope("system", json!({ "fingerprint": fingerprint }), &read).into_response())
+            let fingerprint = rotate::proposed(&who, &call.path).await?;
+            Ok(call.request.envelope("system", json!({ "fingerprint": fingerprint }), &read).into_reply())
         }
-        (["kek"], Verb::Write) => all_keks(app, request).await,
+        (["kek"], Verb::Write) => all_keks(call).await,
         (["kek", mount @ ..], Verb::Write) => {
             let path = MountPath::parse(&mount.join("/")).map_err(FaceError::from)?;
-            rotate::mount_keks(app, &who, &request.path, &path).await?;
-            Ok(request.done("system", &read))
+            rotate::mount_keks(&who, &call.path, &path).await?;
+            Ok(call.done("system", &read))
         }
         (["remote" | "retire" | "refresh" | "reshare" | "kek"] | ["kek", ..], _) => unsupported(),
-        _ => unrouted(app, request).await,
+        _ => Err(call.unrouted().await),
     }
 }
 
 /// `GET sys/symbolon/rotation`.
-pub(super) async fn status(app: &App, request: &VaultRequest) -> Answer {
-    let status = rotate::status(app, &request.requester(), &request.path).await?;
-    Ok(request.envelope("system", facts(&status), &request.fields.reader()).into_response())
+pub(super) async fn status(call: Call<'_>) -> Answer {
+    let status = rotate::status(&call.who(), &call.path).await?;
+    Ok(call.request.envelope("system", facts(&status), &call.fields.reader()).into_reply())
 }
 
 fn facts(status: &Status) -> Value {
@@ -138,7 +137,7 @@ fn moment(unix_ms: u64) -> Value {
 mod tests {
     use super::*;
     use crate::access::mounts::Tier;
-    use crate::keys::{MountKeks, OlderTokens, OwnEpochs};
+    use crate::keys::{MountKeks, OlderTokens, SystemKeks};
     use crate::upkeep::rotation::{FragmentStatus, RemoteStatus};
 
     #[test]
@@ -163,7 +162,7 @@ mod tests {
                 }],
             },
             mounts: vec![MountStatus { path: "team/a".to_owned(), tier: Tier::High, keks }],
-            own: OwnEpochs { epoch: 2, older_tokens, wanted: false },
+            own: SystemKeks { epoch: 2, older_tokens, wanted: false },
             problem: None,
             numbers: vec![("symbolon_rewrap_capsules", 10)],
         };

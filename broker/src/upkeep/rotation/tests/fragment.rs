@@ -6,8 +6,10 @@ use symbolon_core::change::{Change, NewSet};
 
 use super::world::World;
 use crate::custody::ceremony::archive;
+use crate::engines::kv;
 use crate::error::OpError;
-use crate::rows::{Rows, Table};
+use crate::rows;
+use crate::rows::Rows;
 use crate::store::Store;
 use crate::store::memory::Failure;
 
@@ -124,7 +126,7 @@ async fn shares_can_change_hands_while_rows_are_closed_anew() {
 #[tokio::test]
 async fn everything_can_be_read_and_written_before_anything_is_closed_anew() {
     let world = World::filled(5).await;
-    let old: Vec<_> = world.store.rows().into_iter().filter(|(key, _)| Rows::is_ours(key)).collect();
+    let old: Vec<_> = world.store.rows().into_iter().filter(|(key, _)| rows::is_row(key)).collect();
     world.change(world.open().await, &Change::Epoch).await.unwrap();
     let site = Arc::new(world.open().await);
     site.read_all(&world, "before the task has done anything").await;
@@ -149,8 +151,8 @@ async fn keys_of_the_epoch_before_open_nothing_afterwards() {
     // Whoever had read the purpose keys of epoch 1 has exactly these.
     let stolen = symbolon_core::seal::Unsealed::first(&world.fragment_of(&before), &before);
     let rows = Rows::new(world.store.clone(), Arc::new(stolen));
-    for (key, row) in world.store.rows().into_iter().filter(|(key, _)| Rows::is_ours(key)) {
-        assert!(rows.reseal(&key, &row).is_err(), "a row of table {:#x} opens with stolen keys", key[16]);
+    for (key, row) in world.store.rows().into_iter().filter(|(key, _)| rows::is_row(key)) {
+        assert!(rows.reencrypt(&key, &row).is_err(), "a row of table {:#x} opens with stolen keys", key[16]);
     }
 }
 
@@ -158,7 +160,7 @@ async fn keys_of_the_epoch_before_open_nothing_afterwards() {
 async fn a_damaged_row_keeps_the_keys_that_might_still_open_it() {
     let world = World::filled(3).await;
     world.change(world.open().await, &Change::Epoch).await.unwrap();
-    let of_metadata = |key: &Vec<u8>| key[16] == Table::Meta as u8;
+    let of_metadata = |key: &Vec<u8>| key[16] == kv::SECRETS.number();
     let key = world.store.rows().into_keys().find(of_metadata).unwrap();
     let good = world.store.get(&key).await.unwrap().unwrap().value;
     let mut bad = good.clone();

@@ -13,14 +13,12 @@
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
-use symbolon_core::audit::Action;
+use symbolon_core::audit::{Action, Draft};
 use symbolon_proto::id::{SecretId, TenantId};
 use tokio::time::Instant;
 
 use super::world::{Site, World};
-use crate::access::session::Session;
-use crate::keys::VersionSlot;
-use crate::rows::Table;
+use crate::keys::{VERSION_CAPSULES, VersionSlot};
 use crate::upkeep::rotation::Progress;
 
 const CAPSULES: u64 = 10_000;
@@ -37,7 +35,7 @@ async fn ten_thousand_capsules() {
     let world = World::new().await;
     let site = world.open().await;
     fill(&site).await;
-    assert_eq!(site.count(Table::VersionCapsule).await as u64, CAPSULES);
+    assert_eq!(site.count(VERSION_CAPSULES).await as u64, CAPSULES);
     site.rotate_remote().await.unwrap();
     let (begun, spent) = (Instant::now(), processor());
     site.finish().await.unwrap();
@@ -72,6 +70,6 @@ async fn fill(site: &Site) {
     };
     for first in (0..CAPSULES).step_by(COMMIT.try_into().unwrap()) {
         let changes = (first..first + COMMIT).map(|version| keys.create(place(version)).unwrap().0).collect();
-        drop(site.session.commit(changes, Session::internal(Action::Other, "test")).await.unwrap());
+        drop(site.session.commit(changes, Draft::by_broker(Action::Other, "test")).await.unwrap());
     }
 }

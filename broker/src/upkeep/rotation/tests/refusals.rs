@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering;
 use symbolon_core::token::{TokenClaims, TokenKind};
 
 use super::world::{NOW_MS, World};
-use crate::auth::token;
+use crate::access::tokens;
 use crate::error::OpError;
-use crate::rows::Table;
+use crate::keys::{CAPSULES, VERSION_CAPSULES};
 use crate::upkeep::rotation::{RotationRefusal, census};
 
 #[tokio::test]
@@ -36,7 +36,7 @@ async fn a_damaged_capsule_stays_behind_and_keeps_the_epoch() {
     let world = World::filled(3).await;
     let site = Arc::new(world.open().await);
     site.rotate_remote().await.unwrap();
-    let capsule = world.store.rows().into_iter().find(|(key, _)| key[16] == Table::VersionCapsule as u8);
+    let capsule = world.store.rows().into_iter().find(|(key, _)| key[16] == VERSION_CAPSULES.number());
     let (key, row) = capsule.unwrap();
     let mut bad = row.value.clone();
     bad[100] ^= 1;
@@ -60,13 +60,13 @@ async fn machine_tokens_outlive_a_roll_until_they_expire() {
     let world = World::new().await;
     let site = world.open().await;
     let claims = TokenClaims { ttl_secs: 86_400, ..TokenClaims::root(NOW_MS / 1000) };
-    let made = token::make(&site.session, TokenKind::Batch, claims).await.unwrap().token;
-    let good = async || token::authenticate(&site.session, Some(&made), None).await;
+    let made = tokens::make(&site.session, TokenKind::Batch, claims).await.unwrap().token;
+    let good = async || tokens::authenticate(&site.session, Some(&made), None).await;
     good().await.unwrap();
     site.rotate_keks().await.unwrap();
     site.finish().await.unwrap();
     good().await.unwrap();
-    assert_eq!(site.session.keys.own().older_tokens.len(), 1);
+    assert_eq!(site.session.keys.system_keks().older_tokens.len(), 1);
     site.all_settled("one roll").await;
 
     world.clock.0.fetch_add(86_399_000, Ordering::Relaxed);
@@ -77,8 +77,8 @@ async fn machine_tokens_outlive_a_roll_until_they_expire() {
     site.session.keys.canary().await.unwrap();
     assert!(matches!(good().await, Err(OpError::Unauthenticated(_))));
     site.finish().await.unwrap();
-    assert_eq!(site.session.keys.own().older_tokens.len(), 0, "nothing lives under the old KEK");
-    assert_eq!(site.count(Table::Capsule).await, 2, "one for records, one for tokens");
+    assert_eq!(site.session.keys.system_keks().older_tokens.len(), 0, "nothing lives under the old KEK");
+    assert_eq!(site.count(CAPSULES).await, 2, "one for records, one for tokens");
 }
 
 #[tokio::test]

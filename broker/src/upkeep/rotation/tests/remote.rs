@@ -13,7 +13,7 @@ use symbolon_proto::lease::{KeyState, Lease, LeaseHolder, LeaseTerms};
 use symbolon_proto::manifest::{Manifest, ManifestNode};
 use symbolon_proto::signing::SigningSeed;
 
-use crate::access::session::Session;
+use crate::access::Session;
 use crate::random::os_rng;
 use crate::remote::{EvaluateError, Evaluated, Evaluator, Leases};
 use crate::upkeep::rotation::remote::{RemoteRotation, RotateError, Rotated};

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::world::{World, api};
 use crate::access::mounts::Tier;
-use crate::engines::kv;
+use crate::engines::kv::{self, VERSIONS};
 use crate::error::OpError;
+use crate::keys::VERSION_CAPSULES;
 use crate::ops::mount;
-use crate::rows::Table;
 
 #[tokio::test]
 async fn each_version_has_a_capsule_and_each_read_an_evaluation() {
@@ -15,7 +15,7 @@ async fn each_version_has_a_capsule_and_each_read_an_evaluation() {
     let site = world.open().await;
     site.write("top", "a", "one").await.unwrap();
     site.write("top", "a", "two").await.unwrap();
-    assert_eq!(site.count(Table::VersionCapsule).await, 2);
+    assert_eq!(site.count(VERSION_CAPSULES).await, 2);
     let cached = site.session.keys.cached();
     let before = world.remote.evaluations();
     for _ in 0..3 {
@@ -51,16 +51,16 @@ async fn what_is_destroyed_or_falls_out_takes_its_key_along() {
     for number in 0..12 {
         site.write("top", "a", &number.to_string()).await.unwrap();
     }
-    assert_eq!(site.count(Table::VersionCapsule).await, 10, "ten versions are kept");
+    assert_eq!(site.count(VERSION_CAPSULES).await, 10, "ten versions are kept");
     site.destroy("top", "a", 12).await.unwrap();
-    assert_eq!(site.count(Table::VersionCapsule).await, 9);
+    assert_eq!(site.count(VERSION_CAPSULES).await, 9);
     site.rotate_keks().await.unwrap();
     site.finish().await.unwrap();
     site.all_settled("with a destroyed version").await;
-    assert_eq!(site.count(Table::VersionCapsule).await, 9);
+    assert_eq!(site.count(VERSION_CAPSULES).await, 9);
     let target = site.target("top", "metadata", "a");
-    site.as_root(async |who| kv::delete_metadata(&site.app, &who, &target).await).await.unwrap();
-    assert_eq!((site.count(Table::VersionCapsule).await, site.count(Table::Version).await), (0, 0));
+    site.as_root(async |who| kv::delete_metadata(&who, &target).await).await.unwrap();
+    assert_eq!((site.count(VERSION_CAPSULES).await, site.count(VERSIONS).await), (0, 0));
 }
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn a_moved_capsule_does_not_open() {
     site.write("top", "a", "one").await.unwrap();
     site.write("top", "b", "two").await.unwrap();
     let rows = world.store.rows();
-    let capsules: Vec<_> = rows.iter().filter(|(key, _)| key[16] == Table::VersionCapsule as u8).collect();
+    let capsules: Vec<_> = rows.iter().filter(|(key, _)| key[16] == VERSION_CAPSULES.number()).collect();
     world.store.tamper(capsules[0].0, Some(capsules[1].1.value.clone()));
     let mut bad = 0;
     for name in ["a", "b"] {
@@ -89,6 +89,7 @@ async fn the_tier_is_chosen_once_and_by_name() {
     assert_eq!((site.mount("std").tier(), site.mount("top").tier()), (Tier::Standard, Tier::High));
     let path = site.mount("std").path;
     let route = api("sys/mounts/std/tune");
-    let changed = site.as_root(async |who| mount::change_tier(&site.app, &who, &route, &path).await).await;
+    let wanted = [(Tier::OPTION.to_owned(), "high".to_owned())].into();
+    let changed = site.as_root(async |who| mount::tune(&who, &route, &path, &wanted).await).await;
     assert!(matches!(changed, Err(OpError::Invalid(text)) if text.as_str().contains("enable another mount")));
 }

@@ -21,28 +21,33 @@ use symbolon_proto::signing::SigningSeed;
 use tokio::task::JoinSet;
 
 use super::remote::{Connected, LocalRemote};
-use crate::access::Requester;
-use crate::access::mounts::{Mount, MountList, Mounts, Tier};
-use crate::access::session::Session;
+use crate::access::mounts::{Enable, Mount, MountList, Mounts, Side, Tier};
+use crate::access::mounts::{first_write, new_mount};
+use crate::access::session::Parts;
+use crate::access::{Asker, tokens};
+use crate::access::{Requester, Session};
 use crate::audit::writer::tests::HandClock;
 use crate::audit::writer::{LogKeys, Writer};
-use crate::auth::{token, workload};
+use crate::auth::workload;
 use crate::config::Config;
+use crate::custody::App;
 use crate::custody::ceremony::{Over, commit};
 use crate::custody::deployment::{self, Deployment};
 use crate::custody::init::Initialising;
 use crate::custody::seal::SealHandle;
-use crate::custody::unseal::{Parts, SEAL_COPY};
+use crate::custody::unseal::SEAL_COPY;
 use crate::engines::kv::{self, KvTarget, ReadSecret, VersionsChange, WriteSecret, WroteSecret};
 use crate::error::OpError;
+use crate::keys::SystemKeks;
 use crate::keys::{CapsulePlace, Keys, MountKeks, Phase, SYSTEM_SLOT, TOKEN_SLOT};
-use crate::ops::mount::{self, Enable, Side};
-use crate::ops::{App, rotate};
+use crate::ops::rotate;
 use crate::random::os_rng;
+use crate::rows;
 use crate::rows::{NO_SCOPE, Rows, Table, seal_record_key};
 use crate::store::memory::MemoryStore;
 use crate::store::{Expect, Op, Store};
-use crate::upkeep::rotation::{Rotation, census, finish, read_own};
+use crate::upkeep::rotation::{Rotation, census, finish};
+use symbolon_core::audit::Draft;
 
 pub const NOW_MS: u64 = 1_709_210_096_000;
 
@@ -73,7 +78,7 @@ pub fn kv_mount(path: &str, tier: Tier) -> Mount {
     let options = BTreeMap::from([(Tier::OPTION.to_owned(), tier.as_str().to_owned())]);
     let path = MountPath::parse(path).unwrap();
     let kind = "kv".to_owned();
-    mount::new_mount(
+    new_mount(
         path,
         Enable { kind, description: String::new(), options, default_ttl_secs: 0, max_ttl_secs: 0 },
     )
@@ -115,12 +120,12 @@ impl World {
         changes
             .extend(workload::first_keys(rows, site.session.unsealed(), &kek, site.session.now()).unwrap());
         let list = MountList(vec![kv_mount("std", Tier::Standard), kv_mount("top", Tier::High)]);
-        changes.push(mount::first_write(rows, Side::Secrets, &list).unwrap());
+        changes.push(first_write(rows, Side::Secrets, &list).unwrap());
         let root = symbolon_core::token::new_service_token(&mut os_rng());
         let index = site.session.unsealed().names().secret();
         let claims = TokenClaims::root(NOW_MS / 1000);
-        changes.extend(token::service_rows(rows, index, &root, claims).unwrap().1);
-        let draft = Session::internal(symbolon_core::audit::Action::Init, "test");
+        changes.extend(tokens::service_rows(rows, index, &root, claims).unwrap().1);
+        let draft = Draft::by_broker(symbolon_core::audit::Action::Init, "test");
         drop(site.session.commit(changes, draft).await.unwrap());
         site.kill().await;
         world.root = Arc::new(root);
@@ -220,10 +225,11 @@ impl World {
             leases,
             Arc::clone(&clock),
         );
+        let rotation = Arc::clone(&remote);
         let rows = Rows::new(Arc::clone(&store), Arc::clone(&unsealed));
-        keys.replace_own(read_own(&rows).await.unwrap());
+        keys.replace_system_keks(SystemKeks::read(&rows).await.unwrap());
         let _may_be_away = keys.canary().await;
-        let secrets = mount::load(&rows, Side::Secrets).await.unwrap();
+        let secrets = Mounts::read(&rows).await.unwrap().secrets;
         let session = Session::assemble(Parts {
             rows,
             keys,
@@ -233,15 +239,17 @@ impl World {
             unsealed,
             writer,
             generation: 1,
-            rotation: Rotation::new(remote),
+            shape: crate::ops::shape(),
             dead_man: DeadMan::new(72, clock.now()),
         });
+        Rotation::begin(&session, rotation);
         let config = Config::parse(
             "listen = \"127.0.0.1:8200\"\n[store]\npath = \"nowhere\"\n[remote]\nurl = \"https://f.example\"\nfingerprint = \"0\"",
         )
         .unwrap();
         let seal = SealHandle::holding(sealed, Arc::clone(&session));
-        let app = App { config, store, seal, clock, init: Initialising::default() };
+        let app =
+            App { config, store, seal, clock, shape: crate::ops::shape(), init: Initialising::default() };
         Site { app, session, root: Arc::clone(&self.root) }
     }
 }
@@ -252,14 +260,14 @@ impl Site {
         drop(self.session.close());
     }
 
-    pub async fn as_root<T>(&self, ask: impl AsyncFnOnce(Requester<'_>) -> T) -> T {
+    pub async fn as_root<T>(&self, ask: impl AsyncFnOnce(Asker<'_>) -> T) -> T {
         self.as_one_with(&self.root, ask).await
     }
 
-    pub async fn as_one_with<T>(&self, token: &str, ask: impl AsyncFnOnce(Requester<'_>) -> T) -> T {
+    pub async fn as_one_with<T>(&self, token: &str, ask: impl AsyncFnOnce(Asker<'_>) -> T) -> T {
         let parameters = Map::new();
         let who = Requester { token: Some(token), request_id: "test", remote: None, parameters: &parameters };
-        ask(who).await
+        ask(who.of(&self.session)).await
     }
 
     pub fn mount(&self, path: &str) -> Mount {
@@ -276,33 +284,30 @@ impl Site {
         let data: Map = serde_json::from_value(serde_json::json!({ "value": value })).unwrap();
         let target = self.target(mount, "data", name);
         let input = WriteSecret { data: &data, cas: None };
-        self.as_root(async |who| kv::write(&self.app, &who, &target, &input).await).await
+        self.as_root(async |who| kv::write(&who, &target, &input).await).await
     }
 
     pub async fn read(&self, mount: &str, name: &str, version: u64) -> Result<ReadSecret, OpError> {
         let target = self.target(mount, "data", name);
-        self.as_root(async |who| kv::read(&self.app, &who, &target, version).await).await
+        self.as_root(async |who| kv::read(&who, &target, version).await).await
     }
 
     pub async fn destroy(&self, mount: &str, name: &str, version: u64) -> Result<(), OpError> {
         let target = self.target(mount, "destroy", name);
         let change = VersionsChange::Destroy;
-        self.as_root(async |who| kv::change_versions(&self.app, &who, &target, change, &[version]).await)
-            .await
+        self.as_root(async |who| kv::change_versions(&who, &target, change, &[version]).await).await
     }
 
     pub async fn rotate_remote(&self) -> Result<u32, OpError> {
-        self.as_root(async |who| rotate::remote(&self.app, &who, &api("sys/symbolon/rotate/remote")).await)
-            .await
+        self.as_root(async |who| rotate::remote(&who, &api("sys/symbolon/rotate/remote")).await).await
     }
 
     pub async fn retire(&self) -> Result<u32, OpError> {
-        self.as_root(async |who| rotate::retire(&self.app, &who, &api("sys/symbolon/rotate/retire")).await)
-            .await
+        self.as_root(async |who| rotate::retire(&who, &api("sys/symbolon/rotate/retire")).await).await
     }
 
     pub async fn rotate_keks(&self) -> Result<(), OpError> {
-        self.as_root(async |who| rotate::keks(&self.app, &who, &api("sys/rotate")).await).await
+        self.as_root(async |who| rotate::keks(&who, &api("sys/rotate")).await).await
     }
 
     pub async fn finish(&self) -> Result<(), OpError> {
@@ -344,8 +349,8 @@ impl Site {
         let epoch = self.session.unsealed().keys().epoch;
         assert!(self.session.unsealed().previous().is_none(), "{when}");
         for (key, row) in self.app.store.scan(everything()).await.unwrap() {
-            if Rows::is_ours(&key) {
-                assert!(self.session.rows.reseal(&key, &row).unwrap().is_none(), "{when}: a row");
+            if rows::is_row(&key) {
+                assert!(self.session.rows.reencrypt(&key, &row).unwrap().is_none(), "{when}: a row");
             } else if CapsulePlace::of_key(&key).is_some() {
                 let capsule = symbolon_proto::capsule::Capsule::parse(&row.value).unwrap();
                 assert_eq!(capsule.fragment_epoch(), epoch, "{when}: a capsule");
@@ -355,7 +360,7 @@ impl Site {
 
     /// Every mount is settled, and no capsule of another KEK epoch is left.
     pub async fn all_settled(&self, when: &str) {
-        let own = self.session.keys.own();
+        let own = self.session.keys.system_keks();
         let tokens: BTreeSet<_> = own.tokens().into_iter().collect();
         for (key, _) in self.app.store.scan(everything()).await.unwrap() {
             let (epoch, mount) = match CapsulePlace::of_key(&key) {
@@ -367,7 +372,7 @@ impl Site {
                 Some(CapsulePlace::Version(slot)) => (slot.epoch, slot.mount),
                 None => continue,
             };
-            let keks = MountKeks::read(&self.session, mount).await.unwrap();
+            let keks = MountKeks::read(&self.session.rows, mount).await.unwrap();
             assert_eq!((keks.phase, keks.epoch), (Phase::Settled, epoch), "{when}");
         }
     }
@@ -375,7 +380,7 @@ impl Site {
     /// Rows of a table.
     pub async fn count(&self, table: Table) -> usize {
         let rows = self.app.store.scan(everything()).await.unwrap();
-        rows.iter().filter(|(key, _)| key[16] == table as u8).count()
+        rows.iter().filter(|(key, _)| key[16] == table.number()).count()
     }
 }
 

@@ -4,25 +4,19 @@ use symbolon_core::token::MACHINE_TTL_SECS_MAX;
 use tracing::info;
 
 use super::entry;
-use crate::access::session::Session;
+use crate::access::Session;
 use crate::auth::workload;
 use crate::error::OpError;
-use crate::keys::{CapsulePlace, OLDER_TOKEN_KEKS_MAX, OWN_EPOCHS, OlderTokens, OwnEpochs, TOKEN_SLOT};
-use crate::rows::Rows;
+use crate::keys::{CapsulePlace, OLDER_TOKEN_KEKS_MAX, OlderTokens, SYSTEM_KEKS, SystemKeks, TOKEN_SLOT};
 use crate::store::{Expect, Op};
 
 /// Beyond the longest life of a machine token: for requests that were under way, and clocks that were corrected.
 const MARGIN_SECS: u64 = 3600;
 
-/// Reads the epochs, at unseal.
-pub async fn read(rows: &Rows) -> Result<OwnEpochs, OpError> {
-    Ok(rows.read(OWN_EPOCHS).await?.map(|(own, _)| own).unwrap_or_default())
-}
-
-async fn row(session: &Session) -> Result<(OwnEpochs, Expect), OpError> {
-    Ok(match session.rows.read(OWN_EPOCHS).await? {
+async fn row(session: &Session) -> Result<(SystemKeks, Expect), OpError> {
+    Ok(match session.rows.read(SYSTEM_KEKS).await? {
         Some((own, revision)) => (own, Expect::Revision(revision)),
-        None => (OwnEpochs::default(), Expect::Absent),
+        None => (SystemKeks::default(), Expect::Absent),
     })
 }
 
@@ -37,15 +31,15 @@ pub async fn wish(session: &Session) -> Result<Option<Op>, OpError> {
             "machine tokens of eight older KEKs may still live; wait until the oldest has expired, a day at most",
         ));
     }
-    Ok(Some(session.rows.put(OWN_EPOCHS, &OwnEpochs { wanted: true, ..own }, expect)?))
+    Ok(Some(session.rows.put(SYSTEM_KEKS, &SystemKeks { wanted: true, ..own }, expect)?))
 }
 
 /// Does what was asked for, and forgets KEKs of machine tokens that no longer live. Whether there was anything to do.
 pub(super) async fn step(session: &Session) -> Result<bool, OpError> {
     let (own, expect) = row(session).await?;
-    if !own.wanted && session.keys.own() != own {
+    if !own.wanted && session.keys.system_keks() != own {
         // A commit that happened although the store could not say so.
-        session.keys.replace_own(own.clone());
+        session.keys.replace_system_keks(own.clone());
         session.keys.flush();
     }
     if own.wanted {
@@ -62,7 +56,7 @@ pub(super) async fn step(session: &Session) -> Result<bool, OpError> {
 
 /// New KEKs, the records under them, and the end of the old one, together. Behind a barrier, because requests look up the
 /// epoch in memory and the record in the store.
-async fn roll(session: &Session, own: OwnEpochs, expect: Expect) -> Result<(), OpError> {
+async fn roll(session: &Session, own: SystemKeks, expect: Expect) -> Result<(), OpError> {
     let keys = &session.keys;
     keys.ensure_canary().await?;
     let until_secs = session.now().unix_secs() + MACHINE_TTL_SECS_MAX + MARGIN_SECS;
@@ -70,7 +64,7 @@ async fn roll(session: &Session, own: OwnEpochs, expect: Expect) -> Result<(), O
     older_tokens.extend(&own.older_tokens);
     let epoch =
         own.epoch.checked_add(1).ok_or(OpError::invalid("no KEK epoch is left for the deployment"))?;
-    let next = OwnEpochs { epoch, older_tokens, wanted: false };
+    let next = SystemKeks { epoch, older_tokens, wanted: false };
     let _barrier = keys.barrier().await;
     let from = keys.kek(own.system()).await?;
     let (capsule, to) = keys.create(next.system())?;
@@ -79,24 +73,24 @@ async fn roll(session: &Session, own: OwnEpochs, expect: Expect) -> Result<(), O
         capsule,
         token_capsule,
         workload::rolled(session, &from, &to).await?,
-        session.rows.put(OWN_EPOCHS, &next, expect)?,
+        session.rows.put(SYSTEM_KEKS, &next, expect)?,
         Op::Delete { key: CapsulePlace::from(own.system()).key(), expect: Expect::Any },
     ];
     let what = format!("the deployment's own KEKs are at epoch {epoch}");
     drop(session.commit(changes, entry(what)).await?);
     keys.keep(next.system(), to);
     keys.keep(next.token(), token);
-    keys.replace_own(next);
+    keys.replace_system_keks(next);
     keys.forget(&own.system());
     info!(kek_epoch = epoch, "the deployment's own KEKs were rolled");
     Ok(())
 }
 
-async fn forget_expired(session: &Session, own: OwnEpochs, expect: Expect, now: u64) -> Result<(), OpError> {
+async fn forget_expired(session: &Session, own: SystemKeks, expect: Expect, now: u64) -> Result<(), OpError> {
     let (expired, older_tokens): (Vec<_>, Vec<_>) =
         own.older_tokens.iter().copied().partition(|older| older.until_secs <= now);
-    let next = OwnEpochs { older_tokens, ..own };
-    let mut changes = vec![session.rows.put(OWN_EPOCHS, &next, expect)?];
+    let next = SystemKeks { older_tokens, ..own };
+    let mut changes = vec![session.rows.put(SYSTEM_KEKS, &next, expect)?];
     let slots =
         expired.iter().map(|older| symbolon_core::keyring::KekSlot { epoch: older.epoch, ..TOKEN_SLOT });
     let slots: Vec<_> = slots.collect();
@@ -104,7 +98,7 @@ async fn forget_expired(session: &Session, own: OwnEpochs, expect: Expect, now: 
     changes.extend(slots.iter().copied().map(delete));
     let what = format!("{} KEKs of expired machine tokens removed", slots.len());
     drop(session.commit(changes, entry(what)).await?);
-    session.keys.replace_own(next);
+    session.keys.replace_system_keks(next);
     slots.iter().for_each(|slot| session.keys.forget(slot));
     Ok(())
 }

@@ -2,93 +2,85 @@
 
 use std::collections::BTreeMap;
 
-use axum::http::StatusCode;
+use hyper::StatusCode;
 use serde_json::{Map, Value, json};
 use symbolon_core::kv::{KvSettings, MetadataUpdate, SecretMeta, VersionMeta};
 use symbolon_core::path::{FolderPath, SecretPath};
 use symbolon_proto::Zeroizing;
 
-use super::answer::object;
-use super::envelope::{Data, Envelope, no_content};
-use super::error::{FaceError, VaultError};
-use super::fields::{FieldError, Fields, Reader};
-use super::request::{VaultRequest, Verb};
-use super::{Answer, unrouted, unsupported};
+use super::{self as kv, KvFolder, KvTarget, Page, ReadSecret, VersionsChange, WriteSecret, WroteSecret};
 use crate::access::mounts::Mount;
-use crate::engines::kv::{
-    self, KvFolder, KvTarget, Page, ReadSecret, VersionsChange, WriteSecret, WroteSecret,
-};
+use crate::dialect::time::{go_duration, rfc3339};
+use crate::dialect::vault::call::object;
+use crate::dialect::vault::envelope::{Data, Envelope};
+use crate::dialect::vault::error::{FaceError, VaultError};
+use crate::dialect::vault::fields::{FieldError, Fields, Reader};
+use crate::dialect::vault::{Answer, Call, Reply, Verb, unsupported};
 use crate::error::{Absent, OpError};
-use crate::faces::time::{go_duration, rfc3339};
-use crate::ops::App;
 
 const WRONG_PATH: &str = "Invalid path for a versioned K/V secrets engine. See the API docs for the appropriate API \
     endpoints to use. If using the CLI, use 'kv get' for this operation.";
 
 /// Routes a request below a KV mount; `rest` is the path without the mount.
-pub async fn route(app: &App, request: &VaultRequest, mount: &Mount, rest: &str) -> Answer {
+pub async fn route(call: Call<'_>, mount: &Mount, rest: &str) -> Answer {
     let (kind, below) = rest.split_once('/').unwrap_or((rest, ""));
-    if request.verb == Verb::Write && request.path.is_list_form() {
+    if call.verb == Verb::Write && call.path.is_list_form() {
         return Err(FaceError::Invalid("cannot write to a path ending in '/'").into());
     }
-    let target = || target(request, mount, below);
-    match (kind, request.verb, below.is_empty()) {
-        ("config", Verb::Read, true) => read_config(app, request, mount).await,
-        ("config", Verb::Write, true) => write_config(app, request, mount).await,
-        ("metadata", Verb::List, _) => list(app, request, mount, below).await,
-        ("data", Verb::Read, false) => read(app, request, &target()?).await,
-        ("data", Verb::Write | Verb::Patch, false) => write(app, request, &target()?).await,
-        ("data", Verb::Delete, false) => done(kv::delete_latest(app, &request.requester(), &target()?).await),
-        ("subkeys", Verb::Read, false) => subkeys(app, request, &target()?).await,
-        ("delete", Verb::Write, false) => versions(app, request, &target()?, VersionsChange::Delete).await,
-        ("undelete", Verb::Write, false) => {
-            versions(app, request, &target()?, VersionsChange::Undelete).await
-        }
-        ("destroy", Verb::Write, false) => versions(app, request, &target()?, VersionsChange::Destroy).await,
-        ("metadata", Verb::Read, false) => read_metadata(app, request, &target()?).await,
-        ("metadata", Verb::Write | Verb::Patch, false) => write_metadata(app, request, &target()?).await,
-        ("metadata", Verb::Delete, false) => {
-            done(kv::delete_metadata(app, &request.requester(), &target()?).await)
-        }
+    let target = || target(call, mount, below);
+    match (kind, call.verb, below.is_empty()) {
+        ("config", Verb::Read, true) => read_config(call, mount).await,
+        ("config", Verb::Write, true) => write_config(call, mount).await,
+        ("metadata", Verb::List, _) => list(call, mount, below).await,
+        ("data", Verb::Read, false) => read(call, &target()?).await,
+        ("data", Verb::Write | Verb::Patch, false) => write(call, &target()?).await,
+        ("data", Verb::Delete, false) => done(kv::delete_latest(&call.who(), &target()?).await),
+        ("subkeys", Verb::Read, false) => subkeys(call, &target()?).await,
+        ("delete", Verb::Write, false) => versions(call, &target()?, VersionsChange::Delete).await,
+        ("undelete", Verb::Write, false) => versions(call, &target()?, VersionsChange::Undelete).await,
+        ("destroy", Verb::Write, false) => versions(call, &target()?, VersionsChange::Destroy).await,
+        ("metadata", Verb::Read, false) => read_metadata(call, &target()?).await,
+        ("metadata", Verb::Write | Verb::Patch, false) => write_metadata(call, &target()?).await,
+        ("metadata", Verb::Delete, false) => done(kv::delete_metadata(&call.who(), &target()?).await),
         ("config" | "data" | "metadata" | "subkeys" | "delete" | "undelete" | "destroy", ..) => unsupported(),
-        _ => wrong_path(app, request).await,
+        _ => wrong_path(call).await,
     }
 }
 
 /// Vault answers 404 with a warning here, which people know from version 1 habits.
-async fn wrong_path(app: &App, request: &VaultRequest) -> Answer {
-    match unrouted(app, request).await {
-        Err(VaultError::Op(OpError::Absent(Absent::Route))) => {
-            let mut envelope = Envelope::object(&request.request_id, "kv", Map::new());
+async fn wrong_path(call: Call<'_>) -> Answer {
+    match call.unrouted().await {
+        VaultError::Op(OpError::Absent(Absent::Route)) => {
+            let mut envelope = Envelope::object(&call.request.request_id, "kv", Map::new());
             envelope.data = Data::None;
             envelope.warnings.push(WRONG_PATH.to_owned());
             Ok(envelope.with_status(StatusCode::NOT_FOUND))
         }
-        other => other,
+        other => Err(other),
     }
 }
 
-fn target(request: &VaultRequest, mount: &Mount, below: &str) -> Result<KvTarget, VaultError> {
-    Ok(KvTarget { api: request.path.clone(), mount: mount.clone(), secret: SecretPath::parse(below)? })
+fn target(call: Call<'_>, mount: &Mount, below: &str) -> Result<KvTarget, VaultError> {
+    Ok(KvTarget { api: call.path.clone(), mount: mount.clone(), secret: SecretPath::parse(below)? })
 }
 
 fn done(result: Result<(), OpError>) -> Answer {
-    Ok(result.map(|()| no_content())?)
+    Ok(result.map(|()| Reply::no_content())?)
 }
 
-async fn read(app: &App, request: &VaultRequest, target: &KvTarget) -> Answer {
-    let version = request.fields.reader().count("version")?.unwrap_or(0);
-    let found = kv::read(app, &request.requester(), target, version).await?;
-    Ok(secret_answer(request, "data", found))
+async fn read(call: Call<'_>, target: &KvTarget) -> Answer {
+    let version = call.fields.reader().count("version")?.unwrap_or(0);
+    let found = kv::read(&call.who(), target, version).await?;
+    Ok(secret_answer(call, "data", found))
 }
 
 /// A version that is deleted or destroyed is 404 *with* its metadata; that is how clients know it from an absent one.
-fn secret_answer(request: &VaultRequest, name: &'static str, found: ReadSecret) -> axum::response::Response {
+fn secret_answer(call: Call<'_>, name: &'static str, found: ReadSecret) -> Reply {
     let status = if found.data.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND };
     let metadata = version_facts(found.version, &found.meta, found.custom_metadata.as_ref());
     let envelope = Envelope {
         data: Data::Secret { name, stored: found.data, metadata },
-        ..Envelope::object(&request.request_id, "kv", Map::new())
+        ..Envelope::object(&call.request.request_id, "kv", Map::new())
     };
     envelope.with_status(status)
 }
@@ -108,16 +100,16 @@ fn version_facts(
     }))
 }
 
-async fn write(app: &App, request: &VaultRequest, target: &KvTarget) -> Answer {
-    let read = request.fields.reader();
+async fn write(call: Call<'_>, target: &KvTarget) -> Answer {
+    let read = call.fields.reader();
     let input = parse_write(&read)?;
-    let wrote = match request.verb {
-        Verb::Patch => kv::patch(app, &request.requester(), target, &input).await?,
-        _ => kv::write(app, &request.requester(), target, &input).await?,
+    let wrote = match call.verb {
+        Verb::Patch => kv::patch(&call.who(), target, &input).await?,
+        _ => kv::write(&call.who(), target, &input).await?,
     };
     let WroteSecret { version, meta, custom_metadata } = wrote;
     let facts = Value::Object(version_facts(version, &meta, custom_metadata.as_ref()));
-    Ok(request.envelope("kv", facts, &read).into_response())
+    Ok(call.request.envelope("kv", facts, &read).into_reply())
 }
 
 fn parse_write<'a>(read: &Reader<'a>) -> Result<WriteSecret<'a>, FaceError> {
@@ -129,19 +121,19 @@ fn parse_write<'a>(read: &Reader<'a>) -> Result<WriteSecret<'a>, FaceError> {
     Ok(WriteSecret { data, cas })
 }
 
-async fn versions(app: &App, request: &VaultRequest, target: &KvTarget, change: VersionsChange) -> Answer {
-    let read = request.fields.reader();
+async fn versions(call: Call<'_>, target: &KvTarget, change: VersionsChange) -> Answer {
+    let read = call.fields.reader();
     let versions = read.count_list("versions")?.unwrap_or_default();
-    kv::change_versions(app, &request.requester(), target, change, &versions).await?;
-    Ok(request.done("kv", &read))
+    kv::change_versions(&call.who(), target, change, &versions).await?;
+    Ok(call.done("kv", &read))
 }
 
-async fn subkeys(app: &App, request: &VaultRequest, target: &KvTarget) -> Answer {
-    let read = request.fields.reader();
+async fn subkeys(call: Call<'_>, target: &KvTarget) -> Answer {
+    let read = call.fields.reader();
     let (version, depth) = (read.count("version")?.unwrap_or(0), read.count("depth")?.unwrap_or(0));
-    let mut found = kv::read(app, &request.requester(), target, version).await?;
+    let mut found = kv::read(&call.who(), target, version).await?;
     found.data = found.data.map(|stored| without_values(&stored, depth));
-    Ok(secret_answer(request, "subkeys", found))
+    Ok(secret_answer(call, "subkeys", found))
 }
 
 /// The names in a stored object, every leaf null; `depth` 0 is unlimited.
@@ -161,20 +153,20 @@ fn without_values(stored: &[u8], depth: u64) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(serde_json::to_vec(&map).expect("JSON values always serialise"))
 }
 
-async fn list(app: &App, request: &VaultRequest, mount: &Mount, below: &str) -> Answer {
+async fn list(call: Call<'_>, mount: &Mount, below: &str) -> Answer {
     let folder = if below.is_empty() { FolderPath::root() } else { FolderPath::parse(below)? };
-    let folder = KvFolder { api: request.path.clone(), mount: mount.clone(), folder };
-    let read = request.fields.reader();
+    let folder = KvFolder { api: call.path.clone(), mount: mount.clone(), folder };
+    let read = call.fields.reader();
     let limit = read.count("limit")?.unwrap_or(0);
     let page = Page { after: read.string("after")?, limit: usize::try_from(limit).unwrap_or(usize::MAX) };
-    let keys = kv::list(app, &request.requester(), &folder, &page).await?;
-    Ok(request.envelope("kv", json!({ "keys": keys }), &read).into_response())
+    let keys = kv::list(&call.who(), &folder, &page).await?;
+    Ok(call.request.envelope("kv", json!({ "keys": keys }), &read).into_reply())
 }
 
-async fn read_metadata(app: &App, request: &VaultRequest, target: &KvTarget) -> Answer {
-    let read = request.fields.reader();
-    let meta = kv::read_metadata(app, &request.requester(), target).await?;
-    Ok(request.envelope("kv", metadata_facts(&meta), &read).into_response())
+async fn read_metadata(call: Call<'_>, target: &KvTarget) -> Answer {
+    let read = call.fields.reader();
+    let meta = kv::read_metadata(&call.who(), target).await?;
+    Ok(call.request.envelope("kv", metadata_facts(&meta), &read).into_reply())
 }
 
 fn metadata_facts(meta: &SecretMeta) -> Value {
@@ -203,18 +195,18 @@ fn metadata_facts(meta: &SecretMeta) -> Value {
     })
 }
 
-async fn write_metadata(app: &App, request: &VaultRequest, target: &KvTarget) -> Answer {
-    let read = request.fields.reader();
-    let who = request.requester();
+async fn write_metadata(call: Call<'_>, target: &KvTarget) -> Answer {
+    let read = call.fields.reader();
+    let who = call.who();
     let update = parse_metadata(&read)?;
-    if request.verb == Verb::Patch {
+    if call.verb == Verb::Patch {
         let custom = read.string_patch("custom_metadata")?.unwrap_or_default();
-        kv::patch_metadata(app, &who, target, update, &custom).await?;
+        kv::patch_metadata(&who, target, update, &custom).await?;
     } else {
         let custom_metadata = read.string_map("custom_metadata")?;
-        kv::write_metadata(app, &who, target, &MetadataUpdate { custom_metadata, ..update }).await?;
+        kv::write_metadata(&who, target, &MetadataUpdate { custom_metadata, ..update }).await?;
     }
-    Ok(request.done("kv", &read))
+    Ok(call.done("kv", &read))
 }
 
 /// The settings of a write or patch; `custom_metadata` means something else in each.
@@ -227,26 +219,26 @@ fn parse_metadata(read: &Reader<'_>) -> Result<MetadataUpdate, FieldError> {
     })
 }
 
-async fn read_config(app: &App, request: &VaultRequest, mount: &Mount) -> Answer {
-    let read = request.fields.reader();
-    let settings = kv::read_settings(app, &request.requester(), &request.path, mount).await?;
+async fn read_config(call: Call<'_>, mount: &Mount) -> Answer {
+    let read = call.fields.reader();
+    let settings = kv::read_settings(&call.who(), &call.path, mount).await?;
     let data = json!({
         "max_versions": settings.max_versions,
         "cas_required": settings.cas_required,
         "delete_version_after": go_duration(settings.delete_version_after),
     });
-    Ok(request.envelope("kv", data, &read).into_response())
+    Ok(call.request.envelope("kv", data, &read).into_reply())
 }
 
-async fn write_config(app: &App, request: &VaultRequest, mount: &Mount) -> Answer {
-    let read = request.fields.reader();
+async fn write_config(call: Call<'_>, mount: &Mount) -> Answer {
+    let read = call.fields.reader();
     let settings = KvSettings {
         max_versions: read.count("max_versions")?.unwrap_or(0),
         cas_required: read.bool("cas_required")?.unwrap_or(false),
         delete_version_after: read.signed_duration_ms("delete_version_after")?.unwrap_or(0),
     };
-    kv::write_settings(app, &request.requester(), &request.path, mount, settings).await?;
-    Ok(request.done("kv", &read))
+    kv::write_settings(&call.who(), &call.path, mount, settings).await?;
+    Ok(call.done("kv", &read))
 }
 
 #[cfg(test)]

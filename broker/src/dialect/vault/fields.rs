@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde_json::{Map, Value};
 use zeroize::Zeroize;
 
-use crate::faces::time;
+use crate::dialect::time;
 
 /// Most elements of a list or map field.
 const ELEMENTS_MAX: usize = 4096;

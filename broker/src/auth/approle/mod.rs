@@ -1,7 +1,5 @@
 //! AppRole: a role id that says who, and a secret id that proves it.
 
-use std::any::Any;
-
 use serde::{Deserialize, Serialize};
 use symbolon_core::audit::Action;
 use symbolon_core::identity::approle::{
@@ -14,16 +12,45 @@ use symbolon_core::token::TokenKind;
 use symbolon_proto::Zeroizing;
 use symbolon_proto::id::TenantId;
 
-use super::token::IssuedToken;
-use super::{Login, Role, find_role};
-use crate::access::Requester;
+use super::Method;
+use super::login::Login;
+use super::roles::{CONFIGS, ROLES, Role, find_role};
 use crate::access::mounts::Mount;
-use crate::access::session::{Attempt, Session};
+use crate::access::shape::Facts;
+use crate::access::tokens::IssuedToken;
+use crate::access::{Asker, Object, Request, Session};
+use crate::dialect::vault::{Answering, Call};
 use crate::error::{OpError, Text};
-use crate::ops::App;
 use crate::random::os_rng;
-use crate::rows::{Place, Rows, Table};
+use crate::rows::{Layout, Place, Rows, Table};
 use crate::store::{Expect, Op};
+
+mod route;
+
+/// The descriptor.
+pub static METHOD: Method = Method {
+    facts: Facts {
+        kind: "approle",
+        builtin: None,
+        tables: &[CONFIGS, ROLES, SECRET_IDS, SECRET_ID_ACCESSORS],
+        sudo: &[],
+        folds: &["role/+", "role/+/*"],
+        open: &[("PUT", "login")],
+        first_rows: None,
+    },
+    enable: |_| Ok(()),
+    route: answer,
+    recognise: None,
+};
+
+fn answer<'a>(call: Call<'a>, mount: &'a Mount, rest: &'a str) -> Answering<'a> {
+    Box::pin(route::route(call, mount, rest))
+}
+
+/// Secret ids.
+pub const SECRET_IDS: Table = Table::new(0x07, "secret ids", Layout::Row);
+/// Accessors of secret ids.
+pub const SECRET_ID_ACCESSORS: Table = Table::new(0x08, "accessors of secret ids", Layout::Row);
 
 /// Secret ids that one role may have.
 const SECRET_IDS_MAX: usize = 10_000;
@@ -37,77 +64,58 @@ struct RoleOf(RoleName);
 struct HashOf(String);
 
 fn role_id_place<'a>(mount: &Mount, role_id: &'a str) -> Place<'a> {
-    Place {
-        tenant: TenantId::SYSTEM,
-        table: Table::LoginRole,
-        scope: mount.id,
-        group: "role id",
-        name: role_id,
-    }
+    Place { tenant: TenantId::SYSTEM, table: ROLES, scope: mount.id, group: "role id", name: role_id }
 }
 
 fn secret_id_place<'a>(mount: &Mount, role: &'a RoleName, hash: &'a str) -> Place<'a> {
-    Place {
-        tenant: TenantId::SYSTEM,
-        table: Table::SecretId,
-        scope: mount.id,
-        group: role.as_str(),
-        name: hash,
-    }
+    Place { tenant: TenantId::SYSTEM, table: SECRET_IDS, scope: mount.id, group: role.as_str(), name: hash }
 }
 
 fn accessor_place<'a>(mount: &Mount, role: &'a RoleName, accessor: &'a str) -> Place<'a> {
     Place {
         tenant: TenantId::SYSTEM,
-        table: Table::SecretIdAccessor,
+        table: SECRET_ID_ACCESSORS,
         scope: mount.id,
         group: role.as_str(),
         name: accessor,
     }
 }
 
-/// Keeps the index from role ids to roles in step with a role. Other methods have no role ids.
-pub(super) struct RoleIdIndex(Option<String>);
-
-impl RoleIdIndex {
-    pub(super) fn of<R: Role + 'static>(old: Option<&R>) -> Self {
-        Self(old.and_then(role_id).map(str::to_owned))
+impl Role for AppRole {
+    fn check(&self) -> Result<(), OpError> {
+        Ok(Self::check(self)?)
     }
 
-    pub(super) fn changes<R: Role + 'static>(
-        &self,
+    fn name(&self) -> &RoleName {
+        &self.name
+    }
+
+    /// The index from role ids to roles.
+    fn changed(
         rows: &Rows,
         mount: &Mount,
-        new: Option<&R>,
+        old: Option<&Self>,
+        new: Option<&Self>,
     ) -> Result<Vec<Op>, OpError> {
-        let new_id = new.and_then(role_id);
-        if self.0.as_deref() == new_id {
+        if old.map(|role| &role.role_id) == new.map(|role| &role.role_id) {
             return Ok(Vec::new());
         }
-        let mut changes = Vec::new();
-        if let Some(old_id) = &self.0 {
-            changes.push(rows.delete(role_id_place(mount, old_id), Expect::Any));
-        }
-        if let (Some(new_id), Some(new)) = (new_id, new) {
-            changes.push(rows.put(
-                role_id_place(mount, new_id),
-                &RoleOf(new.name().clone()),
-                Expect::Absent,
-            )?);
+        let gone = old.map(|role| rows.delete(role_id_place(mount, &role.role_id), Expect::Any));
+        let mut changes: Vec<Op> = gone.into_iter().collect();
+        if let Some(new) = new {
+            let place = role_id_place(mount, &new.role_id);
+            changes.push(rows.put(place, &RoleOf(new.name.clone()), Expect::Absent)?);
         }
         Ok(changes)
     }
+
+    /// Its secret ids: a role that is made again must not find them.
+    async fn belongings(session: &Session, mount: &Mount, name: &RoleName) -> Result<Vec<Op>, OpError> {
+        secret_id_removals(session, mount, name).await
+    }
 }
 
-fn role_id<R: Role + 'static>(role: &R) -> Option<&str> {
-    (role as &dyn Any).downcast_ref::<AppRole>().map(|role| role.role_id.as_str())
-}
-
-pub(super) async fn secret_id_removals(
-    session: &Session,
-    mount: &Mount,
-    role: &RoleName,
-) -> Result<Vec<Op>, OpError> {
+async fn secret_id_removals(session: &Session, mount: &Mount, role: &RoleName) -> Result<Vec<Op>, OpError> {
     let records = session.rows.list::<SecretIdRecord>(secret_id_place(mount, role, "")).await?;
     Ok(records.iter().flat_map(|(record, _)| removal(session, mount, record, Expect::Any)).collect())
 }
@@ -135,21 +143,17 @@ pub struct NewSecretId {
 
 /// Makes a secret id for a role, a random one or the one given.
 pub async fn create_secret_id(
-    app: &App,
-    who: &Requester<'_>,
+    who: &Asker<'_>,
     api: &ApiPath,
     mount: &Mount,
     role: &RoleName,
-    request: &SecretIdRequest,
+    wanted: &SecretIdRequest,
     custom: Option<Zeroizing<String>>,
 ) -> Result<NewSecretId, OpError> {
-    let attempt = Attempt::begin(app.session()?, who, Action::AuthWrite, api)
-        .await?
-        .authorise(Operation::Update, api)
-        .await?;
-    let made = plan_secret_id(attempt.session(), mount, role, request, custom).await;
-    let (made, changes) = attempt.audited(made).await?;
-    drop(attempt.receipt(changes).await?);
+    let request = Request::begin(who, Action::AuthWrite, api).await?.authorise(Operation::Update).await?;
+    let made = plan_secret_id(request.session(), mount, role, wanted, custom).await;
+    let (made, changes) = request.record_failure(made).await?;
+    drop(request.commit_for_disclosure(Object::Path, changes).await?);
     Ok(made)
 }
 
@@ -157,7 +161,7 @@ async fn plan_secret_id(
     session: &Session,
     mount: &Mount,
     name: &RoleName,
-    request: &SecretIdRequest,
+    wanted: &SecretIdRequest,
     custom: Option<Zeroizing<String>>,
 ) -> Result<(NewSecretId, Vec<Op>), OpError> {
     let (role, _) = find_role::<AppRole>(session, mount, name).await?.ok_or(OpError::NOT_FOUND)?;
@@ -169,7 +173,7 @@ async fn plan_secret_id(
     check_id(&secret_id)?;
     let hash = secret_id_hash(session.unsealed().names().secret(), name, &secret_id);
     let accessor = new_id(&mut os_rng()).to_string();
-    let record = role.secret_id(request, hash, accessor, session.now().unix_secs())?;
+    let record = role.secret_id(wanted, hash, accessor, session.now().unix_secs())?;
     let rows = &session.rows;
     let changes = vec![
         rows.put(secret_id_place(mount, name, &record.hash), &record, Expect::Absent)?,
@@ -216,96 +220,84 @@ fn check_accessor(found: bool, which: Which<'_>) -> Result<(), OpError> {
 
 /// Facts about a secret id; `None` if there is none.
 pub async fn lookup_secret_id(
-    app: &App,
-    who: &Requester<'_>,
+    who: &Asker<'_>,
     api: &ApiPath,
     mount: &Mount,
     role: &RoleName,
     which: Which<'_>,
 ) -> Result<Option<SecretIdRecord>, OpError> {
-    let attempt = Attempt::begin(app.session()?, who, Action::AuthRead, api)
-        .await?
-        .authorise(Operation::Update, api)
-        .await?;
-    let found = attempt.audited(find_secret_id(attempt.session(), mount, role, which).await).await?;
-    attempt.audited(check_accessor(found.is_some(), which)).await?;
-    attempt.conclude(Vec::new()).await?;
+    let request = Request::begin(who, Action::AuthRead, api).await?.authorise(Operation::Update).await?;
+    let found = request.record_failure(find_secret_id(request.session(), mount, role, which).await).await?;
+    request.record_failure(check_accessor(found.is_some(), which)).await?;
+    request.commit(Object::Path, Vec::new()).await?;
     Ok(found.map(|(record, _)| record))
 }
 
 /// Accessors of a role's secret ids.
 pub async fn list_secret_ids(
-    app: &App,
-    who: &Requester<'_>,
+    who: &Asker<'_>,
     api: &ApiPath,
     mount: &Mount,
     role: &RoleName,
 ) -> Result<Vec<String>, OpError> {
-    let attempt = Attempt::begin(app.session()?, who, Action::AuthRead, api)
-        .await?
-        .authorise(Operation::List, api)
-        .await?;
-    let records = attempt.session().rows.list::<SecretIdRecord>(secret_id_place(mount, role, "")).await?;
+    let request = Request::begin(who, Action::AuthRead, api).await?.authorise(Operation::List).await?;
+    let records = request.session().rows.list::<SecretIdRecord>(secret_id_place(mount, role, "")).await?;
     let mut accessors: Vec<String> = records.into_iter().map(|(record, _)| record.accessor).collect();
     accessors.sort_unstable();
     let accessors = if accessors.is_empty() { Err(OpError::NOT_FOUND) } else { Ok(accessors) };
-    let accessors = attempt.audited(accessors).await?;
-    attempt.conclude(Vec::new()).await?;
+    let accessors = request.record_failure(accessors).await?;
+    request.commit(Object::Path, Vec::new()).await?;
     Ok(accessors)
 }
 
 /// Destroys a secret id; tells whether there was one.
 pub async fn destroy_secret_id(
-    app: &App,
-    who: &Requester<'_>,
+    who: &Asker<'_>,
     api: &ApiPath,
     mount: &Mount,
     role: &RoleName,
     which: Which<'_>,
 ) -> Result<bool, OpError> {
-    let attempt = Attempt::begin(app.session()?, who, Action::AuthDelete, api)
-        .await?
-        .authorise(Operation::Update, api)
-        .await?;
-    let found = attempt.audited(find_secret_id(attempt.session(), mount, role, which).await).await?;
-    attempt.audited(check_accessor(found.is_some(), which)).await?;
+    let request = Request::begin(who, Action::AuthDelete, api).await?.authorise(Operation::Update).await?;
+    let found = request.record_failure(find_secret_id(request.session(), mount, role, which).await).await?;
+    request.record_failure(check_accessor(found.is_some(), which)).await?;
     let changes = match &found {
-        Some((record, _)) => removal(attempt.session(), mount, record, Expect::Any).to_vec(),
+        Some((record, _)) => removal(request.session(), mount, record, Expect::Any).to_vec(),
         None => Vec::new(),
     };
-    attempt.conclude(changes).await?;
+    request.commit(Object::Path, changes).await?;
     Ok(found.is_some())
 }
 
 /// Logs an application in. A counted secret id is spent in the commit that records the login.
 pub async fn login(
-    app: &App,
-    who: &Requester<'_>,
+    who: &Asker<'_>,
     api: &ApiPath,
     mount: &Mount,
     role_id: &str,
     secret_id: &str,
 ) -> Result<IssuedToken, OpError> {
-    let session = app.session()?;
+    let session: &Session = who.session;
     let refused = OpError::refused(REFUSED);
-    let role = role_of(&session, mount, role_id).await?;
+    let role = role_of(session, mount, role_id).await?;
     // The hash is computed for unknown roles too, so that known and unknown ones take the same time.
     let name = role.as_ref().map_or_else(nobody, |role| role.name.clone());
-    let login = Login::begin(&session, who, api, mount, name.as_str());
-    let record = find_secret_id(&session, mount, &name, Which::SecretId(secret_id)).await?;
+    let login = Login::begin(session, who, api, mount, name.as_str());
+    let record = find_secret_id(session, mount, &name, Which::SecretId(secret_id)).await?;
     let Some(role) = role else { return login.refuse("unknown role id".to_owned(), refused).await };
     let now = session.now().unix_secs();
-    let (identity, usage) = match role.admit(record.as_ref().map(|(record, _)| record), who.remote, now) {
-        Ok(admitted) => admitted,
-        Err(refusal) => return login.refuse(refusal.to_string(), refused).await,
-    };
+    let (identity, usage) =
+        match role.admit(record.as_ref().map(|(record, _)| record), who.requester.remote, now) {
+            Ok(admitted) => admitted,
+            Err(refusal) => return login.refuse(refusal.to_string(), refused).await,
+        };
     let spent = match (usage, &record) {
         (SecretIdUse::Left(next), Some((_, revision))) => {
             let place = secret_id_place(mount, &name, &next.hash);
             vec![session.rows.put(place, &*next, Expect::Revision(*revision))?]
         }
         (SecretIdUse::Last, Some((record, revision))) => {
-            removal(&session, mount, record, Expect::Revision(*revision)).to_vec()
+            removal(session, mount, record, Expect::Revision(*revision)).to_vec()
         }
         _ => Vec::new(),
     };

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use symbolon_core::clock::Clock;
 
-use crate::access::session::Session;
+use super::init::Initialising;
+use super::seal::SealHandle;
+use crate::access::Session;
+use crate::access::shape::Shape;
 use crate::config::Config;
-use crate::custody::init::Initialising;
-use crate::custody::seal::SealHandle;
 use crate::error::OpError;
 use crate::store::Store;
 
@@ -21,6 +22,8 @@ pub struct App {
     pub seal: SealHandle,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// What engines, methods and the system say of themselves.
+    pub shape: Arc<Shape>,
     /// The initialisation under way, if one is.
     pub init: Initialising,
 }

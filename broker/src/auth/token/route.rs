@@ -4,32 +4,33 @@ use serde_json::{Value, json};
 use symbolon_core::path::PolicyName;
 use symbolon_core::token::{Caller, CreateRequest, TokenKind};
 
-use super::envelope::{Auth, Data, Envelope, no_content};
-use super::error::FaceError;
-use super::fields::Reader;
-use super::request::{VaultRequest, Verb};
-use super::{Answer, unrouted, unsupported};
-use crate::auth::token::{self, IssuedToken, Which};
-use crate::faces::time::rfc3339;
-use crate::ops::App;
+use super::{self as operations, Which};
+use crate::access::tokens::IssuedToken;
+use crate::auth::roles::route::policy_names;
+use crate::dialect::time::rfc3339;
+use crate::dialect::vault::envelope::{Auth, Data, Envelope};
+use crate::dialect::vault::error::FaceError;
+use crate::dialect::vault::fields::Reader;
+use crate::dialect::vault::{Answer, Call, Reply, VaultRequest, Verb, unsupported};
 
 /// Routes a request below `auth/token/`.
-pub async fn route(app: &App, request: &VaultRequest, rest: &[&str]) -> Answer {
-    match (rest, request.verb) {
-        (["create"], Verb::Write) => create(app, request, false).await,
-        (["create-orphan"], Verb::Write) => create(app, request, true).await,
-        (["lookup-self"], Verb::Read | Verb::Write) => lookup(app, request, Whom::Own).await,
-        (["lookup"], Verb::Read | Verb::Write) => lookup(app, request, Whom::Token).await,
-        (["lookup-accessor"], Verb::Write) => lookup(app, request, Whom::Accessor).await,
-        (["renew-self"], Verb::Write) => renew(app, request, Whom::Own).await,
-        (["renew"], Verb::Write) => renew(app, request, Whom::Token).await,
-        (["renew-accessor"], Verb::Write) => renew(app, request, Whom::Accessor).await,
-        (["revoke-self"], Verb::Write) => revoke(app, request, Whom::Own, false).await,
-        (["revoke"], Verb::Write) => revoke(app, request, Whom::Token, false).await,
-        (["revoke-accessor"], Verb::Write) => revoke(app, request, Whom::Accessor, false).await,
-        (["revoke-orphan"], Verb::Write) => revoke(app, request, Whom::Token, true).await,
+pub async fn route(call: Call<'_>, rest: &str) -> Answer {
+    let rest: Vec<&str> = rest.split('/').collect();
+    match (rest.as_slice(), call.verb) {
+        (["create"], Verb::Write) => create(call, false).await,
+        (["create-orphan"], Verb::Write) => create(call, true).await,
+        (["lookup-self"], Verb::Read | Verb::Write) => lookup(call, Whom::Own).await,
+        (["lookup"], Verb::Read | Verb::Write) => lookup(call, Whom::Token).await,
+        (["lookup-accessor"], Verb::Write) => lookup(call, Whom::Accessor).await,
+        (["renew-self"], Verb::Write) => renew(call, Whom::Own).await,
+        (["renew"], Verb::Write) => renew(call, Whom::Token).await,
+        (["renew-accessor"], Verb::Write) => renew(call, Whom::Accessor).await,
+        (["revoke-self"], Verb::Write) => revoke(call, Whom::Own, false).await,
+        (["revoke"], Verb::Write) => revoke(call, Whom::Token, false).await,
+        (["revoke-accessor"], Verb::Write) => revoke(call, Whom::Accessor, false).await,
+        (["revoke-orphan"], Verb::Write) => revoke(call, Whom::Token, true).await,
         ([known], _) if KNOWN.contains(known) => unsupported(),
-        _ => unrouted(app, request).await,
+        _ => Err(call.unrouted().await),
     }
 }
 
@@ -63,7 +64,7 @@ struct Named {
 }
 
 impl Named {
-    fn read(whom: Whom, read: &Reader<'_>, request: &VaultRequest) -> Result<Self, FaceError> {
+    fn read(whom: Whom, read: &Reader<'_>, call: Call<'_>) -> Result<Self, FaceError> {
         let text = match whom {
             Whom::Own => None,
             Whom::Token => read.string("token")?.filter(|text| !text.is_empty()),
@@ -73,7 +74,7 @@ impl Named {
             (Whom::Own, _) => Ok(Self { whom, text: String::new() }),
             (_, Some(text)) => Ok(Self { whom, text }),
             // Vault's lookup without a token is about the caller's own.
-            (Whom::Token, None) if request.verb == Verb::Read => {
+            (Whom::Token, None) if call.verb == Verb::Read => {
                 Ok(Self { whom: Whom::Own, text: String::new() })
             }
             (Whom::Token, None) => Err(FaceError::Invalid("missing token")),
@@ -92,20 +93,20 @@ impl Named {
     /// What the answer shows as the token: never one that the caller did not present.
     fn shown<'a>(&'a self, request: &'a VaultRequest) -> &'a str {
         match self.whom {
-            Whom::Own => request.token.as_ref().map_or("", super::request::Token::as_str),
+            Whom::Own => request.token.as_ref().map_or("", |token| token.as_str()),
             Whom::Token => &self.text,
             Whom::Accessor => "",
         }
     }
 }
 
-async fn create(app: &App, request: &VaultRequest, orphan: bool) -> Answer {
-    let read = request.fields.reader();
+async fn create(call: Call<'_>, orphan: bool) -> Answer {
+    let read = call.fields.reader();
     let wish =
         CreateRequest { orphan: orphan || read.bool("no_parent")?.unwrap_or(false), ..parse_create(&read)? };
-    let mut issued = token::create(app, &request.requester(), &request.path, &wish).await?;
+    let mut issued = operations::create(&call.who(), &call.path, &wish).await?;
     issued.warnings.extend(read.unrecognised());
-    Ok(issued_answer(request, "token", issued))
+    Ok(issued_answer(call, "token", issued))
 }
 
 fn parse_create(read: &Reader<'_>) -> Result<CreateRequest, FaceError> {
@@ -142,17 +143,12 @@ fn parse_create(read: &Reader<'_>) -> Result<CreateRequest, FaceError> {
     })
 }
 
-/// Folded names; the operation decides which of them may be given.
-pub fn policy_names(names: &[String]) -> Result<Vec<PolicyName>, FaceError> {
-    names.iter().map(|name| PolicyName::parse(name).map_err(FaceError::from)).collect()
-}
-
-async fn lookup(app: &App, request: &VaultRequest, whom: Whom) -> Answer {
-    let read = request.fields.reader();
-    let named = Named::read(whom, &read, request)?;
-    let found = token::lookup(app, &request.requester(), &request.path, named.which()).await?;
-    let facts = token_facts(&found, named.shown(request), app.clock.now().unix_secs());
-    Ok(request.envelope("token", facts, &read).into_response())
+async fn lookup(call: Call<'_>, whom: Whom) -> Answer {
+    let read = call.fields.reader();
+    let named = Named::read(whom, &read, call)?;
+    let found = operations::lookup(&call.who(), &call.path, named.which()).await?;
+    let facts = token_facts(&found, named.shown(call.request), call.session.now().unix_secs());
+    Ok(call.request.envelope("token", facts, &read).into_reply())
 }
 
 /// `type`, a numeric `ttl` and `expire_time` must be there whatever else is: the External Secrets Operator crashes
@@ -191,26 +187,25 @@ fn names(caller: &Caller) -> Vec<&str> {
     caller.policies.iter().map(PolicyName::as_str).collect()
 }
 
-async fn renew(app: &App, request: &VaultRequest, whom: Whom) -> Answer {
-    let read = request.fields.reader();
-    let named = Named::read(whom, &read, request)?;
+async fn renew(call: Call<'_>, whom: Whom) -> Answer {
+    let read = call.fields.reader();
+    let named = Named::read(whom, &read, call)?;
     let increment_secs = read.duration_secs("increment")?.unwrap_or(0);
     if matches!(whom, Whom::Own) {
         read.accept(&["token"]); // hvac sends it
     }
-    let renewal =
-        token::renew(app, &request.requester(), &request.path, named.which(), increment_secs).await?;
+    let renewal = operations::renew(&call.who(), &call.path, named.which(), increment_secs).await?;
     let mut warnings = renewal.warnings;
     warnings.extend(read.unrecognised());
-    let auth = auth(&renewal.caller, named.shown(request), renewal.ttl_secs);
-    Ok(auth_answer(request, "token", auth, warnings))
+    let auth = auth(&renewal.caller, named.shown(call.request), renewal.ttl_secs);
+    Ok(auth_answer(call, "token", auth, warnings))
 }
 
-async fn revoke(app: &App, request: &VaultRequest, whom: Whom, orphans: bool) -> Answer {
-    let read = request.fields.reader();
-    let named = Named::read(whom, &read, request)?;
-    token::revoke(app, &request.requester(), &request.path, named.which(), orphans).await?;
-    Ok(no_content())
+async fn revoke(call: Call<'_>, whom: Whom, orphans: bool) -> Answer {
+    let read = call.fields.reader();
+    let named = Named::read(whom, &read, call)?;
+    operations::revoke(&call.who(), &call.path, named.which(), orphans).await?;
+    Ok(Reply::no_content())
 }
 
 /// The `auth` of an answer about `caller`.
@@ -231,31 +226,22 @@ fn auth<'a>(caller: &'a Caller, shown: &'a str, ttl_secs: u64) -> Auth<'a> {
     }
 }
 
-fn auth_answer(
-    request: &VaultRequest,
-    mount_type: &'static str,
-    auth: Auth<'_>,
-    warnings: Vec<String>,
-) -> axum::response::Response {
+fn auth_answer(call: Call<'_>, mount_type: &'static str, auth: Auth<'_>, warnings: Vec<String>) -> Reply {
     let nothing = serde_json::Map::new();
     Envelope {
         data: Data::None,
         auth: Some(auth),
         warnings,
-        ..Envelope::object(&request.request_id, mount_type, nothing)
+        ..Envelope::object(&call.request.request_id, mount_type, nothing)
     }
-    .into_response()
+    .into_reply()
 }
 
 /// The answer that shows a new token, once.
 #[must_use]
-pub fn issued_answer(
-    request: &VaultRequest,
-    mount_type: &'static str,
-    issued: IssuedToken,
-) -> axum::response::Response {
+pub fn issued_answer(call: Call<'_>, mount_type: &'static str, issued: IssuedToken) -> Reply {
     let IssuedToken { token, caller, ttl_secs, warnings } = issued;
-    auth_answer(request, mount_type, auth(&caller, &token, ttl_secs), warnings)
+    auth_answer(call, mount_type, auth(&caller, &token, ttl_secs), warnings)
 }
 
 #[cfg(test)]
@@ -265,8 +251,8 @@ mod tests {
     use symbolon_proto::id::TenantId;
 
     use super::*;
-    use crate::faces::vault::answer::object;
-    use crate::faces::vault::fields::Fields;
+    use crate::dialect::vault::call::object;
+    use crate::dialect::vault::fields::Fields;
 
     fn caller() -> Caller {
         let claims = TokenClaims::root(1_709_210_096);

@@ -1,19 +1,18 @@
-//! Sealing rows anew after a change of the fragment or its epoch (`docs/skb1.md` 7.6, 16.60).
+//! Re-encrypting rows after a change of the fragment or its epoch (`docs/skb1.md` 7.6, 16.60).
 //!
-//! Rows stay where they are: what their keys are made of does not change. A row is read, opened under the epoch that closed it,
-//! and replaced by compare-and-set, some at a time. Whoever writes a row meanwhile seals it under the present epoch. So one
+//! Rows stay where they are: what their keys are made of does not change. A row is read, decrypted under the epoch that encrypted it,
+//! and replaced by compare-and-set, some at a time. Whoever writes a row meanwhile encrypts it under the present epoch. So one
 //! pass from the first row to the last is enough, and a pass that was interrupted begins again and skips what is done.
 
-use symbolon_proto::id::TenantId;
 use tracing::{error, info};
 
 use super::census::{PAGE_ROWS, census};
-use super::entry;
-use crate::access::session::Session;
+use super::{entry, pages};
+use crate::access::Session;
 use crate::custody::deployment;
 use crate::error::OpError;
-use crate::rows::{RecordError, Rows, Table};
-use crate::store::{Op, Row, Scan};
+use crate::rows::{self, Layout, RecordError, Rows};
+use crate::store::{Op, Row};
 
 /// Rows that one commit replaces.
 const ROWS_MAX: usize = 256;
@@ -24,7 +23,7 @@ const CONFLICTS_MAX: u32 = 16;
 
 /// A pass over all rows.
 #[derive(Default)]
-pub(super) struct Reseal {
+pub(super) struct Reencryption {
     after: Vec<u8>,
     conflicts: u32,
     damaged: u64,
@@ -47,10 +46,10 @@ impl Batch {
 
     fn take(&mut self, rows: &Rows, key: &[u8], row: &Row) -> Result<(), OpError> {
         self.last = Some(key.to_vec());
-        if !Rows::is_ours(key) {
+        if !rows::is_row(key) {
             return Ok(());
         }
-        match rows.reseal(key, row) {
+        match rows.reencrypt(key, row) {
             Ok(None) => {}
             Ok(Some(change)) => {
                 self.bytes += change.bytes();
@@ -63,7 +62,7 @@ impl Batch {
     }
 }
 
-impl Reseal {
+impl Reencryption {
     /// Whether every row has been seen.
     pub(super) const fn is_finished(&self) -> bool {
         self.finished
@@ -76,7 +75,7 @@ impl Reseal {
 
     /// Replaces the next rows; answers how many. An error leaves everything as it was.
     pub(super) async fn batch(&mut self, session: &Session) -> Result<u64, OpError> {
-        let rows = page(session, &self.after).await?;
+        let rows = pages::after(session, Layout::Row, &self.after, PAGE_ROWS).await?;
         let mut batch = Batch::default();
         for (key, row) in &rows {
             batch.take(&session.rows, key, row)?;
@@ -84,9 +83,9 @@ impl Reseal {
                 break;
             }
         }
-        let (count, whole) = (batch.changes.len() as u64, !batch.is_full());
+        let count = batch.changes.len() as u64;
         if count > 0 {
-            let what = entry(format!("{count} rows sealed for fragment epoch {}", epoch(session)));
+            let what = entry(format!("{count} rows re-encrypted for fragment epoch {}", epoch(session)));
             match session.commit(batch.changes, what).await {
                 Err(OpError::Conflict(_)) if self.conflicts < CONFLICTS_MAX => {
                     self.conflicts += 1; // somebody wrote one of them meanwhile: read the page again
@@ -97,8 +96,10 @@ impl Reseal {
         }
         self.conflicts = 0;
         self.damaged += batch.damaged;
-        self.after = batch.last.unwrap_or_default();
-        self.finished = whole && rows.len() < PAGE_ROWS;
+        if let Some(last) = batch.last {
+            self.after = last;
+        }
+        self.finished = rows.is_empty();
         Ok(count)
     }
 }
@@ -124,13 +125,4 @@ pub(super) async fn settle(session: &Session) -> Result<bool, OpError> {
 
 fn epoch(session: &Session) -> u32 {
     session.unsealed().keys().epoch
-}
-
-/// Rows after a key, from all tables that hold rows under K_index.
-async fn page(session: &Session, after: &[u8]) -> Result<Vec<(Vec<u8>, Row)>, OpError> {
-    let table = |number: u8| [&TenantId::SYSTEM.as_bytes()[..], &[number]].concat();
-    let from = if after.is_empty() { table(Table::System as u8) } else { [after, &[0]].concat() };
-    let until = table(Table::Entry as u8 + 1);
-    let scan = Scan { from: &from, until: &until, descending: false, limit: PAGE_ROWS };
-    Ok(session.rows.store().scan(scan).await.map_err(RecordError::from)?)
 }

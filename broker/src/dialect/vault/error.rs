@@ -5,17 +5,25 @@
 
 use std::borrow::Cow;
 
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::Response;
-use serde_json::json;
+use hyper::StatusCode;
 use symbolon_core::json::JsonError;
 use symbolon_core::path::{NameError, PathError};
 use symbolon_core::token::ParamsError;
 
-use super::envelope;
 use super::fields::FieldError;
+use super::reply::Reply;
 use crate::error::{Absent, Busy, Closed, Denied, OpError};
-use crate::faces::body::BodyError;
+
+/// Why a body was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyError {
+    /// More bytes than allowed.
+    TooLarge,
+    /// It ended early.
+    Cut,
+    /// It took too long.
+    TooSlow,
+}
 
 /// A refusal that the dialect itself makes, before or instead of any operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -163,9 +171,9 @@ impl VaultError {
 
     /// The answer to send.
     #[must_use]
-    pub fn into_response(self) -> Response {
+    pub fn into_reply(self) -> Reply {
         let (status, text) = self.parts();
-        error_response(status, text.as_deref())
+        Reply::errors(status, text.as_deref())
     }
 }
 
@@ -196,19 +204,6 @@ fn closed_text(closed: &Closed) -> Cow<'static, str> {
         Closed::Uninitialised => "Vault is not initialized".into(),
         Closed::ByItself(text) => text.as_str().to_owned().into(),
     }
-}
-
-/// `{"errors":[…]}` with its headers.
-#[must_use]
-pub fn error_response(status: StatusCode, text: Option<&str>) -> Response {
-    let errors: Vec<&str> = text.into_iter().collect();
-    let mut response = envelope::json_response(status, &json!({ "errors": errors }));
-    let busy = matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
-    if busy {
-        // Small on purpose: the External Secrets Operator reconciles one object at a time and would stand still.
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-    }
-    response
 }
 
 #[cfg(test)]
@@ -247,12 +242,5 @@ mod tests {
             assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
             assert!(text.is_some());
         }
-    }
-
-    #[test]
-    fn unavailable_asks_to_retry_soon() {
-        let response = VaultError::Op(OpError::SEALED).into_response();
-        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
-        assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
     }
 }

@@ -6,33 +6,33 @@ use symbolon_core::oauth::WorkloadRule;
 use symbolon_core::path::RoleName;
 use symbolon_core::token::TokenParams;
 
-use super::error::FaceError;
-use super::fields::Reader;
-use super::login::{self, edit_params, edit_workload, required, set, texts, with_params};
-use super::request::{VaultRequest, Verb};
-use super::token::issued_answer;
-use super::{Answer, unrouted, unsupported};
+use super as operations;
 use crate::access::mounts::Mount;
-use crate::auth;
-use crate::ops::App;
+use crate::auth::roles;
+use crate::auth::roles::route::{edit_params, edit_workload, required, set, texts, with_params};
+use crate::auth::token::issued_answer;
+use crate::dialect::vault::error::FaceError;
+use crate::dialect::vault::fields::Reader;
+use crate::dialect::vault::{Answer, Call, Verb, unsupported};
 
 /// Routes a request below a Kubernetes mount.
-pub async fn route(app: &App, request: &VaultRequest, mount: &Mount, rest: &[&str]) -> Answer {
-    match (rest, request.verb) {
-        (["config"], _) => login::config(app, request, mount, parse_config, config_facts).await,
-        (["role"], _) => login::roles::<KubernetesRole>(app, request, mount).await,
-        (["role", name], _) => login::role(app, request, mount, name, edit_role, role_facts).await,
-        (["login"], Verb::Write) => log_in(app, request, mount).await,
+pub async fn route(call: Call<'_>, mount: &Mount, rest: &str) -> Answer {
+    let rest: Vec<&str> = rest.split('/').collect();
+    match (rest.as_slice(), call.verb) {
+        (["config"], _) => roles::route::config(call, mount, parse_config, config_facts).await,
+        (["role"], _) => roles::route::roles::<KubernetesRole>(call, mount).await,
+        (["role", name], _) => roles::route::role(call, mount, name, edit_role, role_facts).await,
+        (["login"], Verb::Write) => log_in(call, mount).await,
         (["login"], _) => unsupported(),
-        _ => unrouted(app, request).await,
+        _ => Err(call.unrouted().await),
     }
 }
 
-async fn log_in(app: &App, request: &VaultRequest, mount: &Mount) -> Answer {
-    let read = request.fields.reader();
+async fn log_in(call: Call<'_>, mount: &Mount) -> Answer {
+    let read = call.fields.reader();
     let (role, jwt) = (required(&read, "role", "missing role")?, required(&read, "jwt", "missing jwt")?);
-    let issued = auth::kubernetes(app, &request.requester(), &request.path, mount, &role, &jwt).await?;
-    Ok(issued_answer(request, login::kind(mount), issued))
+    let issued = operations::log_in(&call.who(), &call.path, mount, &role, &jwt).await?;
+    Ok(issued_answer(call, roles::route::kind(mount), issued))
 }
 
 /// The configuration that a write leads to; Vault replaces it as a whole.
@@ -129,8 +129,8 @@ fn role_facts(role: &KubernetesRole) -> Value {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::faces::vault::answer::object;
-    use crate::faces::vault::fields::Fields;
+    use crate::dialect::vault::call::object;
+    use crate::dialect::vault::fields::Fields;
 
     #[test]
     fn roles_as_hvac_and_the_cli_write_them() {

@@ -7,109 +7,105 @@ use symbolon_core::path::RoleName;
 use symbolon_core::token::{CidrList, TokenParams};
 use symbolon_proto::Zeroizing;
 
-use super::envelope::no_content;
-use super::error::{FaceError, VaultError};
-use super::fields::{Fields, Reader};
-use super::login::{self, cidrs, edit_params, required, set, with_params};
-use super::request::{VaultRequest, Verb};
-use super::token::issued_answer;
-use super::{Answer, unrouted, unsupported};
+use super::{self as operations, Which};
 use crate::access::mounts::Mount;
-use crate::auth;
-use crate::auth::approle::{self, Which};
-use crate::faces::time::rfc3339;
-use crate::ops::App;
+use crate::auth::roles;
+use crate::auth::roles::route::{cidrs, edit_params, required, set, with_params};
+use crate::auth::token::issued_answer;
+use crate::dialect::time::rfc3339;
+use crate::dialect::vault::call::object;
+use crate::dialect::vault::error::{FaceError, VaultError};
+use crate::dialect::vault::fields::{Fields, Reader};
+use crate::dialect::vault::{Answer, Call, Reply, Verb, unsupported};
 
 /// Routes a request below an AppRole mount.
-pub async fn route(app: &App, request: &VaultRequest, mount: &Mount, rest: &[&str]) -> Answer {
-    match (rest, request.verb) {
-        (["role"], _) => login::roles::<AppRole>(app, request, mount).await,
-        (["role", name], _) => role(app, request, mount, name).await,
-        (["role", name, "role-id"], Verb::Read) => read_role_id(app, request, mount, name).await,
-        (["role", name, "role-id"], Verb::Write) => write_role_id(app, request, mount, name).await,
-        (["role", name, "secret-id"], Verb::Write) => new_secret_id(app, request, mount, name, false).await,
-        (["role", name, "secret-id"], Verb::List) => list_secret_ids(app, request, mount, name).await,
-        (["role", name, "custom-secret-id"], Verb::Write) => {
-            new_secret_id(app, request, mount, name, true).await
-        }
-        (["role", name, "secret-id", "lookup"], Verb::Write) => {
-            lookup(app, request, mount, name, By::SecretId).await
-        }
+pub async fn route(call: Call<'_>, mount: &Mount, rest: &str) -> Answer {
+    let rest: Vec<&str> = rest.split('/').collect();
+    match (rest.as_slice(), call.verb) {
+        (["role"], _) => roles::route::roles::<AppRole>(call, mount).await,
+        (["role", name], _) => role(call, mount, name).await,
+        (["role", name, "role-id"], Verb::Read) => read_role_id(call, mount, name).await,
+        (["role", name, "role-id"], Verb::Write) => write_role_id(call, mount, name).await,
+        (["role", name, "secret-id"], Verb::Write) => new_secret_id(call, mount, name, false).await,
+        (["role", name, "secret-id"], Verb::List) => list_secret_ids(call, mount, name).await,
+        (["role", name, "custom-secret-id"], Verb::Write) => new_secret_id(call, mount, name, true).await,
+        (["role", name, "secret-id", "lookup"], Verb::Write) => lookup(call, mount, name, By::SecretId).await,
         (["role", name, "secret-id-accessor", "lookup"], Verb::Write) => {
-            lookup(app, request, mount, name, By::Accessor).await
+            lookup(call, mount, name, By::Accessor).await
         }
         (["role", name, "secret-id", "destroy"], Verb::Write | Verb::Delete) => {
-            destroy(app, request, mount, name, By::SecretId).await
+            destroy(call, mount, name, By::SecretId).await
         }
         (["role", name, "secret-id-accessor", "destroy"], Verb::Write | Verb::Delete) => {
-            destroy(app, request, mount, name, By::Accessor).await
+            destroy(call, mount, name, By::Accessor).await
         }
-        (["login"], Verb::Write) => log_in(app, request, mount).await,
+        (["login"], Verb::Write) => log_in(call, mount).await,
         (["login"] | ["role", _, "role-id" | "secret-id" | "custom-secret-id"], _) => unsupported(),
         (["role", _, "secret-id" | "secret-id-accessor", "lookup" | "destroy"], _) => unsupported(),
-        _ => unrouted(app, request).await,
+        _ => Err(call.unrouted().await),
     }
 }
 
-async fn log_in(app: &App, request: &VaultRequest, mount: &Mount) -> Answer {
-    let read = request.fields.reader();
+async fn log_in(call: Call<'_>, mount: &Mount) -> Answer {
+    let read = call.fields.reader();
     let role_id = required(&read, "role_id", "missing role_id")?;
     // A role that binds addresses instead has no secret ids.
     let secret_id = read.string("secret_id")?.unwrap_or_default();
-    let issued =
-        approle::login(app, &request.requester(), &request.path, mount, &role_id, &secret_id).await?;
-    Ok(issued_answer(request, login::kind(mount), issued))
+    let issued = operations::login(&call.who(), &call.path, mount, &role_id, &secret_id).await?;
+    Ok(issued_answer(call, roles::route::kind(mount), issued))
 }
 
-async fn role(app: &App, request: &VaultRequest, mount: &Mount, name: &str) -> Answer {
-    let fresh_id = approle::fresh_role_id();
+async fn role(call: Call<'_>, mount: &Mount, name: &str) -> Answer {
+    let fresh_id = operations::fresh_role_id();
     let edit = |existing: Option<AppRole>, name: &RoleName, read: &Reader<'_>| {
         edit_role(existing, name, &fresh_id, read)
     };
-    login::role(app, request, mount, name, edit, role_facts).await
+    roles::route::role(call, mount, name, edit, role_facts).await
 }
 
-async fn read_role_id(app: &App, request: &VaultRequest, mount: &Mount, name: &str) -> Answer {
+async fn read_role_id(call: Call<'_>, mount: &Mount, name: &str) -> Answer {
     let name = RoleName::parse(name)?;
-    let role: AppRole = auth::read_role(app, &request.requester(), &request.path, mount, &name).await?;
-    Ok(request
-        .envelope(login::kind(mount), json!({ "role_id": role.role_id }), &request.fields.reader())
-        .into_response())
+    let role: AppRole = roles::read_role(&call.who(), &call.path, mount, &name).await?;
+    Ok(call
+        .request
+        .envelope(roles::route::kind(mount), json!({ "role_id": role.role_id }), &call.fields.reader())
+        .into_reply())
 }
 
-async fn write_role_id(app: &App, request: &VaultRequest, mount: &Mount, name: &str) -> Answer {
-    let (name, read) = (RoleName::parse(name)?, request.fields.reader());
+async fn write_role_id(call: Call<'_>, mount: &Mount, name: &str) -> Answer {
+    let (name, read) = (RoleName::parse(name)?, call.fields.reader());
     let role_id = required(&read, "role_id", "missing role_id")?;
     let edit = |existing: Option<AppRole>| match existing {
         Some(role) => Ok::<_, VaultError>(AppRole { role_id, ..role }),
         None => Err(FaceError::Invalid("the role does not exist").into()),
     };
-    let who = request.requester();
-    auth::edit_role(app, &who, &request.path, mount, &name, edit).await?;
-    Ok(request.done(login::kind(mount), &read))
+    let who = call.who();
+    roles::edit_role(&who, &call.path, mount, &name, edit).await?;
+    Ok(call.done(roles::route::kind(mount), &read))
 }
 
-async fn new_secret_id(app: &App, request: &VaultRequest, mount: &Mount, name: &str, custom: bool) -> Answer {
-    let (name, read) = (RoleName::parse(name)?, request.fields.reader());
+async fn new_secret_id(call: Call<'_>, mount: &Mount, name: &str, custom: bool) -> Answer {
+    let (name, read) = (RoleName::parse(name)?, call.fields.reader());
     let given =
         if custom { Some(Zeroizing::new(required(&read, "secret_id", "missing secret_id")?)) } else { None };
-    let (wish, who) = (parse_secret_id(&read)?, request.requester());
-    let made = approle::create_secret_id(app, &who, &request.path, mount, &name, &wish, given).await?;
+    let (wish, who) = (parse_secret_id(&read)?, call.who());
+    let made = operations::create_secret_id(&who, &call.path, mount, &name, &wish, given).await?;
     let data = json!({
         "secret_id": made.secret_id.as_str(),
         "secret_id_accessor": made.record.accessor,
         "secret_id_num_uses": made.record.uses_left.unwrap_or(0),
         "secret_id_ttl": made.record.ttl_secs,
     });
-    Ok(request.envelope(login::kind(mount), data, &read).into_response())
+    Ok(call.request.envelope(roles::route::kind(mount), data, &read).into_reply())
 }
 
-async fn list_secret_ids(app: &App, request: &VaultRequest, mount: &Mount, name: &str) -> Answer {
+async fn list_secret_ids(call: Call<'_>, mount: &Mount, name: &str) -> Answer {
     let name = RoleName::parse(name)?;
-    let keys = approle::list_secret_ids(app, &request.requester(), &request.path, mount, &name).await?;
-    Ok(request
-        .envelope(login::kind(mount), json!({ "keys": keys }), &request.fields.reader())
-        .into_response())
+    let keys = operations::list_secret_ids(&call.who(), &call.path, mount, &name).await?;
+    Ok(call
+        .request
+        .envelope(roles::route::kind(mount), json!({ "keys": keys }), &call.fields.reader())
+        .into_reply())
 }
 
 /// How a request names a secret id.
@@ -135,24 +131,25 @@ impl By {
     }
 }
 
-async fn lookup(app: &App, request: &VaultRequest, mount: &Mount, name: &str, by: By) -> Answer {
-    let (name, read) = (RoleName::parse(name)?, request.fields.reader());
+async fn lookup(call: Call<'_>, mount: &Mount, name: &str, by: By) -> Answer {
+    let (name, read) = (RoleName::parse(name)?, call.fields.reader());
     let text = by.read(&read)?;
     let which = by.which(&text);
-    let found =
-        approle::lookup_secret_id(app, &request.requester(), &request.path, mount, &name, which).await?;
+    let found = operations::lookup_secret_id(&call.who(), &call.path, mount, &name, which).await?;
     Ok(match found {
-        Some(record) => request.envelope(login::kind(mount), secret_id_facts(&record), &read).into_response(),
-        None => no_content(), // an accessor would have been absent: 404
+        Some(record) => {
+            call.request.envelope(roles::route::kind(mount), secret_id_facts(&record), &read).into_reply()
+        }
+        None => Reply::no_content(), // an accessor would have been absent: 404
     })
 }
 
-async fn destroy(app: &App, request: &VaultRequest, mount: &Mount, name: &str, by: By) -> Answer {
-    let (name, read) = (RoleName::parse(name)?, request.fields.reader());
+async fn destroy(call: Call<'_>, mount: &Mount, name: &str, by: By) -> Answer {
+    let (name, read) = (RoleName::parse(name)?, call.fields.reader());
     let text = by.read(&read)?;
     let which = by.which(&text);
-    approle::destroy_secret_id(app, &request.requester(), &request.path, mount, &name, which).await?;
-    Ok(no_content())
+    operations::destroy_secret_id(&call.who(), &call.path, mount, &name, which).await?;
+    Ok(Reply::no_content())
 }
 
 /// The role that a write leads to; a new one starts from Vault's defaults with `fresh_id` as its role id.
@@ -218,7 +215,7 @@ fn parse_secret_id(read: &Reader<'_>) -> Result<SecretIdRequest, FaceError> {
 
 /// Puts a parsed map back under the name that its field has, to read it with the same rules.
 fn object_with(map: strict_json::Map) -> strict_json::Map {
-    super::answer::object(json!({ "metadata": map }))
+    object(json!({ "metadata": map }))
 }
 
 /// Facts about a secret id; never the secret id.
@@ -241,7 +238,7 @@ fn secret_id_facts(record: &SecretIdRecord) -> Value {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::faces::vault::answer::object;
+    use crate::dialect::vault::call::object;
 
     fn fields(body: Value) -> Fields {
         Fields::new(object(body))

@@ -7,88 +7,77 @@ use symbolon_core::oauth::WorkloadRule;
 use symbolon_core::path::{PolicyName, RoleName};
 use symbolon_core::token::{CidrList, TokenParams, TokenType};
 
-use super::answer::object;
-use super::envelope::no_content;
-use super::error::{FaceError, VaultError};
-use super::fields::Reader;
-use super::request::{VaultRequest, Verb};
-use super::token::policy_names;
-use super::{Answer, unsupported};
+use super::{Config, Role};
 use crate::access::mounts::Mount;
-use crate::auth;
-use crate::ops::App;
+use crate::dialect::vault::call::object;
+use crate::dialect::vault::error::{FaceError, VaultError};
+use crate::dialect::vault::fields::Reader;
+use crate::dialect::vault::{Answer, Call, Reply, Verb, unsupported};
 
 /// Reads or writes a method's configuration.
-pub async fn config<C: auth::Config>(
-    app: &App,
-    request: &VaultRequest,
+pub async fn config<C: Config>(
+    call: Call<'_>,
     mount: &Mount,
     parse: impl FnOnce(&Reader<'_>) -> Result<C, FaceError>,
     show: impl FnOnce(&C) -> Value,
 ) -> Answer {
-    let (who, api, read) = (request.requester(), &request.path, request.fields.reader());
-    match request.verb {
+    let (who, api, read) = (call.who(), &call.path, call.fields.reader());
+    match call.verb {
         Verb::Read => {
-            let config = auth::read_config(app, &who, api, mount).await?;
-            Ok(request.envelope(kind(mount), show(&config), &read).into_response())
+            let config = super::read_config(&who, api, mount).await?;
+            Ok(call.request.envelope(kind(mount), show(&config), &read).into_reply())
         }
         Verb::Write => {
             let parse = |_present| Ok::<_, VaultError>(parse(&read)?);
-            auth::edit_config(app, &who, api, mount, parse).await?;
-            Ok(request.done(kind(mount), &read))
+            super::edit_config(&who, api, mount, parse).await?;
+            Ok(call.done(kind(mount), &read))
         }
         Verb::List | Verb::Delete | Verb::Patch => unsupported(),
     }
 }
 
 /// Reads, writes or deletes a role.
-pub async fn role<R: auth::Role + 'static>(
-    app: &App,
-    request: &VaultRequest,
+pub async fn role<R: Role>(
+    call: Call<'_>,
     mount: &Mount,
     name: &str,
     edit: impl FnOnce(Option<R>, &RoleName, &Reader<'_>) -> Result<R, FaceError>,
     show: impl FnOnce(&R) -> Value,
 ) -> Answer {
     let name = RoleName::parse(name)?;
-    let (who, api, read) = (request.requester(), &request.path, request.fields.reader());
-    match request.verb {
+    let (who, api, read) = (call.who(), &call.path, call.fields.reader());
+    match call.verb {
         Verb::Read => {
-            let role = auth::read_role(app, &who, api, mount, &name).await?;
-            Ok(request.envelope(kind(mount), show(&role), &read).into_response())
+            let role = super::read_role(&who, api, mount, &name).await?;
+            Ok(call.request.envelope(kind(mount), show(&role), &read).into_reply())
         }
         Verb::Write => {
             let edit = |present| Ok::<_, VaultError>(edit(present, &name, &read)?);
-            auth::edit_role(app, &who, api, mount, &name, edit).await?;
+            super::edit_role(&who, api, mount, &name, edit).await?;
             read.accept(&["name", "role_name"]); // clients repeat the name that stands in the path
-            Ok(request.done(kind(mount), &read))
+            Ok(call.done(kind(mount), &read))
         }
         Verb::Delete => {
-            auth::delete_role::<R>(app, &who, api, mount, &name).await?;
-            Ok(no_content())
+            super::delete_role::<R>(&who, api, mount, &name).await?;
+            Ok(Reply::no_content())
         }
         Verb::List | Verb::Patch => unsupported(),
     }
 }
 
 /// Lists roles.
-pub async fn roles<R: auth::Role>(app: &App, request: &VaultRequest, mount: &Mount) -> Answer {
-    if request.verb != Verb::List {
+pub async fn roles<R: Role>(call: Call<'_>, mount: &Mount) -> Answer {
+    if call.verb != Verb::List {
         return unsupported();
     }
-    let keys = auth::list_roles::<R>(app, &request.requester(), &request.path, mount).await?;
-    Ok(request.envelope(kind(mount), json!({ "keys": keys }), &request.fields.reader()).into_response())
+    let keys = super::list_roles::<R>(&call.who(), &call.path, mount).await?;
+    Ok(call.request.envelope(kind(mount), json!({ "keys": keys }), &call.fields.reader()).into_reply())
 }
 
 /// The `mount_type` of answers below a login mount.
 #[must_use]
 pub fn kind(mount: &Mount) -> &'static str {
-    match mount.kind.as_str() {
-        "approle" => "approle",
-        "kubernetes" => "kubernetes",
-        "jwt" => "jwt",
-        _ => "",
-    }
+    crate::auth::method_of(mount).map_or("", |method| method.facts.kind)
 }
 
 /// A field that a login cannot do without.
@@ -172,11 +161,16 @@ pub fn with_params(facts: Value, params: &TokenParams) -> Value {
     Value::Object(facts)
 }
 
+/// Folded names; the operation decides which of them may be given.
+pub fn policy_names(names: &[String]) -> Result<Vec<PolicyName>, FaceError> {
+    names.iter().map(|name| PolicyName::parse(name).map_err(FaceError::from)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::faces::vault::fields::Fields;
+    use crate::dialect::vault::fields::Fields;
 
     fn edit(params: &mut TokenParams, body: Value) -> Result<(), FaceError> {
         edit_params(params, &Fields::new(object(body)).reader())

@@ -3,13 +3,12 @@
 //! Secret data is spliced in as the bytes that were stored, so that numbers keep their literal and nothing is parsed
 //! twice; the buffer of an answer is wiped when the last of it has been sent.
 
-use axum::body::Body;
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::Response;
-use bytes::Bytes;
+use hyper::StatusCode;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use symbolon_proto::Zeroizing;
+
+use super::reply::Reply;
 
 /// Room for an answer without a stored object.
 const ANSWER_BYTES: usize = 2048;
@@ -169,14 +168,14 @@ impl<'a> Envelope<'a> {
 
     /// Status 200 with the envelope.
     #[must_use]
-    pub fn into_response(self) -> Response {
+    pub fn into_reply(self) -> Reply {
         self.with_status(StatusCode::OK)
     }
 
     /// Another status with the envelope; a deleted KV version is 404 with data.
     #[must_use]
-    pub fn with_status(self, status: StatusCode) -> Response {
-        bytes_response(status, Bytes::from_owner(self.to_bytes()))
+    pub fn with_status(self, status: StatusCode) -> Reply {
+        Reply { status, body: self.to_bytes() }
     }
 }
 
@@ -190,33 +189,6 @@ fn push_member(out: &mut Vec<u8>, name: &str, value: &impl Serialize) {
 
 fn push_json(out: &mut Vec<u8>, value: &impl Serialize) {
     serde_json::to_writer(out, value).expect("plain data with string keys always serialises into memory");
-}
-
-/// 204.
-#[must_use]
-pub fn no_content() -> Response {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
-/// Raw JSON without envelope.
-#[must_use]
-pub fn json_response(status: StatusCode, value: &impl Serialize) -> Response {
-    // Room for the largest answer that holds secrets, sixteen shares in three forms, so that no outgrown copy stays behind.
-    let mut text = Zeroizing::new(Vec::with_capacity(4 * ANSWER_BYTES));
-    push_json(&mut text, value);
-    bytes_response(status, Bytes::from_owner(text))
-}
-
-fn bytes_response(status: StatusCode, bytes: Bytes) -> Response {
-    let mut response = Response::new(Body::from(bytes));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }
 
 #[cfg(test)]

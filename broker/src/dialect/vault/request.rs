@@ -5,8 +5,8 @@
 
 use std::net::IpAddr;
 
-use axum::body::Body;
-use axum::http::{HeaderMap, Method, Request, header, request::Parts};
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Method, header};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 use symbolon_core::json::{self, Limits};
@@ -16,9 +16,7 @@ use symbolon_proto::Zeroizing;
 
 use super::error::FaceError;
 use super::fields::{Fields, parse_bool};
-use crate::faces::ids::request_id;
-use crate::faces::server::Peer;
-use crate::faces::{body, time};
+use crate::dialect::time;
 
 /// Largest body of a request: a secret of 1 MiB with room for its JSON and escapes.
 pub const BODY_BYTES_MAX: usize = (1 << 20) + (64 << 10);
@@ -67,25 +65,49 @@ pub struct VaultRequest {
     pub request_id: String,
 }
 
-impl VaultRequest {
-    /// Parses head and body; `raw_path` is the part after `/v1/`, still encoded.
-    pub async fn read(raw_path: &str, request: Request<Body>) -> Result<Self, FaceError> {
-        let (head, body) = request.into_parts();
+/// A request whose body has not been read yet.
+pub struct Head {
+    verb: Verb,
+    path: ApiPath,
+    token: Option<Token>,
+    query: Map<String, Value>,
+    parts: Parts,
+}
+
+impl Head {
+    /// Parses everything but the body; `raw_path` is the part after `/v1/`, still encoded.
+    pub fn parse(raw_path: &str, parts: Parts) -> Result<Self, FaceError> {
         let path = ApiPath::parse(raw_path)?;
-        refuse_unsupported_headers(&head.headers)?;
-        let token = token(&head.headers)?;
-        let mut query = parse_form(head.uri.query().unwrap_or(""))?;
-        let verb = verb(&head.method, &mut query)?;
-        let fields = match verb {
-            Verb::Read | Verb::List | Verb::Delete => query,
-            Verb::Write => parse_body(&head, &collect(body).await?)?,
-            Verb::Patch => {
-                check_patch_type(&head.headers)?;
-                parse_json(&collect(body).await?)?
-            }
+        refuse_unsupported_headers(&parts.headers)?;
+        let token = token(&parts.headers)?;
+        let mut query = parse_form(parts.uri.query().unwrap_or(""))?;
+        let verb = verb(&parts.method, &mut query)?;
+        if verb == Verb::Patch {
+            check_patch_type(&parts.headers)?;
+        }
+        Ok(Self { verb, path, token, query, parts })
+    }
+
+    /// Whether the parameters are in the body.
+    #[must_use]
+    pub fn has_body(&self) -> bool {
+        matches!(self.verb, Verb::Write | Verb::Patch)
+    }
+
+    /// The request with its body; an empty one where the parameters are in the query.
+    pub fn with_body(
+        self,
+        body: &[u8],
+        request_id: String,
+        remote: Option<IpAddr>,
+    ) -> Result<VaultRequest, FaceError> {
+        let fields = match self.verb {
+            Verb::Read | Verb::List | Verb::Delete => self.query,
+            Verb::Write => parse_body(&self.parts, body)?,
+            Verb::Patch => parse_json(body)?,
         };
-        let remote = head.extensions.get::<Peer>().map(Peer::ip);
-        Ok(Self { verb, path, token, fields: Fields::new(fields), remote, request_id: request_id() })
+        let (verb, path, token) = (self.verb, self.path, self.token);
+        Ok(VaultRequest { verb, path, token, fields: Fields::new(fields), remote, request_id })
     }
 }
 
@@ -169,10 +191,6 @@ fn check_patch_type(headers: &HeaderMap) -> Result<(), FaceError> {
         Some(_) => Err(FaceError::PatchType),
         None => Err(FaceError::PatchTypeMissing),
     }
-}
-
-async fn collect(body: Body) -> Result<Zeroizing<Vec<u8>>, FaceError> {
-    Ok(body::collect(body, BODY_BYTES_MAX).await?)
 }
 
 fn parse_body(head: &Parts, body: &[u8]) -> Result<Map<String, Value>, FaceError> {

@@ -1,0 +1,216 @@
+//! A request on its way: token → caller → grant → entry → receipt. The one place that turns a token into a caller and a caller
+//! into a grant.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use symbolon_core::audit::{Action, Detail, Draft, Outcome, Receipt};
+use symbolon_core::json::Map;
+use symbolon_core::path::ApiPath;
+use symbolon_core::policy::{Acl, Grant, Operation};
+use symbolon_core::token::Caller;
+
+use super::object::Object;
+use super::session::Session;
+use super::{Asker, Requester, tokens};
+use crate::error::OpError;
+use crate::store::Op;
+
+/// A request whose caller is known, and nothing else: it cannot do or answer anything before a policy allows it.
+pub struct Request<'a> {
+    asked: Asked,
+    parameters: &'a Map,
+}
+
+/// A request that a policy allows. Whatever it comes to ends in an entry: allowed ([`Authorised::commit`],
+/// [`Authorised::commit_for_disclosure`]) or failed ([`Authorised::record_failure`]).
+pub struct Authorised {
+    asked: Asked,
+    grant: Option<Grant>,
+}
+
+struct Asked {
+    session: Arc<Session>,
+    caller: Caller,
+    acl: Arc<Acl>,
+    action: Action,
+    path: ApiPath,
+    detail: Detail,
+}
+
+impl<'a> Request<'a> {
+    /// Turns the token into a caller. A refused token leaves an entry too. The path is what policies will judge.
+    pub async fn begin(who: &Asker<'a>, action: Action, path: &ApiPath) -> Result<Self, OpError> {
+        let session = Arc::clone(who.session);
+        let mut detail = describe(&who.requester, path);
+        let caller = match tokens::authenticate(&session, who.requester.token, who.requester.remote).await {
+            Ok(caller) => caller,
+            Err(error) => return Err(refuse_token(&session, action, detail, error).await?),
+        };
+        detail.caller.clone_from(&caller.display_name);
+        detail.accessor = caller.accessor.clone().unwrap_or_default();
+        let acl = session.acl(&caller.policies);
+        let asked = Asked { session, caller, acl, action, path: path.clone(), detail };
+        Ok(Self { asked, parameters: who.requester.parameters })
+    }
+
+    /// The open session, for the one question that decides between `create` and `update`: does it exist?
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.asked.session
+    }
+
+    /// Asks the policies. This is the one place that authorises.
+    pub async fn authorise(self, operation: Operation) -> Result<Authorised, OpError> {
+        let Some(grant) = self.grant(operation) else {
+            self.asked.record(Outcome::Denied, "no policy allows it").await?;
+            return Err(OpError::DENIED);
+        };
+        Ok(Authorised { asked: self.asked, grant: Some(grant) })
+    }
+
+    /// Whether the policies would also allow another operation at the path. Allows nothing by itself.
+    #[must_use]
+    pub fn would_allow(&self, operation: Operation) -> bool {
+        self.grant(operation).is_some()
+    }
+
+    fn grant(&self, operation: Operation) -> Option<Grant> {
+        let Asked { session, acl, path, .. } = &self.asked;
+        acl.authorise(operation, path, self.parameters, session.needs_sudo(path)).ok()
+    }
+
+    /// Ends a request that no route takes in this form. Why, may be told to callers whose policies give them something at
+    /// this path; to others it is denied like any path, so that strangers cannot find out what is mounted where.
+    pub async fn refuse(self) -> Result<(), OpError> {
+        let has = self.asked.acl.capabilities(&self.asked.path);
+        if has.is_empty() || has.denies() {
+            self.asked.record(Outcome::Denied, "no policy allows it").await?;
+            return Err(OpError::DENIED);
+        }
+        self.asked.record(Outcome::Failed, "malformed request").await
+    }
+
+    /// Lets any caller look at what its own policies already show it, such as the mounts it may use.
+    #[must_use]
+    pub fn about_itself(self) -> Authorised {
+        Authorised { asked: self.asked, grant: None }
+    }
+}
+
+/// The entry of a token that was refused, and the answer.
+async fn refuse_token(
+    session: &Session,
+    action: Action,
+    mut detail: Detail,
+    error: OpError,
+) -> Result<OpError, OpError> {
+    let (outcome, why) = match &error {
+        OpError::Unauthenticated(_) => (Outcome::Denied, "token missing, unknown or expired"),
+        other => (Outcome::Failed, other.reason()),
+    };
+    why.clone_into(&mut detail.reason);
+    session.record(Draft { action, outcome, detail }).await?;
+    Ok(error)
+}
+
+impl Authorised {
+    /// The open session.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.asked.session
+    }
+
+    /// Who asks.
+    #[must_use]
+    pub fn caller(&self) -> &Caller {
+        &self.asked.caller
+    }
+
+    /// The caller's merged policies, for answers about capabilities.
+    #[must_use]
+    pub fn acl(&self) -> &Acl {
+        &self.asked.acl
+    }
+
+    /// Whether the policy gives `sudo` on this path, asked for or not.
+    #[must_use]
+    pub fn has_sudo(&self) -> bool {
+        self.grant.as_ref().is_some_and(Grant::has_sudo)
+    }
+
+    /// Commits the changes with an allowed entry, before an answer that holds no secret.
+    pub async fn commit(&self, object: Object, changes: Vec<Op>) -> Result<(), OpError> {
+        self.commit_for_disclosure(object, changes).await.map(drop)
+    }
+
+    /// Commits changes of what requests see in memory, then takes them into use. One such step follows the other, and none
+    /// stops half-way because the asker has gone: memory and store must not come apart.
+    pub async fn commit_and_take(
+        self,
+        object: Object,
+        changes: Vec<Op>,
+        take: impl FnOnce(&Session) + Send + 'static,
+    ) -> Result<Self, OpError> {
+        let turn = self.session().taking_turn().await;
+        let step = async move {
+            self.commit(object, changes).await?;
+            take(self.session());
+            drop(turn);
+            Ok(self)
+        };
+        tokio::spawn(step).await.unwrap_or(Err(OpError::BUSY))
+    }
+
+    /// Like [`Self::commit`], before an answer that holds a secret: the receipt lets it leave.
+    pub async fn commit_for_disclosure(&self, object: Object, changes: Vec<Op>) -> Result<Receipt, OpError> {
+        let mut draft = self.asked.draft(Outcome::Allowed, "");
+        object.describe(&mut draft.detail);
+        self.session().commit(changes, draft).await
+    }
+
+    /// Passes a result on, after a failure has left its entry.
+    pub async fn record_failure<T>(&self, result: Result<T, OpError>) -> Result<T, OpError> {
+        let Err(mut error) = result else { return result };
+        if matches!(error, OpError::Absent(_))
+            && let Err(missing) = self.session().keys.system_kek().await
+        {
+            // A 404 makes clients delete their copies, so nothing is called absent while the remote half is withdrawn.
+            error = missing.into();
+        }
+        self.asked.record(Outcome::Failed, error.reason()).await?;
+        Err(error)
+    }
+}
+
+impl Asked {
+    fn draft(&self, outcome: Outcome, reason: &'static str) -> Draft {
+        let detail = Detail { reason: reason.to_owned(), ..self.detail.clone() };
+        Draft { action: self.action, outcome, detail }
+    }
+
+    async fn record(&self, outcome: Outcome, reason: &'static str) -> Result<(), OpError> {
+        self.session.record(self.draft(outcome, reason)).await
+    }
+}
+
+/// The part of an entry that is known before anybody is authenticated.
+pub(crate) fn describe(who: &Requester<'_>, path: &ApiPath) -> Detail {
+    Detail {
+        request_id: who.request_id.to_owned(),
+        path: path.as_str().to_owned(),
+        remote: who.remote.map(|remote| remote.to_string()).unwrap_or_default(),
+        ..Detail::default()
+    }
+}
+
+/// Ends a request for which there is no route. Always an error: the caller is unknown, may not ask, or nothing is mounted there.
+pub async fn unrouted(who: &Asker<'_>, path: &ApiPath, operation: Operation) -> Result<Infallible, OpError> {
+    let request = Request::begin(who, Action::Other, path).await?.authorise(operation).await?;
+    request.record_failure(Err(OpError::NO_ROUTE)).await
+}
+
+/// Whether a caller may be told that its request is malformed, or not for this method. Leaves the request's entry.
+pub async fn malformed(who: &Asker<'_>, path: &ApiPath) -> Result<(), OpError> {
+    Request::begin(who, Action::Other, path).await?.refuse().await
+}

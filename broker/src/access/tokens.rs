@@ -1,0 +1,254 @@
+//! Tokens: their rows, whom one stands for, and new ones.
+//!
+//! A service token is a row under the hash of its text, an accessor row that leads to it, and a row below its parent. A machine
+//! token is sealed under a split key and has no rows.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+use symbolon_core::audit::{Action, Draft, Receipt};
+use symbolon_core::token::{
+    self, BadToken, Caller, MachineToken, ServiceToken, Spent, TokenClaims, TokenHash, TokenKind, TokenShape,
+};
+use symbolon_proto::Zeroizing;
+use symbolon_proto::id::TenantId;
+
+use super::session::Session;
+use crate::error::OpError;
+use crate::keys::KeyError;
+use crate::random::os_rng;
+use crate::rows::{Layout, NO_SCOPE, Place, Table};
+use crate::store::{Expect, Op};
+
+/// Service tokens.
+pub const TOKENS: Table = Table::new(0x09, "service tokens", Layout::Row);
+/// Accessors of service tokens, and who their children are.
+pub const ACCESSORS: Table = Table::new(0x0a, "token accessors", Layout::Row);
+
+/// An issued token.
+pub struct IssuedToken {
+    /// The token itself, shown once.
+    pub token: Zeroizing<String>,
+    /// What it stands for.
+    pub caller: Caller,
+    /// Lifetime in seconds; 0 never ends.
+    pub ttl_secs: u64,
+    /// Things the caller should know, such as a capped lifetime.
+    pub warnings: Vec<String>,
+}
+
+/// Longest line of ancestors. Creating a longer one gives tokens that are never good.
+const ANCESTORS_MAX: usize = 32;
+/// A row that leads to a token. Wire type.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Pointer(pub(crate) TokenHash);
+
+/// A token's row or pointer, with its name spelled out for as long as the place is used.
+pub(crate) struct Address {
+    pub(crate) table: Table,
+    pub(crate) group: String,
+    pub(crate) name: String,
+}
+
+impl Address {
+    pub(crate) fn token(hash: &TokenHash) -> Self {
+        Self { table: TOKENS, group: String::new(), name: hash.to_string() }
+    }
+
+    pub(crate) fn accessor(accessor: &str) -> Self {
+        Self { table: ACCESSORS, group: String::new(), name: accessor.to_owned() }
+    }
+
+    pub(crate) fn child(parent: &TokenHash, child: &TokenHash) -> Self {
+        Self { table: ACCESSORS, group: parent.to_string(), name: child.to_string() }
+    }
+
+    pub(crate) fn place(&self) -> Place<'_> {
+        Place {
+            tenant: TenantId::SYSTEM,
+            table: self.table,
+            scope: NO_SCOPE,
+            group: &self.group,
+            name: &self.name,
+        }
+    }
+}
+
+/// Turns a presented token into a caller, and takes one use away from a token that has only so many.
+pub async fn authenticate(
+    session: &Session,
+    token: Option<&str>,
+    remote: Option<IpAddr>,
+) -> Result<Caller, OpError> {
+    let token = token.ok_or(OpError::BAD_TOKEN)?;
+    let now = session.now().unix_secs();
+    match TokenShape::of(token)? {
+        TokenShape::Batch => {
+            let caller = open_machine(session, token, remote, now).await?;
+            require_ancestors(session, caller.parent, now).await?;
+            Ok(caller)
+        }
+        TokenShape::Service => {
+            let (row, revision) = find(session, &hash(session, token)).await?.ok_or(OpError::BAD_TOKEN)?;
+            let caller = row.caller(TenantId::SYSTEM, remote, now)?;
+            require_ancestors(session, row.claims.parent, now).await?;
+            spend(session, &row, revision).await?;
+            Ok(caller)
+        }
+    }
+}
+
+/// A machine token does not say which KEK sealed it: after a roll the older ones are tried too, as long as such tokens live.
+async fn open_machine(
+    session: &Session,
+    token: &str,
+    remote: Option<IpAddr>,
+    now_secs: u64,
+) -> Result<Caller, OpError> {
+    let own = session.keys.system_keks();
+    for slot in own.tokens() {
+        let key = match session.keys.kek(slot).await {
+            Err(KeyError::Moved) if slot != own.token() => continue, // removed meanwhile: no such token lives
+            key => key?,
+        };
+        if let Ok(caller) = MachineToken::open(key.kek.secret(), token, remote, now_secs) {
+            return Ok(caller);
+        }
+    }
+    Err(OpError::BAD_TOKEN)
+}
+
+pub(crate) fn hash(session: &Session, token: &str) -> TokenHash {
+    token::hash_of(session.unsealed().names().secret(), token)
+}
+
+pub(crate) async fn find(
+    session: &Session,
+    hash: &TokenHash,
+) -> Result<Option<(ServiceToken, u64)>, OpError> {
+    Ok(session.rows.read::<ServiceToken>(Address::token(hash).place()).await?)
+}
+
+/// A token lives only while all its ancestors do.
+pub(crate) async fn require_ancestors(
+    session: &Session,
+    parent: Option<TokenHash>,
+    now_secs: u64,
+) -> Result<(), OpError> {
+    let mut next = parent;
+    for _ in 0..ANCESTORS_MAX {
+        let Some(parent) = next else { return Ok(()) };
+        let (row, _) = find(session, &parent).await?.ok_or(OpError::BAD_TOKEN)?;
+        if row.is_expired(now_secs) {
+            return Err(OpError::BAD_TOKEN);
+        }
+        next = row.claims.parent;
+    }
+    Err(OpError::BAD_TOKEN)
+}
+
+/// The use is gone before the action begins; two requests cannot share the last one.
+async fn spend(session: &Session, row: &ServiceToken, revision: u64) -> Result<(), OpError> {
+    let changes = match row.spend()? {
+        Spent::Unlimited => return Ok(()),
+        Spent::Left(next) => {
+            vec![session.rows.put(Address::token(&row.hash).place(), &*next, Expect::Revision(revision))?]
+        }
+        Spent::Last => {
+            let mut changes = removal(session, &row.hash, Some(&row.accessor), row.claims.parent);
+            changes[0] = session.rows.delete(Address::token(&row.hash).place(), Expect::Revision(revision));
+            changes
+        }
+    };
+    match session.commit(changes, Draft::by_broker(Action::TokenRevoke, "one use of a counted token")).await {
+        Ok(_receipt) => Ok(()),
+        Err(OpError::Conflict(_)) => Err(OpError::BUSY),
+        Err(error) => Err(error),
+    }
+}
+
+/// A token ready to be committed and shown.
+pub struct NewToken {
+    /// The text, shown once.
+    pub token: Zeroizing<String>,
+    /// Whom it stands for.
+    pub caller: Caller,
+    /// Rows to commit; none for a machine token.
+    pub changes: Vec<Op>,
+}
+
+impl NewToken {
+    /// The answer, after the changes are durable.
+    #[must_use]
+    pub fn issued(self, receipt: Receipt, warnings: Vec<String>) -> IssuedToken {
+        drop(receipt);
+        IssuedToken {
+            ttl_secs: self.caller.creation_ttl_secs,
+            token: self.token,
+            caller: self.caller,
+            warnings,
+        }
+    }
+}
+
+/// Makes a token from claims that somebody with the right to do so has decided.
+pub async fn make(session: &Session, kind: TokenKind, claims: TokenClaims) -> Result<NewToken, OpError> {
+    match kind {
+        TokenKind::Batch => make_machine(session, claims).await,
+        TokenKind::Service => make_service(session, claims),
+    }
+}
+
+async fn make_machine(session: &Session, claims: TokenClaims) -> Result<NewToken, OpError> {
+    let machine = MachineToken::new(TenantId::SYSTEM, claims);
+    let key = session.keys.kek(session.keys.system_keks().token()).await?;
+    let token = machine.seal(key.kek.secret(), &mut os_rng()).map_err(|_| {
+        OpError::invalid("the token would be too long; give it fewer policies or less metadata")
+    })?;
+    Ok(NewToken { token, caller: machine.caller(), changes: Vec::new() })
+}
+
+fn make_service(session: &Session, claims: TokenClaims) -> Result<NewToken, OpError> {
+    let text = token::new_service_token(&mut os_rng());
+    let (row, changes) = service_rows(&session.rows, session.unsealed().names().secret(), &text, claims)?;
+    Ok(NewToken { token: text, caller: row.describe(TenantId::SYSTEM), changes })
+}
+
+/// The rows of a service token, also for the root token that `init` makes before there is a session.
+pub fn service_rows(
+    rows: &crate::rows::Rows,
+    index: &symbolon_proto::secret::Secret<32>,
+    text: &str,
+    claims: TokenClaims,
+) -> Result<(ServiceToken, Vec<Op>), OpError> {
+    let hash = token::hash_of(index, text);
+    let row = ServiceToken::new(claims, hash, token::new_accessor(&mut os_rng()));
+    let pointer = Pointer(hash);
+    let mut changes = vec![
+        rows.put(Address::token(&hash).place(), &row, Expect::Absent)?,
+        rows.put(Address::accessor(&row.accessor).place(), &pointer, Expect::Absent)?,
+    ];
+    if let Some(parent) = row.claims.parent {
+        changes.push(rows.put(Address::child(&parent, &hash).place(), &pointer, Expect::Absent)?);
+    }
+    Ok((row, changes))
+}
+
+pub(crate) fn removal(
+    session: &Session,
+    hash: &TokenHash,
+    accessor: Option<&str>,
+    parent: Option<TokenHash>,
+) -> Vec<Op> {
+    let rows = &session.rows;
+    let mut changes = vec![rows.delete(Address::token(hash).place(), Expect::Any)];
+    changes.extend(accessor.map(|accessor| rows.delete(Address::accessor(accessor).place(), Expect::Any)));
+    changes.extend(parent.map(|parent| rows.delete(Address::child(&parent, hash).place(), Expect::Any)));
+    changes
+}
+
+impl From<BadToken> for OpError {
+    fn from(_: BadToken) -> Self {
+        Self::BAD_TOKEN
+    }
+}

@@ -1,0 +1,136 @@
+//! Logins with a JWT of an OIDC issuer.
+
+use symbolon_core::identity::jwt_role::{JwtConfig, JwtConfigError, JwtRefusal, JwtRole, JwtRoleError};
+use symbolon_core::path::{ApiPath, RoleName};
+use symbolon_core::token::TokenKind;
+
+use super::Method;
+use super::evidence::{
+    Admitted, ISSUER_KEYS, Recognising, Refused, check_source, is_for, named_role, verify,
+};
+use super::jwks::Source;
+use super::login::Login;
+use super::roles::{CONFIGS, Config, ROLES, Role, config_place, find_config};
+use crate::access::mounts::Mount;
+use crate::access::shape::Facts;
+use crate::access::tokens::IssuedToken;
+use crate::access::{Asker, Session};
+use crate::dialect::vault::{Answering, Call};
+use crate::error::{OpError, Text};
+
+mod route;
+
+/// The descriptor.
+pub static METHOD: Method = Method {
+    facts: Facts {
+        kind: "jwt",
+        builtin: None,
+        tables: &[CONFIGS, ROLES],
+        sudo: &[],
+        folds: &["role/+", "role/+/*"],
+        open: &[("PUT", "login")],
+        first_rows: None,
+    },
+    enable: |_| Ok(()),
+    route: answer,
+    recognise: Some(recognise),
+};
+
+fn answer<'a>(call: Call<'a>, mount: &'a Mount, rest: &'a str) -> Answering<'a> {
+    Box::pin(route::route(call, mount, rest))
+}
+
+fn recognise<'a>(session: &'a Session, mount: &'a Mount, issuer: &'a str, jwt: &'a str) -> Recognising<'a> {
+    Box::pin(recognised(session, mount, issuer, jwt))
+}
+
+impl Config for JwtConfig {
+    fn check(&self) -> Result<(), OpError> {
+        Self::check(self)?;
+        check_source(&source(self))
+    }
+}
+
+impl Role for JwtRole {
+    fn check(&self) -> Result<(), OpError> {
+        Ok(Self::check(self)?)
+    }
+
+    fn name(&self) -> &RoleName {
+        &self.name
+    }
+}
+
+/// Logs in with a JWT of an OIDC issuer.
+pub async fn log_in(
+    who: &Asker<'_>,
+    api: &ApiPath,
+    mount: &Mount,
+    role: &str,
+    jwt: &str,
+) -> Result<IssuedToken, OpError> {
+    let session: &Session = who.session;
+    let config: JwtConfig = find_config(session, mount).await?;
+    let role = if role.is_empty() { config.default_role.as_str() } else { role };
+    let login = Login::begin(session, who, api, mount, role);
+    let Some(role) = named_role::<JwtRole>(session, mount, role).await? else {
+        return login.refuse("unknown role".to_owned(), OpError::refused("role could not be found")).await;
+    };
+    let verified = verify(session, mount, &source(&config), &role.rules(&config), jwt).await;
+    let admitted = match verified {
+        Ok(verified) => role.admit(&config, &verified),
+        Err(Refused::Evidence(error)) => Err(JwtRefusal::Jwt(error)),
+        Err(Refused::Keys(error)) => return login.refuse(error.to_string(), ISSUER_KEYS).await,
+    };
+    match admitted {
+        Ok(identity) => login.admit(&identity, Vec::new(), TokenKind::Batch).await,
+        Err(refusal) => login.refuse(refusal.to_string(), refusal.into()).await,
+    }
+}
+
+async fn recognised(
+    session: &Session,
+    mount: &Mount,
+    issuer: &str,
+    jwt: &str,
+) -> Result<Vec<Admitted>, OpError> {
+    let config: JwtConfig = find_config(session, mount).await?;
+    let group = config_place(mount).in_table(ROLES);
+    let mut found = Vec::new();
+    for (role, _) in session.rows.list::<JwtRole>(group).await? {
+        let verified = verify(session, mount, &source(&config), &role.rules(&config), jwt).await;
+        let Some(jwt) = verified.ok().filter(|jwt| is_for(jwt, issuer)) else { continue };
+        let admitted = role.admit(&config, &jwt);
+        found.extend(admitted.ok().map(|identity| Admitted::new(mount, identity, &role.workload)));
+    }
+    Ok(found)
+}
+
+fn source(config: &JwtConfig) -> Source {
+    if !config.jwks_url.is_empty() {
+        return Source::Jwks { url: config.jwks_url.clone(), ca_pem: config.jwks_ca_pem.clone() };
+    }
+    if !config.oidc_discovery_url.is_empty() {
+        let issuer = config.oidc_discovery_url.clone();
+        return Source::Discovery { issuer, ca_pem: config.oidc_discovery_ca_pem.clone() };
+    }
+    Source::Configured { pem: config.jwt_validation_pubkeys.clone(), jwks: config.jwks.clone() }
+}
+
+impl From<JwtRefusal> for OpError {
+    fn from(error: JwtRefusal) -> Self {
+        Self::Refused(Text::of(&error))
+    }
+}
+
+impl From<JwtConfigError> for OpError {
+    fn from(error: JwtConfigError) -> Self {
+        Self::Invalid(Text::of(&error))
+    }
+}
+
+impl From<JwtRoleError> for OpError {
+    fn from(error: JwtRoleError) -> Self {
+        Self::Invalid(Text::of(&error))
+    }
+}

@@ -1,0 +1,125 @@
+//! Logins of Kubernetes service accounts.
+
+use symbolon_core::identity::kubernetes::{
+    self as rules, KubernetesConfig, KubernetesRefusal, KubernetesRole, KubernetesRoleError,
+};
+use symbolon_core::path::{ApiPath, RoleName};
+use symbolon_core::token::TokenKind;
+
+use super::Method;
+use super::evidence::{
+    Admitted, ISSUER_KEYS, Recognising, Refused, check_source, is_for, named_role, verify,
+};
+use super::jwks::Source;
+use super::login::Login;
+use super::roles::{CONFIGS, Config, ROLES, Role, config_place, find_config};
+use crate::access::mounts::Mount;
+use crate::access::shape::Facts;
+use crate::access::tokens::IssuedToken;
+use crate::access::{Asker, Session};
+use crate::dialect::vault::{Answering, Call};
+use crate::error::{OpError, Text};
+
+mod route;
+
+/// The descriptor.
+pub static METHOD: Method = Method {
+    facts: Facts {
+        kind: "kubernetes",
+        builtin: None,
+        tables: &[CONFIGS, ROLES],
+        sudo: &[],
+        folds: &["role/+", "role/+/*"],
+        open: &[("PUT", "login")],
+        first_rows: None,
+    },
+    enable: |_| Ok(()),
+    route: answer,
+    recognise: Some(recognise),
+};
+
+fn answer<'a>(call: Call<'a>, mount: &'a Mount, rest: &'a str) -> Answering<'a> {
+    Box::pin(route::route(call, mount, rest))
+}
+
+fn recognise<'a>(session: &'a Session, mount: &'a Mount, issuer: &'a str, jwt: &'a str) -> Recognising<'a> {
+    Box::pin(recognised(session, mount, issuer, jwt))
+}
+
+impl Config for KubernetesConfig {
+    fn check(&self) -> Result<(), OpError> {
+        check_source(&source(self))
+    }
+}
+
+impl Role for KubernetesRole {
+    fn check(&self) -> Result<(), OpError> {
+        Ok(Self::check(self)?)
+    }
+
+    fn name(&self) -> &RoleName {
+        &self.name
+    }
+}
+
+/// Logs a service account in.
+pub async fn log_in(
+    who: &Asker<'_>,
+    api: &ApiPath,
+    mount: &Mount,
+    role: &str,
+    jwt: &str,
+) -> Result<IssuedToken, OpError> {
+    let session: &Session = who.session;
+    let login = Login::begin(session, who, api, mount, role);
+    let config: KubernetesConfig = find_config(session, mount).await?;
+    let Some(role) = named_role::<KubernetesRole>(session, mount, role).await? else {
+        return login.refuse("unknown role".to_owned(), OpError::refused("invalid role name")).await;
+    };
+    let forbidden = OpError::BAD_TOKEN; // 403 `permission denied`, as Vault: one answer for every reason
+    let verified = verify(session, mount, &source(&config), &config.rules(), jwt).await;
+    let admitted = match verified {
+        Ok(verified) => role.admit(&config, &verified, session.now().unix_secs()),
+        Err(Refused::Evidence(error)) => Err(KubernetesRefusal::Jwt(error)),
+        Err(Refused::Keys(error)) => return login.refuse(error.to_string(), ISSUER_KEYS).await,
+    };
+    match admitted {
+        Ok(identity) => login.admit(&identity, Vec::new(), TokenKind::Batch).await,
+        Err(refusal) => login.refuse(refusal.to_string(), forbidden).await,
+    }
+}
+
+async fn recognised(
+    session: &Session,
+    mount: &Mount,
+    issuer: &str,
+    jwt: &str,
+) -> Result<Vec<Admitted>, OpError> {
+    let config: KubernetesConfig = find_config(session, mount).await?;
+    let verified = verify(session, mount, &source(&config), &config.rules(), jwt).await;
+    let Some(jwt) = verified.ok().filter(|jwt| is_for(jwt, issuer)) else { return Ok(Vec::new()) };
+    let group = config_place(mount).in_table(ROLES);
+    let mut found = Vec::new();
+    for (role, _) in session.rows.list::<KubernetesRole>(group).await? {
+        let admitted = role.admit(&config, &jwt, session.now().unix_secs());
+        found.extend(admitted.ok().map(|identity| Admitted::new(mount, identity, &role.workload)));
+    }
+    Ok(found)
+}
+
+fn source(config: &KubernetesConfig) -> Source {
+    if config.pem_keys.is_empty() && config.jwks.is_empty() {
+        let url = format!("{}/openid/v1/jwks", config.kubernetes_host.trim_end_matches('/'));
+        return Source::Jwks { url, ca_pem: config.kubernetes_ca_cert.clone() };
+    }
+    Source::Configured { pem: config.pem_keys.clone(), jwks: config.jwks.clone() }
+}
+
+/// The text for every refused service account, for faces.
+pub const KUBERNETES_REFUSED: &str = rules::REFUSED;
+
+impl From<KubernetesRoleError> for OpError {
+    fn from(error: KubernetesRoleError) -> Self {
+        Self::Invalid(Text::of(&error))
+    }
+}

@@ -1,0 +1,86 @@
+//! From a verified identity to a token.
+//!
+//! A machine token is sealed and stored nowhere, so such a login leaves an entry in the log and nothing else.
+
+use symbolon_core::audit::{Action, Detail, Draft, Outcome};
+use symbolon_core::identity::{IssuedKind, VerifiedIdentity};
+use symbolon_core::path::{ApiPath, RoleName};
+use symbolon_core::token::TokenKind;
+use symbolon_core::token::ttl::TtlLimits;
+use symbolon_proto::id::TenantId;
+
+use crate::access::mounts::Mount;
+use crate::access::tokens::{self, IssuedToken, NewToken};
+use crate::access::{Asker, Session, describe};
+use crate::error::OpError;
+use crate::store::Op;
+
+/// A login on its way: there is no caller yet, so the entry names the role.
+pub(super) struct Login<'a> {
+    session: &'a Session,
+    mount: &'a Mount,
+    detail: Detail,
+}
+
+impl<'a> Login<'a> {
+    pub(super) fn begin(
+        session: &'a Session,
+        who: &Asker<'_>,
+        api: &ApiPath,
+        mount: &'a Mount,
+        role: &str,
+    ) -> Self {
+        let mut detail = describe(&who.requester, api);
+        // A role name that does not parse is the caller's text and stays out of the log.
+        detail.role = RoleName::parse(role).map(|role| role.to_string()).unwrap_or_default();
+        Self { session, mount, detail }
+    }
+
+    /// Records why the login was refused; the caller learns only `answer`.
+    pub(super) async fn refuse<T>(mut self, reason: String, answer: OpError) -> Result<T, OpError> {
+        self.detail.reason = reason;
+        let draft = Draft { action: Action::Login, outcome: Outcome::Denied, detail: self.detail };
+        self.session.record(draft).await?;
+        Err(answer)
+    }
+
+    /// Turns a verified identity into a token. The entry is durable, and counted evidence is spent, before it leaves.
+    pub(super) async fn admit(
+        self,
+        identity: &VerifiedIdentity,
+        spent: Vec<Op>,
+        usual: TokenKind,
+    ) -> Result<IssuedToken, OpError> {
+        let (session, detail) = (self.session, self.detail.clone());
+        let result = self.issue(identity, spent, usual).await;
+        if let Err(error) = &result {
+            let detail = Detail { reason: error.reason().to_owned(), ..detail };
+            session.record(Draft { action: Action::Login, outcome: Outcome::Failed, detail }).await?;
+        }
+        result
+    }
+
+    async fn issue(
+        mut self,
+        identity: &VerifiedIdentity,
+        mut spent: Vec<Op>,
+        usual: TokenKind,
+    ) -> Result<IssuedToken, OpError> {
+        let limits = TtlLimits::of_mount(self.mount.default_ttl_secs, self.mount.max_ttl_secs);
+        let now = self.session.now().unix_secs();
+        let issued = identity
+            .issue(TenantId::SYSTEM, &self.mount.path, usual, limits, now)
+            .map_err(|_| OpError::invalid("the role's lifetimes leave no time for a token"))?;
+        let (kind, claims) = match issued.token {
+            IssuedKind::Machine(machine) => (TokenKind::Batch, machine.claims().clone()),
+            IssuedKind::Service(claims) => (TokenKind::Service, claims),
+        };
+        let mut made: NewToken = tokens::make(self.session, kind, claims).await?;
+        spent.append(&mut made.changes);
+        self.detail.caller.clone_from(&made.caller.display_name);
+        self.detail.accessor = made.caller.accessor.clone().unwrap_or_default();
+        let draft = Draft { action: Action::Login, outcome: Outcome::Allowed, detail: self.detail };
+        let receipt = self.session.commit(spent, draft).await?;
+        Ok(made.issued(receipt, issued.capped.map(|capped| capped.to_string()).into_iter().collect()))
+    }
+}

@@ -1,0 +1,177 @@
+//! Configurations and roles: all methods keep them the same way.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use symbolon_core::audit::Action;
+use symbolon_core::path::{ApiPath, RoleName};
+use symbolon_core::policy::Operation;
+use symbolon_proto::id::TenantId;
+
+use super::jwks::LoginKeys;
+use crate::access::mounts::Mount;
+use crate::access::{Asker, Object, Request, Session};
+use crate::audit::writer::JOB_OPS_MAX;
+use crate::error::OpError;
+use crate::rows::{Layout, Place, Rows, Table};
+use crate::store::{Expect, Op};
+
+pub mod route;
+
+/// Configurations of login methods.
+pub const CONFIGS: Table = Table::new(0x05, "login configurations", Layout::Row);
+/// Roles of login methods, and what leads to them.
+pub const ROLES: Table = Table::new(0x06, "login roles", Layout::Row);
+
+/// The configuration of a mounted method.
+pub trait Config: Serialize + DeserializeOwned + Default + Send + Sync {
+    /// The method's rules for it.
+    fn check(&self) -> Result<(), OpError>;
+}
+
+/// A role of a mounted method.
+pub trait Role: Serialize + DeserializeOwned + Clone + Send + Sync {
+    /// The method's rules for it.
+    fn check(&self) -> Result<(), OpError>;
+    /// Its name.
+    fn name(&self) -> &RoleName;
+
+    /// What else changes when a role takes the place of another, or goes: rows that lead to it.
+    fn changed(_: &Rows, _: &Mount, _: Option<&Self>, _: Option<&Self>) -> Result<Vec<Op>, OpError> {
+        Ok(Vec::new())
+    }
+
+    /// What belongs to a role of this name and goes with it.
+    fn belongings(
+        _: &Session,
+        _: &Mount,
+        _: &RoleName,
+    ) -> impl Future<Output = Result<Vec<Op>, OpError>> + Send {
+        std::future::ready(Ok(Vec::new()))
+    }
+}
+
+pub(super) fn config_place(mount: &Mount) -> Place<'static> {
+    Place { tenant: TenantId::SYSTEM, table: CONFIGS, scope: mount.id, group: "", name: "" }
+}
+
+pub(super) fn role_place<'a>(mount: &Mount, name: &'a RoleName) -> Place<'a> {
+    Place { tenant: TenantId::SYSTEM, table: ROLES, scope: mount.id, group: "", name: name.as_str() }
+}
+
+pub(super) async fn find_config<C: Config>(session: &Session, mount: &Mount) -> Result<C, OpError> {
+    Ok(session.rows.read::<C>(config_place(mount)).await?.map(|(config, _)| config).unwrap_or_default())
+}
+
+pub(super) async fn find_role<R: Role>(
+    session: &Session,
+    mount: &Mount,
+    name: &RoleName,
+) -> Result<Option<(R, u64)>, OpError> {
+    Ok(session.rows.read::<R>(role_place(mount, name)).await?)
+}
+
+/// A method's configuration; the default if none was written.
+pub async fn read_config<C: Config>(who: &Asker<'_>, api: &ApiPath, mount: &Mount) -> Result<C, OpError> {
+    let request = Request::begin(who, Action::AuthRead, api).await?.authorise(Operation::Read).await?;
+    let config = request.record_failure(find_config(request.session(), mount).await).await?;
+    request.commit(Object::Path, Vec::new()).await?;
+    Ok(config)
+}
+
+/// Changes a method's configuration: `edit` gets the present one.
+pub async fn edit_config<C: Config, E: From<OpError>>(
+    who: &Asker<'_>,
+    api: &ApiPath,
+    mount: &Mount,
+    edit: impl FnOnce(C) -> Result<C, E>,
+) -> Result<(), E> {
+    let request = Request::begin(who, Action::AuthWrite, api).await?.authorise(Operation::Update).await?;
+    let session = request.session();
+    let (present, expect) = match session.rows.read::<C>(config_place(mount)).await.map_err(OpError::from)? {
+        Some((config, revision)) => (config, Expect::Revision(revision)),
+        None => (C::default(), Expect::Absent),
+    };
+    let config = edit(present)?;
+    request.record_failure(config.check()).await?;
+    let change = session.rows.put(config_place(mount), &config, expect).map_err(OpError::from)?;
+    request.commit(Object::Path, vec![change]).await?;
+    session.of::<LoginKeys>().forget(mount.id).await;
+    Ok(())
+}
+
+/// One role.
+pub async fn read_role<R: Role>(
+    who: &Asker<'_>,
+    api: &ApiPath,
+    mount: &Mount,
+    name: &RoleName,
+) -> Result<R, OpError> {
+    let request = Request::begin(who, Action::AuthRead, api).await?.authorise(Operation::Read).await?;
+    let found = find_role::<R>(request.session(), mount, name).await?.ok_or(OpError::NOT_FOUND);
+    let (role, _) = request.record_failure(found).await?;
+    request.commit(Object::Path, Vec::new()).await?;
+    Ok(role)
+}
+
+/// Names of all roles, in order.
+pub async fn list_roles<R: Role>(
+    who: &Asker<'_>,
+    api: &ApiPath,
+    mount: &Mount,
+) -> Result<Vec<String>, OpError> {
+    let request = Request::begin(who, Action::AuthRead, api).await?.authorise(Operation::List).await?;
+    let roles = request.session().rows.list::<R>(config_place(mount).in_table(ROLES)).await?;
+    let mut names: Vec<String> = roles.iter().map(|(role, _)| role.name().to_string()).collect();
+    names.sort_unstable();
+    let names = if names.is_empty() { Err(OpError::NOT_FOUND) } else { Ok(names) };
+    let names = request.record_failure(names).await?;
+    request.commit(Object::Path, Vec::new()).await?;
+    Ok(names)
+}
+
+/// Creates or changes a role: `edit` gets the present one, if any.
+pub async fn edit_role<R: Role, E: From<OpError>>(
+    who: &Asker<'_>,
+    api: &ApiPath,
+    mount: &Mount,
+    name: &RoleName,
+    edit: impl FnOnce(Option<R>) -> Result<R, E>,
+) -> Result<(), E> {
+    let request = Request::begin(who, Action::AuthWrite, api).await?;
+    let found = find_role::<R>(request.session(), mount, name).await?;
+    let operation = if found.is_some() { Operation::Update } else { Operation::Create };
+    let request = request.authorise(operation).await?;
+    let expect = found.as_ref().map_or(Expect::Absent, |(_, revision)| Expect::Revision(*revision));
+    let old = found.map(|(role, _)| role);
+    let role = edit(old.clone())?;
+    request.record_failure(role.check()).await?;
+    let rows = &request.session().rows;
+    let mut changes = vec![rows.put(role_place(mount, name), &role, expect).map_err(OpError::from)?];
+    changes.extend(R::changed(rows, mount, old.as_ref(), Some(&role))?);
+    request.commit(Object::Path, changes).await?;
+    Ok(())
+}
+
+/// Removes a role; tokens that it gave live on. Removing an absent one is no error.
+pub async fn delete_role<R: Role>(
+    who: &Asker<'_>,
+    api: &ApiPath,
+    mount: &Mount,
+    name: &RoleName,
+) -> Result<(), OpError> {
+    let request = Request::begin(who, Action::AuthDelete, api).await?.authorise(Operation::Delete).await?;
+    let session = request.session();
+    let Some((role, revision)) = find_role::<R>(session, mount, name).await? else {
+        return request.commit(Object::Path, Vec::new()).await;
+    };
+    let mut changes = vec![session.rows.delete(role_place(mount, name), Expect::Revision(revision))];
+    changes.extend(R::changed(&session.rows, mount, Some(&role), None)?);
+    // What belongs to it goes first, in as many commits as they need: a role that is made again must not find them.
+    let mut removals = R::belongings(session, mount, name).await?;
+    while removals.len() + changes.len() > JOB_OPS_MAX {
+        let rest = removals.split_off(removals.len().min(JOB_OPS_MAX));
+        request.commit(Object::Path, std::mem::replace(&mut removals, rest)).await?;
+    }
+    changes.extend(removals);
+    request.commit(Object::Path, changes).await
+}

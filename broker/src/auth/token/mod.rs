@@ -1,0 +1,274 @@
+//! Tokens: who a token stands for, new ones, looking up, renewing, revoking.
+//!
+//! A service token is a row under the hash of its text, an accessor row that leads to it, and a row below its parent. Revoking
+//! deletes the token's own row at once; its descendants die with it, because a token is good only while every ancestor is.
+
+use symbolon_core::audit::{Action, Draft};
+use symbolon_core::path::ApiPath;
+use symbolon_core::policy::{Capabilities, Operation};
+use symbolon_core::token::ttl::TtlLimits;
+use symbolon_core::token::{
+    self, Caller, CreateError, CreateRequest, RenewError, ServiceToken, TokenClaims, TokenHash, TokenKind,
+    TokenShape, create_child,
+};
+use symbolon_proto::id::TenantId;
+
+use super::Method;
+use crate::access::mounts::Mount;
+use crate::access::shape::Facts;
+use crate::access::tokens::{
+    Address, IssuedToken, Pointer, TOKENS, authenticate, find, hash, make, removal, require_ancestors,
+};
+use crate::access::{Asker, Authorised, Object, Request, Session};
+use crate::dialect::vault::{Answering, Call};
+use crate::error::{OpError, Text};
+use crate::store::{Expect, Op};
+
+mod route;
+
+pub(super) use route::issued_answer;
+
+/// The descriptor.
+pub static METHOD: Method = Method {
+    facts: Facts {
+        kind: "token",
+        builtin: Some("token"),
+        tables: &[],
+        sudo: &["accessors", "create-orphan", "revoke-orphan"],
+        folds: &[],
+        open: &[],
+        first_rows: Some(super::workload::first_keys),
+    },
+    enable: |_| Ok(()),
+    route: answer,
+    recognise: None,
+};
+
+fn answer<'a>(call: Call<'a>, _: &'a Mount, rest: &'a str) -> Answering<'a> {
+    Box::pin(route::route(call, rest))
+}
+
+/// Capabilities of a token on some paths, in the order asked.
+pub type CapabilitiesAnswer = Vec<(String, Capabilities)>;
+
+/// Descendants that one commit of a revocation removes; they are dead already.
+const SWEEP_BATCH: usize = 512;
+
+/// Which token a request means.
+#[derive(Clone, Copy)]
+pub enum Which<'a> {
+    /// The caller's own.
+    Own,
+    /// By its text.
+    Token(&'a str),
+    /// By its accessor.
+    Accessor(&'a str),
+}
+
+/// `auth/token/create` and its orphan form.
+pub async fn create(who: &Asker<'_>, api: &ApiPath, wanted: &CreateRequest) -> Result<IssuedToken, OpError> {
+    let request = Request::begin(who, Action::TokenCreate, api).await?.authorise(Operation::Update).await?;
+    let session = request.session();
+    let now = session.now().unix_secs();
+    let limits = TtlLimits::of_mount(0, 0);
+    let decided = create_child(request.caller(), wanted, request.has_sudo(), api.as_str(), limits, now);
+    let (claims, capped) = request.record_failure(decided.map_err(OpError::from)).await?;
+    let unknown = unknown_policies(session, &claims);
+    let made = make(session, wanted.kind.unwrap_or(TokenKind::Service), claims).await;
+    let mut made = request.record_failure(made).await?;
+    let receipt = request.commit_for_disclosure(Object::Path, std::mem::take(&mut made.changes)).await?;
+    Ok(made.issued(receipt, capped.map(|capped| capped.to_string()).into_iter().chain(unknown).collect()))
+}
+
+fn unknown_policies(session: &Session, claims: &TokenClaims) -> Option<String> {
+    let known = session.policy_names();
+    let is_known = |name: &str| name == "root" || known.iter().any(|known| known == name);
+    let unknown = claims.policies.iter().filter(|name| !is_known(name.as_str())).count();
+    (unknown > 0).then(|| format!("{unknown} of the token's policies do not exist yet"))
+}
+
+/// The facts of a token.
+pub async fn lookup(who: &Asker<'_>, api: &ApiPath, which: Which<'_>) -> Result<Caller, OpError> {
+    let operation = if matches!(which, Which::Own) { Operation::Read } else { Operation::Update };
+    let request = Request::begin(who, Action::TokenLookup, api).await?;
+    let request = request.authorise(operation).await?;
+    let found = request.record_failure(resolve(&request, which).await).await?;
+    request.commit(Object::Path, Vec::new()).await?;
+    Ok(found)
+}
+
+async fn resolve(request: &Authorised, which: Which<'_>) -> Result<Caller, OpError> {
+    let session = request.session();
+    match which {
+        Which::Own => Ok(request.caller().clone()),
+        Which::Token(token) if TokenShape::of(token)? == TokenShape::Batch => {
+            authenticate(session, Some(token), None).await.map_err(named)
+        }
+        Which::Token(token) => described(session, &hash(session, token)).await,
+        Which::Accessor(accessor) => {
+            let pointer = session.rows.read::<Pointer>(Address::accessor(accessor).place()).await?;
+            let (Pointer(hash), _) = pointer.ok_or(OpError::invalid("invalid accessor"))?;
+            described(session, &hash).await
+        }
+    }
+}
+
+/// A named token that is not good is no reason to doubt the caller's own; that nobody can tell is neither.
+fn named(error: OpError) -> OpError {
+    if matches!(error, OpError::Unauthenticated(_)) { OpError::BAD_TOKEN_NAMED } else { error }
+}
+
+async fn described(session: &Session, hash: &TokenHash) -> Result<Caller, OpError> {
+    let now = session.now().unix_secs();
+    let (row, _) =
+        find(session, hash).await?.filter(|(row, _)| !row.is_expired(now)).ok_or(OpError::BAD_TOKEN_NAMED)?;
+    require_ancestors(session, row.claims.parent, now).await.map_err(named)?;
+    Ok(row.describe(TenantId::SYSTEM))
+}
+
+/// A token with a new end.
+pub struct Renewal {
+    /// Whom it stands for, with the new end.
+    pub caller: Caller,
+    /// Seconds from now.
+    pub ttl_secs: u64,
+    /// Set if more was wanted.
+    pub warnings: Vec<String>,
+}
+
+/// Renews a service token; 0 asks for its own lifetime again.
+pub async fn renew(
+    who: &Asker<'_>,
+    api: &ApiPath,
+    which: Which<'_>,
+    increment_secs: u64,
+) -> Result<Renewal, OpError> {
+    let request = Request::begin(who, Action::TokenRenew, api).await?.authorise(Operation::Update).await?;
+    let caller = request.record_failure(resolve(&request, which).await).await?;
+    let renewed = request.record_failure(renewed(request.session(), &caller, increment_secs).await).await;
+    let (renewed, change) = renewed?;
+    request.commit(Object::Path, vec![change]).await?;
+    Ok(Renewal {
+        ttl_secs: renewed.ttl_secs,
+        warnings: renewed.capped.map(|capped| capped.to_string()).into_iter().collect(),
+        caller: renewed.token.describe(TenantId::SYSTEM),
+    })
+}
+
+async fn renewed(
+    session: &Session,
+    caller: &Caller,
+    increment_secs: u64,
+) -> Result<(token::Renewed, Op), OpError> {
+    let hash = caller.token.ok_or(OpError::invalid("batch tokens cannot be renewed"))?;
+    let (row, revision) = find(session, &hash).await?.ok_or(OpError::invalid("token not found"))?;
+    let renewed = row.renew(increment_secs, TtlLimits::of_mount(0, 0), session.now().unix_secs())?;
+    let change =
+        session.rows.put(Address::token(&hash).place(), &renewed.token, Expect::Revision(revision))?;
+    Ok((renewed, change))
+}
+
+/// Revokes a token and its descendants; `orphans` lets the descendants live on without a parent.
+pub async fn revoke(who: &Asker<'_>, api: &ApiPath, which: Which<'_>, orphans: bool) -> Result<(), OpError> {
+    let request = Request::begin(who, Action::TokenRevoke, api).await?.authorise(Operation::Update).await?;
+    let caller = request.record_failure(resolve(&request, which).await).await?;
+    let hash = caller.token.ok_or(OpError::invalid("batch tokens cannot be revoked"));
+    let hash = request.record_failure(hash).await?;
+    let mut adopted = if orphans { adopt_out(request.session(), &hash).await? } else { Vec::new() };
+    while adopted.len() > SWEEP_BATCH {
+        request.commit(Object::Path, adopted.split_off(adopted.len() - SWEEP_BATCH)).await?; // two changes per child stay together
+    }
+    let mut changes = removal(request.session(), &hash, caller.accessor.as_deref(), caller.parent);
+    changes.extend(adopted);
+    request.commit(Object::Path, changes).await?;
+    if orphans { Ok(()) } else { sweep(&request, hash).await }
+}
+
+async fn children(session: &Session, parent: &TokenHash) -> Result<Vec<TokenHash>, OpError> {
+    let group = Address::child(parent, parent);
+    let pointers = session.rows.list::<Pointer>(group.place()).await?;
+    Ok(pointers.into_iter().map(|(Pointer(hash), _)| hash).collect())
+}
+
+/// Makes orphans of the direct children.
+async fn adopt_out(session: &Session, parent: &TokenHash) -> Result<Vec<Op>, OpError> {
+    let mut changes = Vec::new();
+    for child in children(session, parent).await? {
+        changes.push(session.rows.delete(Address::child(parent, &child).place(), Expect::Any));
+        if let Some((mut row, revision)) = find(session, &child).await? {
+            row.claims.parent = None;
+            row.claims.orphan = true;
+            changes.push(session.rows.put(
+                Address::token(&child).place(),
+                &row,
+                Expect::Revision(revision),
+            )?);
+        }
+    }
+    Ok(changes)
+}
+
+/// Removes the rows of descendants, which are dead since their ancestor's row went.
+async fn sweep(request: &Authorised, root: TokenHash) -> Result<(), OpError> {
+    let session = request.session();
+    let mut parents = vec![root];
+    let mut changes = Vec::new();
+    while let Some(parent) = parents.pop() {
+        for child in children(session, &parent).await? {
+            let row = find(session, &child).await?;
+            let accessor = row.as_ref().map(|(row, _)| row.accessor.as_str());
+            changes.extend(removal(session, &child, accessor, Some(parent)));
+            parents.push(child);
+            if changes.len() >= SWEEP_BATCH {
+                request.commit(Object::Path, std::mem::take(&mut changes)).await?;
+            }
+        }
+    }
+    if changes.is_empty() {
+        return Ok(());
+    }
+    request.commit(Object::Path, changes).await
+}
+
+/// Removes the rows of tokens that have expired.
+pub async fn sweep_expired(session: &Session) -> Result<(), OpError> {
+    let now = session.now().unix_secs();
+    let group = Address { table: TOKENS, group: String::new(), name: String::new() };
+    let rows = session.rows.list::<ServiceToken>(group.place()).await?;
+    let expired: Vec<_> = rows.iter().map(|(row, _)| row).filter(|row| row.is_expired(now)).collect();
+    for batch in expired.chunks(SWEEP_BATCH) {
+        let changes = batch
+            .iter()
+            .flat_map(|row| removal(session, &row.hash, Some(&row.accessor), row.claims.parent))
+            .collect();
+        let _receipt =
+            session.commit(changes, Draft::by_broker(Action::TokenRevoke, "expired tokens removed")).await?;
+    }
+    Ok(())
+}
+
+/// What a token may do on some paths: the caller's own, or another's.
+pub async fn capabilities(
+    who: &Asker<'_>,
+    api: &ApiPath,
+    which: Which<'_>,
+    paths: &[ApiPath],
+) -> Result<CapabilitiesAnswer, OpError> {
+    let request = Request::begin(who, Action::Capabilities, api).await?.authorise(Operation::Update).await?;
+    let subject = request.record_failure(resolve(&request, which).await).await?;
+    let acl = request.session().acl(&subject.policies);
+    request.commit(Object::Path, Vec::new()).await?;
+    Ok(paths.iter().map(|path| (path.as_str().to_owned(), acl.capabilities(path))).collect())
+}
+
+impl From<CreateError> for OpError {
+    fn from(error: CreateError) -> Self {
+        Self::Invalid(Text::of(&error))
+    }
+}
+
+impl From<RenewError> for OpError {
+    fn from(error: RenewError) -> Self {
+        Self::Invalid(Text::of(&error))
+    }
+}

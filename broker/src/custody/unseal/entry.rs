@@ -1,0 +1,63 @@
+//! The commit that makes the unseal one: its entry, the next generation, and the format of the seal record.
+
+use rand_core::Rng;
+use serde::{Deserialize, Serialize};
+use symbolon_core::audit::{Action, Draft};
+use symbolon_core::seal::Sealed;
+use symbolon_proto::id::TenantId;
+use tracing::{error, info};
+
+use crate::audit::writer::Writer;
+use crate::error::OpError;
+use crate::random::os_rng;
+use crate::rows::{COUNTERS, NO_SCOPE, Place, Rows, seal_record_key};
+use crate::store::{Expect, Op};
+
+/// The newest generation of a deployment. Wire type.
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+pub struct Generation(pub u64);
+
+/// Where the generation is kept.
+pub const GENERATION: Place<'static> =
+    Place { tenant: TenantId::SYSTEM, table: COUNTERS, scope: NO_SCOPE, group: "", name: "generation" };
+
+/// Where a sealed copy of the public seal record is kept.
+pub const SEAL_COPY: Place<'static> = Place { name: "seal record", ..GENERATION };
+
+/// A count of unseals in the upper half, chance in the lower one. A copy of the store counts like its original, and the
+/// remote would serve both; so chance makes one of the two newer, and the other is fenced (`docs/skb1.md` 6.9).
+fn generation_after(last: u64) -> u64 {
+    let count = (last >> 32).saturating_add(1);
+    count << 32 | u64::from(os_rng().next_u32())
+}
+
+/// Commits; answers the generation, and the seal record if its format was raised. From then on an older broker refuses the
+/// store, because this one may write what that one would not carry through a change of keys.
+pub(super) async fn commit(
+    rows: &Rows,
+    writer: &Writer,
+    sealed: &Sealed,
+) -> Result<(u64, Option<Sealed>), OpError> {
+    let (Generation(last), revision) = rows.read(GENERATION).await?.ok_or(OpError::INTEGRITY)?;
+    let next = generation_after(last);
+    let mut changes = vec![rows.put(GENERATION, &Generation(next), Expect::Revision(revision))?];
+    let raised = sealed.raised();
+    if let Some(raised) = &raised {
+        changes.extend(replaced_record(rows, raised)?);
+    }
+    let draft = Draft::by_broker(Action::Unseal, "enough custodians gave their shares");
+    let _receipt = writer.commit(changes, draft).await.map_err(|reason| {
+        error!(%reason, "the unseal could not be recorded; the broker stays sealed");
+        OpError::UNLOGGED
+    })?;
+    if raised.is_some() {
+        info!("the seal record has the format of this version now; older versions refuse this store");
+    }
+    Ok((next, raised))
+}
+
+fn replaced_record(rows: &Rows, sealed: &Sealed) -> Result<[Op; 2], OpError> {
+    let value = serde_json::to_vec(sealed.record()).map_err(|_| OpError::INTEGRITY)?;
+    let public = Op::Put { key: seal_record_key(), value, expect: Expect::Any };
+    Ok([public, rows.put(SEAL_COPY, sealed.record(), Expect::Any)?])
+}

@@ -1,0 +1,97 @@
+//! A request in a session: what engines and login methods get to see.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use symbolon_core::policy::Operation;
+
+use super::envelope::{Data, Envelope};
+use super::error::VaultError;
+use super::fields::Reader;
+use super::reply::Reply;
+use super::request::{VaultRequest, Verb};
+use crate::access::{self, Asker, Requester, Session};
+use crate::error::OpError;
+
+/// A parsed request, and the one session that it sees from its beginning to its end.
+#[derive(Clone, Copy)]
+pub struct Call<'a> {
+    /// The session that was open when the request came.
+    pub session: &'a Arc<Session>,
+    /// The request.
+    pub request: &'a VaultRequest,
+}
+
+impl Deref for Call<'_> {
+    type Target = VaultRequest;
+
+    fn deref(&self) -> &VaultRequest {
+        self.request
+    }
+}
+
+impl<'a> Call<'a> {
+    /// Who asks, for operations.
+    #[must_use]
+    pub fn who(&self) -> Asker<'a> {
+        self.request.requester().of(self.session)
+    }
+
+    /// No such route: said only to those whom a policy lets ask there, because 404 makes clients delete what they hold.
+    pub async fn unrouted(&self) -> VaultError {
+        let operation = match self.request.verb {
+            Verb::Read => Operation::Read,
+            Verb::List => Operation::List,
+            Verb::Write => Operation::Update,
+            Verb::Delete => Operation::Delete,
+            Verb::Patch => Operation::Patch,
+        };
+        let never = access::unrouted(&self.who(), &self.request.path, operation).await;
+        never.err().unwrap_or(OpError::NO_ROUTE).into()
+    }
+}
+
+impl VaultRequest {
+    /// Who asks, for operations.
+    #[must_use]
+    pub fn requester(&self) -> Requester<'_> {
+        Requester {
+            token: self.token.as_ref().map(super::request::Token::as_str),
+            request_id: &self.request_id,
+            remote: self.remote,
+            parameters: self.fields.as_map(),
+        }
+    }
+
+    /// An envelope with `data`, and the warning about parameters that nobody asked for.
+    #[must_use]
+    pub fn envelope<'a>(&'a self, mount_type: &'static str, data: Value, read: &Reader<'_>) -> Envelope<'a> {
+        let mut envelope = Envelope::object(&self.request_id, mount_type, object(data));
+        envelope.warnings.extend(read.unrecognised());
+        envelope
+    }
+
+    /// 204, or 200 with nothing but warnings if there are any, as Vault does it.
+    #[must_use]
+    pub fn done(&self, mount_type: &'static str, read: &Reader<'_>) -> Reply {
+        match read.unrecognised() {
+            None => Reply::no_content(),
+            Some(warning) => Envelope {
+                data: Data::None,
+                warnings: vec![warning],
+                ..Envelope::object(&self.request_id, mount_type, Map::new())
+            }
+            .into_reply(),
+        }
+    }
+}
+
+/// The map of a `json!({…})`.
+#[must_use]
+pub fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Map::new(),
+    }
+}

@@ -1,0 +1,34 @@
+//! The dialect of Vault's clients.
+//!
+//! ```text
+//! request.rs   head and body → one path, one verb, one set of fields       fields.rs    typed reading of those
+//! call.rs      the same in a session, as engines and methods get it        envelope.rs  answers in Vault's envelope
+//! reply.rs     what goes back                                              error.rs     what goes back instead
+//! ```
+
+pub mod call;
+pub mod envelope;
+pub mod error;
+pub mod fields;
+pub mod reply;
+pub mod request;
+
+use std::future::Future;
+use std::pin::Pin;
+
+pub use call::Call;
+pub use error::{FaceError, VaultError};
+pub use fields::{Fields, Reader};
+pub use reply::Reply;
+pub use request::{VaultRequest, Verb};
+
+/// What a handler gives: an answer to send, or why there is none.
+pub type Answer = Result<Reply, VaultError>;
+
+/// The same on its way, as the tables of engines and methods have it.
+pub type Answering<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
+
+/// The route exists, but not for this verb.
+pub fn unsupported() -> Answer {
+    Err(FaceError::Unsupported.into())
+}

@@ -1,0 +1,43 @@
+//! What goes back to a client, before a face makes an HTTP answer of it.
+
+use hyper::StatusCode;
+use serde::Serialize;
+use serde_json::json;
+use symbolon_proto::Zeroizing;
+
+/// Room for the largest answer that holds secrets, sixteen shares in three forms, so that no outgrown copy stays behind.
+const ANSWER_BYTES: usize = 8192;
+
+/// An answer. The body is wiped when the last of it has been sent.
+pub struct Reply {
+    /// Its status.
+    pub status: StatusCode,
+    /// JSON, or nothing.
+    pub body: Zeroizing<Vec<u8>>,
+}
+
+impl Reply {
+    /// 204.
+    #[must_use]
+    pub fn no_content() -> Self {
+        Self { status: StatusCode::NO_CONTENT, body: Zeroizing::default() }
+    }
+
+    /// Raw JSON without envelope.
+    #[must_use]
+    pub fn json(status: StatusCode, value: &impl Serialize) -> Self {
+        let mut body = Zeroizing::new(Vec::with_capacity(ANSWER_BYTES));
+        serde_json::to_writer(&mut *body, value)
+            .expect("plain data with string keys always serialises into memory");
+        Self { status, body }
+    }
+}
+
+impl Reply {
+    /// `{"errors":[…]}`; no text means an empty list, which clients read as "absent".
+    #[must_use]
+    pub fn errors(status: StatusCode, text: Option<&str>) -> Self {
+        let errors: Vec<&str> = text.into_iter().collect();
+        Self::json(status, &json!({ "errors": errors }))
+    }
+}

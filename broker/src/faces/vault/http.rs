@@ -1,0 +1,59 @@
+//! Between HTTP and the dialect.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Request, StatusCode, header};
+use axum::response::Response;
+use bytes::Bytes;
+use symbolon_proto::Zeroizing;
+
+use crate::dialect::vault::request::{BODY_BYTES_MAX, Head};
+use crate::dialect::vault::{FaceError, Reply, VaultRequest};
+use crate::faces::body;
+use crate::faces::ids::request_id;
+use crate::faces::server::Peer;
+
+/// Reads a request as a whole, with the address that the listener saw.
+pub async fn read(request: Request<Body>) -> Result<VaultRequest, FaceError> {
+    let (parts, body) = request.into_parts();
+    let raw_path = parts.uri.path().strip_prefix("/v1/").unwrap_or("").to_owned();
+    let remote = parts.extensions.get::<Peer>().map(Peer::ip);
+    let head = Head::parse(&raw_path, parts)?;
+    let body = match head.has_body() {
+        true => body::collect(body, BODY_BYTES_MAX).await?,
+        false => Zeroizing::default(),
+    };
+    head.with_body(&body, request_id(), remote)
+}
+
+/// The answer as HTTP has it.
+#[must_use]
+pub fn response(reply: Reply) -> Response {
+    let Reply { status, body } = reply;
+    let is_json = !body.is_empty();
+    let mut response = Response::new(Body::from(Bytes::from_owner(body)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if is_json {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+        // Small on purpose: the External Secrets Operator reconciles one object at a time and would stand still.
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::vault::VaultError;
+    use crate::error::OpError;
+
+    #[test]
+    fn unavailable_asks_to_retry_soon() {
+        let response = response(VaultError::Op(OpError::SEALED).into_reply());
+        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+        assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
+    }
+}

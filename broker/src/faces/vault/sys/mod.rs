@@ -1,0 +1,119 @@
+//! `sys/`: status, life cycle, mounts, policies, capabilities.
+
+mod audit;
+mod ceremony;
+pub(super) mod lifecycle;
+mod mounts;
+mod rotate;
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+use symbolon_core::path::ApiPath;
+use symbolon_core::policy::Capabilities;
+
+use super::policy::{self, Spelling};
+use crate::access::mounts::Side;
+use crate::auth::token::{self, Which};
+use crate::dialect::vault::call::object;
+use crate::dialect::vault::envelope::Envelope;
+use crate::dialect::vault::error::FaceError;
+use crate::dialect::vault::{Answer, Call, Verb, unsupported};
+use crate::ops::rules;
+
+/// Most paths that one question about capabilities may name.
+const PATHS_MAX: usize = 256;
+
+/// Routes a request below `sys/` that needs an open broker.
+pub async fn route(call: Call<'_>, rest: &[&str]) -> Answer {
+    match (rest, call.verb) {
+        (["mounts", path @ ..], _) => mounts::route(call, Side::Secrets, path).await,
+        (["auth", path @ ..], _) => mounts::route(call, Side::Logins, path).await,
+        (["internal", "ui", "mounts"], Verb::Read) => mounts::all_visible(call).await,
+        (["internal", "ui", "mounts", path @ ..], Verb::Read) => mounts::visible(call, path).await,
+        (["internal", "ui", "resultant-acl"], Verb::Read) => resultant_acl(call).await,
+        (["policies", "acl"], _) => policy::route(call, Spelling::Current, None).await,
+        (["policies", "acl", name], _) => policy::route(call, Spelling::Current, Some(name)).await,
+        (["policy"], _) => policy::route(call, Spelling::Old, None).await,
+        (["policy", name], _) => policy::route(call, Spelling::Old, Some(name)).await,
+        (["rotate"], Verb::Write) => rotate::all_keks(call).await,
+        (["symbolon", "audit"], Verb::Read) => audit::search(call).await,
+        (["symbolon", "rotate", what @ ..], _) => rotate::route(call, what).await,
+        (["symbolon", "rotation"], Verb::Read) => rotate::status(call).await,
+        (["capabilities-self"], Verb::Write) => capabilities(call, Subject::Own).await,
+        (["capabilities"], Verb::Write) => capabilities(call, Subject::Token).await,
+        (["capabilities-accessor"], Verb::Write) => capabilities(call, Subject::Accessor).await,
+        (["rotate" | "capabilities-self" | "capabilities" | "capabilities-accessor"], _) => unsupported(),
+        _ => Err(call.unrouted().await),
+    }
+}
+
+/// Whose capabilities.
+#[derive(Clone, Copy)]
+enum Subject {
+    Own,
+    Token,
+    Accessor,
+}
+
+async fn capabilities(call: Call<'_>, subject: Subject) -> Answer {
+    let read = call.fields.reader();
+    let (token, accessor) =
+        (read.string("token")?.unwrap_or_default(), read.string("accessor")?.unwrap_or_default());
+    let which = match subject {
+        Subject::Own => Which::Own,
+        Subject::Token if !token.is_empty() => Which::Token(&token),
+        Subject::Accessor if !accessor.is_empty() => Which::Accessor(&accessor),
+        Subject::Token => return Err(FaceError::Invalid("missing token").into()),
+        Subject::Accessor => return Err(FaceError::Invalid("missing accessor").into()),
+    };
+    let asked = match read.comma_list("paths")? {
+        Some(paths) => paths,
+        None => read.comma_list("path")?.unwrap_or_default(),
+    };
+    if asked.is_empty() || asked.len() > PATHS_MAX {
+        return Err(FaceError::Invalid("between 1 and 256 paths must be supplied").into());
+    }
+    let paths: Vec<ApiPath> =
+        asked.iter().map(|path| ApiPath::from_decoded(path)).collect::<Result<_, _>>()?;
+    let found = token::capabilities(&call.who(), &call.path, which, &paths).await?;
+    let found: Vec<Capabilities> = found.into_iter().map(|(_, capabilities)| capabilities).collect();
+    let mut envelope = call.request.envelope("system", capabilities_answer(&asked, &found), &read);
+    envelope.copied_to_top = true;
+    Ok(envelope.into_reply())
+}
+
+/// One member per path, spelled as it was asked, and `capabilities` if it was only one.
+fn capabilities_answer(asked: &[String], found: &[Capabilities]) -> Value {
+    let mut data: Map<String, Value> =
+        asked.iter().zip(found).map(|(path, found)| (path.clone(), json!(found.names()))).collect();
+    if let [only] = found {
+        data.insert("capabilities".to_owned(), json!(only.names()));
+    }
+    Value::Object(data)
+}
+
+async fn resultant_acl(call: Call<'_>) -> Answer {
+    let rules = rules::own(&call.who(), &call.path).await?;
+    let show = |rules: &BTreeMap<String, Capabilities>| -> Map<String, Value> {
+        rules.iter().map(|(path, found)| (path.clone(), json!({ "capabilities": found.names() }))).collect()
+    };
+    let data =
+        json!({ "root": rules.root, "exact_paths": show(&rules.exact), "glob_paths": show(&rules.globs) });
+    Ok(Envelope::object(&call.request.request_id, "system", object(data)).into_reply())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_name_each_path_and_the_only_one_twice() {
+        let asked = ["secret/data/a".to_owned()];
+        let one = capabilities_answer(&asked, &[Capabilities::NONE]);
+        assert_eq!(one, json!({"secret/data/a": ["deny"], "capabilities": ["deny"]}));
+        let asked = ["a".to_owned(), "b/".to_owned()];
+        let two = capabilities_answer(&asked, &[Capabilities::ROOT, Capabilities::NONE]);
+        assert_eq!(two, json!({"a": ["root"], "b/": ["deny"]}));
+    }
+}

@@ -1,0 +1,72 @@
+//! The shape of this broker: every descriptor in one value.
+
+use std::sync::{Arc, OnceLock};
+
+use crate::access::shape::{Facts, Shape};
+use crate::auth::METHODS;
+use crate::engines::ENGINES;
+use crate::{access, custody, keys, rows};
+
+/// What `sys/` says of itself.
+pub static SYSTEM: Facts = Facts {
+    kind: "system",
+    builtin: Some("sys"),
+    tables: &[],
+    sudo: &[
+        "seal",
+        "step-down",
+        "rotate",
+        "remount",
+        "auth/*",
+        "audit",
+        "audit/*",
+        "raw/*",
+        "leases/lookup/*",
+        "symbolon/rotate/*",
+        "symbolon/ceremony/*",
+    ],
+    folds: &["policies/acl/+", "policy/+"],
+    open: &[
+        ("GET", "health"),
+        ("GET", "seal-status"),
+        ("GET", "init"),
+        ("PUT", "init"), // takes effect once, on a broker whose operator allowed it in the configuration
+        ("PUT", "unseal"), // takes shares, which prove themselves
+        ("GET", "leader"),
+        ("GET", "symbolon/ceremony"), // public keys and names, as in seal-status
+        ("PUT", "symbolon/ceremony/submit"), // takes shares, which prove themselves
+        ("PUT", "symbolon/ceremony/sign"), // takes signatures, which prove themselves
+    ],
+    first_rows: None,
+};
+
+/// Everything that is general about this broker.
+#[must_use]
+pub fn shape() -> Arc<Shape> {
+    static SHAPE: OnceLock<Arc<Shape>> = OnceLock::new();
+    Arc::clone(SHAPE.get_or_init(|| Arc::new(put_together())))
+}
+
+fn put_together() -> Shape {
+    let rooms: [&[rows::Table]; 4] = [&rows::TABLES, keys::TABLES, access::TABLES, custody::TABLES];
+    Shape {
+        system: vec![&SYSTEM],
+        engines: ENGINES.iter().map(|engine| &engine.facts).collect(),
+        methods: METHODS.iter().map(|method| &method.facts).collect(),
+        tables: rooms.concat(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_tables_share_a_number() {
+        let tables = shape().tables();
+        for (at, table) in tables.iter().enumerate() {
+            let same = tables.iter().filter(|other| other.number() == table.number()).count();
+            assert_eq!(same, 1, "{table:?}, the {at}th");
+        }
+    }
+}

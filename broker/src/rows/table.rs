@@ -1,0 +1,56 @@
+//! What a table is. Each stands in the room that writes it; the list of all is put together in `access::shape`.
+
+/// How the rows of a table are kept, and so what a change of keys does to them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Encrypted under K_index, names hashed: re-encrypted row by row when the fragment or its epoch changes.
+    Row,
+    /// SKB1 records under a KEK: unchanged while the KEK is, moved by the roll of their mount's KEKs.
+    Record,
+    /// SKB1 capsules: re-wrapped for the new epoch, and counted in the census.
+    Capsule,
+    /// One public row.
+    Public,
+    /// Of the log: its own format, under keys that outlive an epoch.
+    Log,
+}
+
+/// A table of the store. Wire value: the number is part of every key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Table {
+    number: u8,
+    /// What it holds, for people.
+    pub name: &'static str,
+    /// How its rows are kept.
+    pub layout: Layout,
+}
+
+impl Table {
+    /// Declares one. A number belongs to one table for good.
+    #[must_use]
+    pub const fn new(number: u8, name: &'static str, layout: Layout) -> Self {
+        Self { number, name, layout }
+    }
+
+    /// Its number.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        self.number
+    }
+
+    /// Whether its keys have the id of a mount as scope, so that rows can go with one.
+    #[must_use]
+    pub const fn holds_mounts(self) -> bool {
+        !matches!(self.layout, Layout::Public | Layout::Log)
+    }
+}
+
+/// The public seal record.
+pub const SEAL: Table = Table::new(0x01, "seal record", Layout::Public);
+/// Sealed keys of the deployment itself. Rows of K_index and records under other keys lie side by side in it.
+pub const SYSTEM: Table = Table::new(0x02, "system secrets", Layout::Row);
+/// Counters moved by compare-and-set, and single rows of a deployment.
+pub const COUNTERS: Table = Table::new(0x0b, "counters", Layout::Row);
+
+/// Tables of no room in particular.
+pub const TABLES: [Table; 3] = [SEAL, SYSTEM, COUNTERS];
