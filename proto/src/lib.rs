@@ -34,6 +34,7 @@ pub mod sealedbox;
 pub mod secret;
 pub mod share;
 pub mod signing;
+pub mod stretch;
 #[cfg(feature = "timing")]
 #[doc(hidden)]
 pub mod timing;
