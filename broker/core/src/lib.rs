@@ -16,4 +16,5 @@ pub mod oauth;
 pub mod path;
 pub mod policy;
 pub mod seal;
+pub mod source;
 pub mod token;

@@ -9,14 +9,14 @@
 //! | [`ApiPath`] | everything after `/v1/` of a request | kept |
 //! | [`MountPath`] | where an engine or auth method answers, e.g. `team/secret` | kept |
 //! | [`SecretPath`], [`FolderPath`] | a secret or folder below a mount | kept |
-//! | [`PolicyName`], [`RoleName`] | ASCII names | folded |
+//! | [`PolicyName`], [`RoleName`], [`UserName`] | ASCII names | folded |
 
 mod name;
 mod secret;
 
 use std::fmt;
 
-pub use name::{NameError, PolicyName, RoleName};
+pub use name::{NameError, PolicyName, RoleName, UserName};
 pub use secret::{Child, FolderPath, MountPath, SecretPath};
 
 /// Longest decoded path in bytes.

@@ -253,6 +253,7 @@ impl AppRole {
             attributes: BTreeMap::new(),
             params,
             evidence_ends_at: record.and_then(|record| record.expires_at),
+            login_name: None,
         };
         Ok((identity, usage))
     }

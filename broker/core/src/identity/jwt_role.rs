@@ -282,6 +282,7 @@ impl JwtRole {
                 .collect(),
             params: self.token.clone(),
             evidence_ends_at: jwt.expires_at(),
+            login_name: None,
         })
     }
 

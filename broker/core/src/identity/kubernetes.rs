@@ -279,6 +279,7 @@ impl KubernetesRole {
             attributes,
             params: self.token.clone(),
             evidence_ends_at: jwt.expires_at(),
+            login_name: None,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Names that are folded: policies and roles.
+//! Names that are folded: policies, roles and users.
 //!
 //! ASCII only, so that folding is total and no two characters look alike. Nothing but these constructors makes one,
 //! so a check and a use cannot disagree about case or blanks (CVE-2025-5999 and its successors).
@@ -93,6 +93,11 @@ name! {
 name! {
     /// Name of a role of an auth method or of a token role.
     RoleName
+}
+
+name! {
+    /// Name of a user who logs in with a password.
+    UserName
 }
 
 impl PolicyName {
