@@ -1,5 +1,5 @@
-//! Writes `seeds/<target>/*`: at least one valid message of each kind, so that fuzzing starts behind the first check.
-//! Arguments name targets; without any, all are written.
+//! Writes `seeds/<target>/*`: at least one valid message of each kind, so that fuzzing starts behind the
+//! first check. Arguments name targets; without any, all are written.
 
 use std::path::Path;
 use std::{fs, io};

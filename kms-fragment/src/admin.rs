@@ -1,7 +1,7 @@
 //! The operator's door: a Unix socket in the state directory, one JSON request and one JSON answer per line.
 //!
-//! The directory is closed to others, the socket too, and the peer must run as the service's user or as root. There is
-//! no network administration: whoever approves brokers must be on this machine.
+//! The directory is closed to others, the socket too, and the peer must run as the service's user or as root.
+//! There is no network administration: whoever approves brokers must be on this machine.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;

@@ -4,8 +4,8 @@
 //! due ─ tombstone on disk ─ gone from memory and tables ─ files overwritten and removed ─ certificate signed and on disk
 //! ```
 //!
-//! From the first step on nothing loads the key again. A crash after any step is made good at the next start or the next
-//! minute: every step looks at the tombstones and does what is still missing.
+//! From the first step on nothing loads the key again. A crash after any step is made good at the next start
+//! or the next minute: every step looks at the tombstones and does what is still missing.
 
 use symbolon_proto::certificate::{Certificate, DestroyedShare, Destruction};
 use symbolon_proto::id::KeyId;

@@ -143,19 +143,21 @@ impl StateDir {
         Ok(Some(content))
     }
 
-    /// Replaces a file so that after a crash either the old or the new content is there, durable when it returns.
+    /// Replaces a file so that after a crash either the old or the new content is there, durable when it
+    /// returns.
     pub(crate) fn write(&self, name: &str, content: &[u8]) -> Result<(), DiskError> {
         self.attempt(name, |path| replace(path, content))
     }
 
-    /// The same for a file whose old content must not stay on the medium: that is overwritten when the new one is there.
-    /// A crash in between leaves it, with no name.
+    /// The same for a file whose old content must not stay on the medium: that is overwritten when the new
+    /// one is there. A crash in between leaves it, with no name.
     pub(crate) fn write_over(&self, name: &str, content: &[u8]) -> Result<(), DiskError> {
         self.attempt(name, |path| replace_and_overwrite(path, content))
     }
 
-    /// Overwrites a file and removes it; nothing to do if there is none. What the medium keeps beside it (journals,
-    /// snapshots, worn-out cells) is out of reach: that is why files are sealed under a key that lies elsewhere.
+    /// Overwrites a file and removes it; nothing to do if there is none. What the medium keeps beside it
+    /// (journals, snapshots, worn-out cells) is out of reach: that is why files are sealed under a key that
+    /// lies elsewhere.
     pub(crate) fn erase(&self, name: &str) -> Result<(), DiskError> {
         self.attempt(name, overwrite_and_remove)
     }

@@ -1,8 +1,9 @@
 //! Who is let in, and the signed manifests that say what they were let in to.
 //!
-//! A stranger's enrol frame only puts it on a list. It becomes a broker when the service's operator has compared its
-//! fingerprint with what the broker's operator read out; only then is a key made. The broker in turn compares the
-//! fingerprint of the service root before it believes the manifest. Nobody is trusted on first use.
+//! A stranger's enrol frame only puts it on a list. It becomes a broker when the service's operator has
+//! compared its fingerprint with what the broker's operator read out; only then is a key made. The broker in
+//! turn compares the fingerprint of the service root before it believes the manifest. Nobody is trusted on
+//! first use.
 
 use std::sync::Arc;
 
@@ -208,7 +209,8 @@ impl Service {
                     fingerprint: Fingerprint::of_broker(&peer, &request.signing_key),
                     asked_at: self.now().unix_secs,
                 };
-                // Memory only: a stranger must not cost disk writes. Whoever waits asks again after a restart.
+                // Memory only: a stranger must not cost disk writes. Whoever waits asks again after a
+                // restart.
                 live.tables.enqueue(pending);
                 Enrolment::Pending
             }

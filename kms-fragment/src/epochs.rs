@@ -12,7 +12,8 @@ use crate::service::{Live, Service};
 use crate::tables::{EPOCHS_MAX, Epoch, EpochState, Key, KeyState, LIVING_EPOCHS_MAX, ShareId};
 
 impl Service {
-    /// Makes epoch `wanted` of a key of which this service is the only node. Asking again gives the same epoch.
+    /// Makes epoch `wanted` of a key of which this service is the only node. Asking again gives the same
+    /// epoch.
     pub fn new_epoch(&self, key: KeyId, wanted: u32) -> Result<(), AdminError> {
         let mut live = self.live();
         let mut tables = live.tables.clone();

@@ -1,8 +1,8 @@
 //! The Symbolon fragment service: holds one half of every key and answers one question.
 //!
-//! A broker sends blinded points, the service multiplies them by its scalar k and proves that it did (`docs/skb1.md`
-//! 6.6). It learns neither what is opened nor what is in it; it decides who may ask, how often, and whether at all.
-//! k is made here, is sealed at rest, and no interface returns it.
+//! A broker sends blinded points, the service multiplies them by its scalar k and proves that it did
+//! (`docs/skb1.md` 6.6). It learns neither what is opened nor what is in it; it decides who may ask, how
+//! often, and whether at all. k is made here, is sealed at rest, and no interface returns it.
 //!
 //! ```text
 //! server.rs      TLS 1.3 + X25519MLKEM768, mutual; HTTP/2; POST /skb1; limits

@@ -1,7 +1,7 @@
 //! What two officers order: destroy, cancel, retire, restore, admit.
 //!
-//! An order is believed (`proto::order`), then held against what is held here, then the change and the memory of the
-//! order go to disk in one write. A refusal changes nothing and does not use the order up.
+//! An order is believed (`proto::order`), then held against what is held here, then the change and the memory
+//! of the order go to disk in one write. A refusal changes nothing and does not use the order up.
 
 use sha2::{Digest, Sha256};
 use symbolon_proto::id::{BrokerId, DeploymentId, KeyId};
@@ -19,7 +19,8 @@ const DRAFT_DAYS_MAX: u32 = 30;
 const DAY_SECS: u64 = 86_400;
 
 impl Service {
-    /// Carries an order out. `is_meant` guards against the wrong file: it says whether this kind of action was asked for.
+    /// Carries an order out. `is_meant` guards against the wrong file: it says whether this kind of action
+    /// was asked for.
     pub fn carry_out(&self, text: &str, is_meant: impl Fn(&Action) -> bool) -> Result<Carried, AdminError> {
         let signed = SignedOrder::from_text(text)?;
         if !is_meant(&signed.order().action) {
@@ -89,7 +90,8 @@ impl Service {
         }
     }
 
-    /// An order for officers to sign, with the names of this node and of the deployment filled in. It changes nothing.
+    /// An order for officers to sign, with the names of this node and of the deployment filled in. It changes
+    /// nothing.
     pub fn draft(&self, action: Action, days: u32) -> Result<String, AdminError> {
         if !(1..=DRAFT_DAYS_MAX).contains(&days) {
             return Err(AdminError::DraftDays);
@@ -140,8 +142,8 @@ impl Service {
             .collect()
     }
 
-    /// Ends the enrolment of a broker, at once and by one person, like a suspension. Its cached keys live until its
-    /// lease ends.
+    /// Ends the enrolment of a broker, at once and by one person, like a suspension. Its cached keys live
+    /// until its lease ends.
     pub fn remove(&self, broker: BrokerId) -> Result<(), AdminError> {
         let mut live = self.live();
         // Refusing begins now, even if the disk is full and the change is forgotten at the next start.
@@ -176,7 +178,8 @@ fn destroy(row: &mut Key, ordered: Ordered) -> Result<u64, AdminError> {
     Ok(due)
 }
 
-/// Cancels the destruction of the key, or else of its epochs. The key is suspended then: resuming is another decision.
+/// Cancels the destruction of the key, or else of its epochs. The key is suspended then: resuming is another
+/// decision.
 fn cancel(row: &mut Key) -> Result<(), AdminError> {
     if row.state == KeyState::Destroyed {
         return Err(AdminError::Destroyed);

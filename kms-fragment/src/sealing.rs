@@ -40,7 +40,8 @@ pub enum Sealing {
     },
 }
 
-/// `sealing.toml`. Public and versioned; a changed parameter gives another key, so tampering only fails to open.
+/// `sealing.toml`. Public and versioned; a changed parameter gives another key, so tampering only fails to
+/// open.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, tag = "kind", rename_all = "kebab-case")]
 pub(crate) enum Header {
@@ -161,7 +162,8 @@ impl SealKey {
         }
     }
 
-    /// Seals the content of file `name`: one SealedBox per [`CHUNK_BYTES`], each bound to its place and to the end.
+    /// Seals the content of file `name`: one SealedBox per [`CHUNK_BYTES`], each bound to its place and to
+    /// the end.
     pub(crate) fn seal(&self, name: &str, content: &[u8]) -> Vec<u8> {
         let count = content.len().div_ceil(CHUNK_BYTES).max(1);
         let mut file = Writer::with_capacity(content.len() + count * 128);
@@ -208,7 +210,8 @@ fn create_key_file(path: &Path) -> Result<(), SealingError> {
     os_rng().fill_bytes(&mut *key);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
     file.write_all(&*key).and_then(|()| file.sync_all()).map_err(failed)?;
-    // Its name must survive a power cut too: without this file nothing in the state directory ever opens again.
+    // Its name must survive a power cut too: without this file nothing in the state directory ever opens
+    // again.
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
 }

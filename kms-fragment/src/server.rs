@@ -4,8 +4,9 @@
 //! accept ─ permit ─ handshake (deadline) ─ stranger? ─ HTTP/2 ─ POST /skb1 ─ body (limit, deadline) ─ Service::answer
 //! ```
 //!
-//! Everything has a bound: connections, connections of strangers, handshakes under way, header and body bytes,
-//! streams, resets, idle time. Strangers have their own small allowance, so that they cannot keep brokers out.
+//! Everything has a bound: connections, connections of strangers, handshakes under way, header and body
+//! bytes, streams, resets, idle time. Strangers have their own small allowance, so that they cannot keep
+//! brokers out.
 
 use std::collections::HashMap;
 use std::convert::Infallible;

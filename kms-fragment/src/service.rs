@@ -1,8 +1,8 @@
 //! The service: its state, how it is made and opened, and what its operator may ask.
 //!
-//! State changes are made on a copy, written to disk, and only then take effect, so what a broker was told is never
-//! forgotten by a crash. Answering brokers is in `answer.rs`, enrolment and manifests in `enrolment.rs`, what two officers
-//! order in `orders.rs`.
+//! State changes are made on a copy, written to disk, and only then take effect, so what a broker was told is
+//! never forgotten by a crash. Answering brokers is in `answer.rs`, enrolment and manifests in
+//! `enrolment.rs`, what two officers order in `orders.rs`.
 
 use std::collections::BTreeMap;
 use std::future::Future;

@@ -1,9 +1,10 @@
-//! What was destroyed. A tombstone outlives its key: a key file that a backup brings back is not loaded but erased again.
+//! What was destroyed. A tombstone outlives its key: a key file that a backup brings back is not loaded but
+//! erased again.
 //!
-//! The list only ever grows, and its file is apart from the tables, so that restoring the tables does not undo it. The
-//! tables in turn say how long the list is at least. Who restores the *whole* directory of an earlier day restores a
-//! time at which nothing had been destroyed; no file in it can tell. The certificate names the day until which such a
-//! backup may exist.
+//! The list only ever grows, and its file is apart from the tables, so that restoring the tables does not
+//! undo it. The tables in turn say how long the list is at least. Who restores the *whole* directory of an
+//! earlier day restores a time at which nothing had been destroyed; no file in it can tell. The certificate
+//! names the day until which such a backup may exist.
 
 use serde::{Deserialize, Serialize};
 use symbolon_proto::certificate::{Certificate, DestroyedShare};

@@ -1,7 +1,7 @@
 //! A TLS key and the self-signed envelope around it.
 //!
-//! A peer *is* the SHA-256 of its SubjectPublicKeyInfo. The certificate is made anew from the key at each start; what the
-//! other end pins does not change with it.
+//! A peer *is* the SHA-256 of its SubjectPublicKeyInfo. The certificate is made anew from the key at each
+//! start; what the other end pins does not change with it.
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};

@@ -1,9 +1,9 @@
 //! Transport security between broker and fragment service (`docs/skb1.md` 6.10).
 //!
-//! TLS 1.3, X25519MLKEM768 and HTTP/2 only: nothing else is offered, so a network that breaks the connection cannot talk it
-//! down. Certificates are self-signed envelopes around a key; their names, issuers and dates say nothing. The handshake
-//! proves possession of the key, and an [`Admission`] says whose key is let in. There is no resumption and no early data:
-//! every connection proves its key.
+//! TLS 1.3, X25519MLKEM768 and HTTP/2 only: nothing else is offered, so a network that breaks the connection
+//! cannot talk it down. Certificates are self-signed envelopes around a key; their names, issuers and dates
+//! say nothing. The handshake proves possession of the key, and an [`Admission`] says whose key is let in.
+//! There is no resumption and no early data: every connection proves its key.
 
 use std::fmt::Debug;
 use std::sync::Arc;

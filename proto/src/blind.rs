@@ -1,8 +1,8 @@
 //! Blinding: what the broker sends instead of a capsule's point, and what it makes of the answer
 //! (`docs/skb1.md` sections 6.6 and 6.7).
 //!
-//! Each w is multiplied by a fresh secret ρ, so the node sees uniform points whatever is being opened; batches
-//! are padded to 1, 8 or 64 with dummies, so it does not see how many either.
+//! Each w is multiplied by a fresh secret ρ, so the node sees uniform points whatever is being opened;
+//! batches are padded to 1, 8 or 64 with dummies, so it does not see how many either.
 //!
 //! ```text
 //! blind(capsules) ─▶ request() ─▶ node ─▶ evaluate::verify ─▶ finalize(VerifiedEvaluation) ─▶ Capsule::open
@@ -66,8 +66,8 @@ pub enum FinalizeError {
     },
 }
 
-/// Capsules on their way through the remote. Holds the blinding secrets, in secret memory because it waits for the
-/// network: ρ and the answer together give S. Wiped on drop.
+/// Capsules on their way through the remote. Holds the blinding secrets, in secret memory because it waits
+/// for the network: ρ and the answer together give S. Wiped on drop.
 pub struct Blinded {
     request: EvaluateRequest,
     rhos: Vec<Secret<SCALAR_BYTES>>,
@@ -115,8 +115,8 @@ impl Blinded {
         Ok(secrets)
     }
 
-    /// Evaluates with the key itself and unblinds: recovery from escrow (section 8), where nobody else computed anything
-    /// that a proof would be needed for.
+    /// Evaluates with the key itself and unblinds: recovery from escrow (section 8), where nobody else
+    /// computed anything that a proof would be needed for.
     pub fn finalize_locally(self, key: &RemoteKey, rng: &mut dyn CryptoRng) -> Vec<SharedSecret> {
         let points = key.evaluate(&self.request, rng).points;
         let elements: Vec<RistrettoPoint> = points.iter().map(|point| *point.element()).collect();
@@ -140,7 +140,8 @@ impl Blinded {
         Self { request: request.expect("batch sizes are in bounds"), rhos }
     }
 
-    /// Equal share epochs need no check of their own: they are part of the request, whose hash every share carries.
+    /// Equal share epochs need no check of their own: they are part of the request, whose hash every share
+    /// carries.
     fn check_shares<'a>(
         &self,
         evaluations: &'a [VerifiedEvaluation],

@@ -1,11 +1,11 @@
 //! Evaluation: what a fragment service does with its key, and how a broker checks it (`docs/skb1.md` 6.6).
 //!
 //! The node's side is [`RemoteKey::evaluate`]. The broker's side is [`verify`]: it turns an answer into an
-//! [`Answer`], of which every variant that has consequences carries its proof. A [`VerifiedEvaluation`] exists
-//! only after the batch proof held against this request and this node's public key; a suspension, destruction
-//! or fencing exists only with a [`VerifiedLease`] that says so, so that an unauthenticated error can never
-//! trigger a flush. Everything that only a faulty or lying node can cause is an [`EvaluateError`], which
-//! names the node.
+//! [`Answer`], of which every variant that has consequences carries its proof. A [`VerifiedEvaluation`]
+//! exists only after the batch proof held against this request and this node's public key; a suspension,
+//! destruction or fencing exists only with a [`VerifiedLease`] that says so, so that an unauthenticated error
+//! can never trigger a flush. Everything that only a faulty or lying node can cause is an [`EvaluateError`],
+//! which names the node.
 
 use curve25519_dalek::ristretto::RistrettoPoint;
 use rand_core::CryptoRng;
@@ -131,8 +131,8 @@ fn evaluate_with(
     Evaluation { points, proof }
 }
 
-/// k·u for every u, in constant time. Computed as 2·(k/2)·u: doubling makes the encodings cheap, because all of
-/// them then share one field inversion.
+/// k·u for every u, in constant time. Computed as 2·(k/2)·u: doubling makes the encodings cheap, because all
+/// of them then share one field inversion.
 pub(crate) fn multiply(key: &Scalar, points: &[Point]) -> Vec<Point> {
     let half = key.half();
     let halves: Vec<RistrettoPoint> = points.iter().map(|point| point.element() * half.element()).collect();

@@ -1,8 +1,9 @@
 //! Leases: a node's signed word on whether cached keys may still be used (`docs/skb1.md` section 6.9).
 //!
-//! Every evaluation, hello and heartbeat answer carries one. A cached KEK lives until the earlier of its local
-//! lifetime and the lease's end; a lease that says SUSPENDED flushes at once. The generation in it fences
-//! restored snapshots and clones of a broker: a lease for a newer generation tells the old one to stop.
+//! Every evaluation, hello and heartbeat answer carries one. A cached KEK lives until the earlier of its
+//! local lifetime and the lease's end; a lease that says SUSPENDED flushes at once. The generation in it
+//! fences restored snapshots and clones of a broker: a lease for a newer generation tells the old one to
+//! stop.
 
 use thiserror::Error;
 
@@ -237,8 +238,8 @@ impl VerifiedLease {
         self.standing
     }
 
-    /// Whether it was signed after `held`. Answers overtake each other, so an older one is not an error; it is
-    /// ignored.
+    /// Whether it was signed after `held`. Answers overtake each other, so an older one is not an error; it
+    /// is ignored.
     #[must_use]
     pub const fn supersedes(&self, held: &Self) -> bool {
         self.terms.seq > held.terms.seq

@@ -1,7 +1,8 @@
-//! Remote manifests: what a fragment service says about a key, in a signed chain (`docs/skb1.md` section 6.8).
+//! Remote manifests: what a fragment service says about a key, in a signed chain (`docs/skb1.md` section
+//! 6.8).
 //!
-//! The offline service root and every node sign each manifest, and each names the hash of the one before, so a
-//! service cannot show different public keys to different brokers, nor go back to an older one. A
+//! The offline service root and every node sign each manifest, and each names the hash of the one before, so
+//! a service cannot show different public keys to different brokers, nor go back to an older one. A
 //! [`VerifiedManifest`] is one whose every field and signature was checked; it is the only way to an
 //! [`EncapsulationKey`]. Formats carry t of n nodes from the beginning; a single remote is t = n = 1.
 
@@ -112,16 +113,18 @@ impl Manifest {
         writer.finish()
     }
 
-    /// The whole manifest, signed by the service root and by the nodes in their order, if one party has all keys. Nodes
-    /// that do not share a process sign what [`Manifest::parse_body`] read, and [`Manifest::assemble`] joins them.
+    /// The whole manifest, signed by the service root and by the nodes in their order, if one party has all
+    /// keys. Nodes that do not share a process sign what [`Manifest::parse_body`] read, and
+    /// [`Manifest::assemble`] joins them.
     pub fn sign(&self, root: &SigningSeed, nodes: &[&SigningSeed]) -> Vec<u8> {
         let body = self.signed_bytes();
         let nodes: Vec<_> = nodes.iter().map(|seed| seed.sign(&body)).collect();
         self.assemble(&root.sign(&body), &nodes)
     }
 
-    /// The whole manifest, from the signatures over [`Manifest::signed_bytes`] by the root of the lead (the node with
-    /// the lowest index) and by all nodes in their order. Whether they are any good shows when it is accepted.
+    /// The whole manifest, from the signatures over [`Manifest::signed_bytes`] by the root of the lead (the
+    /// node with the lowest index) and by all nodes in their order. Whether they are any good shows when it
+    /// is accepted.
     pub fn assemble(&self, root: &[u8; SIGNATURE_BYTES], nodes: &[[u8; SIGNATURE_BYTES]]) -> Vec<u8> {
         let mut bytes = self.signed_bytes();
         bytes.extend(root);
@@ -129,8 +132,8 @@ impl Manifest {
         bytes
     }
 
-    /// Reads what is to be signed, for a node that is asked to: everything in it holds together, but whether it is true
-    /// the node must compare with what it knows.
+    /// Reads what is to be signed, for a node that is asked to: everything in it holds together, but whether
+    /// it is true the node must compare with what it knows.
     pub fn parse_body(bytes: &[u8]) -> Result<Self, ManifestError> {
         let mut reader = Reader::new(bytes);
         let manifest = Self::read(&mut reader)?;
@@ -252,7 +255,8 @@ impl Manifest {
         }
     }
 
-    /// The key changes only with its epoch, the shares and who has them only with theirs, and no epoch goes back.
+    /// The key changes only with its epoch, the shares and who has them only with theirs, and no epoch goes
+    /// back.
     fn check_epochs(&self, next: &Self) -> Result<(), ManifestError> {
         if next.key_epoch > self.key_epoch {
             return Ok(());

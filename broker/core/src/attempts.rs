@@ -1,7 +1,8 @@
 //! How many refused shares a source may send before it must wait.
 //!
-//! Only refusals count, and each source has an allowance of its own: whoever sends rubbish slows down nobody else, and
-//! whoever sends the right share is never kept waiting by their own successes. An IPv6 source is its /64.
+//! Only refusals count, and each source has an allowance of its own: whoever sends rubbish slows down nobody
+//! else, and whoever sends the right share is never kept waiting by their own successes. An IPv6 source is
+//! its /64.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -13,10 +14,12 @@ use crate::source::Source;
 pub const REFUSALS_MAX: u64 = 10;
 /// Time after which one more is allowed, in milliseconds.
 pub const REFUSAL_MS: u64 = 6_000;
-/// Sources remembered. Beyond it the one that has been quiet the longest is forgotten, which lets it begin anew.
+/// Sources remembered. Beyond it the one that has been quiet the longest is forgotten, which lets it begin
+/// anew.
 const SOURCES_MAX: usize = 1024;
 
-/// Refusals of each source. Every one "lasts" [`REFUSAL_MS`]; a source has used up its allowance while so many last.
+/// Refusals of each source. Every one "lasts" [`REFUSAL_MS`]; a source has used up its allowance while so
+/// many last.
 #[derive(Debug, Default)]
 pub struct Attempts {
     lasting_until_boot_ms: HashMap<Source, u64>,

@@ -1,7 +1,8 @@
 //! What is written about each request, and the proof that it was written.
 //!
-//! Nothing secret leaves the broker without a [`Receipt`]: the writer makes one when the entry is durable, and
-//! [`SecretValue::disclose`] consumes it. `clippy.toml` bans [`Receipt::attest`] everywhere but in the writer.
+//! Nothing secret leaves the broker without a [`Receipt`]: the writer makes one when the entry is durable,
+//! and [`SecretValue::disclose`] consumes it. `clippy.toml` bans [`Receipt::attest`] everywhere but in the
+//! writer.
 
 use serde::{Deserialize, Serialize};
 use symbolon_proto::Zeroizing;
@@ -18,7 +19,8 @@ pub struct Draft {
     pub detail: Detail,
 }
 
-/// The part of an entry that only an unsealed broker can read. Wire type, version 1: fields are only ever added.
+/// The part of an entry that only an unsealed broker can read. Wire type, version 1: fields are only ever
+/// added.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Detail {
@@ -83,7 +85,8 @@ impl SecretValue {
         Self(plaintext)
     }
 
-    /// Works on the plaintext inside the broker, to make another stored value from it. Nothing leaves this way.
+    /// Works on the plaintext inside the broker, to make another stored value from it. Nothing leaves this
+    /// way.
     pub fn transform<T>(self, work: impl FnOnce(&[u8]) -> T) -> T {
         work(&self.0)
     }

@@ -4,10 +4,11 @@
 //! carried = format(1)=1 ‖ names(32) ‖ state(32) ‖ audit(32) ‖ count(1) ‖ count × { epoch(4) ‖ capsule(32) ‖ index(32) }
 //! ```
 //!
-//! Three keys stay for good. What they were used for cannot be made anew: the names of tokens and secrets on disk are keyed
-//! hashes of what is not stored, entries of the log cannot change, and nodes that were away remember anchors of any age. The
-//! keys of the epoch before stay until everything that they closed has been closed anew, so a broker that is killed meanwhile
-//! goes on after its next unseal. All of it lies in one row, sealed under K_netkey of the present epoch.
+//! Three keys stay for good. What they were used for cannot be made anew: the names of tokens and secrets on
+//! disk are keyed hashes of what is not stored, entries of the log cannot change, and nodes that were away
+//! remember anchors of any age. The keys of the epoch before stay until everything that they closed has been
+//! closed anew, so a broker that is killed meanwhile goes on after its next unseal. All of it lies in one
+//! row, sealed under K_netkey of the present epoch.
 
 use std::sync::Arc;
 

@@ -160,8 +160,8 @@ impl Change {
         }
     }
 
-    /// Prepares the change with the fragment of `sealed`; `None` if nothing is to change. Whoever calls drops the fragment
-    /// and wipes the stack.
+    /// Prepares the change with the fragment of `sealed`; `None` if nothing is to change. Whoever calls drops
+    /// the fragment and wipes the stack.
     pub fn apply(
         &self,
         sealed: &Sealed,

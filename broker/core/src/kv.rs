@@ -1,7 +1,8 @@
 //! What happens to the versions of a secret: the rules of Vault's KV version 2, without any storage.
 //!
-//! Every decision takes the metadata as it is and gives back the metadata as it shall be, together with the versions
-//! whose payload must be removed. The caller commits both in one step. All times are unix milliseconds.
+//! Every decision takes the metadata as it is and gives back the metadata as it shall be, together with the
+//! versions whose payload must be removed. The caller commits both in one step. All times are unix
+//! milliseconds.
 
 mod change;
 mod custom;
@@ -147,8 +148,8 @@ impl SecretMeta {
         }
     }
 
-    /// The version that a read means and its facts: 0 is the newest. `None` is an honest 404: never written or
-    /// dropped. Ask [`VersionMeta::is_live`] before opening the payload.
+    /// The version that a read means and its facts: 0 is the newest. `None` is an honest 404: never written
+    /// or dropped. Ask [`VersionMeta::is_live`] before opening the payload.
     #[must_use]
     pub fn version(&self, version: u64) -> Option<(u64, &VersionMeta)> {
         let version = if version == 0 { self.current } else { version };

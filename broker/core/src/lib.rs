@@ -1,6 +1,7 @@
 //! What a Symbolon broker decides: seal state, keyring, policy, tokens, identity rules, versions, audit.
 //!
-//! Pure in the same sense as `symbolon-proto`: no I/O, clock, environment or runtime; `now` and `rng` are arguments.
+//! Pure in the same sense as `symbolon-proto`: no I/O, clock, environment or runtime; `now` and `rng` are
+//! arguments.
 
 pub mod attempts;
 pub mod audit;

@@ -5,9 +5,10 @@
 //!      └─ WorkloadRule::grant ─▶ Granted ─ UnsignedToken::prepare ─▶ signing_input() ─▶ with_signature(..) ─▶ answer
 //! ```
 //!
-//! Two shapes of request are accepted, token exchange (RFC 8693) and the jwt-bearer grant (RFC 7523), each with one
-//! credential and one audience. The result is an `at+jwt` (RFC 9068) signed with ES256 that lives for five minutes at
-//! most and never longer than its evidence. There are no refresh tokens, and nothing here is delegation.
+//! Two shapes of request are accepted, token exchange (RFC 8693) and the jwt-bearer grant (RFC 7523), each
+//! with one credential and one audience. The result is an `at+jwt` (RFC 9068) signed with ES256 that lives
+//! for five minutes at most and never longer than its evidence. There are no refresh tokens, and nothing here
+//! is delegation.
 
 mod documents;
 mod request;

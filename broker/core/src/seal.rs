@@ -5,9 +5,10 @@
 //!                      └──────── expired, or a wrong combination ────────▶ Sealed
 //! ```
 //!
-//! Whatever needs keys takes `&Unsealed`. Dropping it wipes them. The fragment itself and its root key live only inside
-//! [`Ceremony::finish`], and in a ceremony that changes something while [`crate::change::Change::apply`] runs (`docs/skb1.md`
-//! 6.2, 7.5 and 7.6). [`EpochKeys`] are half of the way: what was carried over from earlier epochs is in the store.
+//! Whatever needs keys takes `&Unsealed`. Dropping it wipes them. The fragment itself and its root key live
+//! only inside [`Ceremony::finish`], and in a ceremony that changes something while
+//! [`crate::change::Change::apply`] runs (`docs/skb1.md` 6.2, 7.5 and 7.6). [`EpochKeys`] are half of the
+//! way: what was carried over from earlier epochs is in the store.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -34,7 +35,8 @@ pub const FIRST_EPOCH: u32 = 1;
 pub enum Recovery {
     /// Losing the fragment service loses the data.
     None,
-    /// The remote's shares are also sealed to a key that other custodians hold together. Bypasses every revocation.
+    /// The remote's shares are also sealed to a key that other custodians hold together. Bypasses every
+    /// revocation.
     CustomerEscrow,
 }
 
@@ -95,8 +97,8 @@ pub enum InitError {
     CustodianNames,
 }
 
-/// The format that is written. Records of format 1 have no fragment epoch of their own; theirs is that of the share set. Their
-/// deployments hash names with K_index itself.
+/// The format that is written. Records of format 1 have no fragment epoch of their own; theirs is that of the
+/// share set. Their deployments hash names with K_index itself.
 pub const SEAL_RECORD_FORMAT: u8 = 2;
 
 /// The one row of the store that anyone may read. Wire type; a new field needs a new `format`.
@@ -160,8 +162,8 @@ impl Sealed {
         })
     }
 
-    /// The same deployment with another share set or fragment epoch. The format says how names are hashed until keys are carried
-    /// over, so it stays as long as the epoch does.
+    /// The same deployment with another share set or fragment epoch. The format says how names are hashed
+    /// until keys are carried over, so it stays as long as the epoch does.
     pub(crate) fn succeeded_by(&self, set: ShareSetManifest, frag_epoch: u32) -> Self {
         let mut record = (*self.record).clone();
         record.share_set = data_encoding::HEXLOWER.encode(&set.encode());
@@ -224,7 +226,8 @@ pub enum CeremonyError {
     /// The share itself.
     #[error(transparent)]
     Share(#[from] ShareError),
-    /// Every share was right on its own, yet together they are not the fragment: the share set was made wrongly.
+    /// Every share was right on its own, yet together they are not the fragment: the share set was made
+    /// wrongly.
     #[error(
         "the shares are valid but their combination is not; the share set is faulty and the ceremony was cleared"
     )]
@@ -310,7 +313,8 @@ impl Ceremony {
     }
 }
 
-/// The purpose keys of the fragment epoch in use, fresh from a ceremony. They open no row before [`Self::complete`].
+/// The purpose keys of the fragment epoch in use, fresh from a ceremony. They open no row before
+/// [`Self::complete`].
 pub struct EpochKeys {
     deployment: DeploymentId,
     broker: BrokerId,
@@ -405,7 +409,8 @@ impl Unsealed {
         self.broker
     }
 
-    /// What seals details of entries, shared with the log's writer. Never changes: entries cannot be sealed anew.
+    /// What seals details of entries, shared with the log's writer. Never changes: entries cannot be sealed
+    /// anew.
     #[must_use]
     pub fn audit(&self) -> Arc<AuditKey> {
         Arc::clone(&self.lasting.audit)

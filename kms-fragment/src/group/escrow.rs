@@ -1,7 +1,7 @@
 //! Shares sealed to escrow custodians, for the day on which this service is gone (`docs/skb1.md` section 8).
 //!
-//! What escrow custodians open bypasses every revocation, so a broker alone cannot ask for it: the operator of each
-//! service compares the fingerprint of the escrow key and approves it once.
+//! What escrow custodians open bypasses every revocation, so a broker alone cannot ask for it: the operator
+//! of each service compares the fingerprint of the escrow key and approves it once.
 
 use symbolon_proto::custody::XWingPublicKey;
 use symbolon_proto::custody::escrow::{EscrowEnvelope, EscrowedShare};

@@ -52,8 +52,8 @@ impl Service {
         Ok(Approval::Pending)
     }
 
-    /// Whether a proposal is one for this node: it is a member, or holds the key that a new group is to get; and it
-    /// follows what is held.
+    /// Whether a proposal is one for this node: it is a member, or holds the key that a new group is to get;
+    /// and it follows what is held.
     fn check_proposal(&self, tables: &Tables, proposal: &Proposal) -> Result<(), AdminError> {
         let terms = proposal.terms();
         let is_member = proposal.index_of(self.identity.card().card()).is_some();

@@ -1,10 +1,10 @@
 //! The key to which dealers seal this node's share in one run (`docs/skb1.md` 16.13).
 //!
-//! Whoever has it and what the broker relayed has the share, so it lies here, sealed, in a file of its own and for a short
-//! time: from the question for it until the dealings are opened. It is overwritten and removed then, when another run
-//! takes its place, when any run of its share is committed or acknowledged, and at the latest after
-//! [`RECEIVE_KEY_SECS`]; a run takes seconds. A resharing that came to nothing would otherwise leave behind what opens the
-//! shares of those who dealt in it.
+//! Whoever has it and what the broker relayed has the share, so it lies here, sealed, in a file of its own
+//! and for a short time: from the question for it until the dealings are opened. It is overwritten and
+//! removed then, when another run takes its place, when any run of its share is committed or acknowledged,
+//! and at the latest after [`RECEIVE_KEY_SECS`]; a run takes seconds. A resharing that came to nothing would
+//! otherwise leave behind what opens the shares of those who dealt in it.
 //!
 //! ```text
 //! format=1 run made_secs(8) r(32)

@@ -50,7 +50,8 @@ pub(super) fn hash_dealings(dealings: &[Vec<u8>]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// Whether a node is told of the same receive keys as before. Names the first receiver of whom it is told another one.
+/// Whether a node is told of the same receive keys as before. Names the first receiver of whom it is told
+/// another one.
 pub(super) fn check_same(known: &[[u8; OFFER_BYTES]], told: &[[u8; OFFER_BYTES]]) -> Result<(), DkgError> {
     if told.len() > known.len() {
         return Err(DkgError::Count { found: told.len(), expected: known.len() });

@@ -338,7 +338,8 @@ impl Club {
         self
     }
 
-    /// One step at node 0, whose disk fails at each write of it in turn; after each crash it is started again.
+    /// One step at node 0, whose disk fails at each write of it in turn; after each crash it is started
+    /// again.
     pub(super) async fn survive(&mut self, op: GroupOp) -> GroupReply {
         for reached in [false, true] {
             for at in 0.. {

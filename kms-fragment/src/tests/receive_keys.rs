@@ -213,8 +213,8 @@ enum Step {
 }
 
 impl Club {
-    /// Takes one step at node 0 with its disk failing at one write; after the crash it is started and asked again. Whether
-    /// it failed at all.
+    /// Takes one step at node 0 with its disk failing at one write; after the crash it is started and asked
+    /// again. Whether it failed at all.
     async fn crash(&mut self, op: GroupOp, fault: Fault) -> bool {
         *self.nodes[0].service.dir.fault.lock().unwrap() = fault;
         let request = GroupRequest { nonce: RequestId::random(&mut os_rng()), op: op.clone() };

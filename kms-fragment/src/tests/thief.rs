@@ -1,4 +1,5 @@
-//! A thief who holds what lies on a node's disk, with the key that opens it, and everything that the broker relayed.
+//! A thief who holds what lies on a node's disk, with the key that opens it, and everything that the broker
+//! relayed.
 
 use std::collections::BTreeMap;
 

@@ -1,11 +1,13 @@
-//! A custodian's public card: what the dealer of a share set must know about a person (docs/skb1.md section 7.3).
+//! A custodian's public card: what the dealer of a share set must know about a person (docs/skb1.md section
+//! 7.3).
 //!
 //! ```text
 //! format(1)=1 ‖ LP(name) ‖ sealing key(1216) ‖ signing key(32) ‖ Ed25519 signature(64)
 //! ```
 //!
-//! The signature is by the card's own signing key over a label and everything before it. It shows that the card is
-//! whole and that one person has both keys; *which* person, the fingerprint says when it is compared out of band.
+//! The signature is by the card's own signing key over a label and everything before it. It shows that the
+//! card is whole and that one person has both keys; *which* person, the fingerprint says when it is compared
+//! out of band.
 
 use thiserror::Error;
 

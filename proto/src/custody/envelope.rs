@@ -4,8 +4,8 @@
 //! envelope = version(1)=1 ‖ HPKE(info = label ‖ deployment ‖ set_id, aad = SHA-256(manifest) ‖ x, share(44))
 //! ```
 //!
-//! Nothing else is in it: the manifest beside it says for whom it is. The version is there because the text on
-//! post-quantum HPKE is still a draft.
+//! Nothing else is in it: the manifest beside it says for whom it is. The version is there because the text
+//! on post-quantum HPKE is still a draft.
 
 use rand_core::CryptoRng;
 use thiserror::Error;

@@ -5,9 +5,10 @@
 //! envelope = format(1)=1 ‖ place ‖ HPKE(info = label ‖ deployment ‖ key_id, aad = place, enc(k_i))
 //! ```
 //!
-//! Each node seals its share when it makes or changes it; the broker keeps the envelopes. The private half of the
-//! escrow key exists only as shares among other custodians than those of the fragment. Whoever has t envelopes and
-//! those shares has k and can evaluate without the remotes: *an escrow bypasses revocation, on purpose*.
+//! Each node seals its share when it makes or changes it; the broker keeps the envelopes. The private half of
+//! the escrow key exists only as shares among other custodians than those of the fragment. Whoever has t
+//! envelopes and those shares has k and can evaluate without the remotes: *an escrow bypasses revocation, on
+//! purpose*.
 
 use curve25519_dalek::scalar::Scalar as CurveScalar;
 use rand_core::CryptoRng;

@@ -1,7 +1,8 @@
-//! HPKE to one X-Wing key (RFC 9180, docs/skb1.md section 7.4): the one place where the `hpke` crate is called.
+//! HPKE to one X-Wing key (RFC 9180, docs/skb1.md section 7.4): the one place where the `hpke` crate is
+//! called.
 //!
-//! A sealed message is `enc(1120) ‖ ciphertext ‖ tag(16)`. The seed of a private key lives in secret memory and is
-//! expanded for each message; what the expansion leaves on the stack is overwritten.
+//! A sealed message is `enc(1120) ‖ ciphertext ‖ tag(16)`. The seed of a private key lives in secret memory
+//! and is expanded for each message; what the expansion leaves on the stack is overwritten.
 
 use std::fmt;
 

@@ -6,8 +6,8 @@
 //! file   = header ‖ SealedBox(Argon2id(passphrase, salt), LP(label) ‖ header, seeds(64))
 //! ```
 //!
-//! The header is the context of the box, so a changed one does not open: neither weaker parameters nor another
-//! person's public keys can be slipped in. Everything in it can be shown without the passphrase.
+//! The header is the context of the box, so a changed one does not open: neither weaker parameters nor
+//! another person's public keys can be slipped in. Everything in it can be shown without the passphrase.
 
 use rand_core::CryptoRng;
 use thiserror::Error;

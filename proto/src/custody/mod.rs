@@ -6,8 +6,8 @@
 //! k_i     ──EscrowEnvelope::seal──▶ escrow key       events ──Transcript──▶ final hash, signed by all
 //! ```
 //!
-//! All encryption to a public key is HPKE (RFC 9180) in base mode with X-Wing (ML-KEM-768 and X25519), HKDF-SHA-512
-//! and AES-256-GCM: what is recorded today stays closed when a quantum computer exists.
+//! All encryption to a public key is HPKE (RFC 9180) in base mode with X-Wing (ML-KEM-768 and X25519),
+//! HKDF-SHA-512 and AES-256-GCM: what is recorded today stays closed when a quantum computer exists.
 
 mod card;
 mod envelope;

@@ -49,8 +49,8 @@ impl Default for PassphraseCost {
 }
 
 impl PassphraseCost {
-    /// `memory_kib` KiB, `passes` passes, `lanes` lanes; refused below 64 MiB or 3 passes and above 4 GiB, 64 passes
-    /// or 16 lanes.
+    /// `memory_kib` KiB, `passes` passes, `lanes` lanes; refused below 64 MiB or 3 passes and above 4 GiB, 64
+    /// passes or 16 lanes.
     pub fn new(memory_kib: u32, passes: u32, lanes: u32) -> Result<Self, PassphraseError> {
         let fits = (MEMORY_KIB_MIN..=MEMORY_KIB_MAX).contains(&memory_kib)
             && (PASSES_MIN..=PASSES_MAX).contains(&passes)
@@ -122,8 +122,8 @@ mod tests {
         assert_eq!(stretch(&"x".repeat(PASSPHRASE_BYTES_MAX + 1)), Some(PassphraseError::Length));
     }
 
-    /// Computed with the reference implementation (libargon2, by argon2-cffi 25). Files that were sealed once must open with
-    /// every later version.
+    /// Computed with the reference implementation (libargon2, by argon2-cffi 25). Files that were sealed once
+    /// must open with every later version.
     #[test]
     fn the_key_is_that_of_argon2id() {
         let key = PassphraseCost::minimum().stretch("four random words", &[7; SALT_BYTES]).unwrap();

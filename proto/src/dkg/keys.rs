@@ -1,4 +1,5 @@
-//! The keys of a node in a ceremony: one that it keeps and signs with, and one for each run that shares are sealed to.
+//! The keys of a node in a ceremony: one that it keeps and signs with, and one for each run that shares are
+//! sealed to.
 
 use rand_core::CryptoRng;
 
@@ -6,12 +7,13 @@ use super::schnorr;
 use crate::group::{Point, SCALAR_BYTES, Scalar, ScalarError};
 use crate::secret::{self, Secret};
 
-/// The private key d of a node and its public key P = d·G, which stands in the node's card. It signs receive keys,
-/// dealings and transcripts, and shows receivers who dealt. No share can be opened with it alone.
+/// The private key d of a node and its public key P = d·G, which stands in the node's card. It signs receive
+/// keys, dealings and transcripts, and shows receivers who dealt. No share can be opened with it alone.
 pub struct StaticKey(KeyPair);
 
-/// The private key r of a receiver and its public key R = r·G, to which dealers seal its shares in one run. Whoever has
-/// it and the dealings of the run has the share, so it is erased when they are opened, and never used in another run.
+/// The private key r of a receiver and its public key R = r·G, to which dealers seal its shares in one run.
+/// Whoever has it and the dealings of the run has the share, so it is erased when they are opened, and never
+/// used in another run.
 pub struct ReceiveKey(KeyPair);
 
 struct KeyPair {

@@ -1,9 +1,9 @@
 //! Keys that several nodes make and hold together (`docs/skb1.md` sections 6.7 and 16.13).
 //!
-//! COCKTAIL-DKG (c2sp.org/cocktail-dkg, v0.2.0) with the suite `COCKTAIL(Ristretto255, SHA-512)`, and in the same three
-//! rounds and messages a refresh of the shares of a key and their passing on to another group. The nodes never talk
-//! to each other: the broker carries every message, and can neither read a share, nor change a message without being
-//! found out, nor show different nodes different messages.
+//! COCKTAIL-DKG (c2sp.org/cocktail-dkg, v0.2.0) with the suite `COCKTAIL(Ristretto255, SHA-512)`, and in the
+//! same three rounds and messages a refresh of the shares of a key and their passing on to another group. The
+//! nodes never talk to each other: the broker carries every message, and can neither read a share, nor change
+//! a message without being found out, nor show different nodes different messages.
 //!
 //! ```text
 //! before    Roster::offer      at each receiver    → a key for this run, signed, for every dealer
@@ -13,10 +13,10 @@
 //! round 3   PendingShare::finish                   → the share, with the certificate of all
 //! ```
 //!
-//! Every check names the participant that failed it. A receiver keeps the private half of its key for the run until it has
-//! opened the dealings, then erases it: afterwards nobody can open them, whatever else is stolen. A dealer keeps nothing
-//! secret besides its static key, since its own share is encrypted to itself like all others; between rounds 2 and 3 a
-//! receiver keeps [`PendingShare::to_secret_bytes`].
+//! Every check names the participant that failed it. A receiver keeps the private half of its key for the run
+//! until it has opened the dealings, then erases it: afterwards nobody can open them, whatever else is
+//! stolen. A dealer keeps nothing secret besides its static key, since its own share is encrypted to itself
+//! like all others; between rounds 2 and 3 a receiver keeps [`PendingShare::to_secret_bytes`].
 
 mod certificate;
 mod dealing;

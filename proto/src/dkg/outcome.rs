@@ -15,7 +15,8 @@ use crate::blind::lagrange;
 use crate::codec::Writer;
 use crate::group::Point;
 
-/// What a run gives if all receivers certify it: computed by each of them, and by the broker, from the dealings alone.
+/// What a run gives if all receivers certify it: computed by each of them, and by the broker, from the
+/// dealings alone.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Outcome {
     /// The new sharing.
@@ -64,7 +65,8 @@ impl Session {
         Ok(Outcome { key, transcript: self.transcript(checked, &extension) })
     }
 
-    /// The new A_0 … A_{t−1}; `None` if one of them or of the y_i is the identity, or if the key is not the old one.
+    /// The new A_0 … A_{t−1}; `None` if one of them or of the y_i is the identity, or if the key is not the
+    /// old one.
     fn commit(&self, checked: &[Dealing]) -> Option<GroupKey> {
         let commitments = match self.kind {
             RunKind::Generate => self.sum(checked, &vec![CurveScalar::ONE; checked.len()])?,

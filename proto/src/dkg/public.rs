@@ -11,7 +11,8 @@ use crate::group::{Point, PublicKey};
 use crate::label;
 use crate::manifest::NODES_MAX;
 
-/// A sharing as everybody may know it: the Feldman commitments A_0 … A_{t−1}, with A_0 = y. Not empty, at most 16.
+/// A sharing as everybody may know it: the Feldman commitments A_0 … A_{t−1}, with A_0 = y. Not empty, at
+/// most 16.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct GroupKey {
     commitments: Vec<Point>,

@@ -27,8 +27,8 @@ pub(super) struct Dealer {
     pub(super) share: Option<Point>,
 }
 
-/// A run with its participants, before the receivers have shown their keys for it: who deals and who receives. Public; the
-/// same at every participant and at the broker.
+/// A run with its participants, before the receivers have shown their keys for it: who deals and who
+/// receives. Public; the same at every participant and at the broker.
 #[derive(Clone, Debug)]
 pub struct Roster {
     run: Run,
@@ -42,7 +42,8 @@ pub struct Roster {
 }
 
 impl Roster {
-    /// The participants of `run`, in which `group` gets shares; `before` exactly for a refresh or a resharing.
+    /// The participants of `run`, in which `group` gets shares; `before` exactly for a refresh or a
+    /// resharing.
     ///
     /// # Errors
     /// [`DkgError::Setup`] if any of them does not go with the run.
@@ -66,11 +67,13 @@ impl Roster {
         })
     }
 
-    /// The session in which shares are sealed to the keys of these offers, which stand in the order of the receivers. The
-    /// keys are part of its context and of its transcript, so all who certify it have been shown the same.
+    /// The session in which shares are sealed to the keys of these offers, which stand in the order of the
+    /// receivers. The keys are part of its context and of its transcript, so all who certify it have been
+    /// shown the same.
     ///
     /// # Errors
-    /// [`DkgError::Participant`] names the first receiver whose offer is missing, or is not one that it made for this run.
+    /// [`DkgError::Participant`] names the first receiver whose offer is missing, or is not one that it made
+    /// for this run.
     pub fn session(&self, offers: &[[u8; OFFER_BYTES]]) -> Result<Session, DkgError> {
         let receive_keys = self.receive_keys(offers)?;
         Ok(Session {

@@ -35,8 +35,8 @@ impl RunKind {
     }
 }
 
-/// The nodes that deal, by index; at least one, all between 1 and 16. In a resharing these are indices of the old
-/// group, otherwise of the group itself.
+/// The nodes that deal, by index; at least one, all between 1 and 16. In a resharing these are indices of the
+/// old group, otherwise of the group itself.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Dealers(u16);
 
@@ -73,8 +73,8 @@ impl Dealers {
     }
 }
 
-/// One run of the group ceremony. Its bytes are part of the context of every proof, key and signature of the run, so
-/// nothing of one run has a meaning in another.
+/// One run of the group ceremony. Its bytes are part of the context of every proof, key and signature of the
+/// run, so nothing of one run has a meaning in another.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Run {
     /// What it does.

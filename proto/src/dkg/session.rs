@@ -11,8 +11,8 @@ use crate::label;
 /// The name of the ciphersuite, part of every context and transcript.
 pub(super) const CIPHERSUITE: &[u8] = b"COCKTAIL(Ristretto255, SHA-512)";
 
-/// One run with its participants: who deals, who receives with which key, under which context. Public; the same at every
-/// participant and at the broker. Made by [`super::Roster::session`].
+/// One run with its participants: who deals, who receives with which key, under which context. Public; the
+/// same at every participant and at the broker. Made by [`super::Roster::session`].
 #[derive(Clone, Debug)]
 pub struct Session {
     pub(super) kind: RunKind,
@@ -59,8 +59,8 @@ impl Session {
     }
 }
 
-/// SHA-512("COCKTAIL-DKG-CONTEXT" ‖ len(id) ‖ id ‖ len(suite) ‖ suite ‖ n ‖ P_1 … P_n): lengths in eight big-endian
-/// bytes, n in four little-endian ones.
+/// SHA-512("COCKTAIL-DKG-CONTEXT" ‖ len(id) ‖ id ‖ len(suite) ‖ suite ‖ n ‖ P_1 … P_n): lengths in eight
+/// big-endian bytes, n in four little-endian ones.
 pub(super) fn context(session_id: &[u8], receivers: &[Point]) -> [u8; 64] {
     let mut hash = Sha512::new_with_prefix(label::COCKTAIL_CONTEXT);
     for field in [session_id, CIPHERSUITE] {

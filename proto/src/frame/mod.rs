@@ -1,8 +1,8 @@
 //! Frames: the questions a broker asks a fragment service and their answers (`docs/skb1.md` section 6.6).
 //!
-//! Every frame begins with `"SKB1"`, a type byte (answers set bit 7) and the suite. Decoders are total: any bytes
-//! give a value or a [`FrameError`], every count is bounded before anything is allocated, points and scalars are
-//! checked once here, and trailing bytes are refused. One frame is one HTTP body.
+//! Every frame begins with `"SKB1"`, a type byte (answers set bit 7) and the suite. Decoders are total: any
+//! bytes give a value or a [`FrameError`], every count is bounded before anything is allocated, points and
+//! scalars are checked once here, and trailing bytes are refused. One frame is one HTTP body.
 //!
 //! ```text
 //! 0x01 evaluate   0x02 hello   0x03 heartbeat   0x04 manifest chain   0x05 anchor   0x06 enrol   0x07 group
@@ -79,8 +79,8 @@ impl FrameType {
     }
 }
 
-/// Status of an answer, as it stands on the wire. 0 to 9 are the specification's, the others are ours; those from 11
-/// on belong to the group ceremony.
+/// Status of an answer, as it stands on the wire. 0 to 9 are the specification's, the others are ours; those
+/// from 11 on belong to the group ceremony.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u16)]
 pub enum Status {

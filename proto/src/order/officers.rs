@@ -17,7 +17,8 @@ const HRP: Hrp = Hrp::parse_unchecked("sof");
 const KEY_TEXT_CHARS: usize = 62;
 const NAME_CHARS_MAX: usize = 64;
 
-/// An officer's public key. Its text is bech32m with prefix `sof`, 62 characters, so that a mistyped one is noticed.
+/// An officer's public key. Its text is bech32m with prefix `sof`, 62 characters, so that a mistyped one is
+/// noticed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct OfficerKey(SigningPublicKey);
 

@@ -1,10 +1,11 @@
 //! Collecting shares until there are enough (docs/skb1.md sections 7.3 and 7.5).
 //!
-//! Each share is checked when it comes, so that the one person whose share is wrong hears it at once, by name, and
-//! nobody else has to come back. Shares stay in secret memory and are wiped when the ceremony is dropped.
+//! Each share is checked when it comes, so that the one person whose share is wrong hears it at once, by
+//! name, and nobody else has to come back. Shares stay in secret memory and are wiped when the ceremony is
+//! dropped.
 //!
-//! Time is the caller's: it gives boot-time milliseconds with each share and calls [`Ceremony::expire`]. So is the
-//! limit on attempts.
+//! Time is the caller's: it gives boot-time milliseconds with each share and calls [`Ceremony::expire`]. So
+//! is the limit on attempts.
 
 use super::set::ShareSetManifest;
 use super::shamir;
@@ -183,8 +184,8 @@ impl Ceremony {
         before - self.given.len()
     }
 
-    /// The fragment, checked against the set's check value. If more than t shares were given, every one of them takes part in
-    /// a recombination of its own. The shares stay until the ceremony is dropped.
+    /// The fragment, checked against the set's check value. If more than t shares were given, every one of
+    /// them takes part in a recombination of its own. The shares stay until the ceremony is dropped.
     pub fn recombine(&self) -> Result<Fragment, RecombineError> {
         let Progress { given, needed } = self.progress();
         if given < needed {

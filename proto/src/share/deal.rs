@@ -52,8 +52,8 @@ pub struct Dealing<'a> {
 }
 
 impl Dealing<'_> {
-    /// Splits `fragment` and makes the manifest. Before it returns, every share has taken part in a recombination that
-    /// passed the check value (the drill of section 7.3, against a faulty dealer).
+    /// Splits `fragment` and makes the manifest. Before it returns, every share has taken part in a
+    /// recombination that passed the check value (the drill of section 7.3, against a faulty dealer).
     pub fn deal(
         &self,
         fragment: &Fragment,

@@ -5,11 +5,12 @@
 //! text  = bech32m with prefix "skf" or "ske"                       81 characters
 //! ```
 //!
-//! Version 0x01 with prefix "skf" is a share of the fragment; 0x02 with "ske" one of an escrow key (section 8). A custodian
-//! who brings the wrong one is told so.
+//! Version 0x01 with prefix "skf" is a share of the fragment; 0x02 with "ske" one of an escrow key (section
+//! 8). A custodian who brings the wrong one is told so.
 //!
-//! [`Share::parse`] also takes the 44 bytes in hex or base64, because tools for Vault's unseal keys pass those on.
-//! Only the bech32m form has a checksum; a mistake in the others is found when the share is submitted.
+//! [`Share::parse`] also takes the 44 bytes in hex or base64, because tools for Vault's unseal keys pass
+//! those on. Only the bech32m form has a checksum; a mistake in the others is found when the share is
+//! submitted.
 
 use core::fmt;
 
@@ -225,8 +226,8 @@ impl Share {
         &self.point
     }
 
-    /// Reads what a custodian typed or pasted: the text form, or hex or base64 of the 44 bytes. White space anywhere
-    /// is ignored.
+    /// Reads what a custodian typed or pasted: the text form, or hex or base64 of the 44 bytes. White space
+    /// anywhere is ignored.
     pub fn parse(text: &str) -> Result<Self, ShareTextError> {
         let share = parse_any(text);
         wipe_stack();
@@ -356,9 +357,9 @@ fn parse_bech32(kind: ShareKind, text: &str) -> Result<Share, ShareTextError> {
     }
 }
 
-/// Place (from 1) of the one character whose replacement makes the checksum right, if there is one. The code is linear:
-/// a wrong character adds its difference, shifted by its distance from the end, to the remainder. (The corrector of the
-/// `bech32` crate does this too, but panics on some texts with several mistakes.)
+/// Place (from 1) of the one character whose replacement makes the checksum right, if there is one. The code
+/// is linear: a wrong character adds its difference, shifted by its distance from the end, to the remainder.
+/// (The corrector of the `bech32` crate does this too, but panics on some texts with several mistakes.)
 fn mistyped(kind: ShareKind, text: &str) -> Option<usize> {
     // BIP-173: the high bits of the prefix, a zero, its low bits; then the characters' values.
     let low = |byte: u8| u32::from(byte & 31);

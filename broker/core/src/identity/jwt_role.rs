@@ -1,7 +1,7 @@
 //! Login with a JWT of any OIDC issuer, by the rules of Vault's `jwt` method.
 //!
-//! Stricter than Vault in two points: leeways default to ten seconds instead of minutes, and `*` in a glob is all
-//! that there is. A token that names an audience is refused by a role that binds none.
+//! Stricter than Vault in two points: leeways default to ten seconds instead of minutes, and `*` in a glob is
+//! all that there is. A token that names an audience is refused by a role that binds none.
 
 use std::collections::BTreeMap;
 
@@ -72,7 +72,8 @@ impl JwtConfig {
         if self.jwt_supported_algs.iter().all(known) { Ok(()) } else { Err(JwtConfigError::Algorithm) }
     }
 
-    /// The `iss` that tokens must have; `None` accepts any that the keys verify. Discovery implies its own URL.
+    /// The `iss` that tokens must have; `None` accepts any that the keys verify. Discovery implies its own
+    /// URL.
     #[must_use]
     pub fn issuer(&self) -> Option<&str> {
         [&self.bound_issuer, &self.oidc_discovery_url]
@@ -171,7 +172,8 @@ pub enum JwtRoleError {
     Workload(#[from] RuleError),
 }
 
-/// Why a login was refused: 400 with these texts, which are Vault's as far as they can be without quoting the token.
+/// Why a login was refused: 400 with these texts, which are Vault's as far as they can be without quoting the
+/// token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JwtRefusal {
     /// The token itself.

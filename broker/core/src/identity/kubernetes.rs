@@ -1,11 +1,11 @@
 //! Login with a Kubernetes service-account token, verified offline.
 //!
-//! Two traps are closed unless the operator opens them. The default in-pod token lives for a year and only *says*
-//! after an hour that it is stale: tokens made for more than a day are refused, and so is one whose `warnafter` has
-//! passed. And a token for the API server's own audience can be replayed by anyone who ever received it: a role
-//! without an audience admits nobody unless the cluster's configuration accepts such tokens
-//! (`docs` tell ESO users to set `audiences`). Offline verification accepts the token of a deleted pod until its
-//! `exp`; that is why tokens must be short.
+//! Two traps are closed unless the operator opens them. The default in-pod token lives for a year and only
+//! *says* after an hour that it is stale: tokens made for more than a day are refused, and so is one whose
+//! `warnafter` has passed. And a token for the API server's own audience can be replayed by anyone who ever
+//! received it: a role without an audience admits nobody unless the cluster's configuration accepts such
+//! tokens (`docs` tell ESO users to set `audiences`). Offline verification accepts the token of a deleted pod
+//! until its `exp`; that is why tokens must be short.
 
 use std::collections::BTreeMap;
 

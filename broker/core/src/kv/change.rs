@@ -96,7 +96,8 @@ impl SecretMeta {
         Ok(Write { meta, version, removed })
     }
 
-    /// Drops versions beyond the larger of the two limits, oldest first. Gives those that still had a payload.
+    /// Drops versions beyond the larger of the two limits, oldest first. Gives those that still had a
+    /// payload.
     fn prune(&mut self, mount: &KvSettings) -> Vec<u64> {
         let keep = match self.max_versions.max(mount.max_versions) {
             0 => MAX_VERSIONS_DEFAULT,
@@ -111,7 +112,8 @@ impl SecretMeta {
         dropped.into_iter().filter(|(_, meta)| !meta.destroyed).map(|(version, _)| version).collect()
     }
 
-    /// Milliseconds until a version written now is deleted: the smaller of the two settings that say something.
+    /// Milliseconds until a version written now is deleted: the smaller of the two settings that say
+    /// something.
     fn deletes_after(&self, mount: &KvSettings) -> Option<u64> {
         let positive = |value: i64| u64::try_from(value).ok().filter(|&value| value > 0);
         if self.delete_version_after < 0 {
@@ -131,7 +133,8 @@ impl SecretMeta {
         })
     }
 
-    /// Soft-deletes versions; unknown, deleted and destroyed ones stay as they are. `None`: nothing to change.
+    /// Soft-deletes versions; unknown, deleted and destroyed ones stay as they are. `None`: nothing to
+    /// change.
     pub fn delete(&self, versions: &[u64], now_ms: u64) -> Result<Option<Self>, KvError> {
         check_listed(versions)?;
         Ok(self.change_versions(versions, now_ms, |version| {

@@ -61,8 +61,8 @@ impl TokenRequest {
     }
 }
 
-/// Reads the decoded pairs of a form. Whoever calls refuses requests with an `Authorization` header before: that
-/// would be a second credential.
+/// Reads the decoded pairs of a form. Whoever calls refuses requests with an `Authorization` header before:
+/// that would be a second credential.
 pub fn parse(pairs: &[(String, String)]) -> Result<TokenRequest, OAuthError> {
     let form = Form::new(pairs)?;
     let shape = match form.required("grant_type", "grant_type is missing")? {
@@ -146,8 +146,8 @@ pub(super) fn scopes(text: &str) -> Result<Vec<String>, OAuthError> {
     Ok(scopes)
 }
 
-/// Whether evidence was made for this issuer and nobody else. A token that names a second audience could be replayed
-/// by that one here; a generic word would let brokers replay each other's.
+/// Whether evidence was made for this issuer and nobody else. A token that names a second audience could be
+/// replayed by that one here; a generic word would let brokers replay each other's.
 pub fn evidence_is_for(audiences: &[String], issuer: &str) -> Result<(), OAuthError> {
     match audiences {
         [only] if only == issuer => Ok(()),

@@ -1,7 +1,7 @@
 //! The access token: RFC 9068, ES256, one audience, five minutes.
 //!
-//! Signing is somebody else's, and may take a while: [`UnsignedToken::signing_input`] goes out, the signature comes
-//! back to [`UnsignedToken::with_signature`].
+//! Signing is somebody else's, and may take a while: [`UnsignedToken::signing_input`] goes out, the signature
+//! comes back to [`UnsignedToken::with_signature`].
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -98,7 +98,8 @@ impl WorkloadRule {
     }
 }
 
-/// Whether `audience` continues `prefix` (which ends in a slash) without tricks that another reader might resolve.
+/// Whether `audience` continues `prefix` (which ends in a slash) without tricks that another reader might
+/// resolve.
 fn is_below(audience: &str, prefix: &str) -> bool {
     audience.strip_prefix(prefix).is_some_and(|rest| {
         !rest.is_empty()
@@ -123,8 +124,8 @@ pub struct UnsignedToken {
 pub struct BadSignature;
 
 impl UnsignedToken {
-    /// Writes header and claims. The subject is qualified by the login mount, because two clusters may name an
-    /// account alike: `kubernetes:system:serviceaccount:ns:name`.
+    /// Writes header and claims. The subject is qualified by the login mount, because two clusters may name
+    /// an account alike: `kubernetes:system:serviceaccount:ns:name`.
     pub fn prepare(
         issuer: &str,
         mount: &MountPath,
@@ -209,7 +210,8 @@ impl AccessToken {
         self.expires_in
     }
 
-    /// The body of the answer (RFC 6749 section 5.1, RFC 8693 section 2.2.1). Send it with `Cache-Control: no-store`.
+    /// The body of the answer (RFC 6749 section 5.1, RFC 8693 section 2.2.1). Send it with `Cache-Control:
+    /// no-store`.
     #[must_use]
     pub fn body(&self) -> Value {
         let mut body = json!({

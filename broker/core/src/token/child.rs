@@ -1,7 +1,7 @@
 //! Tokens made by tokens: `auth/token/create`.
 //!
-//! A child never has more than its parent: policies are a subset unless the caller has `sudo` on the route, and root
-//! comes from root only. Names are folded before anything is compared.
+//! A child never has more than its parent: policies are a subset unless the caller has `sudo` on the route,
+//! and root comes from root only. Names are folded before anything is compared.
 
 use std::collections::BTreeMap;
 
@@ -80,8 +80,8 @@ pub enum CreateError {
     PastMaxTtl(#[from] PastMaxTtl),
 }
 
-/// Decides a creation. `sudo`: the caller has it on the route (root has); `path` is the route. Gives the claims of
-/// the child and a warning if its lifetime was cut.
+/// Decides a creation. `sudo`: the caller has it on the route (root has); `path` is the route. Gives the
+/// claims of the child and a warning if its lifetime was cut.
 pub fn create_child(
     parent: &Caller,
     request: &CreateRequest,

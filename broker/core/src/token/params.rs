@@ -124,8 +124,8 @@ impl TokenParams {
         }
     }
 
-    /// Which kind of token the role gives, if the method gives `usual` by default. What only a service token can
-    /// have makes a service token.
+    /// Which kind of token the role gives, if the method gives `usual` by default. What only a service token
+    /// can have makes a service token.
     #[must_use]
     pub fn kind(&self, usual: TokenKind) -> TokenKind {
         match self.token_type {
@@ -149,8 +149,8 @@ impl TokenParams {
         policies
     }
 
-    /// The claims of a fresh login token. `evidence_ends_at` (unix seconds) bounds a machine token whose role names
-    /// no lifetime: it should not outlive what it was given for.
+    /// The claims of a fresh login token. `evidence_ends_at` (unix seconds) bounds a machine token whose role
+    /// names no lifetime: it should not outlive what it was given for.
     pub fn claims(
         &self,
         kind: TokenKind,

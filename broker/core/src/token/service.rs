@@ -8,7 +8,8 @@ use symbolon_proto::id::TenantId;
 use super::ttl::{self, Capped, TtlLimits, TtlWish};
 use super::{BadToken, Caller, TokenClaims, TokenHash, TokenKind, is_at_home};
 
-/// A service token as stored. Wire type, encrypted; fields are only ever added. The row's tenant is in its key.
+/// A service token as stored. Wire type, encrypted; fields are only ever added. The row's tenant is in its
+/// key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceToken {
     /// Version of this format.
@@ -123,7 +124,8 @@ impl ServiceToken {
         }
     }
 
-    /// Renews by `increment_secs`, or by the token's own lifetime if 0, within the mount's bounds as they are now.
+    /// Renews by `increment_secs`, or by the token's own lifetime if 0, within the mount's bounds as they are
+    /// now.
     pub fn renew(
         &self,
         increment_secs: u64,

@@ -1,8 +1,8 @@
 //! How long a token lives: Vault's rules.
 //!
-//! A periodic token gets its period at every renewal, bounded by the explicit maximum only. Any other token gets the
-//! first of: what was asked, what the role says, the mount's default; and never lives beyond its issue plus the
-//! smallest maximum that applies. What is cut is told in a warning.
+//! A periodic token gets its period at every renewal, bounded by the explicit maximum only. Any other token
+//! gets the first of: what was asked, what the role says, the mount's default; and never lives beyond its
+//! issue plus the smallest maximum that applies. What is cut is told in a warning.
 
 use std::fmt;
 
@@ -19,7 +19,8 @@ pub struct TtlLimits {
 }
 
 impl TtlLimits {
-    /// The bounds of a mount; 0 takes the system's. A mount may set a longer maximum than the system, as in Vault.
+    /// The bounds of a mount; 0 takes the system's. A mount may set a longer maximum than the system, as in
+    /// Vault.
     #[must_use]
     pub fn of_mount(default_secs: u64, max_secs: u64) -> Self {
         let or_system = |secs| if secs == 0 { SYSTEM_TTL_SECS } else { secs };

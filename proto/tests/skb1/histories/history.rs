@@ -469,7 +469,8 @@ impl History {
         for index in 1..=setup.group.nodes() {
             if !ceremony.committed.contains(&index) {
                 let at = self.member(&setup.group, index);
-                // What is pending cannot be lost to messages of another run: nobody can receive that one any more.
+                // What is pending cannot be lost to messages of another run: nobody can receive that one any
+                // more.
                 if let Some(Reply::Done) = self.ask(at, Ask::Commit(setup.run, signatures.clone()))? {
                     ceremony.committed.insert(index);
                 }
@@ -602,8 +603,8 @@ impl History {
         self.check_capsules()
     }
 
-    /// Rules: any t healthy nodes are enough, fewer never are; shares of different epochs are worth nothing together; after
-    /// all have acknowledged, older shares are gone.
+    /// Rules: any t healthy nodes are enough, fewer never are; shares of different epochs are worth nothing
+    /// together; after all have acknowledged, older shares are gone.
     fn check_sharing(&self, key_epoch: u32, epoch: &Epoch) -> Result<(), Broken> {
         let threshold = usize::from(epoch.key.threshold());
         let at = (key_epoch, epoch.share_epoch);
