@@ -16,10 +16,12 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::capsule::{Capsule, SharedSecret};
-use crate::evaluate::{RemoteKey, VerifiedEvaluation};
+use crate::evaluate::VerifiedEvaluation;
 use crate::frame::{BATCH_MAX, EvaluateRequest, Target};
 use crate::group::{Point, SCALAR_BYTES, Scalar};
 use crate::id::RequestId;
+use crate::lagrange::lagrange;
+use crate::remote_key::RemoteKey;
 use crate::secret::{self, Secret};
 
 const BATCH_SIZES: [usize; 3] = [1, 8, BATCH_MAX];
@@ -176,15 +178,6 @@ fn combine(shares: &[VerifiedEvaluation], count: usize) -> Vec<RistrettoPoint> {
         )
     };
     (0..count).map(combined).collect()
-}
-
-/// λ_i = Π_{j≠i} j·(j−i)⁻¹ for distinct nodes.
-pub(crate) fn lagrange(node: u16, nodes: &[u16]) -> CurveScalar {
-    let i = CurveScalar::from(node);
-    let others = nodes.iter().filter(|other| **other != node).map(|other| CurveScalar::from(*other));
-    let (numerator, denominator) =
-        others.fold((CurveScalar::ONE, CurveScalar::ONE), |(n, d), j| (n * j, d * (j - i)));
-    numerator * denominator.invert()
 }
 
 /// S_j = ρ_j⁻¹·v_j, with one inversion for the whole batch.

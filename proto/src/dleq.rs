@@ -15,8 +15,8 @@ use sha2::{Digest, Sha512};
 use zeroize::Zeroizing;
 
 use crate::codec::lp_len;
-use crate::frame::RequestHash;
 use crate::group::{Point, PublicKey, SCALAR_BYTES, Scalar, ScalarError, hash_to_scalar_tagged};
+use crate::id::RequestHash;
 use crate::label;
 
 /// Bytes of a proof: enc(c) ‖ enc(s).

@@ -9,41 +9,14 @@ use thiserror::Error;
 
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::id::{BrokerId, DeploymentId, KeyId};
+pub use crate::key_state::KeyState;
 use crate::label;
+pub use crate::limits::LEASE_TTL_SECS_MAX;
 use crate::manifest::ManifestNode;
 use crate::signing::{SIGNATURE_BYTES, SigningSeed};
 
 /// Bytes of an encoded lease.
 pub const LEASE_BYTES: usize = 153;
-/// The longest lease, 24 hours.
-pub const LEASE_TTL_SECS_MAX: u32 = 24 * 60 * 60;
-
-/// State of a remote key (section 5), in leases and manifests.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[repr(u8)]
-pub enum KeyState {
-    /// In use.
-    Active = 1,
-    /// Cut off, reversibly.
-    Suspended = 2,
-    /// Cut off, to be destroyed after a cooling-off time.
-    PendingDestroy = 3,
-    /// Gone.
-    Destroyed = 4,
-}
-
-impl KeyState {
-    /// The state with this number on the wire.
-    pub const fn from_byte(byte: u8) -> Option<Self> {
-        Some(match byte {
-            1 => Self::Active,
-            2 => Self::Suspended,
-            3 => Self::PendingDestroy,
-            4 => Self::Destroyed,
-            _ => return None,
-        })
-    }
-}
 
 /// What a lease says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -11,6 +11,7 @@ pub mod card;
 pub mod certificate;
 pub mod codec;
 pub mod context;
+pub mod custodian;
 pub mod custody;
 pub mod dkg;
 pub mod dleq;
@@ -20,8 +21,11 @@ pub mod frame;
 pub mod group;
 pub mod hierarchy;
 pub mod id;
+pub mod key_state;
 pub mod label;
+mod lagrange;
 pub mod lease;
+pub mod limits;
 pub mod log;
 pub mod manifest;
 pub mod name;
@@ -30,6 +34,7 @@ pub mod possession;
 mod primitives;
 pub mod proposal;
 pub mod record;
+pub mod remote_key;
 pub mod sealedbox;
 pub mod secret;
 pub mod share;
@@ -38,6 +43,7 @@ pub mod stretch;
 #[cfg(feature = "timing")]
 #[doc(hidden)]
 pub mod timing;
+pub mod xwing;
 
 #[cfg(test)]
 mod testing;

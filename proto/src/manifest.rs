@@ -22,13 +22,13 @@ use crate::codec::{Reader, Writer};
 use crate::dkg::GroupKey;
 use crate::group::{POINT_BYTES, Point, PublicKey, Suite};
 use crate::id::{DeploymentId, KeyId, NodeId};
+use crate::key_state::KeyState;
 use crate::label;
-use crate::lease::{KeyState, LEASE_TTL_SECS_MAX};
+use crate::limits::LEASE_TTL_SECS_MAX;
+pub use crate::limits::NODES_MAX;
 use crate::proposal::Proposal;
 use crate::signing::{SIGNATURE_BYTES, SigningPublicKey, SigningSeed};
 
-/// Most nodes of a remote key.
-pub const NODES_MAX: u16 = 16;
 /// Bytes of the longest manifest, 16 of 16.
 pub const MANIFEST_BYTES_MAX: usize = 60 + 32 + 15 * 32 + 16 * 114 + 72 + 17 * SIGNATURE_BYTES;
 /// The longest time a manifest may be valid: 30 days.

@@ -19,7 +19,7 @@ use crate::fingerprint::Fingerprint;
 use crate::group::Suite;
 use crate::id::{BrokerId, DeploymentId, KeyId};
 use crate::label;
-use crate::manifest::NODES_MAX;
+use crate::limits::NODES_MAX;
 use crate::signing::{PublicKeyError, SigningPublicKey};
 
 /// Bytes of the longest proposal, 16 nodes.

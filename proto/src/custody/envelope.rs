@@ -10,9 +10,9 @@
 use rand_core::CryptoRng;
 use thiserror::Error;
 
-use super::hpke::{SEALED_OVERHEAD_BYTES, XWingSeed};
 use crate::label;
 use crate::share::{SHARE_BYTES, Share, ShareError, ShareSetManifest};
+use crate::xwing::{SEALED_OVERHEAD_BYTES, XWingSeed};
 
 /// Bytes of an envelope.
 pub const ENVELOPE_BYTES: usize = 1 + SHARE_BYTES + SEALED_OVERHEAD_BYTES;

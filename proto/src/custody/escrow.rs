@@ -15,18 +15,18 @@ use rand_core::CryptoRng;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::hpke::{SEALED_OVERHEAD_BYTES, XWING_PUBLIC_BYTES, XWingKeyError, XWingPublicKey, XWingSeed};
 use crate::armour::{self, ArmourError, Kind};
-use crate::blind;
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::evaluate::RemoteKey;
 use crate::fingerprint::Fingerprint;
 use crate::group::{PublicKey, SCALAR_BYTES, Scalar};
 use crate::hierarchy::Fragment;
 use crate::id::{DeploymentId, KeyId};
 use crate::label;
+use crate::lagrange::lagrange;
+use crate::remote_key::RemoteKey;
 use crate::secret::{self, Secret};
 use crate::share::{SHARE_SET_BYTES_MAX, ShareKind, ShareSetError, ShareSetManifest};
+use crate::xwing::{SEALED_OVERHEAD_BYTES, XWING_PUBLIC_BYTES, XWingKeyError, XWingPublicKey, XWingSeed};
 
 const FORMAT: u8 = 1;
 const PLACE_BYTES: usize = 16 + 16 + 4 + 4 + 2 + 32;
@@ -213,7 +213,7 @@ fn interpolate(shares: &[(u16, RemoteKey)], nodes: &[u16]) -> Secret<SCALAR_BYTE
     let mut sum = Zeroizing::new(CurveScalar::ZERO);
     for (node, share) in shares {
         let share = Scalar::from_secret(share.secret()).expect("checked when the key was made");
-        let term = Zeroizing::new(blind::lagrange(*node, nodes) * share.element());
+        let term = Zeroizing::new(lagrange(*node, nodes) * share.element());
         *sum += *term;
     }
     Secret::filled_by(|out| *out = sum.to_bytes())

@@ -12,16 +12,16 @@
 use rand_core::CryptoRng;
 use thiserror::Error;
 
-use super::card::{Card, CardError};
-use super::keys::{KeyKind, KeyPair};
 use super::passphrase::{PassphraseCost, PassphraseError, SALT_BYTES};
 use crate::armour::{self, ArmourError, Kind};
 use crate::codec::{DecodeError, Reader, Writer};
+use crate::custodian::{CUSTODIAN_NAME_BYTES_MAX, is_custodian_name};
+use crate::custodian::{Card, CardError};
+use crate::custodian::{KeyKind, KeyPair};
 use crate::fingerprint::Fingerprint;
 use crate::label;
 use crate::sealedbox;
 use crate::secret::Secret;
-use crate::share::{CUSTODIAN_NAME_BYTES_MAX, is_custodian_name};
 use crate::signing::SigningPublicKey;
 
 /// Longest binary key file in bytes.

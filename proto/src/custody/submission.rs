@@ -13,12 +13,12 @@
 use rand_core::CryptoRng;
 use thiserror::Error;
 
-use super::hpke::{SEALED_OVERHEAD_BYTES, XWingPublicKey, XWingSeed};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::fingerprint::Fingerprint;
 use crate::id::DeploymentId;
 use crate::label;
 use crate::share::{SHARE_BYTES, SetId, Share};
+use crate::xwing::{SEALED_OVERHEAD_BYTES, XWingPublicKey, XWingSeed};
 
 /// Bytes of a submission.
 pub const SUBMISSION_BYTES: usize = HEADER_BYTES + SHARE_BYTES + SEALED_OVERHEAD_BYTES;

@@ -18,9 +18,10 @@ use thiserror::Error;
 use super::submission::CEREMONY_NONCE_BYTES;
 use crate::armour::{self, ArmourError, Kind};
 use crate::codec::{DecodeError, Reader, Writer, lp_len};
+pub use crate::custodian::Standing;
+use crate::custodian::{CUSTODIAN_NAME_BYTES_MAX, is_custodian_name};
 use crate::id::DeploymentId;
 use crate::label;
-use crate::share::{CUSTODIAN_NAME_BYTES_MAX, is_custodian_name};
 use crate::signing::{SIGNATURE_BYTES, SigningPublicKey, SigningSeed};
 
 /// Most events of a transcript. A ceremony with 16 old and 16 new custodians needs fewer than a hundred.
@@ -236,19 +237,6 @@ pub enum TranscriptError {
     /// Two signatures of one name, or too many.
     #[error("the transcript has two signatures of one person, or more than {SIGNERS_MAX}")]
     Signers,
-}
-
-/// How a signature stands.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Standing {
-    /// There, and it verifies.
-    Signed,
-    /// Not there yet.
-    Missing,
-    /// There, and it does not verify: another history was signed, or by another key.
-    Wrong,
-    /// The person has no key in the share set and cannot sign.
-    NoKey,
 }
 
 /// What a transcript's signatures show.

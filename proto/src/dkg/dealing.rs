@@ -17,9 +17,9 @@ use super::schnorr::{self, SCHNORR_BYTES};
 use super::session::Session;
 use super::{CIPHERTEXT_BYTES, DkgError, DkgFault, ReceiveKey, SetupError, StaticKey, dealing_bytes};
 use crate::codec::{Reader, Writer};
-use crate::evaluate::RemoteKey;
 use crate::group::{Point, Scalar};
 use crate::label;
+use crate::remote_key::RemoteKey;
 use crate::secret;
 
 impl Session {

@@ -19,6 +19,7 @@
 //! like all others; between rounds 2 and 3 a receiver keeps [`PendingShare::to_secret_bytes`].
 
 mod certificate;
+mod context;
 mod dealing;
 mod envelope;
 mod error;
@@ -38,14 +39,14 @@ pub use self::error::{DkgError, DkgFault, SetupError};
 pub use self::keys::{ReceiveKey, StaticKey};
 pub use self::offer::OFFER_BYTES;
 pub use self::outcome::Outcome;
-pub use self::public::GroupKey;
+pub use self::public::{GroupKey, GroupKeyError};
 pub use self::roster::{Before, Roster};
 pub use self::run::{Dealers, RUN_BYTES, Run, RunError, RunKind};
 pub use self::schnorr::SCHNORR_BYTES;
 pub use self::session::Session;
 pub use self::share::{CertifiedShare, PendingShare};
 use crate::group::{POINT_BYTES, SCALAR_BYTES};
-use crate::manifest::NODES_MAX;
+use crate::limits::NODES_MAX;
 
 /// Bytes of an encrypted share.
 const CIPHERTEXT_BYTES: usize = SCALAR_BYTES + 16;

@@ -6,14 +6,15 @@ use curve25519_dalek::traits::Identity;
 use sha2::{Digest, Sha256};
 
 use super::certificate::Certificate;
+use super::context::{CIPHERSUITE, len32, len64};
 use super::dealing::Dealing;
 use super::run::RunKind;
 use super::schnorr::SCHNORR_BYTES;
-use super::session::{CIPHERSUITE, Session, len32, len64};
+use super::session::Session;
 use super::{DkgError, GroupKey};
-use crate::blind::lagrange;
 use crate::codec::Writer;
 use crate::group::Point;
+use crate::lagrange::lagrange;
 
 /// What a run gives if all receivers certify it: computed by each of them, and by the broker, from the
 /// dealings alone.

@@ -6,7 +6,7 @@ use thiserror::Error;
 use super::GroupKey;
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::id::{KeyId, SessionId};
-use crate::manifest::NODES_MAX;
+use crate::limits::NODES_MAX;
 use crate::proposal::GroupId;
 
 /// Bytes of a run descriptor.

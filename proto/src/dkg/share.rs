@@ -11,9 +11,9 @@ use super::schnorr::SCHNORR_BYTES;
 use super::session::Session;
 use super::{DkgError, DkgFault, GroupKey, ReceiveKey, SetupError, StaticKey};
 use crate::codec::{Reader, Writer};
-use crate::evaluate::RemoteKey;
 use crate::group::{Point, SCALAR_BYTES, Scalar};
-use crate::manifest::NODES_MAX;
+use crate::limits::NODES_MAX;
+use crate::remote_key::RemoteKey;
 use crate::secret::{self, Secret};
 
 const FORMAT: u8 = 1;

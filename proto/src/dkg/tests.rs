@@ -6,9 +6,9 @@ use std::ops::Deref;
 use std::rc::Rc;
 
 use super::*;
-use crate::blind::lagrange;
 use crate::evaluate::RemoteKey;
 use crate::id::SessionId;
+use crate::lagrange::lagrange;
 use crate::proposal::{Proposal, ProposalTerms};
 use crate::testing::{TestMember, rng, test_proposal};
 

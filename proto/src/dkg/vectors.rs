@@ -14,9 +14,10 @@ use data_encoding::HEXLOWER;
 use rand_core::{TryCryptoRng, TryRng};
 use sha2::{Digest, Sha512};
 
+use super::context::{CIPHERSUITE, context};
 use super::roster::Dealer;
 use super::run::RunKind;
-use super::session::{CIPHERSUITE, Session, context};
+use super::session::Session;
 use super::{CIPHERTEXT_BYTES, ReceiveKey, SCHNORR_BYTES, StaticKey};
 use crate::secret::Secret;
 

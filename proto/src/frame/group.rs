@@ -20,11 +20,12 @@ use super::{FrameError, FrameType};
 use crate::codec::{Reader, Writer};
 use crate::dkg::{DEALING_BYTES_MAX, GroupKey, OFFER_BYTES, Run, RunKind, SCHNORR_BYTES};
 use crate::id::{KeyId, RequestId};
-use crate::manifest::{MANIFEST_BYTES_MAX, NODES_MAX};
+use crate::limits::NODES_MAX;
+use crate::manifest::MANIFEST_BYTES_MAX;
 use crate::proposal::PROPOSAL_BYTES_MAX;
 
 /// Bytes of an X-Wing public key.
-pub const ESCROW_KEY_BYTES: usize = crate::custody::XWING_PUBLIC_BYTES;
+pub const ESCROW_KEY_BYTES: usize = crate::xwing::XWING_PUBLIC_BYTES;
 
 const FORMAT: u8 = 2;
 

@@ -11,6 +11,7 @@
 mod anchor;
 mod enrol;
 mod evaluate;
+mod fault;
 mod group;
 mod manifest;
 mod presence;
@@ -21,6 +22,7 @@ use thiserror::Error;
 pub use self::anchor::{AnchorAnswer, AnchorRequest, AnchorValue};
 pub use self::enrol::{EnrolAnswer, EnrolRequest, Enrolment};
 pub use self::evaluate::{BATCH_MAX, EvaluateOutcome, EvaluateRequest, EvaluateResponse, Target};
+pub use self::fault::{EvaluateError, Fault, Refusal};
 pub use self::group::{
     Approval, Base, Blame, ESCROW_ENVELOPE_BYTES_MAX, ESCROW_KEY_BYTES, EpochKey, GroupAnswer, GroupOp,
     GroupRefusal, GroupReply, GroupRequest,
@@ -28,8 +30,10 @@ pub use self::group::{
 pub use self::manifest::{MANIFESTS_MAX, ManifestAnswer, ManifestRequest};
 pub use self::presence::{Heartbeat, Hello, Presence, PresenceAnswer};
 use crate::codec::{DecodeError, Reader, Writer};
+use crate::dkg::{GroupKeyError, RunError};
 use crate::group::{PointError, ScalarError, Suite};
-use crate::lease::LeaseError;
+pub use crate::id::RequestHash;
+use crate::lease::{LEASE_BYTES, Lease, LeaseError};
 
 /// Bytes of the longest request frame except those of the group ceremony: an evaluation of 64 points.
 pub const REQUEST_BYTES_MAX: usize = 2100;
@@ -37,9 +41,6 @@ pub const REQUEST_BYTES_MAX: usize = 2100;
 pub const GROUP_REQUEST_BYTES_MAX: usize = 32 * 1024;
 /// Bytes of the longest answer frame: a chain of manifests.
 pub const RESPONSE_BYTES_MAX: usize = 32 * 1024;
-
-/// SHA-256 of an entire request frame; every answer carries it.
-pub type RequestHash = [u8; 32];
 
 const MAGIC: &[u8; 4] = b"SKB1";
 const ANSWER_BIT: u8 = 0x80;
@@ -219,10 +220,20 @@ pub enum FrameError {
     Lease(#[from] LeaseError),
     /// The run inside is not one.
     #[error(transparent)]
-    Run(#[from] crate::dkg::RunError),
+    Run(#[from] RunError),
     /// A signing key that is not an Ed25519 public key.
     #[error(transparent)]
     SigningKey(#[from] crate::signing::PublicKeyError),
+}
+
+impl From<GroupKeyError> for FrameError {
+    fn from(error: GroupKeyError) -> Self {
+        match error {
+            GroupKeyError::Layout(error) => Self::Layout(error),
+            GroupKeyError::Count { found, max } => Self::Count { found, max },
+            GroupKeyError::Point { index, error } => Self::Point { index, error },
+        }
+    }
 }
 
 /// Any request frame: what a fragment service reads.
@@ -324,6 +335,14 @@ fn read_format(reader: &mut Reader<'_>) -> Result<(), FrameError> {
         (1, 0) => Ok(()),
         (1, _) => Err(FrameError::Reserved),
         (found, _) => Err(FrameError::Format { found, read: 1 }),
+    }
+}
+
+/// LP(lease), where the empty field means none.
+fn optional_lease(reader: &mut Reader<'_>) -> Result<Option<Lease>, FrameError> {
+    match reader.lp(LEASE_BYTES)? {
+        [] => Ok(None),
+        bytes => Ok(Some(Lease::parse(bytes)?)),
     }
 }
 

@@ -7,7 +7,7 @@ use bech32::primitives::decode::CheckedHrpstring;
 use bech32::{Bech32m, Hrp};
 use thiserror::Error;
 
-use crate::share::is_invisible;
+use crate::custodian::is_invisible;
 use crate::signing::{PublicKeyError, SigningPublicKey};
 
 /// Most officers of one service.

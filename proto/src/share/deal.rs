@@ -5,7 +5,7 @@ use rand_core::CryptoRng;
 use super::set::{self, Custodian, ShareSetError, ShareSetManifest};
 use super::shamir::{self, Point, Threshold};
 use super::text::{SetId, Share, ShareKind};
-use crate::custody::{Card, CustodianKeys};
+use crate::custodian::{Card, CustodianKeys};
 use crate::hierarchy::Fragment;
 use crate::id::DeploymentId;
 

@@ -15,22 +15,19 @@
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::ceremony::ShareError;
+use super::error::ShareError;
 use super::shamir::{Point, Threshold, ThresholdError};
 use super::text::{SetId, Share, ShareKind};
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::custody::{CustodianKeys, XWING_PUBLIC_BYTES, XWingPublicKey};
+use crate::custodian::{CUSTODIAN_NAME_BYTES_MAX, CustodianKeys, is_custodian_name};
 use crate::hierarchy::{CheckKey, Fragment};
 use crate::id::DeploymentId;
 use crate::label;
 use crate::primitives;
 use crate::secret::wipe_stack;
 use crate::signing::SigningPublicKey;
+use crate::xwing::{XWING_PUBLIC_BYTES, XWingPublicKey};
 
-/// Longest custodian name in characters, all printable.
-pub const CUSTODIAN_NAME_CHARS_MAX: usize = 64;
-/// Longest custodian name in bytes of UTF-8.
-pub const CUSTODIAN_NAME_BYTES_MAX: usize = 4 * CUSTODIAN_NAME_CHARS_MAX;
 /// Longest encoded manifest in bytes.
 pub const SHARE_SET_BYTES_MAX: usize =
     126 + 16 * (1 + 2 + CUSTODIAN_NAME_BYTES_MAX + 2 + XWING_PUBLIC_BYTES + 2 + 32 + 32);
@@ -378,21 +375,6 @@ pub(super) fn check_names<'a>(
         }
     }
     Ok(())
-}
-
-/// Whether a name can be read and told from others: 1 to 64 printable characters, none invisible, no blank at
-/// either end.
-#[must_use]
-pub fn is_custodian_name(name: &str) -> bool {
-    let chars = name.chars().count();
-    let printable = !name.chars().any(|character| character.is_control() || is_invisible(character));
-    chars > 0 && chars <= CUSTODIAN_NAME_CHARS_MAX && name.trim() == name && printable
-}
-
-/// Characters that make two names look alike, or turn the text around them: zero width, direction, byte order
-/// mark.
-pub(crate) fn is_invisible(character: char) -> bool {
-    matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// `SHA-256("SKB1/share-digest" ‖ nonce ‖ set_id ‖ x ‖ y)`.

@@ -15,7 +15,7 @@ use thiserror::Error;
 use super::set::{SHARE_SET_BYTES_MAX, ShareSetError, ShareSetManifest};
 use super::shamir::SHARES_MAX;
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::custody::transcript::Standing;
+use crate::custodian::Standing;
 use crate::signing::{SIGNATURE_BYTES, SigningPublicKey, SigningSeed};
 
 const FORMAT: u8 = 1;

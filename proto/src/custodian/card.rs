@@ -11,14 +11,14 @@
 
 use thiserror::Error;
 
-use super::hpke::{XWING_PUBLIC_BYTES, XWingPublicKey};
-use super::keys::CustodianKeys;
+use super::keys::{CustodianKeys, KeyPair};
+use super::name::{CUSTODIAN_NAME_BYTES_MAX, is_custodian_name};
 use crate::armour::{self, ArmourError, Kind};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::fingerprint::Fingerprint;
 use crate::label;
-use crate::share::{CUSTODIAN_NAME_BYTES_MAX, is_custodian_name};
 use crate::signing::{SigningPublicKey, SigningSeed};
+use crate::xwing::{XWING_PUBLIC_BYTES, XWingPublicKey};
 
 const FORMAT: u8 = 1;
 
@@ -61,8 +61,16 @@ pub enum CardError {
     Signature,
 }
 
+impl KeyPair {
+    /// The public card of a custodian called `name`, signed with the card's own key.
+    pub fn card(&self, name: &str) -> Result<Card, CardError> {
+        let keys = self.custodian_keys().ok_or(CardError::Officer)?;
+        Card::sign(name, keys, self.signing())
+    }
+}
+
 impl Card {
-    pub(super) fn sign(name: &str, keys: CustodianKeys, seed: &SigningSeed) -> Result<Self, CardError> {
+    fn sign(name: &str, keys: CustodianKeys, seed: &SigningSeed) -> Result<Self, CardError> {
         if !is_custodian_name(name) {
             return Err(CardError::Name);
         }
