@@ -4,16 +4,16 @@
 //! versions whose payload must be removed. The caller commits both in one step. All times are unix
 //! milliseconds.
 
-mod change;
 mod custom;
+mod versions;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use symbolon_proto::id::SecretId;
 
-pub use change::{KvSettings, MetadataUpdate, Removal, Write};
 pub use custom::{check_custom_metadata, merge_custom_metadata};
+pub use versions::{KvSettings, MetadataUpdate, Removal, Write};
 
 /// Versions kept when neither the secret nor its mount says otherwise.
 pub const MAX_VERSIONS_DEFAULT: u64 = 10;

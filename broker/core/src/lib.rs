@@ -19,3 +19,4 @@ pub mod policy;
 pub mod seal;
 pub mod source;
 pub mod token;
+pub mod workload;

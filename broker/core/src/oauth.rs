@@ -20,7 +20,12 @@ use serde_json::{Value, json};
 pub use documents::{JWKS_CACHE_CONTROL, discovery, jwks};
 pub use request::{Shape, TokenRequest, evidence_is_for, parse};
 pub use schedule::{KeyPolicy, SigningKey, published, signer, wants_new_key};
-pub use token::{AccessToken, BadSignature, Granted, RuleError, TOKEN_SECS_MAX, UnsignedToken, WorkloadRule};
+pub use token::{AccessToken, BadSignature, Granted, UnsignedToken};
+
+pub use crate::workload::{RuleError, WorkloadRule};
+
+/// Longest life of a workload token in seconds.
+pub const TOKEN_SECS_MAX: u64 = 300;
 
 /// Why the token endpoint refused, with the codes of RFC 6749 section 5.2 and RFC 8693 section 2.2.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

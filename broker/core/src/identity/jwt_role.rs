@@ -10,9 +10,9 @@ use serde_json::Value;
 
 use super::jwt::{JwtError, JwtRules, LEEWAY_SECS_DEFAULT, LEEWAY_SECS_MAX, VerifiedJwt};
 use super::{VerifiedIdentity, glob};
-use crate::oauth::{RuleError, WorkloadRule};
 use crate::path::RoleName;
 use crate::token::{META_BYTES_MAX, META_ENTRIES_MAX, ParamsError, TokenParams};
+use crate::workload::{RuleError, WorkloadRule};
 
 /// Most bound values, claims or mappings of a role.
 const BOUND_MAX: usize = 64;

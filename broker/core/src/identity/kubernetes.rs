@@ -14,9 +14,9 @@ use serde_json::Value;
 
 use super::jwt::{JwtError, JwtRules, VerifiedJwt};
 use super::{VerifiedIdentity, glob};
-use crate::oauth::{RuleError, WorkloadRule};
 use crate::path::RoleName;
 use crate::token::{ParamsError, TokenParams};
+use crate::workload::{RuleError, WorkloadRule};
 
 /// The answer to every refused login: 403.
 pub const REFUSED: &str = "permission denied";

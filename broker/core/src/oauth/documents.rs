@@ -2,8 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::SigningKey;
-use super::schedule::{KeyPolicy, published};
+use super::schedule::{KeyPolicy, SigningKey, published};
 
 /// How long caches may keep the keys; [`KeyPolicy`] waits longer than that before a new key signs.
 pub const JWKS_CACHE_CONTROL: &str = "public, max-age=300, stale-if-error=86400";
