@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use crate::error::AdminError;
 use crate::report::{Approved, Carried, CertificateReport, PendingReport, Status};
-use crate::service::Service;
+use crate::state::Service;
 
 /// Name of the socket in the state directory.
 pub const SOCKET: &str = "admin.sock";

@@ -8,7 +8,7 @@
 //! the lease is signed, so a suspension that arrives during a batch already holds for its answer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use symbolon_proto::evaluate::{Evaluation, RemoteKey};
@@ -24,28 +24,13 @@ use symbolon_proto::lease::{Lease, LeaseHolder, LeaseTerms};
 use crate::epochs;
 use crate::evaluation_log::Record;
 use crate::identity::NODE_INDEX;
+use crate::peer::Peer;
 use crate::rng::os_rng;
-use crate::service::{Live, Service};
+use crate::state::{Live, Service};
 use crate::tables::{Key, KeyState};
-use crate::tls::SpkiHash;
 
 /// Bits of a lease's sequence number that count within one start.
 const LEASE_COUNTER_BITS: u32 = 40;
-
-/// What a connection has shown so far.
-#[derive(Debug)]
-pub(crate) struct Peer {
-    /// Hash of its TLS key.
-    pub(crate) spki: SpkiHash,
-    /// Generation that its hello registered; 0 for none yet.
-    pub(crate) generation: AtomicU64,
-}
-
-impl Peer {
-    pub(crate) fn new(spki: SpkiHash) -> Self {
-        Self { spki, generation: AtomicU64::new(0) }
-    }
-}
 
 /// What to send back.
 #[derive(Debug)]

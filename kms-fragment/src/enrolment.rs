@@ -1,4 +1,4 @@
-//! Who is let in, and the signed manifests that say what they were let in to.
+//! Who is let in.
 //!
 //! A stranger's enrol frame only puts it on a list. It becomes a broker when the service's operator has
 //! compared its fingerprint with what the broker's operator read out; only then is a key made. The broker in
@@ -10,37 +10,24 @@ use std::sync::Arc;
 use symbolon_proto::evaluate::RemoteKey;
 use symbolon_proto::fingerprint::Fingerprint;
 use symbolon_proto::frame::{EnrolAnswer, EnrolRequest, Enrolment, request_hash};
-use symbolon_proto::group::PublicKey;
 use symbolon_proto::id::{BrokerId, KeyId};
-use symbolon_proto::lease;
-use symbolon_proto::manifest::{Manifest, ManifestNode, VALIDITY_SECS_MAX, VerifiedManifest};
 use symbolon_proto::possession::PossessionClaim;
 
 use crate::clock::Now;
-use crate::config::Grants;
-use crate::error::{AdminError, ServiceError};
-use crate::identity::NODE_INDEX;
+use crate::error::AdminError;
 use crate::quota::Bucket;
 use crate::report::Approved;
 use crate::rng::os_rng;
-use crate::service::{Live, Service};
-use crate::tables::{
-    BROKERS_MAX, Broker, Epoch, KEYS_MAX, Key, KeyState, MANIFESTS_KEPT, Pending, ShareId, Tables,
-};
+use crate::state::{Live, Service};
+use crate::tables::{BROKERS_MAX, Broker, Epoch, KEYS_MAX, Key, KeyState, Pending, ShareId, Tables};
 use crate::tls::SpkiHash;
-
-/// A manifest begins so long before now, for brokers whose clocks are behind.
-const BACKDATED_SECS: u64 = 300;
-
-/// A manifest with less than this left is followed by the next: half of its life, so brokers see both.
-const RENEW_BEFORE_SECS: u64 = VALIDITY_SECS_MAX / 2;
 
 impl Service {
     /// Lets the broker with this fingerprint in. It gets a key of its own, or with `join` its deployment's.
     pub fn approve(&self, fingerprint: &Fingerprint, join: bool) -> Result<Approved, AdminError> {
         let now = self.now();
         let mut live = self.live();
-        if let Some(approved) = self.approve_wish(&mut live, fingerprint, join)? {
+        if let Some(approved) = self.approve_waiting(&mut live, fingerprint, join)? {
             return Ok(approved);
         }
         let mut tables = live.tables.clone();
@@ -107,93 +94,6 @@ impl Service {
         Ok((id, row, key))
     }
 
-    /// Signs the next manifest of a key that this service holds alone.
-    pub(crate) fn append_manifest(&self, id: KeyId, row: &mut Key, public: PublicKey, now: Now) {
-        if row.group.is_some() {
-            return;
-        }
-        let (key_epoch, share_epoch) = match (row.newest(), self.newest_manifest(row)) {
-            (Some(newest), _) => (newest.key_epoch, newest.share_epoch()),
-            (None, Some(last)) => (last.key_epoch, last.share_epoch),
-            (None, None) => return,
-        };
-        let grants = self.options.grants_of(row.deployment);
-        let (seq, prev_hash) = match row.manifests.last() {
-            Some((seq, bytes)) => (seq + 1, request_hash(bytes)),
-            None => (1, [0; 32]),
-        };
-        let not_before_secs = now.unix_secs.saturating_sub(BACKDATED_SECS);
-        let manifest = Manifest {
-            deployment: row.deployment,
-            key: id,
-            state: row.state.into(),
-            key_epoch,
-            share_epoch,
-            public,
-            commitments: Vec::new(),
-            nodes: vec![ManifestNode {
-                index: NODE_INDEX,
-                node: self.identity.node_id,
-                public,
-                signing: self.identity.node.public_key(),
-                spki_sha256: *self.identity.tls.spki(),
-            }],
-            lease_ttl_secs: grants.lease_ttl_secs,
-            quota_burst: row.quota.burst,
-            quota_per_hour: row.quota.per_hour,
-            grace_secs: grants.grace_secs,
-            not_before_secs,
-            not_after_secs: not_before_secs + VALIDITY_SECS_MAX,
-            seq,
-            prev_hash,
-        };
-        row.manifests.push((seq, manifest.sign(&self.identity.root, &[&self.identity.node])));
-        let surplus = row.manifests.len().saturating_sub(MANIFESTS_KEPT);
-        row.manifests.drain(..surplus);
-    }
-
-    /// Signs new manifests for keys whose newest is half-way through, or no longer says what is granted.
-    pub(crate) fn renew_manifests(&self) -> Result<(), ServiceError> {
-        let now = self.now();
-        let mut live = self.live();
-        let mut tables = live.tables.clone();
-        let mut changed = false;
-        for (id, row) in &mut tables.keys {
-            if row.group.is_some() {
-                continue; // its broker renews what all nodes sign
-            }
-            let Some(newest) = row.newest() else { continue };
-            let share = ShareId { key: *id, key_epoch: newest.key_epoch, share_epoch: newest.share_epoch() };
-            let foreign = ServiceError::ForeignKey { key: *id };
-            let (Some(key), Some(current)) = (live.keys.get(&share), self.newest_manifest(row)) else {
-                return Err(foreign);
-            };
-            if current.public != *key.public_key() {
-                return Err(foreign);
-            }
-            let grants = self.options.grants_of(row.deployment);
-            if !is_outdated(&current, &grants, now) {
-                continue;
-            }
-            row.quota = grants.quota;
-            self.append_manifest(*id, row, *key.public_key(), now);
-            changed = true;
-        }
-        if changed {
-            self.write_tables(&tables)?;
-            live.tables = tables;
-        }
-        Ok(())
-    }
-
-    /// The newest manifest of a key, if it is ours.
-    pub(crate) fn newest_manifest(&self, row: &Key) -> Option<Manifest> {
-        let (_, bytes) = row.manifests.last()?;
-        let newest =
-            VerifiedManifest::first(bytes, &self.identity.root.public_key(), &row.deployment).ok()?;
-        Some(newest.manifest().clone())
-    }
-
     /// Answers an enrol frame: of a stranger, who goes on the list, or of a broker, who gets its manifest.
     pub(crate) fn answer_enrol(&self, peer: SpkiHash, request: &EnrolRequest, frame: &[u8]) -> EnrolAnswer {
         let mut live = self.live();
@@ -235,24 +135,6 @@ impl Service {
             manifest: manifest.clone(),
         }
     }
-}
-
-impl From<KeyState> for lease::KeyState {
-    fn from(state: KeyState) -> Self {
-        match state {
-            KeyState::Active => Self::Active,
-            KeyState::Suspended => Self::Suspended,
-            KeyState::PendingDestroy => Self::PendingDestroy,
-            KeyState::Destroyed => Self::Destroyed,
-        }
-    }
-}
-
-fn is_outdated(current: &Manifest, grants: &Grants, now: Now) -> bool {
-    let said = (current.lease_ttl_secs, current.grace_secs, current.quota_burst, current.quota_per_hour);
-    let Grants { lease_ttl_secs, grace_secs, quota } = *grants;
-    current.not_after_secs.saturating_sub(now.unix_secs) <= RENEW_BEFORE_SECS
-        || said != (lease_ttl_secs, grace_secs, quota.burst, quota.per_hour)
 }
 
 fn is_same(id: BrokerId, broker: &Broker, request: &EnrolRequest) -> bool {

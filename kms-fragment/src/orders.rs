@@ -10,7 +10,7 @@ use symbolon_proto::order::{Action, ApprovedOrder, Order, OrderNonce, SignedOrde
 use crate::error::AdminError;
 use crate::report::{Carried, OfficerReport};
 use crate::rng::os_rng;
-use crate::service::{Live, Service};
+use crate::state::{Live, Service};
 use crate::tables::{Admission, BARRED_MAX, Epoch, EpochState, Key, KeyState, Ordered, Tables};
 
 /// How long a drafted order counts if nobody says otherwise: a week for two people to sign it.
@@ -140,18 +140,6 @@ impl Service {
         officers
             .map(|officer| OfficerReport { name: officer.name.clone(), key: officer.key.to_string() })
             .collect()
-    }
-
-    /// Ends the enrolment of a broker, at once and by one person, like a suspension. Its cached keys live
-    /// until its lease ends.
-    pub fn remove(&self, broker: BrokerId) -> Result<(), AdminError> {
-        let mut live = self.live();
-        // Refusing begins now, even if the disk is full and the change is forgotten at the next start.
-        if !live.tables.remove(broker) {
-            return Err(AdminError::UnknownBroker);
-        }
-        tracing::warn!(%broker, "the operator removed a broker");
-        Ok(self.write_tables(&live.tables)?)
     }
 }
 

@@ -32,9 +32,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::answer::{Answer, Peer};
+use crate::answer::Answer;
 use crate::config::Limits;
-use crate::service::Service;
+use crate::peer::Peer;
+use crate::state::Service;
 use crate::tls::{ALPN, Anybody, SpkiHash, TlsError, server_config, spki_hash};
 
 /// The one route.

@@ -9,10 +9,10 @@ use symbolon_proto::frame::{GroupReply, Status};
 use symbolon_proto::id::KeyId;
 
 use super::{Step, busy};
-use crate::answer::Peer;
 use crate::identity::NODE_INDEX;
+use crate::peer::Peer;
 use crate::rng::os_rng;
-use crate::service::Service;
+use crate::state::Service;
 use crate::tables::{Epoch, KeyState, ShareId};
 
 impl Service {
@@ -24,7 +24,7 @@ impl Service {
             Some(known) if known == escrow.as_bytes() => Ok(GroupReply::Done),
             Some(_) => Err(Status::Disagrees.into()),
             None => {
-                self.wish_escrow(&mut live, key, escrow);
+                self.note_escrow(&mut live, key, escrow);
                 Err(Status::NotApproved.into())
             }
         }

@@ -13,9 +13,9 @@ use symbolon_proto::manifest::{Manifest, ManifestNode, VALIDITY_SECS_MAX, Verifi
 use symbolon_proto::proposal::Proposal;
 
 use super::{Step, group_row};
-use crate::answer::Peer;
 use crate::config::Grants;
-use crate::service::Service;
+use crate::peer::Peer;
+use crate::state::Service;
 use crate::tables::{Key, MANIFESTS_KEPT, Sharing};
 
 /// Bytes of grants, dates and chain at the end of what is signed.

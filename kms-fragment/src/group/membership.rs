@@ -6,22 +6,15 @@ use symbolon_proto::frame::{Approval, GroupRefusal, Status};
 use symbolon_proto::id::KeyId;
 use symbolon_proto::proposal::Proposal;
 
-use crate::answer::Peer;
 use crate::error::AdminError;
+use crate::peer::Peer;
 use crate::quota::Bucket;
 use crate::report::{Approved, PendingReport, Wish};
-use crate::service::{Live, Service};
+use crate::state::{Live, Service};
 use crate::tables::{Broker, Group, KEYS_MAX, Key, KeyState, PENDING_TTL_SECS, PROPOSALS_KEPT, Tables};
 
-/// Wishes that may wait at once; the oldest makes room.
-const WISHES_MAX: usize = 32;
-
-/// What waits for the operator besides single brokers.
-#[derive(Debug, Default)]
-pub(crate) struct Wishes {
-    groups: Vec<(Proposal, u64)>,
-    escrows: Vec<(KeyId, XWingPublicKey, u64)>,
-}
+/// Groups that may wait at once, and escrow keys; the oldest makes room.
+const WAITING_MAX: usize = 32;
 
 impl Service {
     /// Notes a proposal, or says how it stands.
@@ -39,13 +32,13 @@ impl Service {
         }
         let now_secs = self.now().unix_secs;
         let is_stranger = live.tables.broker_by_spki(&peer.spki).is_none();
-        let groups = &mut live.wishes.groups;
+        let groups = &mut live.waiting.groups;
         groups.retain(|(other, asked_at)| {
             // Strangers have one place per TLS key.
             let makes_room = is_stranger && other.terms().broker_spki_sha256 == peer.spki;
             *other != proposal && !makes_room && now_secs.saturating_sub(*asked_at) < PENDING_TTL_SECS
         });
-        if groups.len() >= WISHES_MAX {
+        if groups.len() >= WAITING_MAX {
             groups.remove(0);
         }
         groups.push((proposal, now_secs));
@@ -78,18 +71,18 @@ impl Service {
     }
 
     /// Notes that an escrow key waits for the operator.
-    pub(super) fn wish_escrow(&self, live: &mut Live, key: KeyId, escrow: XWingPublicKey) {
+    pub(super) fn note_escrow(&self, live: &mut Live, key: KeyId, escrow: XWingPublicKey) {
         let now_secs = self.now().unix_secs;
-        let escrows = &mut live.wishes.escrows;
+        let escrows = &mut live.waiting.escrows;
         escrows.retain(|(other, ..)| *other != key);
-        if escrows.len() >= WISHES_MAX {
+        if escrows.len() >= WAITING_MAX {
             escrows.remove(0);
         }
         escrows.push((key, escrow, now_secs));
     }
 
     /// Groups and escrow keys that wait, for `pending`.
-    pub(crate) fn wishes(&self, live: &Live) -> Vec<PendingReport> {
+    pub(crate) fn waiting(&self, live: &Live) -> Vec<PendingReport> {
         let group = |(proposal, asked_at): &(Proposal, u64)| {
             let terms = proposal.terms();
             let members = proposal.cards().iter().map(|card| card.card().fingerprint().to_string());
@@ -115,25 +108,25 @@ impl Service {
                 wish: Wish::Escrow { key: key.to_string() },
             })
         };
-        let groups = live.wishes.groups.iter().map(group);
-        groups.chain(live.wishes.escrows.iter().filter_map(escrow)).collect()
+        let groups = live.waiting.groups.iter().map(group);
+        groups.chain(live.waiting.escrows.iter().filter_map(escrow)).collect()
     }
 
     /// Approves the group or escrow key with this fingerprint, if one waits.
-    pub(crate) fn approve_wish(
+    pub(crate) fn approve_waiting(
         &self,
         live: &mut Live,
         fingerprint: &Fingerprint,
         join: bool,
     ) -> Result<Option<Approved>, AdminError> {
-        let groups = &live.wishes.groups;
+        let groups = &live.waiting.groups;
         if let Some(place) = groups.iter().position(|(proposal, _)| proposal.fingerprint() == *fingerprint) {
             let proposal = groups[place].0.clone();
             let approved = self.approve_group(live, &proposal, join)?;
-            live.wishes.groups.remove(place);
+            live.waiting.groups.remove(place);
             return Ok(Some(approved));
         }
-        let escrows = &live.wishes.escrows;
+        let escrows = &live.waiting.escrows;
         let Some(place) = escrows.iter().position(|(_, escrow, _)| escrow.fingerprint() == *fingerprint)
         else {
             return Ok(None);
@@ -146,7 +139,7 @@ impl Service {
         let deployment = row.deployment.to_string();
         self.write_tables(&tables)?;
         live.tables = tables;
-        live.wishes.escrows.remove(place);
+        live.waiting.escrows.remove(place);
         tracing::warn!(%key, "the operator approved an escrow key; what it opens bypasses every revocation");
         Ok(Some(Approved { broker: String::new(), deployment, key: key.to_string(), created: false }))
     }

@@ -25,11 +25,10 @@ use symbolon_proto::frame::{EpochKey, GroupOp, GroupRefusal, GroupReply, Status}
 use symbolon_proto::id::KeyId;
 use symbolon_proto::possession::PossessionClaim;
 
-pub(crate) use self::membership::Wishes;
-use crate::answer::Peer;
 use crate::error::AdminError;
+use crate::peer::Peer;
 use crate::rng::os_rng;
-use crate::service::{Live, Service};
+use crate::state::{Live, Service};
 use crate::tables::{EpochState, Key, ShareId, Tables};
 
 /// What a step comes to.

@@ -18,10 +18,10 @@ use symbolon_proto::secret::Secret;
 
 use super::state::share_of;
 use super::{Step, busy};
-use crate::answer::Peer;
 use crate::disk::DiskError;
+use crate::peer::Peer;
 use crate::rng::os_rng;
-use crate::service::{Live, Service};
+use crate::state::{Live, Service};
 use crate::tables::ShareId;
 
 /// How long a receive key waits for its dealings.

@@ -18,9 +18,9 @@ use symbolon_proto::proposal::Proposal;
 use super::manifest::announced;
 use super::state::{Received, RunState, check_same, hash_dealings, share_of};
 use super::{Step, busy, group_row, status_of};
-use crate::answer::Peer;
 use crate::epochs::{Next, check_new_epoch};
-use crate::service::{Live, Service};
+use crate::peer::Peer;
+use crate::state::{Live, Service};
 use crate::tables::{Epoch, Group, Key, KeyState, ShareId, Sharing};
 
 /// A run that goes with what is held here.

@@ -14,7 +14,7 @@ use symbolon_proto::frame::Status;
 use symbolon_proto::manifest::NODES_MAX;
 
 use super::busy;
-use crate::service::Service;
+use crate::state::Service;
 use crate::tables::ShareId;
 
 const FORMAT: u8 = 2;

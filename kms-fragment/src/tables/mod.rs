@@ -454,3 +454,14 @@ impl Tables {
         self.pending.push(pending);
     }
 }
+
+impl From<KeyState> for symbolon_proto::lease::KeyState {
+    fn from(state: KeyState) -> Self {
+        match state {
+            KeyState::Active => Self::Active,
+            KeyState::Suspended => Self::Suspended,
+            KeyState::PendingDestroy => Self::PendingDestroy,
+            KeyState::Destroyed => Self::Destroyed,
+        }
+    }
+}
