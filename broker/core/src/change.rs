@@ -109,7 +109,7 @@ impl NewSet {
     }
 }
 
-/// What is wished, and by whom new shares are to be held.
+/// What is asked for, and by whom new shares are to be held.
 impl fmt::Display for Change {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(self.ceremony().name())?;

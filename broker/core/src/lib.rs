@@ -1,7 +1,4 @@
-//! What a Symbolon broker decides: seal state, keyring, policy, tokens, identity rules, versions, audit.
-//!
-//! Pure in the same sense as `symbolon-proto`: no I/O, clock, environment or runtime; `now` and `rng` are
-//! arguments.
+#![doc = include_str!("../README.md")]
 
 pub mod attempts;
 pub mod audit;
