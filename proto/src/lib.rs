@@ -1,7 +1,4 @@
-//! What every Symbolon party must agree on: ids, the SKB1 mathematics, share and wire formats, log format.
-//!
-//! Pure: no I/O, clock, environment or runtime. Randomness is an argument. The normative text is
-//! `docs/skb1.md`; module documentation names its sections.
+#![doc = include_str!("../README.md")]
 
 pub mod anchor;
 pub mod armour;
