@@ -18,6 +18,7 @@ pub mod frame;
 pub mod group;
 pub mod hierarchy;
 pub mod id;
+mod key_pair;
 pub mod key_state;
 pub mod label;
 mod lagrange;

@@ -36,7 +36,7 @@ mod share;
 
 pub use self::certificate::Certificate;
 pub use self::error::{DkgError, DkgFault, SetupError};
-pub use self::keys::{ReceiveKey, StaticKey};
+pub use self::keys::{NodeKey, Receive, ReceiveKey, Static, StaticKey};
 pub use self::offer::OFFER_BYTES;
 pub use self::outcome::Outcome;
 pub use self::public::{GroupKey, GroupKeyError};

@@ -7,10 +7,10 @@
 //! Time is the caller's: it gives boot-time milliseconds with each share and calls [`Ceremony::expire`]. So
 //! is the limit on attempts.
 
+use super::bytes::Share;
 use super::error::ShareError;
 use super::set::ShareSetManifest;
 use super::shamir;
-use super::text::Share;
 use crate::hierarchy::Fragment;
 
 /// Why there is no fragment.

@@ -2,9 +2,10 @@
 
 use rand_core::CryptoRng;
 
+use super::bytes::Share;
+use super::kind::{SetId, ShareKind};
 use super::set::{self, Custodian, ShareSetError, ShareSetManifest};
 use super::shamir::{self, Point, Threshold};
-use super::text::{SetId, Share, ShareKind};
 use crate::custodian::{Card, CustodianKeys};
 use crate::hierarchy::Fragment;
 use crate::id::DeploymentId;

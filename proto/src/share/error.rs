@@ -1,6 +1,66 @@
-//! Why a share is not taken, in words for the person who gave it.
+//! Why a text or bytes are no share, and why a share is not taken, in words for the person who gave it.
 
-use super::text::{SetId, ShareKind};
+use super::kind::{SetId, ShareKind};
+use super::shamir::ThresholdError;
+
+/// Why a text is no share. Says where to look, never what stood there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ShareTextError {
+    /// Neither 81 characters of text, nor hex nor base64 of 44 bytes.
+    #[error("a share has 81 characters (skf1… or ske1…), or 88 in hex, or 60 in base64; this has {found}")]
+    Length {
+        /// Characters without white space.
+        found: usize,
+    },
+    /// Begins like a share but is not 81 characters long.
+    #[error(
+        "a share that begins with skf1 or ske1 has 81 characters; this has {found}, so some are missing or doubled"
+    )]
+    TextLength {
+        /// Characters without white space.
+        found: usize,
+    },
+    /// A character that this form does not use.
+    #[error("character {at} does not belong in a share")]
+    Character {
+        /// Its place, counted from 1, without white space.
+        at: usize,
+    },
+    /// Capital and small letters.
+    #[error("a share is written in small letters or in capitals, not in both")]
+    MixedCase,
+    /// Exactly one character differs from a valid share.
+    #[error("the checksum is wrong; character {at} looks mistyped")]
+    Mistyped {
+        /// Its place, counted from 1, without white space.
+        at: usize,
+    },
+    /// More than one character is wrong.
+    #[error("the checksum is wrong; more than one character is mistyped")]
+    Checksum,
+    /// Not hex, not base64.
+    #[error("this is not hex and not base64")]
+    Encoding,
+    /// Made by a version that does not exist yet, or under the prefix of the other kind.
+    #[error(
+        "share format {found} is not known to this version, or does not go with the text's first letters"
+    )]
+    Version {
+        /// The format number.
+        found: u8,
+    },
+    /// t and n are no threshold.
+    #[error(transparent)]
+    Threshold(#[from] ThresholdError),
+    /// The share's number is not among its set's.
+    #[error("share number {x} in a set of {total}")]
+    Number {
+        /// The number.
+        x: u8,
+        /// Shares of the set.
+        total: u8,
+    },
+}
 
 /// Why a share was not taken. The ceremony is as before.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

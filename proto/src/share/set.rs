@@ -15,9 +15,10 @@
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::bytes::Share;
 use super::error::ShareError;
+use super::kind::{SetId, ShareKind};
 use super::shamir::{Point, Threshold, ThresholdError};
-use super::text::{SetId, Share, ShareKind};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::custodian::{CUSTODIAN_NAME_BYTES_MAX, CustodianKeys, is_custodian_name};
 use crate::hierarchy::{CheckKey, Fragment};
