@@ -13,7 +13,7 @@ use symbolon_proto::secret::Secret;
 
 use super::by_hand;
 use super::client::Fixture;
-use super::group::{Club, Said};
+use super::club::{Club, Said};
 use super::people::any;
 use crate::Sealing;
 use crate::sealing::SealKey;
