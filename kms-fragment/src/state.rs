@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use symbolon_proto::Zeroizing;
 use symbolon_proto::custody::XWingPublicKey;
 use symbolon_proto::evaluate::RemoteKey;
 use symbolon_proto::fingerprint::Fingerprint;
@@ -124,7 +125,7 @@ impl Service {
         options.grants.check()?;
         let dir = StateDir::create(path)?;
         let (seal, header) = SealKey::create(sealing)?;
-        let header = toml::to_string(&header).map_err(|_| SealingError::Header)?;
+        let header = toml::to_string(&header).map_err(|_| SealingError::HeaderNotMade)?;
         dir.write(SEALING_FILE, header.as_bytes())?;
         dir.write(IDENTITY_FILE, &seal.seal(IDENTITY_FILE, &Identity::generate()?.to_bytes()))?;
         dir.write(HEAD_FILE, &seal.seal(HEAD_FILE, &Anchor::EMPTY.to_bytes()))?;
@@ -144,48 +145,21 @@ impl Service {
     }
 
     fn load(dir: StateDir, seal: SealKey, options: Options) -> Result<Self, ServiceError> {
-        let open =
-            |name: &str| -> Result<_, ServiceError> { Ok(seal.open_file(name, &present(&dir, name)?)?) };
-        let stored = open(IDENTITY_FILE)?;
-        let identity = Identity::from_bytes(&stored)?;
-        if !identity::is_current(&stored) {
-            dir.write(IDENTITY_FILE, &seal.seal(IDENTITY_FILE, &identity.to_bytes()))?;
-        }
-        let mut tables = Tables::from_json(&open(TABLES_FILE)?)?;
-        let tombstones = match dir.read(TOMBSTONES_FILE)? {
-            None => Tombstones::default(),
-            Some(sealed) => {
-                let json = seal.open_file(TOMBSTONES_FILE, &sealed)?;
-                Tombstones::from_json(&json, &identity.root_fingerprint())?
-            }
-        };
+        let files = Files { dir: &dir, seal: &seal };
+        let identity = files.identity()?;
+        let mut tables = Tables::from_json(&files.open(TABLES_FILE)?)?;
+        let tombstones = files.tombstones(&identity)?;
         check_tombstones(&tables, &tombstones)?;
-        let shares = tables.keys.iter().flat_map(|(id, row)| row.shares(*id));
-        let shares = shares.filter(|share| !tombstones.cover(share));
-        let keys = shares.map(|share| Ok((share, Arc::new(read_key(&share, &open(&share.file())?)?))));
-        let keys = keys.collect::<Result<BTreeMap<_, _>, ServiceError>>()?;
-        let anchor = Anchor::from_bytes(&open(HEAD_FILE)?)
-            .map_err(|_| SealingError::DoesNotOpen { file: HEAD_FILE.to_owned() })?;
+        let keys = files.keys(&tables, &tombstones)?;
+        let anchor =
+            Anchor::from_bytes(&files.open(HEAD_FILE)?).map_err(|_| SealingError::foreign(HEAD_FILE))?;
         let (log, last_uses) = EvaluationLog::open(&dir.path(LOG_FILE), anchor)?;
         tables.starts += 1;
-        let now = options.clock.now();
-        let buckets = tables.keys.iter().map(|(id, row)| {
-            let quota = options.grants_of(row.deployment).quota;
-            (*id, bucket(quota, last_uses.get(id), now))
-        });
-        let buckets = buckets.collect();
+        let buckets = buckets(&tables, &options, &last_uses);
         let live = Live { tables, tombstones, keys, buckets, waiting: Waiting::default(), leases: 0 };
         let permits = Semaphore::new(options.limits.evaluations_max);
-        Ok(Self {
-            dir,
-            seal,
-            identity,
-            options,
-            log,
-            permits,
-            live: Mutex::new(live),
-            anchored: Mutex::new(anchor),
-        })
+        let (live, anchored) = (Mutex::new(live), Mutex::new(anchor));
+        Ok(Self { dir, seal, identity, options, log, permits, live, anchored })
     }
 
     /// What brokers' operators must be told, over a channel they trust.
@@ -263,6 +237,44 @@ fn check_tombstones(tables: &Tables, tombstones: &Tombstones) -> Result<(), Serv
     if pairs.all(|(row, before)| is_whole(row, before)) { Ok(()) } else { Err(ServiceError::OldTables) }
 }
 
+/// The sealed files of a state directory.
+struct Files<'a> {
+    dir: &'a StateDir,
+    seal: &'a SealKey,
+}
+
+impl Files<'_> {
+    fn open(&self, name: &str) -> Result<Zeroizing<Vec<u8>>, ServiceError> {
+        Ok(self.seal.open_file(name, &present(self.dir, name)?)?)
+    }
+
+    fn identity(&self) -> Result<Identity, ServiceError> {
+        let stored = self.open(IDENTITY_FILE)?;
+        let identity = Identity::from_bytes(&stored)?;
+        if !identity::is_current(&stored) {
+            self.dir.write(IDENTITY_FILE, &self.seal.seal(IDENTITY_FILE, &identity.to_bytes()))?;
+        }
+        Ok(identity)
+    }
+
+    fn tombstones(&self, identity: &Identity) -> Result<Tombstones, ServiceError> {
+        let Some(sealed) = self.dir.read(TOMBSTONES_FILE)? else { return Ok(Tombstones::default()) };
+        let json = self.seal.open_file(TOMBSTONES_FILE, &sealed)?;
+        Ok(Tombstones::from_json(&json, &identity.root_fingerprint())?)
+    }
+
+    /// The scalars of all shares that no tombstone covers.
+    fn keys(
+        &self,
+        tables: &Tables,
+        tombstones: &Tombstones,
+    ) -> Result<BTreeMap<ShareId, Arc<RemoteKey>>, ServiceError> {
+        let shares = tables.keys.iter().flat_map(|(id, row)| row.shares(*id));
+        let shares = shares.filter(|share| !tombstones.cover(share));
+        shares.map(|share| Ok((share, Arc::new(read_key(&share, &self.open(&share.file())?)?)))).collect()
+    }
+}
+
 fn present(dir: &StateDir, name: &str) -> Result<Vec<u8>, ServiceError> {
     dir.read(name)?.ok_or_else(|| ServiceError::Missing { file: name.to_owned() })
 }
@@ -272,6 +284,20 @@ fn read_key(share: &ShareId, bytes: &[u8]) -> Result<RemoteKey, ServiceError> {
     let bytes: &[u8; 32] = bytes.try_into().map_err(|_| foreign())?;
     let secret = Secret::filled_by(|out: &mut [u8; 32]| out.copy_from_slice(bytes));
     RemoteKey::from_secret(secret).map_err(|_| foreign())
+}
+
+fn buckets(
+    tables: &Tables,
+    options: &Options,
+    last_uses: &BTreeMap<KeyId, LastUse>,
+) -> BTreeMap<KeyId, Bucket> {
+    let now = options.clock.now();
+    let keys = tables.keys.iter();
+    keys.map(|(id, row)| {
+        let quota = options.grants_of(row.deployment).quota;
+        (*id, bucket(quota, last_uses.get(id), now))
+    })
+    .collect()
 }
 
 /// What is left of a quota after a restart: as much as at the last record, and what has come back since.

@@ -34,8 +34,11 @@ pub const CERTIFICATE_BYTES_MAX: usize = 2048;
 /// Why a TLS identity could not be made or used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// The key or certificate could not be made.
-    #[error("the TLS key is not usable")]
+    /// No new key.
+    #[error("no TLS key could be made; check this machine's source of randomness and try again")]
+    Generate,
+    /// The stored key is none, or does not sign its own certificate.
+    #[error("the stored TLS key is not usable: it was damaged, or written by other software")]
     Identity(#[from] rcgen::Error),
     /// rustls refused the configuration.
     #[error("the TLS configuration was refused")]
