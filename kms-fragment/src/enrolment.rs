@@ -10,7 +10,7 @@ use std::sync::Arc;
 use symbolon_proto::evaluate::RemoteKey;
 use symbolon_proto::fingerprint::Fingerprint;
 use symbolon_proto::frame::{EnrolAnswer, EnrolRequest, Enrolment, request_hash};
-use symbolon_proto::id::{BrokerId, KeyId};
+use symbolon_proto::id::{BrokerId, DeploymentId, KeyId};
 use symbolon_proto::possession::PossessionClaim;
 
 use crate::clock::Now;
@@ -34,37 +34,15 @@ impl Service {
         let position = tables.pending.iter().position(|pending| pending.fingerprint == *fingerprint);
         let pending = tables.pending.remove(position.ok_or(AdminError::NotPending)?);
         check_admission(&tables, &pending, join)?;
-        let shared = tables.keys_of(pending.deployment).map(|(id, row)| (id, row.state)).next();
-        let (key_id, fresh) = match shared {
-            // A deployment whose key is gone has nothing left to open; a new key would hide that.
-            Some((_, KeyState::Destroyed)) => return Err(AdminError::Destroyed),
-            Some((id, _)) => (id, None),
-            None => {
-                let (id, row, key) = self.create_key(&pending, now)?;
-                tables.keys.insert(id, row);
-                (id, Some(key))
-            }
-        };
-        let broker = Broker {
-            deployment: pending.deployment,
-            spki: pending.spki,
-            sign_key: pending.sign_key,
-            generation: 0,
-            approved_at: now.unix_secs,
-            anchor: None,
-            admitted: None,
-        };
-        if !tables.enrol(pending.broker, broker) {
+        let (key_id, fresh) = self.key_for(&mut tables, &pending, now)?;
+        if !tables.enrol(pending.broker, enrolled_now(&pending, now)) {
             return Err(AdminError::Full);
         }
         self.write_tables(&tables)?;
         live.tables = tables;
         let created = fresh.is_some();
         if let Some(key) = fresh {
-            let quota = self.options.grants_of(pending.deployment).quota;
-            live.buckets.insert(key_id, Bucket::holding(quota, quota.burst, now.boot_ms));
-            let share = ShareId { key: key_id, key_epoch: 1, share_epoch: 1 };
-            live.keys.insert(share, Arc::new(key));
+            self.take_into_use(&mut live, key_id, pending.deployment, key);
         }
         tracing::info!(broker = %pending.broker, key = %key_id, created, "the operator approved a broker");
         Ok(Approved {
@@ -75,21 +53,39 @@ impl Service {
         })
     }
 
+    /// The key of the broker's deployment, or a fresh one if it has none.
+    fn key_for(
+        &self,
+        tables: &mut Tables,
+        pending: &Pending,
+        now: Now,
+    ) -> Result<(KeyId, Option<RemoteKey>), AdminError> {
+        let shared = tables.keys_of(pending.deployment).map(|(id, row)| (id, row.state)).next();
+        match shared {
+            // A deployment whose key is gone has nothing left to open; a new key would hide that.
+            Some((_, KeyState::Destroyed)) => Err(AdminError::Destroyed),
+            Some((id, _)) => Ok((id, None)),
+            None => {
+                let (id, row, key) = self.create_key(pending, now)?;
+                tables.keys.insert(id, row);
+                Ok((id, Some(key)))
+            }
+        }
+    }
+
+    fn take_into_use(&self, live: &mut Live, id: KeyId, deployment: DeploymentId, key: RemoteKey) {
+        let quota = self.options.grants_of(deployment).quota;
+        live.buckets.insert(id, Bucket::holding(quota, quota.burst, self.now().boot_ms));
+        live.keys.insert(ShareId { key: id, key_epoch: 1, share_epoch: 1 }, Arc::new(key));
+    }
+
     fn create_key(&self, pending: &Pending, now: Now) -> Result<(KeyId, Key, RemoteKey), AdminError> {
         let mut rng = os_rng();
         let id = KeyId::random(&mut rng);
         let key = RemoteKey::generate(&mut rng);
         self.write_key(&ShareId { key: id, key_epoch: 1, share_epoch: 1 }, &key)?;
-        let mut row = Key {
-            deployment: pending.deployment,
-            state: KeyState::Active,
-            destruction: None,
-            quota: self.options.grants_of(pending.deployment).quota,
-            epochs: vec![Epoch::new(1)],
-            manifests: Vec::new(),
-            group: None,
-            escrow: None,
-        };
+        let quota = self.options.grants_of(pending.deployment).quota;
+        let mut row = Key { epochs: vec![Epoch::new(1)], ..Key::new(pending.deployment, quota) };
         self.append_manifest(id, &mut row, *key.public_key(), now);
         Ok((id, row, key))
     }
@@ -134,6 +130,18 @@ impl Service {
             possession: key.prove_possession(&claim, &mut os_rng()),
             manifest: manifest.clone(),
         }
+    }
+}
+
+fn enrolled_now(pending: &Pending, now: Now) -> Broker {
+    Broker {
+        deployment: pending.deployment,
+        spki: pending.spki,
+        sign_key: pending.sign_key,
+        generation: 0,
+        approved_at: now.unix_secs,
+        anchor: None,
+        admitted: None,
     }
 }
 

@@ -52,42 +52,27 @@ impl Service {
         now_secs: u64,
     ) -> Result<Option<u64>, AdminError> {
         let order = approved.order();
-        let ordered = || Ordered {
+        let ordered = Ordered {
             ordered_secs: now_secs,
             due_secs: now_secs + self.options.destruction.cooling_off_secs(),
             order_sha256: Sha256::digest(approved.as_bytes()).into(),
             officers: approved.officers().to_vec(),
         };
-        match order.action {
-            Action::Destroy { key } => {
-                let due = destroy(key_row(tables, key, order.deployment)?, ordered())?;
-                self.announce(live, tables, key);
-                Ok(Some(due))
-            }
-            Action::Cancel { key } => {
-                cancel(key_row(tables, key, order.deployment)?)?;
-                self.announce(live, tables, key);
-                Ok(None)
-            }
-            Action::Retire { key, key_epoch } => {
-                retire(key_row(tables, key, order.deployment)?, key_epoch).map(|()| None)
-            }
-            Action::Restore { key, key_epoch } => {
-                let epoch = retired(key_row(tables, key, order.deployment)?, key_epoch)?;
-                epoch.state = EpochState::Retired { restore_until_secs: order.not_after_secs };
-                Ok(None)
-            }
-            Action::DestroyEpoch { key, key_epoch } => {
-                let epoch = retired(key_row(tables, key, order.deployment)?, key_epoch)?;
-                let ordered = ordered();
-                let due = ordered.due_secs;
-                epoch.state = EpochState::PendingDestroy(ordered);
-                Ok(Some(due))
-            }
+        let key = match order.action {
             Action::Admit { broker, generation } => {
-                admit(tables, broker, order.deployment, generation, now_secs).map(|()| None)
+                return admit(tables, broker, order.deployment, generation, now_secs).map(|()| None);
             }
+            Action::Destroy { key }
+            | Action::Cancel { key }
+            | Action::Retire { key, .. }
+            | Action::Restore { key, .. }
+            | Action::DestroyEpoch { key, .. } => key,
+        };
+        let due_secs = change(key_row(tables, key, order.deployment)?, order, ordered)?;
+        if matches!(order.action, Action::Destroy { .. } | Action::Cancel { .. }) {
+            self.announce(live, tables, key);
         }
+        Ok(due_secs)
     }
 
     /// An order for officers to sign, with the names of this node and of the deployment filled in. It changes
@@ -148,6 +133,26 @@ fn key_row(tables: &mut Tables, key: KeyId, deployment: DeploymentId) -> Result<
         None => Err(AdminError::UnknownKey),
         Some(row) if row.deployment != deployment => Err(AdminError::OtherDeployment),
         Some(row) => Ok(row),
+    }
+}
+
+/// Changes the row of a key as ordered. Returns when that takes effect, if it is later.
+fn change(row: &mut Key, order: &Order, ordered: Ordered) -> Result<Option<u64>, AdminError> {
+    match order.action {
+        Action::Destroy { .. } => destroy(row, ordered).map(Some),
+        Action::Cancel { .. } => cancel(row).map(|()| None),
+        Action::Retire { key_epoch, .. } => retire(row, key_epoch).map(|()| None),
+        Action::Restore { key_epoch, .. } => {
+            retired(row, key_epoch)?.state = EpochState::Retired { restore_until_secs: order.not_after_secs };
+            Ok(None)
+        }
+        Action::DestroyEpoch { key_epoch, .. } => {
+            let due_secs = ordered.due_secs;
+            retired(row, key_epoch)?.state = EpochState::PendingDestroy(ordered);
+            Ok(Some(due_secs))
+        }
+        // Changes no key.
+        Action::Admit { .. } => Ok(None),
     }
 }
 

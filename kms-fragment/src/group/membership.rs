@@ -11,7 +11,7 @@ use crate::peer::Peer;
 use crate::quota::Bucket;
 use crate::report::{Approved, PendingReport, Wish};
 use crate::state::{Live, Service};
-use crate::tables::{Broker, Group, KEYS_MAX, Key, KeyState, PENDING_TTL_SECS, PROPOSALS_KEPT, Tables};
+use crate::tables::{Broker, Group, KEYS_MAX, Key, PENDING_TTL_SECS, PROPOSALS_KEPT, Tables};
 
 /// Groups that may wait at once, and escrow keys; the oldest makes room.
 const WAITING_MAX: usize = 32;
@@ -131,7 +131,11 @@ impl Service {
         else {
             return Ok(None);
         };
-        let (key, escrow, _) = &escrows[place];
+        self.approve_escrow(live, place).map(Some)
+    }
+
+    fn approve_escrow(&self, live: &mut Live, place: usize) -> Result<Approved, AdminError> {
+        let (key, escrow, _) = &live.waiting.escrows[place];
         let (key, escrow) = (*key, escrow.as_bytes().to_vec());
         let mut tables = live.tables.clone();
         let row = tables.keys.get_mut(&key).ok_or(AdminError::UnknownKey)?;
@@ -141,7 +145,7 @@ impl Service {
         live.tables = tables;
         live.waiting.escrows.remove(place);
         tracing::warn!(%key, "the operator approved an escrow key; what it opens bypasses every revocation");
-        Ok(Some(Approved { broker: String::new(), deployment, key: key.to_string(), created: false }))
+        Ok(Approved { broker: String::new(), deployment, key: key.to_string(), created: false })
     }
 
     fn approve_group(
@@ -164,16 +168,10 @@ impl Service {
         if created && tables.keys.len() >= KEYS_MAX {
             return Err(AdminError::Full);
         }
-        let row = tables.keys.entry(terms.key).or_insert_with(|| Key {
-            deployment: terms.deployment,
-            state: KeyState::Active,
-            destruction: None,
-            quota,
-            epochs: Vec::new(),
-            manifests: Vec::new(),
-            group: Some(Group::default()),
-            escrow: None,
-        });
+        let row = tables
+            .keys
+            .entry(terms.key)
+            .or_insert_with(|| Key { group: Some(Group::default()), ..Key::new(terms.deployment, quota) });
         remember(row.group.as_mut().ok_or(AdminError::OtherGroup)?, proposal);
         self.write_tables(&tables)?;
         live.tables = tables;

@@ -330,6 +330,20 @@ pub struct Sharing {
 }
 
 impl Key {
+    /// An active key without epochs, held alone.
+    pub(crate) const fn new(deployment: DeploymentId, quota: Quota) -> Self {
+        Self {
+            deployment,
+            state: KeyState::Active,
+            destruction: None,
+            quota,
+            epochs: Vec::new(),
+            manifests: Vec::new(),
+            group: None,
+            escrow: None,
+        }
+    }
+
     /// The epoch that new capsules are made for.
     pub(crate) fn newest(&self) -> Option<&Epoch> {
         self.epochs.last()
