@@ -241,7 +241,7 @@ pub(crate) mod fault {
 
     pub(super) fn around(fault: &Mutex<Fault>, change: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         let mut fault = fault.lock().unwrap_or_else(PoisonError::into_inner);
-        let died = || Err(io::Error::other("the disk failed as the test wished"));
+        let died = || Err(io::Error::other("the disk failed as the test demanded"));
         match &mut fault.0 {
             None => change(),
             Some((0, reached)) => {

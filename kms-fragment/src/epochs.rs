@@ -1,4 +1,4 @@
-//! Key epochs: a new one beside the old, which of them answers what, and the wish to retire.
+//! Key epochs: a new one beside the old, which of them answers what, and the request to retire one.
 
 use std::sync::Arc;
 

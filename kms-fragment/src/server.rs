@@ -159,15 +159,7 @@ impl Listener {
                 async move { Ok::<_, Infallible>(respond(&service, &peer, request).await) }
             })
         };
-        let connection = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(STREAMS_MAX)
-            .max_header_list_size(HEADER_BYTES_MAX)
-            .max_pending_accept_reset_streams(16)
-            .max_local_error_reset_streams(64)
-            .keep_alive_interval(Duration::from_secs(30))
-            .keep_alive_timeout(Duration::from_secs(10))
-            .serve_connection(TokioIo::new(stream), answer);
+        let connection = http2_bounds().serve_connection(TokioIo::new(stream), answer);
         tokio::pin!(connection);
         let mut stopping = self.stopping.clone();
         let mut ending = false;
@@ -187,6 +179,19 @@ impl Listener {
             }
         }
     }
+}
+
+fn http2_bounds() -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEADER_BYTES_MAX)
+        .max_pending_accept_reset_streams(16)
+        .max_local_error_reset_streams(64)
+        .keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(Duration::from_secs(10));
+    builder
 }
 
 /// One of the connections that a broker may have. Given back on drop.

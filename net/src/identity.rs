@@ -1,6 +1,6 @@
 //! A TLS key and the self-signed envelope around it.
 //!
-//! A peer *is* the SHA-256 of its SubjectPublicKeyInfo. The certificate is made anew from the key at each
+//! A peer *is* the SHA-256 of its SubjectPublicKeyInfo. The certificate is made again from the key at each
 //! start; what the other end pins does not change with it.
 
 use aws_lc_rs::rand::SystemRandom;

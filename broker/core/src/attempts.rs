@@ -15,7 +15,7 @@ pub const REFUSALS_MAX: u64 = 10;
 /// Time after which one more is allowed, in milliseconds.
 pub const REFUSAL_MS: u64 = 6_000;
 /// Sources remembered. Beyond it the one that has been quiet the longest is forgotten, which lets it begin
-/// anew.
+/// afresh.
 const SOURCES_MAX: usize = 1024;
 
 /// Refusals of each source. Every one "lasts" [`REFUSAL_MS`]; a source has used up its allowance while so

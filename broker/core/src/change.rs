@@ -56,7 +56,7 @@ pub enum Change {
     Drill,
     /// The next fragment epoch, with the shares that there are.
     Epoch,
-    /// The same fragment for other people, or anew for the same.
+    /// The same fragment for other people, or again for the same.
     Reshare(NewSet),
     /// A new fragment.
     Rekey(NewSet),

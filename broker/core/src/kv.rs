@@ -103,7 +103,7 @@ pub struct VersionMeta {
     pub deletion: Option<u64>,
     /// Whether the payload is gone for good.
     pub destroyed: bool,
-    /// KEK epoch that its payload is sealed under.
+    /// KEK epoch that its payload is encrypted under.
     #[serde(default = "first_kek_epoch", skip_serializing_if = "is_first_kek_epoch")]
     pub kek_epoch: u32,
 }
@@ -156,10 +156,10 @@ impl SecretMeta {
         self.versions.get(&version).map(|meta| (version, meta))
     }
 
-    /// Versions whose payload is sealed under another KEK epoch than `epoch`, with that epoch.
+    /// Versions whose payload is encrypted under another KEK epoch than `epoch`, with that epoch.
     pub fn payloads_not_under(&self, epoch: u32) -> impl Iterator<Item = (u64, u32)> + '_ {
-        let sealed = self.versions.iter().filter(|(_, meta)| !meta.destroyed);
-        sealed.map(|(&version, meta)| (version, meta.kek_epoch)).filter(move |(_, under)| *under != epoch)
+        let kept = self.versions.iter().filter(|(_, meta)| !meta.destroyed);
+        kept.map(|(&version, meta)| (version, meta.kek_epoch)).filter(move |(_, under)| *under != epoch)
     }
 
     /// The KEK epoch of a version's payload, if its facts are kept.

@@ -79,7 +79,7 @@ impl Service {
             tracing::error!(
                 file = name,
                 "the state of a group ceremony has format {found}, this version reads {FORMAT}; finish the ceremony with \
-                 the version that began it, or remove the file and have the broker begin it anew"
+                 the version that began it, or remove the file and have the broker begin it again"
             );
             return Err(Status::Busy);
         }

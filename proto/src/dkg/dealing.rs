@@ -25,7 +25,7 @@ use crate::secret;
 impl Session {
     /// Deals, as the node with this static key. In a resharing `share` is the share that is passed on;
     /// otherwise it is not looked at. The result is public, and all that has to be kept: store it before
-    /// sending it, and send the same again when asked again. Whoever lost it may deal anew under a new
+    /// sending it, and send the same again when asked again. Whoever lost it may deal again under a new
     /// session only.
     ///
     /// # Errors

@@ -48,7 +48,7 @@ pub struct Dealing<'a> {
     pub threshold: Threshold,
     /// n holders, in the order of the share numbers.
     pub holders: &'a [Holder],
-    /// The manifest that this one follows, when the fragment is shared anew.
+    /// The manifest that this one follows, when the fragment is shared again.
     pub previous: Option<&'a ShareSetManifest>,
 }
 

@@ -45,7 +45,7 @@ pub struct Write {
 }
 
 impl Write {
-    /// Notes the KEK epoch that the new payload is sealed under.
+    /// Notes the KEK epoch that the new payload is encrypted under.
     #[must_use]
     pub fn under(mut self, kek_epoch: u32) -> Self {
         self.meta.moved(self.version, kek_epoch);
@@ -162,7 +162,7 @@ impl SecretMeta {
         Ok(changed.map(|meta| Removal { meta, removed }))
     }
 
-    /// The payload of `version` is sealed under another KEK epoch now. No change that anybody sees.
+    /// The payload of `version` is encrypted under another KEK epoch now. No change that anybody sees.
     pub fn moved(&mut self, version: u64, kek_epoch: u32) {
         if let Some(facts) = self.versions.get_mut(&version) {
             facts.kek_epoch = kek_epoch;

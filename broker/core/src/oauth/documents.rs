@@ -30,7 +30,7 @@ pub fn discovery(issuer: &str) -> Value {
     })
 }
 
-/// The JWK set that is published at `now_secs` (unix): made anew for every answer, so that a retired key
+/// The JWK set that is published at `now_secs` (unix): made again for every answer, so that a retired key
 /// disappears at its moment and not when somebody next renders the document.
 #[must_use]
 pub fn jwks(keys: &[SigningKey], policy: &KeyPolicy, now_secs: u64) -> Value {

@@ -33,7 +33,7 @@ impl EpochKeys {
         self.deployment
     }
 
-    /// K_netkey, under which what was carried over is sealed.
+    /// K_netkey, under which what was carried over is encrypted.
     #[must_use]
     pub fn net(&self) -> &NetKey {
         &self.keys.net
@@ -49,7 +49,7 @@ impl EpochKeys {
         Ok(self.with(lasting, previous))
     }
 
-    /// Takes over from the keys in use. What those closed stays open until it has been closed anew.
+    /// Takes over from the keys in use. What those encrypted stays readable until it has been re-encrypted.
     #[must_use]
     pub fn succeed(self, before: &Unsealed) -> Unsealed {
         let previous = match self.keys.epoch == before.keys.epoch {
@@ -105,14 +105,14 @@ impl Unsealed {
         self.broker
     }
 
-    /// What seals details of entries, shared with the log's writer. Never changes: entries cannot be sealed
-    /// anew.
+    /// What encrypts details of entries, shared with the log's writer. Never changes: entries cannot be
+    /// re-encrypted.
     #[must_use]
     pub fn audit(&self) -> Arc<AuditKey> {
         Arc::clone(&self.lasting.audit)
     }
 
-    /// What hashes names. Never changes: names of tokens are stored nowhere and could not be hashed anew.
+    /// What hashes names. Never changes: names of tokens are stored nowhere and could not be hashed again.
     #[must_use]
     pub fn names(&self) -> &NameKey {
         &self.lasting.names
@@ -130,7 +130,7 @@ impl Unsealed {
         &self.keys
     }
 
-    /// Keys of the epoch before, while something is left that they closed.
+    /// Keys of the epoch before, while something is left that they encrypted.
     #[must_use]
     pub fn previous(&self) -> Option<Arc<Previous>> {
         self.previous.read().unwrap_or_else(PoisonError::into_inner).clone()
@@ -141,13 +141,13 @@ impl Unsealed {
         *self.previous.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// What the next unseal needs beside the shares, for a row that is sealed under K_netkey.
+    /// What the next unseal needs beside the shares, for a row that is encrypted under K_netkey.
     #[must_use]
     pub fn carried(&self) -> Zeroizing<Vec<u8>> {
         Carried::encode(&self.lasting, self.previous().as_deref())
     }
 
-    /// The same without the keys of the epoch before, once everything that they closed has been closed anew.
+    /// The same without the keys of the epoch before, once everything that they encrypted has been re-encrypted.
     #[must_use]
     pub fn carried_for_good(&self) -> Zeroizing<Vec<u8>> {
         Carried::encode(&self.lasting, None)

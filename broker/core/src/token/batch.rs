@@ -1,4 +1,4 @@
-//! Machine tokens: the claims themselves, sealed. Nothing is stored, so a million logins cost no memory or
+//! Machine tokens: the claims themselves, encrypted. Nothing is stored, so a million logins cost no memory or
 //! disk.
 //!
 //! `hvb.` + base64url(version(1) ‖ SealedBox). The price: one such token cannot be revoked, so it lives for
@@ -30,14 +30,14 @@ const FORMAT: u8 = 1;
 #[error("the token would be longer than clients can send; give it fewer policies or less metadata")]
 pub struct SealTokenError;
 
-/// A stateless token before it is sealed.
+/// A stateless token before it is encrypted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MachineToken {
     tenant: TenantId,
     claims: TokenClaims,
 }
 
-/// What is sealed. Version 1; fields are only ever added.
+/// What is encrypted. Version 1; fields are only ever added.
 #[derive(Serialize, Deserialize)]
 struct Wire {
     tenant: String,

@@ -3,7 +3,7 @@
 //! | Kind | Looks like | Kept where | Can be revoked |
 //! |---|---|---|---|
 //! | service ([`ServiceToken`]) | `hvs.` + 24 base-62 characters | one row, under a keyed hash of the token | yes |
-//! | machine ([`MachineToken`], Vault's `batch`) | `hvb.` + sealed claims | nowhere | no, so it lives briefly |
+//! | machine ([`MachineToken`], Vault's `batch`) | `hvb.` + encrypted claims | nowhere | no, so it lives briefly |
 //!
 //! What the rest of the broker passes around is a [`Caller`]: the facts of a token that was found good, never
 //! the token. A token that is not good is [`BadToken`], whatever is wrong with it.
@@ -69,7 +69,7 @@ impl TokenKind {
     }
 }
 
-/// What a token says, whichever kind it is. Wire type: stored in rows and sealed into machine tokens; fields
+/// What a token says, whichever kind it is. Wire type: stored in rows and encrypted into machine tokens; fields
 /// are only ever added. Times are unix seconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenClaims {
