@@ -4,7 +4,7 @@
 //! The offline service root and every node sign each manifest, and each names the hash of the one before, so
 //! a service cannot show different public keys to different brokers, nor go back to an older one. A
 //! [`VerifiedManifest`] is one whose every field and signature was checked; it is the only way to an
-//! [`EncapsulationKey`]. Formats carry t of n nodes from the beginning; a single remote is t = n = 1.
+//! `EncapsulationKey`. Formats carry t of n nodes from the beginning; a single remote is t = n = 1.
 
 mod error;
 mod verified;
