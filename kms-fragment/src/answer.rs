@@ -1,7 +1,7 @@
 //! Answers to brokers: read the frame whole, decide, evaluate, log, sign a lease.
 //!
 //! ```text
-//! evaluate: parse all ─ whose key? ─ epochs ─ generation ─ state ─ quota ─ k·u ─ record on disk ─ lease ─ answer
+//! evaluate: parse all ─ whose key? ─ epochs ─ generation ─ state ─ quota ─ k·u ─ record on disk ─ lease
 //! ```
 //!
 //! Nothing is computed before everything is parsed and allowed. State and generation are looked at again when

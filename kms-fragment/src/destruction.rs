@@ -1,7 +1,8 @@
 //! Destroying what is due, and keeping it destroyed.
 //!
 //! ```text
-//! due ─ tombstone on disk ─ gone from memory and tables ─ files overwritten and removed ─ certificate signed and on disk
+//! due ─ tombstone on disk ─ gone from memory and tables ─ files overwritten and removed
+//!     ─ certificate signed and on disk
 //! ```
 //!
 //! From the first step on nothing loads the key again. A crash after any step is made good at the next start

@@ -3,8 +3,8 @@
 //! ```text
 //! sealing.toml        how to find the key (public)
 //! identity            service root key, node key, TLS key (sealed, written once)
-//! keys/<key_id>…      one scalar k or share k_i each (sealed, written once, overwritten before it is removed)
-//!   ….run, ….receive  a group ceremony under way and its key (sealed, overwritten when they are replaced or removed)
+//! keys/<key_id>…      one scalar k or share k_i each (sealed, written once, overwritten when removed)
+//!   ….run, ….receive  a group ceremony under way and its key (sealed, overwritten when replaced or removed)
 //! tables              brokers, keys and their epochs, manifests, orders (sealed, replaced)
 //! tombstones          what was destroyed, with certificates (sealed, only ever longer)
 //! evaluations.log     one line per evaluation (plain, hash-chained)

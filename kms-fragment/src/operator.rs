@@ -1,4 +1,5 @@
-//! What one operator may ask by himself: who waits, suspend, resume, remove. Orders of two are in `orders.rs`.
+//! What one operator may ask by himself: who waits, suspend, resume, remove. Orders of two are in
+//! `orders.rs`.
 
 use symbolon_proto::id::{BrokerId, KeyId};
 

@@ -1,7 +1,8 @@
 //! The listener: TLS 1.3, HTTP/2, one route, one frame in, one frame out.
 //!
 //! ```text
-//! accept ─ permit ─ handshake (deadline) ─ stranger? ─ HTTP/2 ─ POST /skb1 ─ body (limit, deadline) ─ Service::answer
+//! accept ─ permit ─ handshake (deadline) ─ stranger? ─ HTTP/2 ─ POST /skb1 ─ body (limit, deadline)
+//!        ─ Service::answer
 //! ```
 //!
 //! Everything has a bound: connections, connections of strangers, handshakes under way, header and body

@@ -1,7 +1,7 @@
 //! The state of a service: what it holds in memory, and how that comes from the disk and goes back to it.
 //!
-//! State changes are made on a copy, written to disk, and only then take effect, so what a broker was told is never
-//! forgotten by a crash.
+//! State changes are made on a copy, written to disk, and only then take effect, so what a broker was told is
+//! never forgotten by a crash.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -8,7 +8,8 @@
 //! enrolment.
 //!
 //! ```text
-//! "SKB1/destroyed" format=1 node(16) deployment(16) key_id(16) whole(1) count(1) count × { key_epoch(4) share_epoch(4) y(32) }
+//! "SKB1/destroyed" format=1 node(16) deployment(16) key_id(16) whole(1)
+//! count(1) count × { key_epoch(4) share_epoch(4) y(32) }
 //! ordered(8) destroyed(8) backups_until(8) order_sha256(32) root(32) signing(32) sig_root(64) sig_node(64)
 //! ```
 

@@ -1,7 +1,8 @@
 //! Group proposals: who is to hold a remote key together (`docs/skb1.md` section 16.12).
 //!
 //! ```text
-//! "SKB1/proposal" format=1 suite deployment(16) key_id(16) broker(16) broker_spki_sha256(32) broker_ed25519(32)
+//! "SKB1/proposal" format=1 suite deployment(16) key_id(16) broker(16)
+//! broker_spki_sha256(32) broker_ed25519(32)
 //! number(4) previous(32) t(2) n(2) n × card(219)
 //! ```
 //!

@@ -1,7 +1,8 @@
 //! What a new fragment epoch, or a new fragment, takes over from the one before (`docs/skb1.md` 16.60).
 //!
 //! ```text
-//! carried = format(1)=1 ‖ names(32) ‖ state(32) ‖ audit(32) ‖ count(1) ‖ count × { epoch(4) ‖ capsule(32) ‖ index(32) }
+//! carried = format(1)=1 ‖ names(32) ‖ state(32) ‖ audit(32)
+//!           ‖ count(1) ‖ count × { epoch(4) ‖ capsule(32) ‖ index(32) }
 //! ```
 //!
 //! Three keys stay for good. What they were used for cannot be made again: the names of tokens and secrets on

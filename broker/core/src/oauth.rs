@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! form pairs ─ request::parse ─▶ TokenRequest ─ evidence verified by `identity` ─▶ VerifiedIdentity
-//!      └─ WorkloadRule::grant ─▶ Granted ─ UnsignedToken::prepare ─▶ signing_input() ─▶ with_signature(..) ─▶ answer
+//!      └─ WorkloadRule::grant ─▶ Granted ─ UnsignedToken::prepare ─▶ signing_input()
+//!      └─ with_signature(..) ─▶ answer
 //! ```
 //!
 //! Two shapes of request are accepted, token exchange (RFC 8693) and the jwt-bearer grant (RFC 7523), each

@@ -1,8 +1,9 @@
 //! The seal: three different values, so that nobody can forget to ask which state the broker is in.
 //!
 //! ```text
-//! Sealed ──begin──▶ Ceremony ──submit──▶ … ──finish (t shares, check value)──▶ EpochKeys ──complete──▶ Unsealed ──seal──▶ Sealed
+//! Sealed ──begin──▶ Ceremony ──submit──▶ … ──finish (t shares, check value)──▶ EpochKeys
 //!                      └──────── expired, or a wrong combination ────────▶ Sealed
+//! EpochKeys ──complete──▶ Unsealed ──seal──▶ Sealed
 //! ```
 //!
 //! Whatever needs keys takes `&Unsealed`. Dropping it wipes them. The fragment itself and its root key live

@@ -1,4 +1,5 @@
-//! What workloads of a role may ask the token endpoint for. A part of the role: `identity` keeps it, `oauth` asks it.
+//! What workloads of a role may ask the token endpoint for. A part of the role: `identity` keeps it, `oauth`
+//! asks it.
 
 use serde::{Deserialize, Serialize};
 

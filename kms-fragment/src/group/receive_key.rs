@@ -130,7 +130,8 @@ impl Service {
         Ok(held.filter(|held| held.run == *run).map(|held| held.key))
     }
 
-    /// A file that does not open is one whose erasure was interrupted, or worth no more: the run begins again.
+    /// A file that does not open is one whose erasure was interrupted, or worth no more: the run begins
+    /// again.
     fn read_receive_key(&self, name: &str) -> Result<Option<Held>, DiskError> {
         let Some(sealed) = self.dir.read(name)? else { return Ok(None) };
         let opened = self.seal.open_file(name, &sealed).ok();

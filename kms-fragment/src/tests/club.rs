@@ -339,8 +339,8 @@ impl Club {
         self
     }
 
-    /// A key of nodes 0 to 2 that goes to 1 to 3, if these operators have approved the group that follows and these
-    /// of its old indices deal.
+    /// A key of nodes 0 to 2 that goes to 1 to 3, if these operators have approved the group that follows and
+    /// these of its old indices deal.
     pub(super) async fn passing(
         approving: &[usize],
         dealers: [u16; 2],
@@ -362,7 +362,8 @@ impl Club {
         (club, [proposal, next], first, run, base)
     }
 
-    /// One step at node 0 with its disk failing at one write, and a restart. Refused is only what the disk failed at.
+    /// One step at node 0 with its disk failing at one write, and a restart. Refused is only what the disk
+    /// failed at.
     pub(super) async fn crash(&mut self, op: &GroupOp, fault: Fault) -> Outcome {
         *self.nodes[0].service.dir.fault.lock().unwrap() = fault;
         let request = GroupRequest { nonce: RequestId::random(&mut os_rng()), op: op.clone() };

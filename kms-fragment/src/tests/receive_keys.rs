@@ -213,8 +213,8 @@ enum Step {
 }
 
 impl Club {
-    /// Takes one step at node 0 with its disk failing at one write; after the crash it is asked again. Whether it
-    /// failed at all.
+    /// Takes one step at node 0 with its disk failing at one write; after the crash it is asked again.
+    /// Whether it failed at all.
     async fn crash_once(&mut self, op: GroupOp, fault: Fault) -> bool {
         let failed = self.crash(&op, fault).await.is_err();
         self.ask(0, op).await.unwrap();

@@ -1,7 +1,8 @@
 //! Frames 0x02 and 0x03: a broker registers its generation, and stays in touch.
 //!
 //! ```text
-//! request  "SKB1" type suite format=1 reserved=0 deployment(16) broker(16) key_id(16) generation(8) nonce(16)
+//! request  "SKB1" type suite format=1 reserved=0 deployment(16) broker(16) key_id(16)
+//!          generation(8) nonce(16)
 //! answer   "SKB1" type suite format=1 reserved=0 status(2) node(2) req_hash(32) time(8) lease(LP)
 //! ```
 //!

@@ -8,7 +8,8 @@
 //! twice.
 //!
 //! ```text
-//! order  = "SKB1/order" format=1 action(1) node(16) deployment(16) subject(16) number(8) not_before(8) not_after(8) nonce(16)
+//! order  = "SKB1/order" format=1 action(1) node(16) deployment(16) subject(16) number(8)
+//!          not_before(8) not_after(8) nonce(16)
 //! signed = order count(1) count × { officer(32) signature(64) }             signatures cover the order
 //! ```
 //!

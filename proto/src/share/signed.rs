@@ -2,7 +2,8 @@
 //! 7.3).
 //!
 //! ```text
-//! signed     = format(1)=1 ‖ LP32(manifest) ‖ count(1) × { x(1) ‖ signature(64) } ‖ broker key(32) ‖ broker signature(64)
+//! signed     = format(1)=1 ‖ LP32(manifest) ‖ count(1) × { x(1) ‖ signature(64) }
+//!              ‖ broker key(32) ‖ broker signature(64)
 //! signature  = Ed25519 over label ‖ SHA-256(manifest)
 //! ```
 //!

@@ -147,7 +147,8 @@ impl Unsealed {
         Carried::encode(&self.lasting, self.previous().as_deref())
     }
 
-    /// The same without the keys of the epoch before, once everything that they encrypted has been re-encrypted.
+    /// The same without the keys of the epoch before, once everything that they encrypted has been
+    /// re-encrypted.
     #[must_use]
     pub fn carried_for_good(&self) -> Zeroizing<Vec<u8>> {
         Carried::encode(&self.lasting, None)

@@ -2,8 +2,8 @@
 //!
 //! | Kind | Looks like | Kept where | Can be revoked |
 //! |---|---|---|---|
-//! | service ([`ServiceToken`]) | `hvs.` + 24 base-62 characters | one row, under a keyed hash of the token | yes |
-//! | machine ([`MachineToken`], Vault's `batch`) | `hvb.` + encrypted claims | nowhere | no, so it lives briefly |
+//! | service ([`ServiceToken`]) | `hvs.` + 24 base-62 characters | one row, under its keyed hash | yes |
+//! | machine ([`MachineToken`], Vault's `batch`) | `hvb.` + encrypted claims | nowhere | no; lives briefly |
 //!
 //! What the rest of the broker passes around is a [`Caller`]: the facts of a token that was found good, never
 //! the token. A token that is not good is [`BadToken`], whatever is wrong with it.
@@ -69,8 +69,8 @@ impl TokenKind {
     }
 }
 
-/// What a token says, whichever kind it is. Wire type: stored in rows and encrypted into machine tokens; fields
-/// are only ever added. Times are unix seconds.
+/// What a token says, whichever kind it is. Wire type: stored in rows and encrypted into machine tokens;
+/// fields are only ever added. Times are unix seconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenClaims {
     /// Shown to people: `token-deploy`, `kubernetes-eso`.
