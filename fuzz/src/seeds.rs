@@ -77,11 +77,11 @@ fn protocol(remote: &RemoteKey) -> io::Result<()> {
     seed("lease", "active", lease.as_bytes())?;
 
     let point = *remote.public_key().point();
-    requests(&holder, point, &node)?;
+    questions(&holder, point, &node)?;
     answers(&lease, point, &manifest)
 }
 
-fn requests(holder: &LeaseHolder, point: Point, node: &SigningSeed) -> io::Result<()> {
+fn questions(holder: &LeaseHolder, point: Point, node: &SigningSeed) -> io::Result<()> {
     let nonce = RequestId::from_bytes([9; 16]);
     let evaluate = EvaluateRequest::new(TARGET, nonce, vec![point; 2]).expect("two points");
     seed("request", "evaluate", &evaluate.to_bytes())?;

@@ -29,13 +29,28 @@ impl Service {
             (None, Some(last)) => (last.key_epoch, last.share_epoch),
             (None, None) => return,
         };
+        let manifest = self.next_manifest(id, row, (key_epoch, share_epoch), public, now);
+        row.manifests.push((manifest.seq, manifest.sign(&self.identity.root, &[&self.identity.node])));
+        let surplus = row.manifests.len().saturating_sub(MANIFESTS_KEPT);
+        row.manifests.drain(..surplus);
+    }
+
+    /// What follows the newest manifest of a key, valid from now.
+    fn next_manifest(
+        &self,
+        id: KeyId,
+        row: &Key,
+        (key_epoch, share_epoch): (u32, u32),
+        public: PublicKey,
+        now: Now,
+    ) -> Manifest {
         let grants = self.options.grants_of(row.deployment);
         let (seq, prev_hash) = match row.manifests.last() {
             Some((seq, bytes)) => (seq + 1, request_hash(bytes)),
             None => (1, [0; 32]),
         };
         let not_before_secs = now.unix_secs.saturating_sub(BACKDATED_SECS);
-        let manifest = Manifest {
+        Manifest {
             deployment: row.deployment,
             key: id,
             state: row.state.into(),
@@ -58,10 +73,7 @@ impl Service {
             not_after_secs: not_before_secs + VALIDITY_SECS_MAX,
             seq,
             prev_hash,
-        };
-        row.manifests.push((seq, manifest.sign(&self.identity.root, &[&self.identity.node])));
-        let surplus = row.manifests.len().saturating_sub(MANIFESTS_KEPT);
-        row.manifests.drain(..surplus);
+        }
     }
 
     /// Signs new manifests for keys whose newest is half-way through, or no longer says what is granted.
@@ -74,21 +86,13 @@ impl Service {
             if row.group.is_some() {
                 continue; // its broker renews what all nodes sign
             }
-            let Some(newest) = row.newest() else { continue };
-            let share = ShareId { key: *id, key_epoch: newest.key_epoch, share_epoch: newest.share_epoch() };
-            let foreign = ServiceError::ForeignKey { key: *id };
-            let (Some(key), Some(current)) = (live.keys.get(&share), self.newest_manifest(row)) else {
-                return Err(foreign);
-            };
-            if current.public != *key.public_key() {
-                return Err(foreign);
-            }
+            let Some((public, current)) = self.announced(&live, *id, row)? else { continue };
             let grants = self.options.grants_of(row.deployment);
             if !is_outdated(&current, &grants, now) {
                 continue;
             }
             row.quota = grants.quota;
-            self.append_manifest(*id, row, *key.public_key(), now);
+            self.append_manifest(*id, row, public, now);
             changed = true;
         }
         if changed {
@@ -96,6 +100,22 @@ impl Service {
             live.tables = tables;
         }
         Ok(())
+    }
+
+    /// The public key of the newest epoch and the manifest that names it; none if there is no epoch.
+    fn announced(
+        &self,
+        live: &Live,
+        id: KeyId,
+        row: &Key,
+    ) -> Result<Option<(PublicKey, Manifest)>, ServiceError> {
+        let Some(newest) = row.newest() else { return Ok(None) };
+        let share = ShareId { key: id, key_epoch: newest.key_epoch, share_epoch: newest.share_epoch() };
+        let public = live.keys.get(&share).map(|key| *key.public_key());
+        match public.zip(self.newest_manifest(row)) {
+            Some((public, current)) if current.public == public => Ok(Some((public, current))),
+            _ => Err(ServiceError::ForeignKey { key: id }),
+        }
     }
 
     /// The newest manifest of a key, if it is ours.

@@ -97,20 +97,9 @@ pub(crate) async fn serve(
         stopping,
     });
     let mut tasks = JoinSet::new();
-    tokio::pin!(shutdown);
-    loop {
-        tokio::select! {
-            () = &mut shutdown => break,
-            Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
-            accepted = socket.accept() => match accepted {
-                Ok((stream, _)) => { listener.admit(stream, &mut tasks); }
-                // Out of file descriptors or a peer that left: neither is a reason to stop.
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            },
-        }
+    tokio::select! {
+        () = shutdown => {}
+        never = listener.accept(&socket, &mut tasks) => match never {},
     }
     drop(socket);
     stop.send_replace(true);
@@ -123,6 +112,23 @@ pub(crate) async fn serve(
 }
 
 impl Listener {
+    /// Takes what comes, for ever.
+    async fn accept(self: &Arc<Self>, socket: &TcpListener, tasks: &mut JoinSet<()>) -> Infallible {
+        loop {
+            tokio::select! {
+                Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
+                accepted = socket.accept() => match accepted {
+                    Ok((stream, _)) => { self.admit(stream, tasks); }
+                    // Out of file descriptors or a peer that left: neither is a reason to stop.
+                    Err(error) => {
+                        tracing::warn!(%error, "a connection could not be accepted");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
+    }
+
     fn admit(self: &Arc<Self>, stream: TcpStream, tasks: &mut JoinSet<()>) {
         // Full: the connection is dropped at once. Waiting would only fill the kernel's queue instead.
         let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() else { return };
@@ -246,11 +252,9 @@ async fn respond(
         return status(StatusCode::METHOD_NOT_ALLOWED);
     }
     let limit = if service.knows(&peer.spki) { GROUP_REQUEST_BYTES_MAX } else { REQUEST_BYTES_MAX };
-    let body = Limited::new(request.into_body(), limit).collect();
-    let frame = match timeout(BODY_DEADLINE, body).await {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(_)) => return status(StatusCode::PAYLOAD_TOO_LARGE),
-        Err(_) => return status(StatusCode::REQUEST_TIMEOUT),
+    let frame = match read(request.into_body(), limit).await {
+        Ok(frame) => frame,
+        Err(code) => return status(code),
     };
     match service.answer(peer, frame).await {
         Answer::Frame(frame) => {
@@ -261,6 +265,15 @@ async fn respond(
         Answer::NotEnrolled => status(StatusCode::FORBIDDEN),
         Answer::NotAFrame => status(StatusCode::BAD_REQUEST),
         Answer::Busy => status(StatusCode::SERVICE_UNAVAILABLE),
+    }
+}
+
+/// The whole body, within its limit and in time.
+async fn read(body: Incoming, limit: usize) -> Result<Bytes, StatusCode> {
+    match timeout(BODY_DEADLINE, Limited::new(body, limit).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(_)) => Err(StatusCode::PAYLOAD_TOO_LARGE),
+        Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
     }
 }
 

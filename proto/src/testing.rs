@@ -116,6 +116,6 @@ pub(crate) fn test_run(kind: RunKind) -> Run {
             RunKind::Reshare => [4; 32],
         },
         base: [5 * u8::from(later); 32],
-        dealers: Dealers::all(3).unwrap(),
+        dealers: Dealers::all(3).expect("three dealers"),
     }
 }

@@ -83,33 +83,9 @@ impl Service {
 
     /// Groups and escrow keys that wait, for `pending`.
     pub(crate) fn waiting(&self, live: &Live) -> Vec<PendingReport> {
-        let group = |(proposal, asked_at): &(Proposal, u64)| {
-            let terms = proposal.terms();
-            let members = proposal.cards().iter().map(|card| card.card().fingerprint().to_string());
-            let wish =
-                Wish::Group { threshold: terms.threshold, members: members.collect(), number: terms.number };
-            PendingReport {
-                fingerprint: proposal.fingerprint().to_string(),
-                deployment: terms.deployment.to_string(),
-                broker: terms.broker.to_string(),
-                joins: live.tables.keys_of(terms.deployment).any(|(id, _)| id != terms.key),
-                asked_at: *asked_at,
-                wish,
-            }
-        };
-        let escrow = |(key, escrow, asked_at): &(KeyId, XWingPublicKey, u64)| {
-            let row = live.tables.keys.get(key)?;
-            Some(PendingReport {
-                fingerprint: escrow.fingerprint().to_string(),
-                deployment: row.deployment.to_string(),
-                broker: String::new(),
-                joins: false,
-                asked_at: *asked_at,
-                wish: Wish::Escrow { key: key.to_string() },
-            })
-        };
-        let groups = live.waiting.groups.iter().map(group);
-        groups.chain(live.waiting.escrows.iter().filter_map(escrow)).collect()
+        let groups = live.waiting.groups.iter().map(|(proposal, at)| group_report(live, proposal, *at));
+        let escrows = live.waiting.escrows.iter();
+        groups.chain(escrows.filter_map(|(key, escrow, at)| escrow_report(live, *key, escrow, *at))).collect()
     }
 
     /// Approves the group or escrow key with this fingerprint, if one waits.
@@ -184,6 +160,31 @@ impl Service {
             created,
         })
     }
+}
+
+fn group_report(live: &Live, proposal: &Proposal, asked_at: u64) -> PendingReport {
+    let terms = proposal.terms();
+    let members = proposal.cards().iter().map(|card| card.card().fingerprint().to_string()).collect();
+    PendingReport {
+        fingerprint: proposal.fingerprint().to_string(),
+        deployment: terms.deployment.to_string(),
+        broker: terms.broker.to_string(),
+        joins: live.tables.keys_of(terms.deployment).any(|(id, _)| id != terms.key),
+        asked_at,
+        wish: Wish::Group { threshold: terms.threshold, members, number: terms.number },
+    }
+}
+
+fn escrow_report(live: &Live, key: KeyId, escrow: &XWingPublicKey, asked_at: u64) -> Option<PendingReport> {
+    let row = live.tables.keys.get(&key)?;
+    Some(PendingReport {
+        fingerprint: escrow.fingerprint().to_string(),
+        deployment: row.deployment.to_string(),
+        broker: String::new(),
+        joins: false,
+        asked_at,
+        wish: Wish::Escrow { key: key.to_string() },
+    })
 }
 
 /// The proposal's broker becomes one of ours, unless it is.

@@ -130,24 +130,12 @@ impl Service {
         if !may_forget(row, share) {
             return Err(Status::Disagrees.into());
         }
-        let is_held = row.sharing(share.key_epoch, share.share_epoch).is_some();
-        let floor = if is_held { share.share_epoch.saturating_sub(1) } else { share.share_epoch };
-        let is_old =
-            |held: &ShareId| held.key_epoch == share.key_epoch && held.share_epoch < share.share_epoch;
-        // A node that has left has no epoch any more when it is asked again.
-        if let Some(epoch) = row.epoch_mut(share.key_epoch) {
-            epoch.share_epochs.retain(|held| *held >= share.share_epoch);
-        }
-        row.epochs.retain(|epoch| !epoch.share_epochs.is_empty());
-        if let Some(group) = &mut row.group {
-            group.raise_floor(share.key_epoch, floor);
-            group
-                .sharings
-                .retain(|(key_epoch, held), _| *key_epoch != share.key_epoch || *held >= share.share_epoch);
-        }
+        forget_before(row, share);
         if tables != live.tables {
             self.keep(&mut live, tables)?;
         }
+        let is_old =
+            |held: &ShareId| held.key_epoch == share.key_epoch && held.share_epoch < share.share_epoch;
         live.keys.retain(|held, _| held.key != share.key || !is_old(held));
         self.erase_before(share).map_err(|error| busy(&error))?;
         Ok(GroupReply::Done)
@@ -316,6 +304,23 @@ fn admit_share(row: &mut Key, run: &Run, certified: &CertifiedShare) -> Result<(
     let sharing = Sharing { run: run.id(), group: run.group, index, key };
     group.sharings.insert((run.key_epoch, run.share_epoch), sharing);
     Ok(())
+}
+
+/// Takes share epochs before this one out of a row, for good.
+fn forget_before(row: &mut Key, share: &ShareId) {
+    let is_held = row.sharing(share.key_epoch, share.share_epoch).is_some();
+    let floor = if is_held { share.share_epoch.saturating_sub(1) } else { share.share_epoch };
+    // A node that has left has no epoch any more when it is asked again.
+    if let Some(epoch) = row.epoch_mut(share.key_epoch) {
+        epoch.share_epochs.retain(|held| *held >= share.share_epoch);
+    }
+    row.epochs.retain(|epoch| !epoch.share_epochs.is_empty());
+    if let Some(group) = &mut row.group {
+        group.raise_floor(share.key_epoch, floor);
+        group
+            .sharings
+            .retain(|(key_epoch, held), _| *key_epoch != share.key_epoch || *held >= share.share_epoch);
+    }
 }
 
 /// Whether shares before this one may be erased: the stored manifest, signed by all of a group that the

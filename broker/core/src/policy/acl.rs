@@ -3,7 +3,7 @@
 //! Exactly one rule decides; rules with different patterns do not add up:
 //!
 //! 1. An exact pattern equal to the path. For LIST the path is tried with its trailing slash first, then
-//!   without.
+//!    without.
 //! 2. Otherwise the best of all matching prefix and segment patterns ([`super::pattern::Rank`]).
 //! 3. For LIST only, if nothing matched: step 2 once more without the trailing slash.
 //! 4. Nothing matches: no.
