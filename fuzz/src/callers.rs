@@ -1,7 +1,7 @@
 //! What the targets of caller input do: policies, JSON, paths, tokens and forms as a broker reads them.
 //!
-//! Nothing may panic or take long. Beyond that, whatever is let in must be in its one normal form (reading it again
-//! changes nothing), and a strict reader may only accept what the ordinary one reads the same way.
+//! Nothing may panic or take long. Beyond that, whatever is let in must be in its one normal form (reading it
+//! again changes nothing), and a strict reader may only accept what the ordinary one reads the same way.
 
 use std::sync::LazyLock;
 
@@ -102,8 +102,8 @@ pub fn seed_key_set() -> String {
     format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","use":"sig","kid":"seed","x":"{x}"}}]}}"#)
 }
 
-/// A token as it came, and one whose header and claims (two lines) were signed, so that what is behind the signature
-/// is reached.
+/// A token as it came, and one whose header and claims (two lines) were signed, so that what is behind the
+/// signature is reached.
 pub fn jwt(data: &[u8]) {
     static KEYS: LazyLock<KeySet> =
         LazyLock::new(|| KeySet::from_jwks(seed_key_set().as_bytes()).expect("one good key"));

@@ -1,6 +1,7 @@
 //! Targets of the group ceremony: cards, proposals, dealings and what is stored between the rounds.
 //!
-//! Signatures cannot be guessed, so what is behind them is reached by the seeds only, which are made with the keys here.
+//! Signatures cannot be guessed, so what is behind them is reached by the seeds only, which are made with the
+//! keys here.
 
 use symbolon_proto::card::{NodeCard, VerifiedCard};
 use symbolon_proto::dkg::{

@@ -1,7 +1,7 @@
 //! What each fuzz target does with its bytes.
 //!
-//! Nothing may panic. Beyond that, a format of ours has one spelling per message: what was read is written again and
-//! must be the same bytes, or two parties could hash the same message differently.
+//! Nothing may panic. Beyond that, a format of ours has one spelling per message: what was read is written
+//! again and must be the same bytes, or two parties could hash the same message differently.
 
 pub mod callers;
 pub mod group;
@@ -67,7 +67,8 @@ pub fn answer(data: &[u8]) {
     }
 }
 
-/// Remote manifests. Signatures cannot be guessed, so what is behind them is reached by the seeds' root key only.
+/// Remote manifests. Signatures cannot be guessed, so what is behind them is reached by the seeds' root key
+/// only.
 pub fn manifest(data: &[u8]) {
     let root = seed_root();
     if let Ok(manifest) =

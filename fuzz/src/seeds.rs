@@ -1,5 +1,5 @@
-//! Writes `seeds/<target>/*`: at least one valid message of each kind, so that fuzzing starts behind the first check.
-//! Arguments name targets; without any, all are written.
+//! Writes `seeds/<target>/*`: at least one valid message of each kind, so that fuzzing starts behind the
+//! first check. Arguments name targets; without any, all are written.
 
 use std::path::Path;
 use std::{fs, io};
@@ -22,6 +22,7 @@ use symbolon_proto::frame::{
     EvaluateOutcome, EvaluateRequest, EvaluateResponse, FrameType, GroupAnswer, GroupOp, GroupReply,
     GroupRequest, Heartbeat, Hello, ManifestAnswer, ManifestRequest, PresenceAnswer, Status, Target,
 };
+use symbolon_proto::group::Point;
 use symbolon_proto::hierarchy::Fragment;
 use symbolon_proto::id::{
     BrokerId, CapsuleId, DeploymentId, KeyId, MountId, NodeId, RequestId, SecretId, TenantId,
@@ -64,6 +65,9 @@ fn seed(target: &str, name: &str, bytes: &[u8]) -> io::Result<()> {
     fs::write(folder.join(name), bytes)
 }
 
+const TARGET: Target = Target { key: KEY, key_epoch: 1, share_epoch: 1 };
+const ANCHOR: AnchorValue = AnchorValue { counter: 3, value: [4; 32] };
+
 fn protocol(remote: &RemoteKey) -> io::Result<()> {
     let node = SigningSeed::random(&mut rng());
     let manifest = manifest(remote, &node).sign(&seed_root(), &[&node]);
@@ -72,26 +76,31 @@ fn protocol(remote: &RemoteKey) -> io::Result<()> {
     let lease = lease(&holder, &node);
     seed("lease", "active", lease.as_bytes())?;
 
-    let nonce = RequestId::from_bytes([9; 16]);
-    let target = Target { key: KEY, key_epoch: 1, share_epoch: 1 };
     let point = *remote.public_key().point();
-    let evaluate = EvaluateRequest::new(target, nonce, vec![point; 2]).expect("two points");
-    let anchor = AnchorValue { counter: 3, value: [4; 32] };
+    questions(&holder, point, &node)?;
+    answers(&lease, point, &manifest)
+}
+
+fn questions(holder: &LeaseHolder, point: Point, node: &SigningSeed) -> io::Result<()> {
+    let nonce = RequestId::from_bytes([9; 16]);
+    let evaluate = EvaluateRequest::new(TARGET, nonce, vec![point; 2]).expect("two points");
     seed("request", "evaluate", &evaluate.to_bytes())?;
-    seed("request", "hello", &Hello::new(holder, nonce).to_bytes())?;
-    seed("request", "heartbeat", &Heartbeat::new(holder, nonce).to_bytes())?;
+    seed("request", "hello", &Hello::new(*holder, nonce).to_bytes())?;
+    seed("request", "heartbeat", &Heartbeat::new(*holder, nonce).to_bytes())?;
     seed("request", "manifest", &ManifestRequest { key: KEY, after_seq: 1, nonce }.to_bytes())?;
-    let put = AnchorRequest { deployment: DEPLOYMENT, broker: BROKER, key: KEY, put: Some(anchor), nonce };
+    let put = AnchorRequest { deployment: DEPLOYMENT, broker: BROKER, key: KEY, put: Some(ANCHOR), nonce };
     seed("request", "anchor", &put.to_bytes())?;
     let signing_key = node.public_key();
     let enrol = EnrolRequest { deployment: DEPLOYMENT, broker: BROKER, signing_key, nonce: [7; 32] };
-    seed("request", "enrol", &enrol.to_bytes())?;
+    seed("request", "enrol", &enrol.to_bytes())
+}
 
+fn answers(lease: &Lease, point: Point, manifest: &[u8]) -> io::Result<()> {
     let done = EvaluateOutcome::Done { points: vec![point; 2], proof: None, lease: lease.clone() };
     let refused = EvaluateOutcome::Refused { status: Status::Suspended, lease: Some(lease.clone()) };
     for (name, outcome) in [("evaluate", done), ("evaluate-refused", refused)] {
         let response = EvaluateResponse {
-            target,
+            target: TARGET,
             node_index: 1,
             request_hash: [6; 32],
             quota_left: 9,
@@ -106,12 +115,13 @@ fn protocol(remote: &RemoteKey) -> io::Result<()> {
         node_index: 1,
         request_hash: [6; 32],
         time_secs: 1_790_000_000,
-        lease: Some(lease),
+        lease: Some(lease.clone()),
     };
     seed("answer", "hello", &presence.to_bytes())?;
-    let chain = ManifestAnswer { status: Status::Ok, request_hash: [6; 32], manifests: vec![manifest; 2] };
+    let chain =
+        ManifestAnswer { status: Status::Ok, request_hash: [6; 32], manifests: vec![manifest.to_vec(); 2] };
     seed("answer", "manifest", &chain.to_bytes())?;
-    let stored = AnchorAnswer { status: Status::Ok, request_hash: [6; 32], stored: Some(anchor) };
+    let stored = AnchorAnswer { status: Status::Ok, request_hash: [6; 32], stored: Some(ANCHOR) };
     seed("answer", "anchor", &stored.to_bytes())?;
     let pending = EnrolAnswer { request_hash: [6; 32], enrolment: Enrolment::Pending };
     seed("answer", "enrol", &pending.to_bytes())

@@ -1,7 +1,7 @@
 //! The operator's door: a Unix socket in the state directory, one JSON request and one JSON answer per line.
 //!
-//! The directory is closed to others, the socket too, and the peer must run as the service's user or as root. There is
-//! no network administration: whoever approves brokers must be on this machine.
+//! The directory is closed to others, the socket too, and the peer must run as the service's user or as root.
+//! There is no network administration: whoever approves brokers must be on this machine.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use crate::error::AdminError;
 use crate::report::{Approved, Carried, CertificateReport, PendingReport, Status};
-use crate::service::Service;
+use crate::state::Service;
 
 /// Name of the socket in the state directory.
 pub const SOCKET: &str = "admin.sock";

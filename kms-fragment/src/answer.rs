@@ -1,14 +1,14 @@
 //! Answers to brokers: read the frame whole, decide, evaluate, log, sign a lease.
 //!
 //! ```text
-//! evaluate: parse all ─ whose key? ─ epochs ─ generation ─ state ─ quota ─ k·u ─ record on disk ─ lease ─ answer
+//! evaluate: parse all ─ whose key? ─ epochs ─ generation ─ state ─ quota ─ k·u ─ record on disk ─ lease
 //! ```
 //!
-//! Nothing is computed before everything is parsed and allowed. State and generation are looked at again when the lease
-//! is signed, so a suspension that arrives during a batch already holds for its answer.
+//! Nothing is computed before everything is parsed and allowed. State and generation are looked at again when
+//! the lease is signed, so a suspension that arrives during a batch already holds for its answer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use symbolon_proto::evaluate::{Evaluation, RemoteKey};
@@ -24,28 +24,13 @@ use symbolon_proto::lease::{Lease, LeaseHolder, LeaseTerms};
 use crate::epochs;
 use crate::evaluation_log::Record;
 use crate::identity::NODE_INDEX;
+use crate::peer::Peer;
 use crate::rng::os_rng;
-use crate::service::{Live, Service};
+use crate::state::{Live, Service};
 use crate::tables::{Key, KeyState};
-use crate::tls::SpkiHash;
 
 /// Bits of a lease's sequence number that count within one start.
 const LEASE_COUNTER_BITS: u32 = 40;
-
-/// What a connection has shown so far.
-#[derive(Debug)]
-pub(crate) struct Peer {
-    /// Hash of its TLS key.
-    pub(crate) spki: SpkiHash,
-    /// Generation that its hello registered; 0 for none yet.
-    pub(crate) generation: AtomicU64,
-}
-
-impl Peer {
-    pub(crate) fn new(spki: SpkiHash) -> Self {
-        Self { spki, generation: AtomicU64::new(0) }
-    }
-}
 
 /// What to send back.
 #[derive(Debug)]
@@ -80,7 +65,8 @@ struct Granted {
 }
 
 impl Service {
-    /// Answers one frame, off the runtime's threads: a batch costs milliseconds of arithmetic and one disk sync.
+    /// Answers one frame, off the runtime's threads: a batch costs milliseconds of arithmetic and one disk
+    /// sync.
     pub(crate) async fn answer(self: &Arc<Self>, peer: &Arc<Peer>, frame: Bytes) -> Answer {
         let Ok(_permit) = self.permits.try_acquire() else {
             return match request_type(&frame) {
@@ -223,7 +209,8 @@ impl Service {
         let status = match live.tables.keys[&key].state {
             KeyState::Destroyed => Status::Destroyed,
             KeyState::Suspended | KeyState::PendingDestroy => Status::Suspended,
-            // Its lease cannot say so: what is registered now is older. Without one the broker takes it for "busy".
+            // Its lease cannot say so: what is registered now is older. Without one the broker takes it for
+            // "busy".
             KeyState::Active if is_barred => return Err(Status::StaleGeneration.into()),
             KeyState::Active if bound < registered => Status::StaleGeneration,
             KeyState::Active => return Ok(()),
@@ -357,7 +344,8 @@ impl Service {
         AnchorAnswer { status, request_hash, stored }.to_bytes()
     }
 
-    /// Only the newest generation may move the anchor: a clone or restored snapshot would overwrite what convicts it.
+    /// Only the newest generation may move the anchor: a clone or restored snapshot would overwrite what
+    /// convicts it.
     fn put_anchor(&self, live: &mut Live, peer: &Peer, broker: BrokerId, put: AnchorValue) -> Status {
         match peer.generation.load(Ordering::Acquire) {
             0 => return Status::Busy,
@@ -432,8 +420,8 @@ fn may_strangers_ask(frame: &[u8]) -> bool {
     }
 }
 
-/// Our index in the sharing that is asked for, or else in the one that the newest manifest of the group names: a broker
-/// that has not seen a new manifest yet knows us by that one.
+/// Our index in the sharing that is asked for, or else in the one that the newest manifest of the group
+/// names: a broker that has not seen a new manifest yet knows us by that one.
 fn node_index(row: Option<&Key>, target: Option<&Target>) -> u16 {
     let asked =
         |row: &Key| target.and_then(|target| row.sharing(target.key_epoch, target.share_epoch)).cloned();

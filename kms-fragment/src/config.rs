@@ -28,14 +28,17 @@ const CONFIG_BYTES_MAX: u64 = 64 << 10;
 pub struct Config {
     /// Address and port that brokers connect to.
     pub listen: SocketAddr,
-    /// Directory of keys, tables and the evaluation log. Made by `init`; only the service's user may enter it.
+    /// Directory of keys, tables and the evaluation log. Made by `init`; only the service's user may enter
+    /// it.
     pub state_dir: PathBuf,
-    /// File of 32 random bytes that opens the state. `init` makes it if it is absent. Keep it on another device than
-    /// the state, and out of backups that hold the state. Exactly one of this and `passphrase_file` must be given.
+    /// File of 32 random bytes that opens the state. `init` makes it if it is absent. Keep it on another
+    /// device than the state, and out of backups that hold the state. Exactly one of this and
+    /// `passphrase_file` must be given.
     pub key_file: Option<PathBuf>,
     /// File whose first line is the passphrase that opens the state, for example a systemd credential.
     pub passphrase_file: Option<PathBuf>,
-    /// Start although secret memory can be neither hidden nor locked. Keys may then reach swap or a core dump.
+    /// Start although secret memory can be neither hidden nor locked. Keys may then reach swap or a core
+    /// dump.
     #[serde(default)]
     pub allow_insecure_memory: bool,
     /// What brokers are granted.
@@ -59,13 +62,14 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Grants {
-    /// Seconds that a broker may use cached keys after each answer, 1 to 86,400. A suspension takes effect at the
-    /// next heartbeat, or at the latest after this time if the broker hides from the service.
+    /// Seconds that a broker may use cached keys after each answer, 1 to 86,400. A suspension takes effect at
+    /// the next heartbeat, or at the latest after this time if the broker hides from the service.
     pub lease_ttl_secs: u32,
-    /// Seconds that a broker may go on using cached keys after its last lease has ended, 0 to 86,400. Every second of it
-    /// is one more that a cut-off broker works on.
+    /// Seconds that a broker may go on using cached keys after its last lease has ended, 0 to 86,400. Every
+    /// second of it is one more that a cut-off broker works on.
     pub grace_secs: u32,
-    /// Elements per key that may be evaluated, at once and per hour. Bounds what a broker taken over can open.
+    /// Elements per key that may be evaluated, at once and per hour. Bounds what a broker taken over can
+    /// open.
     pub quota: Quota,
 }
 
@@ -109,8 +113,8 @@ impl DeploymentGrants {
 pub struct Destruction {
     /// Days between the order and the deed, 7 to 30. Two officers can cancel it until then.
     pub cooling_off_days: u32,
-    /// Days that backups of this service are kept, 0 to 3,650. Goes into the certificate: until then a backup may still
-    /// hold what was destroyed.
+    /// Days that backups of this service are kept, 0 to 3,650. Goes into the certificate: until then a backup
+    /// may still hold what was destroyed.
     pub backup_days: u32,
 }
 
@@ -153,7 +157,8 @@ pub struct Limits {
     pub connections_max: usize,
     /// Connections at once of peers that are not enrolled; these may only ask to be.
     pub strangers_max: usize,
-    /// Connections at once of one broker, so that none keeps the others out. It needs one, and another while it reconnects.
+    /// Connections at once of one broker, so that none keeps the others out. It needs one, and another while
+    /// it reconnects.
     pub per_broker_max: usize,
     /// Seconds that a TLS handshake may take.
     pub handshake_secs: u64,

@@ -1,19 +1,20 @@
 //! Destroying what is due, and keeping it destroyed.
 //!
 //! ```text
-//! due ─ tombstone on disk ─ gone from memory and tables ─ files overwritten and removed ─ certificate signed and on disk
+//! due ─ tombstone on disk ─ gone from memory and tables ─ files overwritten and removed
+//!     ─ certificate signed and on disk
 //! ```
 //!
-//! From the first step on nothing loads the key again. A crash after any step is made good at the next start or the next
-//! minute: every step looks at the tombstones and does what is still missing.
+//! From the first step on nothing loads the key again. A crash after any step is made good at the next start
+//! or the next minute: every step looks at the tombstones and does what is still missing.
 
 use symbolon_proto::certificate::{Certificate, DestroyedShare, Destruction};
 use symbolon_proto::id::KeyId;
 
 use crate::error::{AdminError, ServiceError};
 use crate::report::CertificateReport;
-use crate::service::{Live, Service, TOMBSTONES_FILE};
-use crate::tables::{EpochState, Key, KeyState, Ordered, ShareId, Tables, epoch_shares};
+use crate::state::{Live, Service, TOMBSTONES_FILE};
+use crate::tables::{EpochState, Key, Ordered, ShareId, epoch_shares};
 use crate::tombstones::{TOMBSTONES_MAX, Tombstone, Tombstones};
 
 impl Service {
@@ -44,7 +45,7 @@ impl Service {
         let tombstones = live.tombstones.clone();
         live.keys.retain(|share, _| !tombstones.cover(share));
         let mut tables = live.tables.clone();
-        for id in apply(&mut tables, &tombstones) {
+        for id in tombstones.apply(&mut tables) {
             self.announce(live, &mut tables, id);
         }
         if tables != live.tables {
@@ -167,22 +168,4 @@ fn tombstone(
         order_sha256: ordered.order_sha256,
         certificate: None,
     }
-}
-
-/// Takes what lies under tombstones out of the tables. Returns the keys that changed.
-pub(crate) fn apply(tables: &mut Tables, tombstones: &Tombstones) -> Vec<KeyId> {
-    let mut changed = Vec::new();
-    for tombstone in &tombstones.0 {
-        let Some(row) = tables.keys.get_mut(&tombstone.key) else { continue };
-        let before = row.epochs.len();
-        row.epochs.retain(|epoch| !epoch_shares(tombstone.key, epoch).any(|share| tombstone.covers(&share)));
-        if tombstone.whole && row.state != KeyState::Destroyed {
-            (row.state, row.destruction) = (KeyState::Destroyed, None);
-            changed.push(tombstone.key);
-        } else if row.epochs.len() != before {
-            changed.push(tombstone.key);
-        }
-    }
-    tables.tombstones = tables.tombstones.max(tombstones.count());
-    changed
 }

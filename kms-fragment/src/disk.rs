@@ -3,8 +3,8 @@
 //! ```text
 //! sealing.toml        how to find the key (public)
 //! identity            service root key, node key, TLS key (sealed, written once)
-//! keys/<key_id>…      one scalar k or share k_i each (sealed, written once, overwritten before it is removed)
-//!   ….run, ….receive  a group ceremony under way and its key (sealed, overwritten when they are replaced or removed)
+//! keys/<key_id>…      one scalar k or share k_i each (sealed, written once, overwritten when removed)
+//!   ….run, ….receive  a group ceremony under way and its key (sealed, overwritten when replaced or removed)
 //! tables              brokers, keys and their epochs, manifests, orders (sealed, replaced)
 //! tombstones          what was destroyed, with certificates (sealed, only ever longer)
 //! evaluations.log     one line per evaluation (plain, hash-chained)
@@ -143,19 +143,21 @@ impl StateDir {
         Ok(Some(content))
     }
 
-    /// Replaces a file so that after a crash either the old or the new content is there, durable when it returns.
+    /// Replaces a file so that after a crash either the old or the new content is there, durable when it
+    /// returns.
     pub(crate) fn write(&self, name: &str, content: &[u8]) -> Result<(), DiskError> {
         self.attempt(name, |path| replace(path, content))
     }
 
-    /// The same for a file whose old content must not stay on the medium: that is overwritten when the new one is there.
-    /// A crash in between leaves it, with no name.
+    /// The same for a file whose old content must not stay on the medium: that is overwritten when the new
+    /// one is there. A crash in between leaves it, with no name.
     pub(crate) fn write_over(&self, name: &str, content: &[u8]) -> Result<(), DiskError> {
         self.attempt(name, |path| replace_and_overwrite(path, content))
     }
 
-    /// Overwrites a file and removes it; nothing to do if there is none. What the medium keeps beside it (journals,
-    /// snapshots, worn-out cells) is out of reach: that is why files are sealed under a key that lies elsewhere.
+    /// Overwrites a file and removes it; nothing to do if there is none. What the medium keeps beside it
+    /// (journals, snapshots, worn-out cells) is out of reach: that is why files are sealed under a key that
+    /// lies elsewhere.
     pub(crate) fn erase(&self, name: &str) -> Result<(), DiskError> {
         self.attempt(name, overwrite_and_remove)
     }
@@ -239,7 +241,7 @@ pub(crate) mod fault {
 
     pub(super) fn around(fault: &Mutex<Fault>, change: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         let mut fault = fault.lock().unwrap_or_else(PoisonError::into_inner);
-        let died = || Err(io::Error::other("the disk failed as the test wished"));
+        let died = || Err(io::Error::other("the disk failed as the test demanded"));
         match &mut fault.0 {
             None => change(),
             Some((0, reached)) => {

@@ -1,82 +1,48 @@
-//! Who is let in, and the signed manifests that say what they were let in to.
+//! Who is let in.
 //!
-//! A stranger's enrol frame only puts it on a list. It becomes a broker when the service's operator has compared its
-//! fingerprint with what the broker's operator read out; only then is a key made. The broker in turn compares the
-//! fingerprint of the service root before it believes the manifest. Nobody is trusted on first use.
+//! A stranger's enrol frame only puts it on a list. It becomes a broker when the service's operator has
+//! compared its fingerprint with what the broker's operator read out; only then is a key made. The broker in
+//! turn compares the fingerprint of the service root before it believes the manifest. Nobody is trusted on
+//! first use.
 
 use std::sync::Arc;
 
 use symbolon_proto::evaluate::RemoteKey;
 use symbolon_proto::fingerprint::Fingerprint;
 use symbolon_proto::frame::{EnrolAnswer, EnrolRequest, Enrolment, request_hash};
-use symbolon_proto::group::PublicKey;
-use symbolon_proto::id::{BrokerId, KeyId};
-use symbolon_proto::lease;
-use symbolon_proto::manifest::{Manifest, ManifestNode, VALIDITY_SECS_MAX, VerifiedManifest};
+use symbolon_proto::id::{BrokerId, DeploymentId, KeyId};
 use symbolon_proto::possession::PossessionClaim;
 
 use crate::clock::Now;
-use crate::config::Grants;
-use crate::error::{AdminError, ServiceError};
-use crate::identity::NODE_INDEX;
+use crate::error::AdminError;
 use crate::quota::Bucket;
 use crate::report::Approved;
 use crate::rng::os_rng;
-use crate::service::{Live, Service};
-use crate::tables::{
-    BROKERS_MAX, Broker, Epoch, KEYS_MAX, Key, KeyState, MANIFESTS_KEPT, Pending, ShareId, Tables,
-};
+use crate::state::{Live, Service};
+use crate::tables::{BROKERS_MAX, Broker, Epoch, KEYS_MAX, Key, KeyState, Pending, ShareId, Tables};
 use crate::tls::SpkiHash;
-
-/// A manifest begins so long before now, for brokers whose clocks are behind.
-const BACKDATED_SECS: u64 = 300;
-
-/// A manifest with less than this left is followed by the next: half of its life, so brokers see both.
-const RENEW_BEFORE_SECS: u64 = VALIDITY_SECS_MAX / 2;
 
 impl Service {
     /// Lets the broker with this fingerprint in. It gets a key of its own, or with `join` its deployment's.
     pub fn approve(&self, fingerprint: &Fingerprint, join: bool) -> Result<Approved, AdminError> {
         let now = self.now();
         let mut live = self.live();
-        if let Some(approved) = self.approve_wish(&mut live, fingerprint, join)? {
+        if let Some(approved) = self.approve_waiting(&mut live, fingerprint, join)? {
             return Ok(approved);
         }
         let mut tables = live.tables.clone();
         let position = tables.pending.iter().position(|pending| pending.fingerprint == *fingerprint);
         let pending = tables.pending.remove(position.ok_or(AdminError::NotPending)?);
         check_admission(&tables, &pending, join)?;
-        let shared = tables.keys_of(pending.deployment).map(|(id, row)| (id, row.state)).next();
-        let (key_id, fresh) = match shared {
-            // A deployment whose key is gone has nothing left to open; a new key would hide that.
-            Some((_, KeyState::Destroyed)) => return Err(AdminError::Destroyed),
-            Some((id, _)) => (id, None),
-            None => {
-                let (id, row, key) = self.create_key(&pending, now)?;
-                tables.keys.insert(id, row);
-                (id, Some(key))
-            }
-        };
-        let broker = Broker {
-            deployment: pending.deployment,
-            spki: pending.spki,
-            sign_key: pending.sign_key,
-            generation: 0,
-            approved_at: now.unix_secs,
-            anchor: None,
-            admitted: None,
-        };
-        if !tables.enrol(pending.broker, broker) {
+        let (key_id, fresh) = self.key_for(&mut tables, &pending, now)?;
+        if !tables.enrol(pending.broker, enrolled_now(&pending, now)) {
             return Err(AdminError::Full);
         }
         self.write_tables(&tables)?;
         live.tables = tables;
         let created = fresh.is_some();
         if let Some(key) = fresh {
-            let quota = self.options.grants_of(pending.deployment).quota;
-            live.buckets.insert(key_id, Bucket::holding(quota, quota.burst, now.boot_ms));
-            let share = ShareId { key: key_id, key_epoch: 1, share_epoch: 1 };
-            live.keys.insert(share, Arc::new(key));
+            self.take_into_use(&mut live, key_id, pending.deployment, key);
         }
         tracing::info!(broker = %pending.broker, key = %key_id, created, "the operator approved a broker");
         Ok(Approved {
@@ -87,110 +53,41 @@ impl Service {
         })
     }
 
+    /// The key of the broker's deployment, or a fresh one if it has none.
+    fn key_for(
+        &self,
+        tables: &mut Tables,
+        pending: &Pending,
+        now: Now,
+    ) -> Result<(KeyId, Option<RemoteKey>), AdminError> {
+        let shared = tables.keys_of(pending.deployment).map(|(id, row)| (id, row.state)).next();
+        match shared {
+            // A deployment whose key is gone has nothing left to open; a new key would hide that.
+            Some((_, KeyState::Destroyed)) => Err(AdminError::Destroyed),
+            Some((id, _)) => Ok((id, None)),
+            None => {
+                let (id, row, key) = self.create_key(pending, now)?;
+                tables.keys.insert(id, row);
+                Ok((id, Some(key)))
+            }
+        }
+    }
+
+    fn take_into_use(&self, live: &mut Live, id: KeyId, deployment: DeploymentId, key: RemoteKey) {
+        let quota = self.options.grants_of(deployment).quota;
+        live.buckets.insert(id, Bucket::holding(quota, quota.burst, self.now().boot_ms));
+        live.keys.insert(ShareId { key: id, key_epoch: 1, share_epoch: 1 }, Arc::new(key));
+    }
+
     fn create_key(&self, pending: &Pending, now: Now) -> Result<(KeyId, Key, RemoteKey), AdminError> {
         let mut rng = os_rng();
         let id = KeyId::random(&mut rng);
         let key = RemoteKey::generate(&mut rng);
         self.write_key(&ShareId { key: id, key_epoch: 1, share_epoch: 1 }, &key)?;
-        let mut row = Key {
-            deployment: pending.deployment,
-            state: KeyState::Active,
-            destruction: None,
-            quota: self.options.grants_of(pending.deployment).quota,
-            epochs: vec![Epoch::new(1)],
-            manifests: Vec::new(),
-            group: None,
-            escrow: None,
-        };
+        let quota = self.options.grants_of(pending.deployment).quota;
+        let mut row = Key { epochs: vec![Epoch::new(1)], ..Key::new(pending.deployment, quota) };
         self.append_manifest(id, &mut row, *key.public_key(), now);
         Ok((id, row, key))
-    }
-
-    /// Signs the next manifest of a key that this service holds alone.
-    pub(crate) fn append_manifest(&self, id: KeyId, row: &mut Key, public: PublicKey, now: Now) {
-        if row.group.is_some() {
-            return;
-        }
-        let (key_epoch, share_epoch) = match (row.newest(), self.newest_manifest(row)) {
-            (Some(newest), _) => (newest.key_epoch, newest.share_epoch()),
-            (None, Some(last)) => (last.key_epoch, last.share_epoch),
-            (None, None) => return,
-        };
-        let grants = self.options.grants_of(row.deployment);
-        let (seq, prev_hash) = match row.manifests.last() {
-            Some((seq, bytes)) => (seq + 1, request_hash(bytes)),
-            None => (1, [0; 32]),
-        };
-        let not_before_secs = now.unix_secs.saturating_sub(BACKDATED_SECS);
-        let manifest = Manifest {
-            deployment: row.deployment,
-            key: id,
-            state: row.state.into(),
-            key_epoch,
-            share_epoch,
-            public,
-            commitments: Vec::new(),
-            nodes: vec![ManifestNode {
-                index: NODE_INDEX,
-                node: self.identity.node_id,
-                public,
-                signing: self.identity.node.public_key(),
-                spki_sha256: *self.identity.tls.spki(),
-            }],
-            lease_ttl_secs: grants.lease_ttl_secs,
-            quota_burst: row.quota.burst,
-            quota_per_hour: row.quota.per_hour,
-            grace_secs: grants.grace_secs,
-            not_before_secs,
-            not_after_secs: not_before_secs + VALIDITY_SECS_MAX,
-            seq,
-            prev_hash,
-        };
-        row.manifests.push((seq, manifest.sign(&self.identity.root, &[&self.identity.node])));
-        let surplus = row.manifests.len().saturating_sub(MANIFESTS_KEPT);
-        row.manifests.drain(..surplus);
-    }
-
-    /// Signs new manifests for keys whose newest is half-way through, or no longer says what is granted.
-    pub(crate) fn renew_manifests(&self) -> Result<(), ServiceError> {
-        let now = self.now();
-        let mut live = self.live();
-        let mut tables = live.tables.clone();
-        let mut changed = false;
-        for (id, row) in &mut tables.keys {
-            if row.group.is_some() {
-                continue; // its broker renews what all nodes sign
-            }
-            let Some(newest) = row.newest() else { continue };
-            let share = ShareId { key: *id, key_epoch: newest.key_epoch, share_epoch: newest.share_epoch() };
-            let foreign = ServiceError::ForeignKey { key: *id };
-            let (Some(key), Some(current)) = (live.keys.get(&share), self.newest_manifest(row)) else {
-                return Err(foreign);
-            };
-            if current.public != *key.public_key() {
-                return Err(foreign);
-            }
-            let grants = self.options.grants_of(row.deployment);
-            if !is_outdated(&current, &grants, now) {
-                continue;
-            }
-            row.quota = grants.quota;
-            self.append_manifest(*id, row, *key.public_key(), now);
-            changed = true;
-        }
-        if changed {
-            self.write_tables(&tables)?;
-            live.tables = tables;
-        }
-        Ok(())
-    }
-
-    /// The newest manifest of a key, if it is ours.
-    pub(crate) fn newest_manifest(&self, row: &Key) -> Option<Manifest> {
-        let (_, bytes) = row.manifests.last()?;
-        let newest =
-            VerifiedManifest::first(bytes, &self.identity.root.public_key(), &row.deployment).ok()?;
-        Some(newest.manifest().clone())
     }
 
     /// Answers an enrol frame: of a stranger, who goes on the list, or of a broker, who gets its manifest.
@@ -208,7 +105,8 @@ impl Service {
                     fingerprint: Fingerprint::of_broker(&peer, &request.signing_key),
                     asked_at: self.now().unix_secs,
                 };
-                // Memory only: a stranger must not cost disk writes. Whoever waits asks again after a restart.
+                // Memory only: a stranger must not cost disk writes. Whoever waits asks again after a
+                // restart.
                 live.tables.enqueue(pending);
                 Enrolment::Pending
             }
@@ -235,22 +133,16 @@ impl Service {
     }
 }
 
-impl From<KeyState> for lease::KeyState {
-    fn from(state: KeyState) -> Self {
-        match state {
-            KeyState::Active => Self::Active,
-            KeyState::Suspended => Self::Suspended,
-            KeyState::PendingDestroy => Self::PendingDestroy,
-            KeyState::Destroyed => Self::Destroyed,
-        }
+fn enrolled_now(pending: &Pending, now: Now) -> Broker {
+    Broker {
+        deployment: pending.deployment,
+        spki: pending.spki,
+        sign_key: pending.sign_key,
+        generation: 0,
+        approved_at: now.unix_secs,
+        anchor: None,
+        admitted: None,
     }
-}
-
-fn is_outdated(current: &Manifest, grants: &Grants, now: Now) -> bool {
-    let said = (current.lease_ttl_secs, current.grace_secs, current.quota_burst, current.quota_per_hour);
-    let Grants { lease_ttl_secs, grace_secs, quota } = *grants;
-    current.not_after_secs.saturating_sub(now.unix_secs) <= RENEW_BEFORE_SECS
-        || said != (lease_ttl_secs, grace_secs, quota.burst, quota.per_hour)
 }
 
 fn is_same(id: BrokerId, broker: &Broker, request: &EnrolRequest) -> bool {

@@ -1,4 +1,4 @@
-//! Key epochs: a new one beside the old, which of them answers what, and the wish to retire.
+//! Key epochs: a new one beside the old, which of them answers what, and the request to retire one.
 
 use std::sync::Arc;
 
@@ -8,11 +8,12 @@ use symbolon_proto::id::KeyId;
 
 use crate::error::AdminError;
 use crate::rng::os_rng;
-use crate::service::{Live, Service};
+use crate::state::Service;
 use crate::tables::{EPOCHS_MAX, Epoch, EpochState, Key, KeyState, LIVING_EPOCHS_MAX, ShareId};
 
 impl Service {
-    /// Makes epoch `wanted` of a key of which this service is the only node. Asking again gives the same epoch.
+    /// Makes epoch `wanted` of a key of which this service is the only node. Asking again gives the same
+    /// epoch.
     pub fn new_epoch(&self, key: KeyId, wanted: u32) -> Result<(), AdminError> {
         let mut live = self.live();
         let mut tables = live.tables.clone();
@@ -59,20 +60,6 @@ impl Service {
         live.tables = tables;
         tracing::info!(%key, key_epoch, "a broker asks to retire an epoch; two officers must order it");
         Ok(())
-    }
-
-    /// Signs a manifest that says a key's new state, where this service signs alone.
-    pub(crate) fn announce(&self, live: &Live, tables: &mut crate::tables::Tables, key: KeyId) {
-        let Some(row) = tables.keys.get_mut(&key) else { return };
-        let loaded = row.newest().and_then(|newest| {
-            let share = ShareId { key, key_epoch: newest.key_epoch, share_epoch: newest.share_epoch() };
-            live.keys.get(&share).map(|share| *share.public_key())
-        });
-        // A destroyed key has none, but its last manifest still says which it was.
-        let told = || self.newest_manifest(row).map(|manifest| manifest.public);
-        if let Some(public) = loaded.or_else(told) {
-            self.append_manifest(key, row, public, self.now());
-        }
     }
 }
 

@@ -62,7 +62,7 @@ pub enum ServiceError {
     Grants(#[from] ConfigError),
 }
 
-/// Why an operator's wish was refused.
+/// Why an operator's request was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
     /// Not a fingerprint.

@@ -1,19 +1,22 @@
 //! The service's own record of evaluations: who asked for how many, never for what.
 //!
-//! One line per record, `n time key_id broker_id count status quota_left suppressed hash`, separated by single spaces;
-//! the hash is `SHA-256(label ‖ previous hash ‖ line up to the hash)`, so a line that is changed, removed or inserted
-//! breaks every later one. `count` is 0 unless the elements were really evaluated.
+//! One line per record, `n time key_id broker_id count status quota_left suppressed hash`, separated by
+//! single spaces; the hash is `SHA-256(label ‖ previous hash ‖ line up to the hash)`, so a line that is
+//! changed, removed or inserted breaks every later one. `count` is 0 unless the elements were really
+//! evaluated.
 //!
-//! A record is on disk (`fdatasync`) before its answer leaves: the count is what bounds the damage of a broker taken
-//! over, so no evaluation may be given that a crash could forget. One sync serves everybody who waits at that moment,
-//! hence the cost is one sync per group and not per evaluation.
+//! A record is on disk (`fdatasync`) before its answer leaves: the count is what bounds the damage of a
+//! broker taken over, so no evaluation may be given that a crash could forget. One sync serves everybody who
+//! waits at that moment, hence the cost is one sync per group and not per evaluation.
 //!
-//! Cutting lines off the end leaves a valid chain. Against that, `evaluations.head` (sealed) says how far the log had
-//! come; it is written at start, at stop and at most a minute after a record. Lines lost after the last head are
-//! noticed only by who kept the head that `status` prints. A tail that a crash left torn is moved aside, never erased.
+//! Cutting lines off the end leaves a valid chain. Against that, `evaluations.head` (sealed) says how far the
+//! log had come; it is written at start, at stop and at most a minute after a record. Lines lost after the
+//! last head are noticed only by who kept the head that `status` prints. A tail that a crash left torn is
+//! moved aside, never erased.
 //!
-//! A file longer than [`SEGMENT_BYTES_MAX`] is set aside as `evaluations.<records>.log` and the chain goes on in a new one,
-//! so starting takes bounded time. Old segments are the operator's to archive; the service does not read them again.
+//! A file longer than [`SEGMENT_BYTES_MAX`] is set aside as `evaluations.<records>.log` and the chain goes on
+//! in a new one, so starting takes bounded time. Old segments are the operator's to archive; the service does
+//! not read them again.
 
 mod replay;
 
@@ -38,8 +41,8 @@ const LINE_BYTES_MAX: usize = 512;
 /// A file longer than this is set aside, in bytes: about 350,000 records.
 pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
 
-/// Refusals of one key with one status are written once in so many seconds; the rest is counted in the next line.
-/// Otherwise a broker out of quota could fill the disk by asking again.
+/// Refusals of one key with one status are written once in so many seconds; the rest is counted in the next
+/// line. Otherwise a broker out of quota could fill the disk by asking again.
 pub const REFUSAL_INTERVAL_SECS: u64 = 60;
 
 /// One record.
@@ -206,8 +209,8 @@ impl EvaluationLog {
         Ok((log, replay.last_use))
     }
 
-    /// Sets the current file aside if it is longer than `bytes_max`. `write_anchor` must make what it is given durable;
-    /// nobody else may write the anchor meanwhile.
+    /// Sets the current file aside if it is longer than `bytes_max`. `write_anchor` must make what it is
+    /// given durable; nobody else may write the anchor meanwhile.
     pub(crate) fn set_aside<E: From<LogError>>(
         &self,
         bytes_max: u64,

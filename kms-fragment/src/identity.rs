@@ -1,7 +1,8 @@
-//! The service's own keys: the root that signs manifests, the node that signs leases, the TLS key that brokers pin.
+//! The service's own keys: the root that signs manifests, the node that signs leases, the TLS key that
+//! brokers pin.
 //!
-//! Root and node are two keys already, although one process holds both: with several nodes the root moves off line
-//! (`docs/skb1.md` 6.8) and nothing on the wire changes.
+//! Root and node are two keys already, although one process holds both: with several nodes the root moves off
+//! line (`docs/skb1.md` 6.8) and nothing on the wire changes.
 
 use symbolon_proto::Zeroizing;
 use symbolon_proto::card::{NodeCard, VerifiedCard};
@@ -78,8 +79,8 @@ impl Identity {
         bytes
     }
 
-    /// Reads what [`Self::to_bytes`] wrote; one of format 1 gets a fresh DKG key and must be written again before that
-    /// key is shown to anybody. See [`is_current`].
+    /// Reads what [`Self::to_bytes`] wrote; one of format 1 gets a fresh DKG key and must be written again
+    /// before that key is shown to anybody. See [`is_current`].
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, IdentityError> {
         let mut reader = Reader::new(bytes);
         let format = reader.u8()?;

@@ -1,25 +1,4 @@
-//! The Symbolon fragment service: holds one half of every key and answers one question.
-//!
-//! A broker sends blinded points, the service multiplies them by its scalar k and proves that it did (`docs/skb1.md`
-//! 6.6). It learns neither what is opened nor what is in it; it decides who may ask, how often, and whether at all.
-//! k is made here, is sealed at rest, and no interface returns it.
-//!
-//! ```text
-//! server.rs      TLS 1.3 + X25519MLKEM768, mutual; HTTP/2; POST /skb1; limits
-//! answer.rs      one frame in, one frame out: evaluate, hello, heartbeat, manifest, anchor
-//! enrolment.rs   strangers wait, operators approve, manifests are signed
-//! service.rs     state, and what the operator may ask;  admin.rs, cli/: how
-//! orders.rs      what two officers order;  destruction.rs, tombstones.rs: gone for good;  epochs.rs: rotation
-//! group/         keys that several services hold together: membership, ceremonies, manifests, escrow
-//! tables/        brokers, keys;  disk.rs, sealing.rs: at rest;  evaluation_log.rs: counts, never content
-//! ```
-//!
-//! As a library, for one process that runs everything:
-//!
-//! ```ignore
-//! let service = Service::init(&dir, &Sealing::KeyFile(key_file), Options::default())?;
-//! tokio::spawn(async move { service.serve(listener, shutdown).await });
-//! ```
+#![doc = include_str!("../README.md")]
 
 mod answer;
 mod destruction;
@@ -27,8 +6,12 @@ mod enrolment;
 mod epochs;
 mod group;
 mod hex;
+mod manifests;
+mod operator;
 mod orders;
+mod peer;
 mod rng;
+mod state;
 mod status;
 mod tombstones;
 

@@ -1,7 +1,7 @@
 //! What two officers order: destroy, cancel, retire, restore, admit.
 //!
-//! An order is believed (`proto::order`), then held against what is held here, then the change and the memory of the
-//! order go to disk in one write. A refusal changes nothing and does not use the order up.
+//! An order is believed (`proto::order`), then held against what is held here, then the change and the memory
+//! of the order go to disk in one write. A refusal changes nothing and does not use the order up.
 
 use sha2::{Digest, Sha256};
 use symbolon_proto::id::{BrokerId, DeploymentId, KeyId};
@@ -10,7 +10,7 @@ use symbolon_proto::order::{Action, ApprovedOrder, Order, OrderNonce, SignedOrde
 use crate::error::AdminError;
 use crate::report::{Carried, OfficerReport};
 use crate::rng::os_rng;
-use crate::service::{Live, Service};
+use crate::state::{Live, Service};
 use crate::tables::{Admission, BARRED_MAX, Epoch, EpochState, Key, KeyState, Ordered, Tables};
 
 /// How long a drafted order counts if nobody says otherwise: a week for two people to sign it.
@@ -19,7 +19,8 @@ const DRAFT_DAYS_MAX: u32 = 30;
 const DAY_SECS: u64 = 86_400;
 
 impl Service {
-    /// Carries an order out. `is_meant` guards against the wrong file: it says whether this kind of action was asked for.
+    /// Carries an order out. `is_meant` guards against the wrong file: it says whether this kind of action
+    /// was asked for.
     pub fn carry_out(&self, text: &str, is_meant: impl Fn(&Action) -> bool) -> Result<Carried, AdminError> {
         let signed = SignedOrder::from_text(text)?;
         if !is_meant(&signed.order().action) {
@@ -51,45 +52,31 @@ impl Service {
         now_secs: u64,
     ) -> Result<Option<u64>, AdminError> {
         let order = approved.order();
-        let ordered = || Ordered {
+        let ordered = Ordered {
             ordered_secs: now_secs,
             due_secs: now_secs + self.options.destruction.cooling_off_secs(),
             order_sha256: Sha256::digest(approved.as_bytes()).into(),
             officers: approved.officers().to_vec(),
         };
-        match order.action {
-            Action::Destroy { key } => {
-                let due = destroy(key_row(tables, key, order.deployment)?, ordered())?;
-                self.announce(live, tables, key);
-                Ok(Some(due))
-            }
-            Action::Cancel { key } => {
-                cancel(key_row(tables, key, order.deployment)?)?;
-                self.announce(live, tables, key);
-                Ok(None)
-            }
-            Action::Retire { key, key_epoch } => {
-                retire(key_row(tables, key, order.deployment)?, key_epoch).map(|()| None)
-            }
-            Action::Restore { key, key_epoch } => {
-                let epoch = retired(key_row(tables, key, order.deployment)?, key_epoch)?;
-                epoch.state = EpochState::Retired { restore_until_secs: order.not_after_secs };
-                Ok(None)
-            }
-            Action::DestroyEpoch { key, key_epoch } => {
-                let epoch = retired(key_row(tables, key, order.deployment)?, key_epoch)?;
-                let ordered = ordered();
-                let due = ordered.due_secs;
-                epoch.state = EpochState::PendingDestroy(ordered);
-                Ok(Some(due))
-            }
+        let key = match order.action {
             Action::Admit { broker, generation } => {
-                admit(tables, broker, order.deployment, generation, now_secs).map(|()| None)
+                return admit(tables, broker, order.deployment, generation, now_secs).map(|()| None);
             }
+            Action::Destroy { key }
+            | Action::Cancel { key }
+            | Action::Retire { key, .. }
+            | Action::Restore { key, .. }
+            | Action::DestroyEpoch { key, .. } => key,
+        };
+        let due_secs = change(key_row(tables, key, order.deployment)?, order, ordered)?;
+        if matches!(order.action, Action::Destroy { .. } | Action::Cancel { .. }) {
+            self.announce(live, tables, key);
         }
+        Ok(due_secs)
     }
 
-    /// An order for officers to sign, with the names of this node and of the deployment filled in. It changes nothing.
+    /// An order for officers to sign, with the names of this node and of the deployment filled in. It changes
+    /// nothing.
     pub fn draft(&self, action: Action, days: u32) -> Result<String, AdminError> {
         if !(1..=DRAFT_DAYS_MAX).contains(&days) {
             return Err(AdminError::DraftDays);
@@ -139,18 +126,6 @@ impl Service {
             .map(|officer| OfficerReport { name: officer.name.clone(), key: officer.key.to_string() })
             .collect()
     }
-
-    /// Ends the enrolment of a broker, at once and by one person, like a suspension. Its cached keys live until its
-    /// lease ends.
-    pub fn remove(&self, broker: BrokerId) -> Result<(), AdminError> {
-        let mut live = self.live();
-        // Refusing begins now, even if the disk is full and the change is forgotten at the next start.
-        if !live.tables.remove(broker) {
-            return Err(AdminError::UnknownBroker);
-        }
-        tracing::warn!(%broker, "the operator removed a broker");
-        Ok(self.write_tables(&live.tables)?)
-    }
 }
 
 fn key_row(tables: &mut Tables, key: KeyId, deployment: DeploymentId) -> Result<&mut Key, AdminError> {
@@ -158,6 +133,26 @@ fn key_row(tables: &mut Tables, key: KeyId, deployment: DeploymentId) -> Result<
         None => Err(AdminError::UnknownKey),
         Some(row) if row.deployment != deployment => Err(AdminError::OtherDeployment),
         Some(row) => Ok(row),
+    }
+}
+
+/// Changes the row of a key as ordered. Returns when that takes effect, if it is later.
+fn change(row: &mut Key, order: &Order, ordered: Ordered) -> Result<Option<u64>, AdminError> {
+    match order.action {
+        Action::Destroy { .. } => destroy(row, ordered).map(Some),
+        Action::Cancel { .. } => cancel(row).map(|()| None),
+        Action::Retire { key_epoch, .. } => retire(row, key_epoch).map(|()| None),
+        Action::Restore { key_epoch, .. } => {
+            retired(row, key_epoch)?.state = EpochState::Retired { restore_until_secs: order.not_after_secs };
+            Ok(None)
+        }
+        Action::DestroyEpoch { key_epoch, .. } => {
+            let due_secs = ordered.due_secs;
+            retired(row, key_epoch)?.state = EpochState::PendingDestroy(ordered);
+            Ok(Some(due_secs))
+        }
+        // Changes no key.
+        Action::Admit { .. } => Ok(None),
     }
 }
 
@@ -176,7 +171,8 @@ fn destroy(row: &mut Key, ordered: Ordered) -> Result<u64, AdminError> {
     Ok(due)
 }
 
-/// Cancels the destruction of the key, or else of its epochs. The key is suspended then: resuming is another decision.
+/// Cancels the destruction of the key, or else of its epochs. The key is suspended then: resuming is another
+/// decision.
 fn cancel(row: &mut Key) -> Result<(), AdminError> {
     if row.state == KeyState::Destroyed {
         return Err(AdminError::Destroyed);

@@ -1,8 +1,9 @@
 //! Token bucket per key: how many elements a broker may have evaluated.
 //!
-//! Counted in elements, not requests, dummies included, because each element answers one capsule (`docs/skb1.md` 3.2:
-//! q evaluations open at most q capsules). A refused request spends nothing. Time is the boot clock, so setting the
-//! wall clock neither refills nor starves; the level survives a restart through the evaluation log.
+//! Counted in elements, not requests, dummies included, because each element answers one capsule
+//! (`docs/skb1.md` 3.2: q evaluations open at most q capsules). A refused request spends nothing. Time is the
+//! boot clock, so setting the wall clock neither refills nor starves; the level survives a restart through
+//! the evaluation log.
 
 /// Milliseconds per hour: the bucket counts in element-milliseconds so that no refill is rounded away.
 const HOUR_MS: u64 = 3_600_000;

@@ -29,7 +29,8 @@ pub enum Wish {
     /// A broker wants a key that this service holds alone.
     #[default]
     Broker,
-    /// A broker wants a key that these nodes hold together. The fingerprint is that of the group with the broker.
+    /// A broker wants a key that these nodes hold together. The fingerprint is that of the group with the
+    /// broker.
     Group {
         /// How many of them must answer.
         threshold: u16,

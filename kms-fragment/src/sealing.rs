@@ -40,7 +40,8 @@ pub enum Sealing {
     },
 }
 
-/// `sealing.toml`. Public and versioned; a changed parameter gives another key, so tampering only fails to open.
+/// `sealing.toml`. Public and versioned; a changed parameter gives another key, so tampering only fails to
+/// open.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, tag = "kind", rename_all = "kebab-case")]
 pub(crate) enum Header {
@@ -71,12 +72,22 @@ impl Header {
     }
 }
 
-/// Why the key that opens the state is not to be had.
+/// Why the key that opens the state is unavailable, or does not open it.
 #[derive(Debug, thiserror::Error)]
 pub enum SealingError {
-    /// The key file cannot be read or made.
-    #[error("the key file {path} cannot be used; check that it exists and belongs to this user")]
+    /// The key file cannot be read.
+    #[error("the key file {path} cannot be read; check that it exists and belongs to this user")]
     KeyFile {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The key file of a new service cannot be made.
+    #[error(
+        "the key file {path} cannot be made; check that its folder exists, has room and belongs to this user"
+    )]
+    KeyFileNotMade {
         /// Which file.
         path: PathBuf,
         /// Why.
@@ -103,6 +114,9 @@ pub enum SealingError {
     /// `sealing.toml` is not what this version writes.
     #[error("sealing.toml in the state directory is not valid; restore it from a backup")]
     Header,
+    /// The header of a new service cannot be written down.
+    #[error("sealing.toml could not be made; nothing was changed, report this with the version")]
+    HeaderNotMade,
     /// A passphrase or parameters outside the accepted bounds.
     #[error(transparent)]
     Passphrase(#[from] PassphraseError),
@@ -114,6 +128,18 @@ pub enum SealingError {
         /// Name within the state directory.
         file: String,
     },
+    /// It opens, and holds something else than this version writes.
+    #[error("{file} in the state directory was written by another version; use the version that wrote it")]
+    Foreign {
+        /// Name within the state directory.
+        file: &'static str,
+    },
+}
+
+impl SealingError {
+    pub(crate) const fn foreign(file: &'static str) -> Self {
+        Self::Foreign { file }
+    }
 }
 
 /// The key that seals everything in the state directory.
@@ -161,7 +187,8 @@ impl SealKey {
         }
     }
 
-    /// Seals the content of file `name`: one SealedBox per [`CHUNK_BYTES`], each bound to its place and to the end.
+    /// Seals the content of file `name`: one SealedBox per [`CHUNK_BYTES`], each bound to its place and to
+    /// the end.
     pub(crate) fn seal(&self, name: &str, content: &[u8]) -> Vec<u8> {
         let count = content.len().div_ceil(CHUNK_BYTES).max(1);
         let mut file = Writer::with_capacity(content.len() + count * 128);
@@ -203,12 +230,13 @@ fn file_context(name: &str, index: usize, is_last: bool) -> Vec<u8> {
 }
 
 fn create_key_file(path: &Path) -> Result<(), SealingError> {
-    let failed = |source| SealingError::KeyFile { path: path.to_owned(), source };
+    let failed = |source| SealingError::KeyFileNotMade { path: path.to_owned(), source };
     let mut key = Zeroizing::new([0; KEY_FILE_BYTES]);
     os_rng().fill_bytes(&mut *key);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
     file.write_all(&*key).and_then(|()| file.sync_all()).map_err(failed)?;
-    // Its name must survive a power cut too: without this file nothing in the state directory ever opens again.
+    // Its name must survive a power cut too: without this file nothing in the state directory ever opens
+    // again.
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
 }
@@ -235,6 +263,17 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+
+    /// Each text says what the person in front of it can do; what was never there cannot be restored.
+    #[test]
+    fn a_key_file_that_cannot_be_made_is_not_said_to_be_missing() {
+        let sealing = Sealing::KeyFile("/nowhere/at/all/key".into());
+        let made = SealKey::create(&sealing).err().unwrap();
+        assert!(matches!(made, SealingError::KeyFileNotMade { .. }), "{made}");
+        let opened = SealKey::open(&sealing, &Header::KeyFile { format: 1 }).err().unwrap();
+        assert!(matches!(opened, SealingError::KeyFile { .. }), "{opened}");
+        assert!(made.to_string().contains("folder") && !made.to_string().contains("exists and belongs"));
+    }
 
     #[test]
     fn a_key_file_is_made_once_and_found_again() {

@@ -1,11 +1,13 @@
 //! The listener: TLS 1.3, HTTP/2, one route, one frame in, one frame out.
 //!
 //! ```text
-//! accept ─ permit ─ handshake (deadline) ─ stranger? ─ HTTP/2 ─ POST /skb1 ─ body (limit, deadline) ─ Service::answer
+//! accept ─ permit ─ handshake (deadline) ─ stranger? ─ HTTP/2 ─ POST /skb1 ─ body (limit, deadline)
+//!        ─ Service::answer
 //! ```
 //!
-//! Everything has a bound: connections, connections of strangers, handshakes under way, header and body bytes,
-//! streams, resets, idle time. Strangers have their own small allowance, so that they cannot keep brokers out.
+//! Everything has a bound: connections, connections of strangers, handshakes under way, header and body
+//! bytes, streams, resets, idle time. Strangers have their own small allowance, so that they cannot keep
+//! brokers out.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -31,9 +33,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::answer::{Answer, Peer};
+use crate::answer::Answer;
 use crate::config::Limits;
-use crate::service::Service;
+use crate::peer::Peer;
+use crate::state::Service;
 use crate::tls::{ALPN, Anybody, SpkiHash, TlsError, server_config, spki_hash};
 
 /// The one route.
@@ -94,20 +97,9 @@ pub(crate) async fn serve(
         stopping,
     });
     let mut tasks = JoinSet::new();
-    tokio::pin!(shutdown);
-    loop {
-        tokio::select! {
-            () = &mut shutdown => break,
-            Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
-            accepted = socket.accept() => match accepted {
-                Ok((stream, _)) => { listener.admit(stream, &mut tasks); }
-                // Out of file descriptors or a peer that left: neither is a reason to stop.
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            },
-        }
+    tokio::select! {
+        () = shutdown => {}
+        never = listener.accept(&socket, &mut tasks) => match never {},
     }
     drop(socket);
     stop.send_replace(true);
@@ -120,6 +112,23 @@ pub(crate) async fn serve(
 }
 
 impl Listener {
+    /// Takes what comes, for ever.
+    async fn accept(self: &Arc<Self>, socket: &TcpListener, tasks: &mut JoinSet<()>) -> Infallible {
+        loop {
+            tokio::select! {
+                Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
+                accepted = socket.accept() => match accepted {
+                    Ok((stream, _)) => { self.admit(stream, tasks); }
+                    // Out of file descriptors or a peer that left: neither is a reason to stop.
+                    Err(error) => {
+                        tracing::warn!(%error, "a connection could not be accepted");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
+    }
+
     fn admit(self: &Arc<Self>, stream: TcpStream, tasks: &mut JoinSet<()>) {
         // Full: the connection is dropped at once. Waiting would only fill the kernel's queue instead.
         let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() else { return };
@@ -157,15 +166,7 @@ impl Listener {
                 async move { Ok::<_, Infallible>(respond(&service, &peer, request).await) }
             })
         };
-        let connection = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(STREAMS_MAX)
-            .max_header_list_size(HEADER_BYTES_MAX)
-            .max_pending_accept_reset_streams(16)
-            .max_local_error_reset_streams(64)
-            .keep_alive_interval(Duration::from_secs(30))
-            .keep_alive_timeout(Duration::from_secs(10))
-            .serve_connection(TokioIo::new(stream), answer);
+        let connection = http2_bounds().serve_connection(TokioIo::new(stream), answer);
         tokio::pin!(connection);
         let mut stopping = self.stopping.clone();
         let mut ending = false;
@@ -185,6 +186,19 @@ impl Listener {
             }
         }
     }
+}
+
+fn http2_bounds() -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEADER_BYTES_MAX)
+        .max_pending_accept_reset_streams(16)
+        .max_local_error_reset_streams(64)
+        .keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(Duration::from_secs(10));
+    builder
 }
 
 /// One of the connections that a broker may have. Given back on drop.
@@ -238,11 +252,9 @@ async fn respond(
         return status(StatusCode::METHOD_NOT_ALLOWED);
     }
     let limit = if service.knows(&peer.spki) { GROUP_REQUEST_BYTES_MAX } else { REQUEST_BYTES_MAX };
-    let body = Limited::new(request.into_body(), limit).collect();
-    let frame = match timeout(BODY_DEADLINE, body).await {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(_)) => return status(StatusCode::PAYLOAD_TOO_LARGE),
-        Err(_) => return status(StatusCode::REQUEST_TIMEOUT),
+    let frame = match read(request.into_body(), limit).await {
+        Ok(frame) => frame,
+        Err(code) => return status(code),
     };
     match service.answer(peer, frame).await {
         Answer::Frame(frame) => {
@@ -253,6 +265,15 @@ async fn respond(
         Answer::NotEnrolled => status(StatusCode::FORBIDDEN),
         Answer::NotAFrame => status(StatusCode::BAD_REQUEST),
         Answer::Busy => status(StatusCode::SERVICE_UNAVAILABLE),
+    }
+}
+
+/// The whole body, within its limit and in time.
+async fn read(body: Incoming, limit: usize) -> Result<Bytes, StatusCode> {
+    match timeout(BODY_DEADLINE, Limited::new(body, limit).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(_)) => Err(StatusCode::PAYLOAD_TOO_LARGE),
+        Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
     }
 }
 

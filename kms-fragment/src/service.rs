@@ -1,200 +1,40 @@
-//! The service: its state, how it is made and opened, and what its operator may ask.
-//!
-//! State changes are made on a copy, written to disk, and only then take effect, so what a broker was told is never
-//! forgotten by a crash. Answering brokers is in `answer.rs`, enrolment and manifests in `enrolment.rs`, what two officers
-//! order in `orders.rs`.
+//! The service as a whole: how it starts, what it serves, and what it does by itself every minute.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use symbolon_proto::evaluate::RemoteKey;
-use symbolon_proto::fingerprint::Fingerprint;
-use symbolon_proto::id::{DeploymentId, KeyId};
-use symbolon_proto::order::Officers;
-use symbolon_proto::secret::Secret;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 
 use crate::admin;
-use crate::clock::{Clock, Now, SystemClock};
-use crate::config::{Config, Destruction, Grants, Limits};
-use crate::destruction;
-use crate::disk::{DiskError, StateDir};
-use crate::error::{AdminError, ServiceError};
-use crate::evaluation_log::{Anchor, EvaluationLog, LastUse, SEGMENT_BYTES_MAX};
-use crate::group::Wishes;
-use crate::identity::{self, Identity};
-use crate::quota::{Bucket, Quota};
-use crate::report::{PendingReport, Wish};
-use crate::sealing::{Header, SealKey, Sealing, SealingError};
+use crate::error::ServiceError;
+use crate::sealing::Sealing;
 use crate::server::{self, ServeError};
-use crate::tables::{Key, KeyState, ShareId, Tables};
-use crate::tls::{SpkiHash, TlsIdentity};
-use crate::tombstones::Tombstones;
-
-const SEALING_FILE: &str = "sealing.toml";
-const IDENTITY_FILE: &str = "identity";
-const TABLES_FILE: &str = "tables";
-pub(crate) const TOMBSTONES_FILE: &str = "tombstones";
-const LOG_FILE: &str = "evaluations.log";
-const HEAD_FILE: &str = "evaluations.head";
+pub use crate::state::{Options, Service};
 
 /// How often the head of the log and the age of manifests are looked at.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What may differ between services.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// What brokers are granted.
-    pub grants: Grants,
-    /// What the brokers of single deployments are granted instead.
-    pub deployments: BTreeMap<DeploymentId, Grants>,
-    /// Whose orders count.
-    pub officers: Officers,
-    /// How keys are destroyed.
-    pub destruction: Destruction,
-    /// What the listener tolerates.
-    pub limits: Limits,
-    /// Where time comes from.
-    pub clock: Arc<dyn Clock>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            grants: Grants::default(),
-            deployments: BTreeMap::new(),
-            officers: Officers::default(),
-            destruction: Destruction::default(),
-            limits: Limits::default(),
-            clock: Arc::new(SystemClock),
-        }
-    }
-}
-
-impl Options {
-    /// Those of a configuration.
-    #[must_use]
-    pub fn of(config: &Config) -> Self {
-        Self {
-            grants: config.grants,
-            deployments: config.deployment_grants(),
-            officers: config.officers.clone(),
-            destruction: config.destruction,
-            limits: config.limits,
-            ..Self::default()
-        }
-    }
-
-    /// What the brokers of a deployment are granted.
-    #[must_use]
-    pub fn grants_of(&self, deployment: DeploymentId) -> Grants {
-        self.deployments.get(&deployment).copied().unwrap_or(self.grants)
-    }
-}
-
-/// A fragment service. One per state directory and process.
-pub struct Service {
-    pub(crate) dir: StateDir,
-    pub(crate) seal: SealKey,
-    pub(crate) identity: Identity,
-    pub(crate) options: Options,
-    pub(crate) log: EvaluationLog,
-    pub(crate) permits: Semaphore,
-    pub(crate) live: Mutex<Live>,
-    /// What `evaluations.head` says. Held by whoever writes it.
-    anchored: Mutex<Anchor>,
-}
-
-/// What changes while the service runs.
-pub(crate) struct Live {
-    pub(crate) tables: Tables,
-    pub(crate) tombstones: Tombstones,
-    pub(crate) keys: BTreeMap<ShareId, Arc<RemoteKey>>,
-    pub(crate) buckets: BTreeMap<KeyId, Bucket>,
-    /// Groups and escrow keys that wait for the operator. In memory only, like strangers.
-    pub(crate) wishes: Wishes,
-    /// Leases signed since the start.
-    pub(crate) leases: u64,
-}
-
 impl Service {
     /// Makes the keys of a new service in an empty or absent directory.
     pub fn init(path: &Path, sealing: &Sealing, options: Options) -> Result<Arc<Self>, ServiceError> {
-        options.grants.check()?;
-        let dir = StateDir::create(path)?;
-        let (seal, header) = SealKey::create(sealing)?;
-        let header = toml::to_string(&header).map_err(|_| SealingError::Header)?;
-        dir.write(SEALING_FILE, header.as_bytes())?;
-        dir.write(IDENTITY_FILE, &seal.seal(IDENTITY_FILE, &Identity::generate()?.to_bytes()))?;
-        dir.write(HEAD_FILE, &seal.seal(HEAD_FILE, &Anchor::EMPTY.to_bytes()))?;
-        // Last, because its presence says that the others are complete.
-        dir.write(TABLES_FILE, &seal.seal(TABLES_FILE, &Tables::default().to_json()))?;
-        Self::load(dir, seal, options)
+        Self::create(path, sealing, options)?.start()
     }
 
     /// Opens an existing service.
     pub fn open(path: &Path, sealing: &Sealing, options: Options) -> Result<Arc<Self>, ServiceError> {
-        options.grants.check()?;
-        let dir = StateDir::open(path, TABLES_FILE)?;
-        let header = String::from_utf8(present(&dir, SEALING_FILE)?).map_err(|_| SealingError::Header)?;
-        let header: Header = toml::from_str(&header).map_err(|_| SealingError::Header)?;
-        let seal = SealKey::open(sealing, &header)?;
-        Self::load(dir, seal, options)
+        Self::read(path, sealing, options)?.start()
     }
 
-    fn load(dir: StateDir, seal: SealKey, options: Options) -> Result<Arc<Self>, ServiceError> {
-        let open =
-            |name: &str| -> Result<_, ServiceError> { Ok(seal.open_file(name, &present(&dir, name)?)?) };
-        let stored = open(IDENTITY_FILE)?;
-        let identity = Identity::from_bytes(&stored)?;
-        if !identity::is_current(&stored) {
-            dir.write(IDENTITY_FILE, &seal.seal(IDENTITY_FILE, &identity.to_bytes()))?;
-        }
-        let mut tables = Tables::from_json(&open(TABLES_FILE)?)?;
-        let tombstones = match dir.read(TOMBSTONES_FILE)? {
-            None => Tombstones::default(),
-            Some(sealed) => {
-                let json = seal.open_file(TOMBSTONES_FILE, &sealed)?;
-                Tombstones::from_json(&json, &identity.root_fingerprint())?
-            }
-        };
-        check_tombstones(&tables, &tombstones)?;
-        let shares = tables.keys.iter().flat_map(|(id, row)| row.shares(*id));
-        let shares = shares.filter(|share| !tombstones.cover(share));
-        let keys = shares.map(|share| Ok((share, Arc::new(read_key(&share, &open(&share.file())?)?))));
-        let keys = keys.collect::<Result<BTreeMap<_, _>, ServiceError>>()?;
-        let anchor = Anchor::from_bytes(&open(HEAD_FILE)?)
-            .map_err(|_| SealingError::DoesNotOpen { file: HEAD_FILE.to_owned() })?;
-        let (log, last_uses) = EvaluationLog::open(&dir.path(LOG_FILE), anchor)?;
-        tables.starts += 1;
-        let now = options.clock.now();
-        let buckets = tables.keys.iter().map(|(id, row)| {
-            let quota = options.grants_of(row.deployment).quota;
-            (*id, bucket(quota, last_uses.get(id), now))
-        });
-        let buckets = buckets.collect();
-        let live = Live { tables, tombstones, keys, buckets, wishes: Wishes::default(), leases: 0 };
-        let permits = Semaphore::new(options.limits.evaluations_max);
-        let service = Self {
-            dir,
-            seal,
-            identity,
-            options,
-            log,
-            permits,
-            live: Mutex::new(live),
-            anchored: Mutex::new(anchor),
-        };
-        service.tend_destructions()?;
-        service.renew_manifests()?;
-        service.write_tables(&service.live().tables)?;
-        service.tend_receive_keys()?;
-        service.tend_log();
-        Ok(Arc::new(service))
+    /// What was due while nothing ran, and what a crash interrupted.
+    fn start(self) -> Result<Arc<Self>, ServiceError> {
+        self.tend_destructions()?;
+        self.renew_manifests()?;
+        self.write_tables(&self.live().tables)?;
+        self.tend_receive_keys()?;
+        self.tend_log();
+        Ok(Arc::new(self))
     }
 
     /// Serves brokers on `socket` and operators on the admin socket until `shutdown` resolves.
@@ -240,159 +80,4 @@ impl Service {
             }
         }
     }
-
-    /// What brokers' operators must be told, over a channel they trust.
-    #[must_use]
-    pub fn root_fingerprint(&self) -> Fingerprint {
-        self.identity.root_fingerprint()
-    }
-
-    /// Brokers that wait for approval.
-    #[must_use]
-    pub fn pending(&self) -> Vec<PendingReport> {
-        let live = self.live();
-        let report = |pending: &crate::tables::Pending| PendingReport {
-            fingerprint: pending.fingerprint.to_string(),
-            deployment: pending.deployment.to_string(),
-            broker: pending.broker.to_string(),
-            joins: live.tables.keys_of(pending.deployment).next().is_some(),
-            asked_at: pending.asked_at,
-            wish: Wish::Broker,
-        };
-        live.tables.pending.iter().map(report).chain(self.wishes(&live)).collect()
-    }
-
-    /// Stops answering for one key, or for all. Returns how many were active.
-    pub fn suspend(&self, key: Option<KeyId>) -> Result<usize, AdminError> {
-        self.set_state(key, KeyState::Suspended)
-    }
-
-    /// Answers again for one key, or for all. Returns how many were suspended.
-    pub fn resume(&self, key: Option<KeyId>) -> Result<usize, AdminError> {
-        self.set_state(key, KeyState::Active)
-    }
-
-    fn set_state(&self, key: Option<KeyId>, state: KeyState) -> Result<usize, AdminError> {
-        let mut live = self.live();
-        if let Some(key) = key {
-            check_changeable(live.tables.keys.get(&key).ok_or(AdminError::UnknownKey)?.state)?;
-        }
-        let selected = live.tables.keys.iter().filter(|(id, row)| {
-            row.state != state && check_changeable(row.state).is_ok() && key.is_none_or(|key| key == **id)
-        });
-        let selected: Vec<KeyId> = selected.map(|(id, _)| *id).collect();
-        let mut tables = live.tables.clone();
-        for id in &selected {
-            if let Some(row) = tables.keys.get_mut(id) {
-                row.state = state;
-            }
-            self.announce(&live, &mut tables, *id);
-            tracing::warn!(key = %id, ?state, "the operator changed the state of a key");
-        }
-        if state == KeyState::Suspended {
-            // Refusing begins now, even if the disk is full and the change is forgotten at the next start.
-            live.tables = tables.clone();
-        }
-        self.write_tables(&tables)?;
-        live.tables = tables;
-        Ok(selected.len())
-    }
-
-    pub(crate) fn tls(&self) -> &TlsIdentity {
-        &self.identity.tls
-    }
-
-    /// Whether a TLS key belongs to an enrolled broker.
-    pub(crate) fn knows(&self, peer: &SpkiHash) -> bool {
-        self.live().tables.broker_by_spki(peer).is_some()
-    }
-
-    pub(crate) fn live(&self) -> MutexGuard<'_, Live> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn now(&self) -> Now {
-        self.options.clock.now()
-    }
-
-    pub(crate) fn write_tables(&self, tables: &Tables) -> Result<(), DiskError> {
-        self.dir.write(TABLES_FILE, &self.seal.seal(TABLES_FILE, &tables.to_json()))
-    }
-
-    /// Seals k into its own file, before any table mentions it.
-    pub(crate) fn write_key(&self, share: &ShareId, key: &RemoteKey) -> Result<(), DiskError> {
-        let name = share.file();
-        self.dir.write(&name, &self.seal.seal(&name, key.secret().expose()))
-    }
-
-    /// Sets a long log aside and notes how far it has come. Best effort: the next minute tries again.
-    fn tend_log(&self) {
-        let mut anchored = self.anchored.lock().unwrap_or_else(PoisonError::into_inner);
-        let write = |anchor: Anchor| -> Result<(), ServiceError> {
-            Ok(self.dir.write(HEAD_FILE, &self.seal.seal(HEAD_FILE, &anchor.to_bytes()))?)
-        };
-        let tended = self.log.set_aside(SEGMENT_BYTES_MAX, write).and_then(|()| {
-            let anchor = self.log.anchor();
-            if anchor != *anchored {
-                write(anchor)?;
-                *anchored = anchor;
-            }
-            Ok(())
-        });
-        if let Err(error) = tended {
-            tracing::error!(%error, "the evaluation log could not be set aside or anchored; free disk space");
-        }
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        self.tend_log();
-    }
-}
-
-/// One person may suspend and resume; what two officers ordered only two officers change.
-const fn check_changeable(state: KeyState) -> Result<(), AdminError> {
-    match state {
-        KeyState::Active | KeyState::Suspended => Ok(()),
-        KeyState::PendingDestroy => Err(AdminError::PendingDestroy),
-        KeyState::Destroyed => Err(AdminError::Destroyed),
-    }
-}
-
-/// Whether tables and tombstones can be of one service, one of them perhaps older than the other.
-fn check_tombstones(tables: &Tables, tombstones: &Tombstones) -> Result<(), ServiceError> {
-    if tombstones.count() < tables.tombstones {
-        return Err(ServiceError::OldTombstones);
-    }
-    let mut applied = tables.clone();
-    destruction::apply(&mut applied, tombstones);
-    let is_whole = |row: &Key, before: &Key| {
-        // A node of a group may have left for every other epoch; its tables are none the older for it.
-        let may_be_empty = row.state == KeyState::Destroyed || row.group.is_some();
-        may_be_empty || !row.epochs.is_empty() || before.epochs.is_empty()
-    };
-    let mut pairs = applied.keys.values().zip(tables.keys.values());
-    if pairs.all(|(row, before)| is_whole(row, before)) { Ok(()) } else { Err(ServiceError::OldTables) }
-}
-
-fn present(dir: &StateDir, name: &str) -> Result<Vec<u8>, ServiceError> {
-    dir.read(name)?.ok_or_else(|| ServiceError::Missing { file: name.to_owned() })
-}
-
-fn read_key(share: &ShareId, bytes: &[u8]) -> Result<RemoteKey, ServiceError> {
-    let foreign = || ServiceError::ForeignKey { key: share.key };
-    let bytes: &[u8; 32] = bytes.try_into().map_err(|_| foreign())?;
-    let secret = Secret::filled_by(|out: &mut [u8; 32]| out.copy_from_slice(bytes));
-    RemoteKey::from_secret(secret).map_err(|_| foreign())
-}
-
-/// What is left of a quota after a restart: as much as at the last record, and what has come back since.
-fn bucket(quota: Quota, last_use: Option<&LastUse>, now: Now) -> Bucket {
-    let left = last_use.map_or(quota.burst, |last| {
-        let secs = now.unix_secs.saturating_sub(last.time);
-        let back = secs.saturating_mul(u64::from(quota.per_hour)) / 3600;
-        u32::try_from(u64::from(last.quota_left).saturating_add(back)).unwrap_or(u32::MAX)
-    });
-    Bucket::holding(quota, left, now.boot_ms)
 }

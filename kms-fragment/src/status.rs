@@ -4,7 +4,7 @@ use crate::clock::Now;
 use crate::identity::NODE_INDEX;
 use crate::quota::Bucket;
 use crate::report::{BrokerReport, EpochReport, EpochStanding, KeyReport, LogReport, Status};
-use crate::service::{Live, Service};
+use crate::state::{Live, Service};
 use crate::tables::{Broker, Epoch, EpochState, Key};
 use symbolon_proto::fingerprint::Fingerprint;
 use symbolon_proto::id::{BrokerId, KeyId};

@@ -1,9 +1,10 @@
-//! What was destroyed. A tombstone outlives its key: a key file that a backup brings back is not loaded but erased again.
+//! What was destroyed. A tombstone outlives its key: a key file that a backup brings back is not loaded but
+//! erased again.
 //!
-//! The list only ever grows, and its file is apart from the tables, so that restoring the tables does not undo it. The
-//! tables in turn say how long the list is at least. Who restores the *whole* directory of an earlier day restores a
-//! time at which nothing had been destroyed; no file in it can tell. The certificate names the day until which such a
-//! backup may exist.
+//! The list only ever grows, and its file is apart from the tables, so that restoring the tables does not
+//! undo it. The tables in turn say how long the list is at least. Who restores the *whole* directory of an
+//! earlier day restores a time at which nothing had been destroyed; no file in it can tell. The certificate
+//! names the day until which such a backup may exist.
 
 use serde::{Deserialize, Serialize};
 use symbolon_proto::certificate::{Certificate, DestroyedShare};
@@ -12,7 +13,7 @@ use symbolon_proto::group::PublicKey;
 use symbolon_proto::id::{DeploymentId, KeyId};
 
 use crate::hex::Hex;
-use crate::tables::{ShareId, TablesError};
+use crate::tables::{KeyState, ShareId, Tables, TablesError, epoch_shares};
 
 const FORMAT: u32 = 1;
 
@@ -80,6 +81,25 @@ impl Tombstones {
             return Err(TablesError);
         }
         wire.tombstones.into_iter().map(|tombstone| tombstone.parse(root)).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Takes what lies under them out of the tables. Returns the keys that changed.
+    pub(crate) fn apply(&self, tables: &mut Tables) -> Vec<KeyId> {
+        let mut changed = Vec::new();
+        for tombstone in &self.0 {
+            let Some(row) = tables.keys.get_mut(&tombstone.key) else { continue };
+            let before = row.epochs.len();
+            row.epochs
+                .retain(|epoch| !epoch_shares(tombstone.key, epoch).any(|share| tombstone.covers(&share)));
+            if tombstone.whole && row.state != KeyState::Destroyed {
+                (row.state, row.destruction) = (KeyState::Destroyed, None);
+                changed.push(tombstone.key);
+            } else if row.epochs.len() != before {
+                changed.push(tombstone.key);
+            }
+        }
+        tables.tombstones = tables.tombstones.max(self.count());
+        changed
     }
 }
 

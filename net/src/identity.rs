@@ -1,7 +1,7 @@
 //! A TLS key and the self-signed envelope around it.
 //!
-//! A peer *is* the SHA-256 of its SubjectPublicKeyInfo. The certificate is made anew from the key at each start; what the
-//! other end pins does not change with it.
+//! A peer *is* the SHA-256 of its SubjectPublicKeyInfo. The certificate is made again from the key at each
+//! start; what the other end pins does not change with it.
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
@@ -27,8 +27,8 @@ impl TlsIdentity {
     /// A fresh P-256 key.
     pub fn generate() -> Result<Self, TlsError> {
         let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).and_then(|key| key.to_pkcs8v1());
-        let key = key.map_err(|_| rcgen::Error::KeyGenerationUnavailable)?; // wiped by aws-lc-rs on drop
-        Self::from_pkcs8(key.as_ref())
+        let key = key.map_err(|_| TlsError::Generate)?; // wiped by aws-lc-rs on drop
+        Self::from_pkcs8(key.as_ref()).map_err(|_| TlsError::Generate)
     }
 
     /// The identity of a stored key.
@@ -110,6 +110,13 @@ mod tests {
         let head = b"\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\x03\x42\x00";
         let spki = [head.as_slice(), key.public_key().as_ref()].concat();
         assert_eq!(identity.spki(), Sha256::digest(spki).as_slice());
+    }
+
+    /// Nothing was stored yet, so nothing can be restored.
+    #[test]
+    fn a_key_that_could_not_be_made_is_not_said_to_be_damaged() {
+        let text = TlsError::Generate.to_string();
+        assert!(text.contains("could be made") && !text.contains("stored"), "{text}");
     }
 
     #[test]

@@ -1,6 +1,4 @@
-//! What broker and fragment service share beneath SKB1: their TLS, and what a process does before it holds a key.
-//!
-//! Both ends of a connection must agree on the first, and both servers do the second. Nothing here opens a socket.
+#![doc = include_str!("../README.md")]
 
 pub mod identity;
 pub mod process;

@@ -5,8 +5,8 @@ use rustix::thread::set_no_new_privs;
 use symbolon_proto::secret;
 use tracing::warn;
 
-/// Forbids core dumps, tracing by the same user and new privileges, and has keys wiped before an abort. What the system
-/// does not allow is logged: secret pages protect themselves too.
+/// Forbids core dumps, tracing by the same user and new privileges, and has keys wiped before an abort. What
+/// the system does not allow is logged: secret pages protect themselves too.
 pub fn harden() {
     if set_dumpable_behavior(DumpableBehavior::NotDumpable).is_err() {
         warn!("the process could not be made undumpable; keys stay out of core dumps by their pages alone");

@@ -1,9 +1,9 @@
 //! Transport security between broker and fragment service (`docs/skb1.md` 6.10).
 //!
-//! TLS 1.3, X25519MLKEM768 and HTTP/2 only: nothing else is offered, so a network that breaks the connection cannot talk it
-//! down. Certificates are self-signed envelopes around a key; their names, issuers and dates say nothing. The handshake
-//! proves possession of the key, and an [`Admission`] says whose key is let in. There is no resumption and no early data:
-//! every connection proves its key.
+//! TLS 1.3, X25519MLKEM768 and HTTP/2 only: nothing else is offered, so a network that breaks the connection
+//! cannot talk it down. Certificates are self-signed envelopes around a key; their names, issuers and dates
+//! say nothing. The handshake proves possession of the key, and an [`Admission`] says whose key is let in.
+//! There is no resumption and no early data: every connection proves its key.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -34,8 +34,11 @@ pub const CERTIFICATE_BYTES_MAX: usize = 2048;
 /// Why a TLS identity could not be made or used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// The key or certificate could not be made.
-    #[error("the TLS key is not usable")]
+    /// No new key.
+    #[error("no TLS key could be made; check this machine's source of randomness and try again")]
+    Generate,
+    /// The stored key is none, or does not sign its own certificate.
+    #[error("the stored TLS key is not usable: it was damaged, or written by other software")]
     Identity(#[from] rcgen::Error),
     /// rustls refused the configuration.
     #[error("the TLS configuration was refused")]

@@ -1,7 +1,7 @@
 //! Cost of the protocol's operations on one core, as in `docs/skb1.md` section 10.
 //!
-//! `cargo bench -p symbolon-proto` also prints how much of a remote's batch is arithmetic that no implementation can
-//! avoid.
+//! `cargo bench -p symbolon-proto` also prints how much of a remote's batch is arithmetic that no
+//! implementation can avoid.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 #![allow(clippy::disallowed_methods, reason = "a benchmark looks at the clock")]
@@ -211,9 +211,9 @@ fn medians<const N: usize>(mut works: [&mut dyn FnMut(); N]) -> [Duration; N] {
     })
 }
 
-/// A remote's batch of 64 against the arithmetic that it consists of: 64 points decoded, multiplied and encoded, and
-/// the proof's one 64-fold and three single multiplications with four encodings. What is left is hashing, framing,
-/// randomness, memory and the wiping of it.
+/// A remote's batch of 64 against the arithmetic that it consists of: 64 points decoded, multiplied and
+/// encoded, and the proof's one 64-fold and three single multiplications with four encodings. What is left is
+/// hashing, framing, randomness, memory and the wiping of it.
 fn share_of_arithmetic(_: &mut Criterion) {
     let setup = setup();
     let frame = setup.blind(64).request().to_bytes();

@@ -1,7 +1,9 @@
-//! What 3 of 5 nodes cost on one core: a cold read at the broker, and a key made and refreshed (`docs/skb1.md` 6.7).
+//! What 3 of 5 nodes cost on one core: a cold read at the broker, and a key made and refreshed
+//! (`docs/skb1.md` 6.7).
 //!
-//! Each work is timed by itself, hundreds of times. All of it is arithmetic that takes the same time each time, so the fastest
-//! is what it costs, and by how much the median is above it is what others took of the machine meanwhile.
+//! Each work is timed by itself, hundreds of times. All of it is arithmetic that takes the same time each
+//! time, so the fastest is what it costs, and by how much the median is above it is what others took of the
+//! machine meanwhile.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 #![allow(clippy::disallowed_methods, reason = "a benchmark looks at the clock")]

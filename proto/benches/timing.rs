@@ -1,14 +1,15 @@
-//! Whether a secret shows in how long something takes (`docs/skb1.md` section 12.3), after Reparaz, Balasch and
-//! Verbauwhede, "Dude, is my code constant time?" (2017).
+//! Whether a secret shows in how long something takes (`docs/skb1.md` section 12.3), after Reparaz, Balasch
+//! and Verbauwhede, "Dude, is my code constant time?" (2017).
 //!
 //! ```text
 //! cargo bench -p symbolon-proto --features timing --bench timing [-- <samples>]
 //! ```
 //!
-//! Each check runs one operation on inputs of two classes, one fixed and one random, in random order, and compares the
-//! two sets of times with Welch's t-test. A difference that a million samples show beyond |t| = 5 is a leak. Because
-//! interrupts hide small differences, the slowest samples are also left out, at several levels, and the worst t
-//! counts. Two checks are controls: they leak on purpose, and the program fails if it does not see that.
+//! Each check runs one operation on inputs of two classes, one fixed and one random, in random order, and
+//! compares the two sets of times with Welch's t-test. A difference that a million samples show beyond |t| =
+//! 5 is a leak. Because interrupts hide small differences, the slowest samples are also left out, at several
+//! levels, and the worst t counts. Two checks are controls: they leak on purpose, and the program fails if it
+//! does not see that.
 //!
 //! It proves presence and never absence: constant time here, on this machine, with this compiler.
 

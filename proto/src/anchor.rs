@@ -10,8 +10,8 @@ use crate::log::Hash;
 use crate::secret::wipe_stack;
 
 impl StateKey {
-    /// The anchor of a log: its size as the counter, and `HMAC-SHA-512(K_state, root ‖ size)[..32]`. The remote sees how
-    /// often the log grows, and nothing of what is in it.
+    /// The anchor of a log: its size as the counter, and `HMAC-SHA-512(K_state, root ‖ size)[..32]`. The
+    /// remote sees how often the log grows, and nothing of what is in it.
     #[must_use]
     pub fn anchor(&self, size: u64, root: &Hash) -> AnchorValue {
         let value = self.tag(size, root);
@@ -19,7 +19,8 @@ impl StateKey {
         AnchorValue { counter: size, value }
     }
 
-    /// Whether an anchor was made with this key for a log that had this root when it had as many entries as the anchor says.
+    /// Whether an anchor was made with this key for a log that had this root when it had as many entries as
+    /// the anchor says.
     #[must_use]
     pub fn made_anchor(&self, anchor: &AnchorValue, root: &Hash) -> bool {
         self.anchor(anchor.counter, root).value.ct_eq(&anchor.value).into()

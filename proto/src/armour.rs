@@ -6,9 +6,10 @@
 //! -----END SYMBOLON ORDER-----
 //! ```
 //!
-//! The lines say what a text is, so a card given in place of an envelope is named and not called damaged. Nothing may stand
-//! outside them: a sentence beside a signed text would be believed although nobody signed it. What is inside is
-//! authenticated by its own signature or seal; the armour only has to survive mail programs.
+//! The lines say what a text is, so a card given in place of an envelope is named and not called damaged.
+//! Nothing may stand outside them: a sentence beside a signed text would be believed although nobody signed
+//! it. What is inside is authenticated by its own signature or seal; the armour only has to survive mail
+//! programs.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -1,8 +1,8 @@
 //! Blinding: what the broker sends instead of a capsule's point, and what it makes of the answer
 //! (`docs/skb1.md` sections 6.6 and 6.7).
 //!
-//! Each w is multiplied by a fresh secret ρ, so the node sees uniform points whatever is being opened; batches
-//! are padded to 1, 8 or 64 with dummies, so it does not see how many either.
+//! Each w is multiplied by a fresh secret ρ, so the node sees uniform points whatever is being opened;
+//! batches are padded to 1, 8 or 64 with dummies, so it does not see how many either.
 //!
 //! ```text
 //! blind(capsules) ─▶ request() ─▶ node ─▶ evaluate::verify ─▶ finalize(VerifiedEvaluation) ─▶ Capsule::open
@@ -16,10 +16,12 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::capsule::{Capsule, SharedSecret};
-use crate::evaluate::{RemoteKey, VerifiedEvaluation};
+use crate::evaluate::VerifiedEvaluation;
 use crate::frame::{BATCH_MAX, EvaluateRequest, Target};
 use crate::group::{Point, SCALAR_BYTES, Scalar};
 use crate::id::RequestId;
+use crate::lagrange::lagrange;
+use crate::remote_key::RemoteKey;
 use crate::secret::{self, Secret};
 
 const BATCH_SIZES: [usize; 3] = [1, 8, BATCH_MAX];
@@ -66,8 +68,8 @@ pub enum FinalizeError {
     },
 }
 
-/// Capsules on their way through the remote. Holds the blinding secrets, in secret memory because it waits for the
-/// network: ρ and the answer together give S. Wiped on drop.
+/// Capsules on their way through the remote. Holds the blinding secrets, in secret memory because it waits
+/// for the network: ρ and the answer together give S. Wiped on drop.
 pub struct Blinded {
     request: EvaluateRequest,
     rhos: Vec<Secret<SCALAR_BYTES>>,
@@ -115,8 +117,8 @@ impl Blinded {
         Ok(secrets)
     }
 
-    /// Evaluates with the key itself and unblinds: recovery from escrow (section 8), where nobody else computed anything
-    /// that a proof would be needed for.
+    /// Evaluates with the key itself and unblinds: recovery from escrow (section 8), where nobody else
+    /// computed anything that a proof would be needed for.
     pub fn finalize_locally(self, key: &RemoteKey, rng: &mut dyn CryptoRng) -> Vec<SharedSecret> {
         let points = key.evaluate(&self.request, rng).points;
         let elements: Vec<RistrettoPoint> = points.iter().map(|point| *point.element()).collect();
@@ -140,7 +142,8 @@ impl Blinded {
         Self { request: request.expect("batch sizes are in bounds"), rhos }
     }
 
-    /// Equal share epochs need no check of their own: they are part of the request, whose hash every share carries.
+    /// Equal share epochs need no check of their own: they are part of the request, whose hash every share
+    /// carries.
     fn check_shares<'a>(
         &self,
         evaluations: &'a [VerifiedEvaluation],
@@ -175,15 +178,6 @@ fn combine(shares: &[VerifiedEvaluation], count: usize) -> Vec<RistrettoPoint> {
         )
     };
     (0..count).map(combined).collect()
-}
-
-/// λ_i = Π_{j≠i} j·(j−i)⁻¹ for distinct nodes.
-pub(crate) fn lagrange(node: u16, nodes: &[u16]) -> CurveScalar {
-    let i = CurveScalar::from(node);
-    let others = nodes.iter().filter(|other| **other != node).map(|other| CurveScalar::from(*other));
-    let (numerator, denominator) =
-        others.fold((CurveScalar::ONE, CurveScalar::ONE), |(n, d), j| (n * j, d * (j - i)));
-    numerator * denominator.invert()
 }
 
 /// S_j = ρ_j⁻¹·v_j, with one inversion for the whole batch.

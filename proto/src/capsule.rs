@@ -1,9 +1,9 @@
 //! Capsules: a KEK that only both halves of the split key can open (`docs/skb1.md` section 6.4).
 //!
-//! Closing one is offline: [`encapsulate`] needs the remote's public key only. Opening takes the shared secret
-//! that the remote's evaluation gave ([`crate::blind`]) and the broker's [`CapsuleKey`]. A capsule from another
-//! place, a wrong fragment epoch or a wrong shared secret is [`CapsuleError::Commitment`], in constant time,
-//! before anything is decrypted.
+//! Closing one is offline: [`encapsulate`] needs the remote's public key only. Opening takes the shared
+//! secret that the remote's evaluation gave ([`crate::blind`]) and the broker's [`CapsuleKey`]. A capsule
+//! from another place, a wrong fragment epoch or a wrong shared secret is [`CapsuleError::Commitment`], in
+//! constant time, before anything is decrypted.
 
 use curve25519_dalek::ristretto::RistrettoPoint;
 use rand_core::CryptoRng;

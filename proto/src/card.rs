@@ -5,9 +5,9 @@
 //! ```
 //!
 //! A card proves nothing about who runs the node: its root signs itself. Trust comes from people who compare
-//! the fingerprint of the root ([`NodeCard::fingerprint`]) or of the whole group ([`crate::proposal`]). `P` is the
-//! static key with which the node signs its messages of a group ceremony ([`crate::dkg`]), among them the key of each
-//! run to which shares are sealed.
+//! the fingerprint of the root ([`NodeCard::fingerprint`]) or of the whole group ([`crate::proposal`]). `P`
+//! is the static key with which the node signs its messages of a group ceremony ([`crate::dkg`]), among them
+//! the key of each run to which shares are sealed.
 
 use thiserror::Error;
 

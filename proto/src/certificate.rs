@@ -1,13 +1,15 @@
-//! Certificates of destruction: a service's signed word that a key, or an epoch of it, is gone (`docs/skb1.md`
-//! section 5).
+//! Certificates of destruction: a service's signed word that a key, or an epoch of it, is gone
+//! (`docs/skb1.md` section 5).
 //!
-//! It names the public keys whose private halves were erased, the order that asked for it, and the date until which
-//! backups of the service may still hold them: before that date "destroyed" is a promise and not a fact, and the
-//! certificate says so itself. Root and node sign it. The customer keeps it; [`Certificate::verify`] needs nothing but
-//! the fingerprint of the service root that was compared at enrolment.
+//! It names the public keys whose private halves were erased, the order that asked for it, and the date until
+//! which backups of the service may still hold them: before that date "destroyed" is a promise and not a
+//! fact, and the certificate says so itself. Root and node sign it. The customer keeps it;
+//! [`Certificate::verify`] needs nothing but the fingerprint of the service root that was compared at
+//! enrolment.
 //!
 //! ```text
-//! "SKB1/destroyed" format=1 node(16) deployment(16) key_id(16) whole(1) count(1) count × { key_epoch(4) share_epoch(4) y(32) }
+//! "SKB1/destroyed" format=1 node(16) deployment(16) key_id(16) whole(1)
+//! count(1) count × { key_epoch(4) share_epoch(4) y(32) }
 //! ordered(8) destroyed(8) backups_until(8) order_sha256(32) root(32) signing(32) sig_root(64) sig_node(64)
 //! ```
 
@@ -23,7 +25,8 @@ use crate::id::{DeploymentId, KeyId, NodeId};
 use crate::label;
 use crate::signing::{PublicKeyError, SIGNATURE_BYTES, SigningPublicKey, SigningSeed};
 
-/// Most shares that one certificate names: two living epochs and two retired ones, each with two share epochs.
+/// Most shares that one certificate names: two living epochs and two retired ones, each with two share
+/// epochs.
 pub const SHARES_MAX: usize = 8;
 
 const FORMAT: u8 = 1;

@@ -1,8 +1,8 @@
 //! Proof that every answer of a batch was made with the one key (`docs/skb1.md` sections 3.4 and 6.6).
 //!
-//! The Chaum-Pedersen proof of RFC 9497 with two changes: the challenge and the batch weights bind the hash of
-//! the request, so an answer cannot be replayed; and the seed of the weights hashes the *whole* batch. RFC 9497
-//! derives each weight from its own pair, which lets a cheating prover search the pairs independently (a
+//! The Chaum-Pedersen proof of RFC 9497 with two changes: the challenge and the batch weights bind the hash
+//! of the request, so an answer cannot be replayed; and the seed of the weights hashes the *whole* batch. RFC
+//! 9497 derives each weight from its own pair, which lets a cheating prover search the pairs independently (a
 //! generalised birthday problem: 2^42 work for 64 wrong answers and a valid proof).
 //!
 //! Proving is constant-time in the key and the nonce. Verifying may be variable-time: all of it is public.
@@ -15,8 +15,8 @@ use sha2::{Digest, Sha512};
 use zeroize::Zeroizing;
 
 use crate::codec::lp_len;
-use crate::frame::RequestHash;
 use crate::group::{Point, PublicKey, SCALAR_BYTES, Scalar, ScalarError, hash_to_scalar_tagged};
+use crate::id::RequestHash;
 use crate::label;
 
 /// Bytes of a proof: enc(c) ‖ enc(s).
@@ -57,8 +57,8 @@ fn decode_public(bytes: &[u8; SCALAR_BYTES]) -> Result<CurveScalar, ScalarError>
     }
 }
 
-/// What the hashes of a proof bind. The second form exists so that the vectors of RFC 9497 run through the same
-/// code as SKB1.
+/// What the hashes of a proof bind. The second form exists so that the vectors of RFC 9497 run through the
+/// same code as SKB1.
 #[derive(Clone, Copy)]
 pub(crate) enum Transcript<'a> {
     /// Section 6.6.
@@ -147,8 +147,8 @@ fn skb1_weights(request: &RequestHash, y: &PublicKey, us: &[Point], vs: &[Point]
         .collect()
 }
 
-/// The nonce a: hashes fresh randomness together with the key and the statement, so that neither a repeated nor a
-/// biased source of randomness reveals the key.
+/// The nonce a: hashes fresh randomness together with the key and the statement, so that neither a repeated
+/// nor a biased source of randomness reveals the key.
 pub(crate) fn hedged_nonce(
     request: &RequestHash,
     key: &Scalar,

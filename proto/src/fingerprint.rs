@@ -1,7 +1,8 @@
-//! Fingerprints: a public key as twelve groups of five digits, for two people to compare (`docs/skb1.md` 6.8).
+//! Fingerprints: a public key as twelve groups of five digits, for two people to compare (`docs/skb1.md`
+//! 6.8).
 //!
-//! The digits are the first 60 bytes of SHA-512(label ‖ key), five bytes a group, each modulo 100,000: 199 bits,
-//! readable over a telephone in any language.
+//! The digits are the first 60 bytes of SHA-512(label ‖ key), five bytes a group, each modulo 100,000: 199
+//! bits, readable over a telephone in any language.
 
 use std::fmt;
 use std::str::FromStr;
@@ -45,7 +46,8 @@ impl Fingerprint {
         Self(std::array::from_fn(|index| group(&chunks[index])))
     }
 
-    /// The fingerprint of a broker: of the SHA-256 of its TLS key's SubjectPublicKeyInfo, then its Ed25519 key.
+    /// The fingerprint of a broker: of the SHA-256 of its TLS key's SubjectPublicKeyInfo, then its Ed25519
+    /// key.
     pub fn of_broker(spki_sha256: &[u8; 32], signing: &SigningPublicKey) -> Self {
         Self::of(&[spki_sha256.as_slice(), signing.as_bytes()].concat())
     }

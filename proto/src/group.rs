@@ -96,7 +96,8 @@ impl Point {
         (!point.is_identity()).then(|| Self { point, bytes: point.compress().to_bytes() })
     }
 
-    /// The doubles of computed elements that are not the identity, encoded together: about 1 µs each instead of 6.
+    /// The doubles of computed elements that are not the identity, encoded together: about 1 µs each instead
+    /// of 6.
     pub(crate) fn from_halves(halves: &[RistrettoPoint]) -> Vec<Self> {
         let encoded = RistrettoPoint::double_and_compress_batch(halves);
         let double = |(half, bytes): (&RistrettoPoint, CompressedRistretto)| Self {
@@ -160,7 +161,8 @@ impl PublicKey {
 pub struct Scalar(CurveScalar);
 
 impl Scalar {
-    /// Uniform and not zero. Panics if `rng` gives nothing but zeros: better to stop than to send the identity.
+    /// Uniform and not zero. Panics if `rng` gives nothing but zeros: better to stop than to send the
+    /// identity.
     pub fn random(rng: &mut dyn CryptoRng) -> Self {
         let draw = |_| {
             let mut wide = Zeroizing::new([0; 64]);

@@ -125,9 +125,9 @@ purposes! {
     IndexKey
     /// Authenticates local state (6.9).
     StateKey
-    /// Seals the network identity and the signing keys.
+    /// Encrypts the network identity and the signing keys.
     NetKey
-    /// Seals and hashes details of audit entries.
+    /// Encrypts and hashes details of audit entries.
     AuditKey
     /// Computes the fragment check value (7.3).
     CheckKey

@@ -114,6 +114,9 @@ fn parse_hex(text: &str) -> Result<[u8; ID_BYTES], IdError> {
     }
 }
 
+/// SHA-256 of an entire request frame; every answer carries it.
+pub type RequestHash = [u8; 32];
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

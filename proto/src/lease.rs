@@ -1,48 +1,22 @@
 //! Leases: a node's signed word on whether cached keys may still be used (`docs/skb1.md` section 6.9).
 //!
-//! Every evaluation, hello and heartbeat answer carries one. A cached KEK lives until the earlier of its local
-//! lifetime and the lease's end; a lease that says SUSPENDED flushes at once. The generation in it fences
-//! restored snapshots and clones of a broker: a lease for a newer generation tells the old one to stop.
+//! Every evaluation, hello and heartbeat answer carries one. A cached KEK lives until the earlier of its
+//! local lifetime and the lease's end; a lease that says SUSPENDED flushes at once. The generation in it
+//! fences restored snapshots and clones of a broker: a lease for a newer generation tells the old one to
+//! stop.
 
 use thiserror::Error;
 
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::id::{BrokerId, DeploymentId, KeyId};
+pub use crate::key_state::KeyState;
 use crate::label;
+pub use crate::limits::LEASE_TTL_SECS_MAX;
 use crate::manifest::ManifestNode;
 use crate::signing::{SIGNATURE_BYTES, SigningSeed};
 
 /// Bytes of an encoded lease.
 pub const LEASE_BYTES: usize = 153;
-/// The longest lease, 24 hours.
-pub const LEASE_TTL_SECS_MAX: u32 = 24 * 60 * 60;
-
-/// State of a remote key (section 5), in leases and manifests.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[repr(u8)]
-pub enum KeyState {
-    /// In use.
-    Active = 1,
-    /// Cut off, reversibly.
-    Suspended = 2,
-    /// Cut off, to be destroyed after a cooling-off time.
-    PendingDestroy = 3,
-    /// Gone.
-    Destroyed = 4,
-}
-
-impl KeyState {
-    /// The state with this number on the wire.
-    pub const fn from_byte(byte: u8) -> Option<Self> {
-        Some(match byte {
-            1 => Self::Active,
-            2 => Self::Suspended,
-            3 => Self::PendingDestroy,
-            4 => Self::Destroyed,
-            _ => return None,
-        })
-    }
-}
 
 /// What a lease says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -237,8 +211,8 @@ impl VerifiedLease {
         self.standing
     }
 
-    /// Whether it was signed after `held`. Answers overtake each other, so an older one is not an error; it is
-    /// ignored.
+    /// Whether it was signed after `held`. Answers overtake each other, so an older one is not an error; it
+    /// is ignored.
     #[must_use]
     pub const fn supersedes(&self, held: &Self) -> bool {
         self.terms.seq > held.terms.seq

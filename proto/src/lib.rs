@@ -1,7 +1,4 @@
-//! What every Symbolon party must agree on: ids, the SKB1 mathematics, share and wire formats, log format.
-//!
-//! Pure: no I/O, clock, environment or runtime. Randomness is an argument. The normative text is
-//! `docs/skb1.md`; module documentation names its sections.
+#![doc = include_str!("../README.md")]
 
 pub mod anchor;
 pub mod armour;
@@ -11,6 +8,7 @@ pub mod card;
 pub mod certificate;
 pub mod codec;
 pub mod context;
+pub mod custodian;
 pub mod custody;
 pub mod dkg;
 pub mod dleq;
@@ -20,8 +18,12 @@ pub mod frame;
 pub mod group;
 pub mod hierarchy;
 pub mod id;
+mod key_pair;
+pub mod key_state;
 pub mod label;
+mod lagrange;
 pub mod lease;
+pub mod limits;
 pub mod log;
 pub mod manifest;
 pub mod name;
@@ -30,13 +32,16 @@ pub mod possession;
 mod primitives;
 pub mod proposal;
 pub mod record;
+pub mod remote_key;
 pub mod sealedbox;
 pub mod secret;
 pub mod share;
 pub mod signing;
+pub mod stretch;
 #[cfg(feature = "timing")]
 #[doc(hidden)]
 pub mod timing;
+pub mod xwing;
 
 #[cfg(test)]
 mod testing;

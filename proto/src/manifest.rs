@@ -1,9 +1,10 @@
-//! Remote manifests: what a fragment service says about a key, in a signed chain (`docs/skb1.md` section 6.8).
+//! Remote manifests: what a fragment service says about a key, in a signed chain (`docs/skb1.md` section
+//! 6.8).
 //!
-//! The offline service root and every node sign each manifest, and each names the hash of the one before, so a
-//! service cannot show different public keys to different brokers, nor go back to an older one. A
+//! The offline service root and every node sign each manifest, and each names the hash of the one before, so
+//! a service cannot show different public keys to different brokers, nor go back to an older one. A
 //! [`VerifiedManifest`] is one whose every field and signature was checked; it is the only way to an
-//! [`EncapsulationKey`]. Formats carry t of n nodes from the beginning; a single remote is t = n = 1.
+//! `EncapsulationKey`. Formats carry t of n nodes from the beginning; a single remote is t = n = 1.
 
 mod error;
 mod verified;
@@ -21,13 +22,13 @@ use crate::codec::{Reader, Writer};
 use crate::dkg::GroupKey;
 use crate::group::{POINT_BYTES, Point, PublicKey, Suite};
 use crate::id::{DeploymentId, KeyId, NodeId};
+use crate::key_state::KeyState;
 use crate::label;
-use crate::lease::{KeyState, LEASE_TTL_SECS_MAX};
+use crate::limits::LEASE_TTL_SECS_MAX;
+pub use crate::limits::NODES_MAX;
 use crate::proposal::Proposal;
 use crate::signing::{SIGNATURE_BYTES, SigningPublicKey, SigningSeed};
 
-/// Most nodes of a remote key.
-pub const NODES_MAX: u16 = 16;
 /// Bytes of the longest manifest, 16 of 16.
 pub const MANIFEST_BYTES_MAX: usize = 60 + 32 + 15 * 32 + 16 * 114 + 72 + 17 * SIGNATURE_BYTES;
 /// The longest time a manifest may be valid: 30 days.
@@ -112,16 +113,18 @@ impl Manifest {
         writer.finish()
     }
 
-    /// The whole manifest, signed by the service root and by the nodes in their order, if one party has all keys. Nodes
-    /// that do not share a process sign what [`Manifest::parse_body`] read, and [`Manifest::assemble`] joins them.
+    /// The whole manifest, signed by the service root and by the nodes in their order, if one party has all
+    /// keys. Nodes that do not share a process sign what [`Manifest::parse_body`] read, and
+    /// [`Manifest::assemble`] joins them.
     pub fn sign(&self, root: &SigningSeed, nodes: &[&SigningSeed]) -> Vec<u8> {
         let body = self.signed_bytes();
         let nodes: Vec<_> = nodes.iter().map(|seed| seed.sign(&body)).collect();
         self.assemble(&root.sign(&body), &nodes)
     }
 
-    /// The whole manifest, from the signatures over [`Manifest::signed_bytes`] by the root of the lead (the node with
-    /// the lowest index) and by all nodes in their order. Whether they are any good shows when it is accepted.
+    /// The whole manifest, from the signatures over [`Manifest::signed_bytes`] by the root of the lead (the
+    /// node with the lowest index) and by all nodes in their order. Whether they are any good shows when it
+    /// is accepted.
     pub fn assemble(&self, root: &[u8; SIGNATURE_BYTES], nodes: &[[u8; SIGNATURE_BYTES]]) -> Vec<u8> {
         let mut bytes = self.signed_bytes();
         bytes.extend(root);
@@ -129,8 +132,8 @@ impl Manifest {
         bytes
     }
 
-    /// Reads what is to be signed, for a node that is asked to: everything in it holds together, but whether it is true
-    /// the node must compare with what it knows.
+    /// Reads what is to be signed, for a node that is asked to: everything in it holds together, but whether
+    /// it is true the node must compare with what it knows.
     pub fn parse_body(bytes: &[u8]) -> Result<Self, ManifestError> {
         let mut reader = Reader::new(bytes);
         let manifest = Self::read(&mut reader)?;
@@ -252,7 +255,8 @@ impl Manifest {
         }
     }
 
-    /// The key changes only with its epoch, the shares and who has them only with theirs, and no epoch goes back.
+    /// The key changes only with its epoch, the shares and who has them only with theirs, and no epoch goes
+    /// back.
     fn check_epochs(&self, next: &Self) -> Result<(), ManifestError> {
         if next.key_epoch > self.key_epoch {
             return Ok(());

@@ -1,7 +1,7 @@
 //! Keyed hashes that stand for names on disk (`docs/skb1.md` 6.2, use of K_index, and 16.60).
 //!
-//! Equal names hash alike, so a reader finds a row without knowing its neighbours; without the key a hash says nothing.
-//! The key outlives fragment epochs, so it is not K_index itself, which opens rows.
+//! Equal names hash alike, so a reader finds a row without knowing its neighbours; without the key a hash
+//! says nothing. The key outlives fragment epochs, so it is not K_index itself, which opens rows.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha512;
@@ -17,7 +17,8 @@ use crate::secret::{Secret, wipe_stack};
 pub const NAME_HASH_BYTES: usize = 16;
 
 impl NameKey {
-    /// `HMAC-SHA-512(K_index[1], "SKB1/hashing-key")[..32]`: from the first epoch of the first fragment, and then for good.
+    /// `HMAC-SHA-512(K_index[1], "SKB1/hashing-key")[..32]`: from the first epoch of the first fragment, and
+    /// then for good.
     #[must_use]
     pub fn of(first: &IndexKey) -> Self {
         let key = Self::from_secret(Secret::filled_by(|out| {
@@ -29,7 +30,8 @@ impl NameKey {
         key
     }
 
-    /// `HMAC-SHA-512(K_names, "SKB1/name" ‖ table(1) ‖ scope(16) ‖ name)[..16]`: the name comes last, so nothing is ambiguous.
+    /// `HMAC-SHA-512(K_names, "SKB1/name" ‖ table(1) ‖ scope(16) ‖ name)[..16]`: the name comes last, so
+    /// nothing is ambiguous.
     #[must_use]
     pub fn name_hash(&self, table: u8, scope: &MountId, name: &[u8]) -> [u8; NAME_HASH_BYTES] {
         let hash = self.name_hash_unwiped(table, scope, name);

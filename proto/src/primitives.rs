@@ -36,8 +36,8 @@ pub(crate) fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; 64] {
     mac.finalize().into_bytes().into()
 }
 
-/// Encrypts into `ciphertext`, which must be as long as `plaintext`, and gives the tag. The plaintext is at most
-/// 1 MiB here, far below the limit of AES-GCM.
+/// Encrypts into `ciphertext`, which must be as long as `plaintext`, and gives the tag. The plaintext is at
+/// most 1 MiB here, far below the limit of AES-GCM.
 pub(crate) fn encrypt(
     key: &[u8; KEY_BYTES],
     nonce: &[u8; NONCE_BYTES],

@@ -1,14 +1,15 @@
 //! Group proposals: who is to hold a remote key together (`docs/skb1.md` section 16.12).
 //!
 //! ```text
-//! "SKB1/proposal" format=1 suite deployment(16) key_id(16) broker(16) broker_spki_sha256(32) broker_ed25519(32)
+//! "SKB1/proposal" format=1 suite deployment(16) key_id(16) broker(16)
+//! broker_spki_sha256(32) broker_ed25519(32)
 //! number(4) previous(32) t(2) n(2) n × card(219)
 //! ```
 //!
-//! The operators of all nodes and of the broker compare its fingerprint, so nobody, the broker included, can slip
-//! in a false member. The order of the cards is the order of the indices, from 1. `number` counts the groups of
-//! a key from 1, and `previous` is the SHA-256 of the proposal before (zeros for the first): an old approval cannot
-//! be used again.
+//! The operators of all nodes and of the broker compare its fingerprint, so nobody, the broker included, can
+//! slip in a false member. The order of the cards is the order of the indices, from 1. `number` counts the
+//! groups of a key from 1, and `previous` is the SHA-256 of the proposal before (zeros for the first): an old
+//! approval cannot be used again.
 
 use sha2::{Digest, Sha256};
 use thiserror::Error;
@@ -19,7 +20,7 @@ use crate::fingerprint::Fingerprint;
 use crate::group::Suite;
 use crate::id::{BrokerId, DeploymentId, KeyId};
 use crate::label;
-use crate::manifest::NODES_MAX;
+use crate::limits::NODES_MAX;
 use crate::signing::{PublicKeyError, SigningPublicKey};
 
 /// Bytes of the longest proposal, 16 nodes.
@@ -207,8 +208,8 @@ fn check_threshold(threshold: u16, nodes: u16) -> Result<(), ProposalError> {
     }
 }
 
-/// Whether two members have anything in common that must be each one's own. One machine that counts twice would
-/// make t smaller than people think.
+/// Whether two members have anything in common that must be each one's own. One machine that counts twice
+/// would make t smaller than people think.
 fn overlap(a: &NodeCard, b: &NodeCard) -> bool {
     a.node == b.node
         || a.signing == b.signing

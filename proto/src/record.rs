@@ -1,7 +1,8 @@
 //! Records: one version of one secret at rest (`docs/skb1.md` section 6.5).
 //!
 //! ```text
-//! format(1) ‖ suite(1) ‖ capsule_id(16) ‖ SealedBox(KEK, ctx_wrap, DEK)(112) ‖ SealedBox(DEK, ctx_rec, value)
+//! format(1) ‖ suite(1) ‖ capsule_id(16) ‖ SealedBox(KEK, ctx_wrap, DEK)(112)
+//! ‖ SealedBox(DEK, ctx_rec, value)
 //! ```
 //!
 //! The header says which capsule's KEK wraps the record's own key, so that a reader knows which KEK to fetch.

@@ -4,9 +4,9 @@
 //! salt(32) ‖ commitment(32) ‖ AES-256-GCM(fresh key, nonce 0, aad = context, plaintext) ‖ tag(16)
 //! ```
 //!
-//! Every box has a key of its own, derived from the long-lived key, a random salt and the context, so there is
-//! no nonce to run out of. The commitment comes from the same derivation: a wrong key or a context of another
-//! place is [`OpenError::Commitment`], found in constant time before anything is decrypted. A damaged
+//! Every box has a key of its own, derived from the long-lived key, a random salt and the context, so there
+//! is no nonce to run out of. The commitment comes from the same derivation: a wrong key or a context of
+//! another place is [`OpenError::Commitment`], found in constant time before anything is decrypted. A damaged
 //! ciphertext under the right key is [`OpenError::Tag`].
 
 use rand_core::CryptoRng;

@@ -3,8 +3,9 @@
 use getrandom::SysRng;
 use rand_core::UnwrapErr;
 
+use crate::dkg::{Dealers, Run, RunKind};
 use crate::evaluate::RemoteKey;
-use crate::id::{BrokerId, DeploymentId, KeyId, NodeId};
+use crate::id::{BrokerId, DeploymentId, KeyId, NodeId, SessionId};
 use crate::lease::{KeyState, LeaseHolder, LeaseTerms};
 use crate::manifest::ManifestNode;
 use crate::signing::SigningSeed;
@@ -97,4 +98,24 @@ pub(crate) fn test_proposal(threshold: u16, nodes: u8) -> (crate::proposal::Prop
         threshold,
     };
     (crate::proposal::Proposal::new(terms, cards).expect("a well-formed test group"), members)
+}
+
+/// A run of three dealers; a refresh or a resharing follows a generation.
+pub(crate) fn test_run(kind: RunKind) -> Run {
+    let later = kind != RunKind::Generate;
+    Run {
+        kind,
+        session: SessionId::from_bytes([1; 16]),
+        key: KeyId::from_bytes([2; 16]),
+        key_epoch: 1,
+        share_epoch: 1 + u32::from(later),
+        group: [3; 32],
+        previous: match kind {
+            RunKind::Generate => [0; 32],
+            RunKind::Refresh => [3; 32],
+            RunKind::Reshare => [4; 32],
+        },
+        base: [5 * u8::from(later); 32],
+        dealers: Dealers::all(3).expect("three dealers"),
+    }
 }

@@ -1,5 +1,6 @@
-//! What the timing check (`benches/timing.rs`) has to reach and the public interface does not offer: two steps of an
-//! opening by themselves. Only with the feature `timing`, which nothing but that check may switch on.
+//! What the timing check (`benches/timing.rs`) has to reach and the public interface does not offer: two
+//! steps of an opening by themselves. Only with the feature `timing`, which nothing but that check may switch
+//! on.
 
 use curve25519_dalek::ristretto::RistrettoPoint;
 

@@ -1,4 +1,5 @@
-//! The wipe before an abort reaches every secret of the process. Alone in its binary, because it spares nobody.
+//! The wipe before an abort reaches every secret of the process. Alone in its binary, because it spares
+//! nobody.
 
 use symbolon_proto::secret::{Secret, wipe_all_before_abort};
 

@@ -1,37 +1,41 @@
 //! How many refused shares a source may send before it must wait.
 //!
-//! Only refusals count, and each source has an allowance of its own: whoever sends rubbish slows down nobody else, and
-//! whoever sends the right share is never kept waiting by their own successes. An IPv6 source is its /64.
+//! Only refusals count, and each source has an allowance of its own: whoever sends rubbish slows down nobody
+//! else, and whoever sends the right share is never kept waiting by their own successes. An IPv6 source is
+//! its /64.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use crate::clock::Now;
+use crate::source::Source;
 
 /// Refusals that a source may have at once.
 pub const REFUSALS_MAX: u64 = 10;
 /// Time after which one more is allowed, in milliseconds.
 pub const REFUSAL_MS: u64 = 6_000;
-/// Sources remembered. Beyond it the one that has been quiet the longest is forgotten, which lets it begin anew.
+/// Sources remembered. Beyond it the one that has been quiet the longest is forgotten, which lets it begin
+/// afresh.
 const SOURCES_MAX: usize = 1024;
 
-/// Refusals of each source. Every one "lasts" [`REFUSAL_MS`]; a source has used up its allowance while so many last.
+/// Refusals of each source. Every one "lasts" [`REFUSAL_MS`]; a source has used up its allowance while so
+/// many last.
 #[derive(Debug, Default)]
 pub struct Attempts {
-    lasting_until_boot_ms: HashMap<Option<IpAddr>, u64>,
+    lasting_until_boot_ms: HashMap<Source, u64>,
 }
 
 impl Attempts {
     /// Whether a source may try now.
     #[must_use]
     pub fn allows(&self, source: Option<IpAddr>, now: Now) -> bool {
-        let until = self.lasting_until_boot_ms.get(&network(source)).copied().unwrap_or(0);
+        let until = self.lasting_until_boot_ms.get(&Source::of(source)).copied().unwrap_or(0);
         until.saturating_sub(now.boot_ms) <= (REFUSALS_MAX - 1) * REFUSAL_MS
     }
 
     /// Counts a refusal.
     pub fn refused(&mut self, source: Option<IpAddr>, now: Now) {
-        let source = network(source);
+        let source = Source::of(source);
         if !self.lasting_until_boot_ms.contains_key(&source)
             && self.lasting_until_boot_ms.len() >= SOURCES_MAX
         {
@@ -46,16 +50,6 @@ impl Attempts {
         if let Some(source) = quietest.map(|(source, _)| *source) {
             self.lasting_until_boot_ms.remove(&source);
         }
-    }
-}
-
-fn network(source: Option<IpAddr>) -> Option<IpAddr> {
-    match source {
-        Some(IpAddr::V6(address)) if address.to_ipv4_mapped().is_none() => {
-            let bits = address.to_bits() & !u128::from(u64::MAX);
-            Some(IpAddr::V6(Ipv6Addr::from_bits(bits)))
-        }
-        other => other,
     }
 }
 

@@ -1,7 +1,8 @@
 //! What is written about each request, and the proof that it was written.
 //!
-//! Nothing secret leaves the broker without a [`Receipt`]: the writer makes one when the entry is durable, and
-//! [`Withheld::disclose`] consumes it. `clippy.toml` bans [`Receipt::attest`] everywhere but in the writer.
+//! Nothing secret leaves the broker without a [`Receipt`]: the writer makes one when the entry is durable,
+//! and [`Withheld::disclose`] consumes it. `clippy.toml` bans [`Receipt::attest`] everywhere but in the
+//! writer.
 
 use serde::{Deserialize, Serialize};
 use symbolon_proto::Zeroizing;
@@ -27,7 +28,8 @@ impl Draft {
     }
 }
 
-/// The part of an entry that only an unsealed broker can read. Wire type, version 1: fields are only ever added.
+/// The part of an entry that only an unsealed broker can read. Wire type, version 1: fields are only ever
+/// added.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Detail {
@@ -46,8 +48,8 @@ pub struct Detail {
     /// Version of the secret that was read or written; 0 if none applies.
     #[serde(skip_serializing_if = "is_zero")]
     pub version: u64,
-    /// What it was about beside the path: the accessor and policies of a token that was made, the accessor of a secret id, what
-    /// an operator asked for.
+    /// What it was about beside the path: the accessor and policies of a token that was made, the accessor of
+    /// a secret id, what an operator asked for.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub object: String,
     /// Role or policy that decided.
@@ -86,8 +88,8 @@ impl Receipt {
     }
 }
 
-/// Something secret that may leave only with a receipt: the value of a secret, a token, a secret id, a private key. No `Debug`,
-/// no `Clone`, no way out but [`Withheld::disclose`].
+/// Something secret that may leave only with a receipt: the value of a secret, a token, a secret id, a
+/// private key. No `Debug`, no `Clone`, no way out but [`Withheld::disclose`].
 pub struct Withheld<T>(T);
 
 /// Plaintext of a secret inside the broker, typically straight from an opened record.

@@ -1,13 +1,15 @@
 //! What a new fragment epoch, or a new fragment, takes over from the one before (`docs/skb1.md` 16.60).
 //!
 //! ```text
-//! carried = format(1)=1 ‖ names(32) ‖ state(32) ‖ audit(32) ‖ count(1) ‖ count × { epoch(4) ‖ capsule(32) ‖ index(32) }
+//! carried = format(1)=1 ‖ names(32) ‖ state(32) ‖ audit(32)
+//!           ‖ count(1) ‖ count × { epoch(4) ‖ capsule(32) ‖ index(32) }
 //! ```
 //!
-//! Three keys stay for good. What they were used for cannot be made anew: the names of tokens and secrets on disk are keyed
-//! hashes of what is not stored, entries of the log cannot change, and nodes that were away remember anchors of any age. The
-//! keys of the epoch before stay until everything that they closed has been closed anew, so a broker that is killed meanwhile
-//! goes on after its next unseal. All of it lies in one row, sealed under K_netkey of the present epoch.
+//! Three keys stay for good. What they were used for cannot be made again: the names of tokens and secrets on
+//! disk are keyed hashes of what is not stored, entries of the log cannot change, and nodes that were away
+//! remember anchors of any age. The keys of the epoch before stay until everything that they encrypted has
+//! been re-encrypted, so a broker that is killed meanwhile goes on after its next unseal. All of it lies in
+//! one row, encrypted under K_netkey of the present epoch.
 
 use std::sync::Arc;
 
@@ -25,11 +27,12 @@ pub struct Lasting {
     pub names: NameKey,
     /// Authenticates anchors.
     pub state: StateKey,
-    /// Seals details of entries.
+    /// Encrypts details of entries.
     pub audit: Arc<AuditKey>,
 }
 
-/// Keys of the epoch before the present one. They open what has not been closed anew yet, and close nothing.
+/// Keys of the epoch before the present one. They decrypt what has not been re-encrypted yet, and encrypt
+/// nothing.
 pub struct Previous {
     /// The fragment epoch they belong to.
     pub epoch: u32,
@@ -43,7 +46,7 @@ pub struct Previous {
 pub struct Carried {
     /// For good.
     pub lasting: Lasting,
-    /// Until all that it closed has been closed anew.
+    /// Until all that it encrypted has been re-encrypted.
     pub previous: Option<Previous>,
 }
 
@@ -75,7 +78,7 @@ impl Lasting {
 }
 
 impl Previous {
-    /// What of an epoch's keys opens what it closed.
+    /// What of an epoch's keys decrypts what it encrypted.
     #[must_use]
     pub fn of(keys: &PurposeKeys) -> Self {
         Self {
@@ -99,7 +102,7 @@ impl Previous {
 }
 
 impl Carried {
-    /// The bytes of keys that are carried over. Secret: for a sealed row and nothing else.
+    /// The bytes of keys that are carried over. Secret: for an encrypted row and nothing else.
     #[must_use]
     pub fn encode(lasting: &Lasting, previous: Option<&Previous>) -> Zeroizing<Vec<u8>> {
         let mut out = Zeroizing::new(Vec::with_capacity(LASTING_BYTES + PREVIOUS_BYTES));

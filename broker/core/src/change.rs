@@ -56,7 +56,7 @@ pub enum Change {
     Drill,
     /// The next fragment epoch, with the shares that there are.
     Epoch,
-    /// The same fragment for other people, or anew for the same.
+    /// The same fragment for other people, or again for the same.
     Reshare(NewSet),
     /// A new fragment.
     Rekey(NewSet),
@@ -109,7 +109,7 @@ impl NewSet {
     }
 }
 
-/// What is wished, and by whom new shares are to be held.
+/// What is asked for, and by whom new shares are to be held.
 impl fmt::Display for Change {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(self.ceremony().name())?;
@@ -160,8 +160,8 @@ impl Change {
         }
     }
 
-    /// Prepares the change with the fragment of `sealed`; `None` if nothing is to change. Whoever calls drops the fragment
-    /// and wipes the stack.
+    /// Prepares the change with the fragment of `sealed`; `None` if nothing is to change. Whoever calls drops
+    /// the fragment and wipes the stack.
     pub fn apply(
         &self,
         sealed: &Sealed,

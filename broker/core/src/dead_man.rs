@@ -1,7 +1,7 @@
 //! The dead man's switch: a broker that has held no active lease for long seals itself (`docs/skb1.md` 5).
 //!
-//! Without a lease it serves nothing anyway, and keys of the custodians in memory are then only a risk. Counted on the boot
-//! clock, which goes on while the machine sleeps and which no operator can set back.
+//! Without a lease it serves nothing anyway, and keys of the custodians in memory are then only a risk.
+//! Counted on the boot clock, which goes on while the machine sleeps and which no operator can set back.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,9 +1,10 @@
 //! JSON from outside, parsed within bounds.
 //!
-//! Stricter than serde_json, which the rest of the house uses: nesting, members and string lengths are bounded before
-//! memory is spent; duplicate keys are refused, because two readers may pick different ones; number literals are kept
-//! as written, because clients expect `1.10` and 2^70 back unchanged. The recursion is bounded by
-//! [`Limits::depth_max`], so the stack is too. Whoever calls bounds the total size by bounding the body.
+//! Stricter than serde_json, which the rest of the house uses: nesting, members and string lengths are
+//! bounded before memory is spent; duplicate keys are refused, because two readers may pick different ones;
+//! number literals are kept as written, because clients expect `1.10` and 2^70 back unchanged. The recursion
+//! is bounded by [`Limits::depth_max`], so the stack is too. Whoever calls bounds the total size by bounding
+//! the body.
 
 use serde_json::{Number, Value};
 

@@ -1,8 +1,9 @@
 //! Opened KEKs, usable only while the remote's lease lasts.
 //!
-//! One KEK serves a bucket of at most [`SECRETS_PER_BUCKET`] secrets of one mount (`docs/skb1.md` 5 and 6.2). The keyring
-//! answers only while `now` lies before the end of the lease; past it, or when the lease is withdrawn, every key is wiped.
-//! It never extends a life by itself: a clock that moves cannot help, because the end is counted on the boot clock.
+//! One KEK serves a bucket of at most [`SECRETS_PER_BUCKET`] secrets of one mount (`docs/skb1.md` 5 and 6.2).
+//! The keyring answers only while `now` lies before the end of the lease; past it, or when the lease is
+//! withdrawn, every key is wiped. It never extends a life by itself: a clock that moves cannot help, because
+//! the end is counted on the boot clock.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,7 +16,8 @@ use crate::clock::Now;
 /// Secrets that share one KEK, hence the most that one leaked KEK opens.
 pub const SECRETS_PER_BUCKET: u32 = 1024;
 
-/// KEKs held at once; beyond it an arbitrary one is dropped and opened again when needed. 64 bytes of secret memory each.
+/// KEKs held at once; beyond it an arbitrary one is dropped and opened again when needed. 64 bytes of secret
+/// memory each.
 pub const KEKS_MAX: usize = 16_384;
 
 /// Which KEK: the epoch is part of the place, so old and new ones live side by side during a rotation.
@@ -47,7 +49,8 @@ pub struct Keyring {
 }
 
 impl Keyring {
-    /// Says how long cached keys may be used, in milliseconds on the boot clock. A shorter life takes effect at once.
+    /// Says how long cached keys may be used, in milliseconds on the boot clock. A shorter life takes effect
+    /// at once.
     pub fn set_usable_until(&mut self, boot_ms: u64) {
         self.usable_until_boot_ms = boot_ms;
     }

@@ -1,18 +1,19 @@
 //! What happens to the versions of a secret: the rules of Vault's KV version 2, without any storage.
 //!
-//! Every decision takes the metadata as it is and gives back the metadata as it shall be, together with the versions
-//! whose payload must be removed. The caller commits both in one step. All times are unix milliseconds.
+//! Every decision takes the metadata as it is and gives back the metadata as it shall be, together with the
+//! versions whose payload must be removed. The caller commits both in one step. All times are unix
+//! milliseconds.
 
-mod change;
 mod custom;
+mod versions;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use symbolon_proto::id::SecretId;
 
-pub use change::{KvSettings, MetadataUpdate, Removal, Write};
 pub use custom::{check_custom_metadata, merge_custom_metadata};
+pub use versions::{KvSettings, MetadataUpdate, Removal, Write};
 
 /// Versions kept when neither the secret nor its mount says otherwise.
 pub const MAX_VERSIONS_DEFAULT: u64 = 10;
@@ -102,7 +103,7 @@ pub struct VersionMeta {
     pub deletion: Option<u64>,
     /// Whether the payload is gone for good.
     pub destroyed: bool,
-    /// KEK epoch that its payload is sealed under.
+    /// KEK epoch that its payload is encrypted under.
     #[serde(default = "first_kek_epoch", skip_serializing_if = "is_first_kek_epoch")]
     pub kek_epoch: u32,
 }
@@ -147,18 +148,18 @@ impl SecretMeta {
         }
     }
 
-    /// The version that a read means and its facts: 0 is the newest. `None` is an honest 404: never written or
-    /// dropped. Ask [`VersionMeta::is_live`] before opening the payload.
+    /// The version that a read means and its facts: 0 is the newest. `None` is an honest 404: never written
+    /// or dropped. Ask [`VersionMeta::is_live`] before opening the payload.
     #[must_use]
     pub fn version(&self, version: u64) -> Option<(u64, &VersionMeta)> {
         let version = if version == 0 { self.current } else { version };
         self.versions.get(&version).map(|meta| (version, meta))
     }
 
-    /// Versions whose payload is sealed under another KEK epoch than `epoch`, with that epoch.
+    /// Versions whose payload is encrypted under another KEK epoch than `epoch`, with that epoch.
     pub fn payloads_not_under(&self, epoch: u32) -> impl Iterator<Item = (u64, u32)> + '_ {
-        let sealed = self.versions.iter().filter(|(_, meta)| !meta.destroyed);
-        sealed.map(|(&version, meta)| (version, meta.kek_epoch)).filter(move |(_, under)| *under != epoch)
+        let kept = self.versions.iter().filter(|(_, meta)| !meta.destroyed);
+        kept.map(|(&version, meta)| (version, meta.kek_epoch)).filter(move |(_, under)| *under != epoch)
     }
 
     /// The KEK epoch of a version's payload, if its facts are kept.

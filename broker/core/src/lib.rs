@@ -1,6 +1,4 @@
-//! What a Symbolon broker decides: seal state, keyring, policy, tokens, identity rules, versions, audit.
-//!
-//! Pure in the same sense as `symbolon-proto`: no I/O, clock, environment or runtime; `now` and `rng` are arguments.
+#![doc = include_str!("../README.md")]
 
 pub mod attempts;
 pub mod audit;
@@ -16,4 +14,6 @@ pub mod oauth;
 pub mod path;
 pub mod policy;
 pub mod seal;
+pub mod source;
 pub mod token;
+pub mod workload;

@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! form pairs ─ request::parse ─▶ TokenRequest ─ evidence verified by `identity` ─▶ VerifiedIdentity
-//!      └─ WorkloadRule::grant ─▶ Granted ─ UnsignedToken::prepare ─▶ signing_input() ─▶ with_signature(..) ─▶ answer
+//!      └─ WorkloadRule::grant ─▶ Granted ─ UnsignedToken::prepare ─▶ signing_input()
+//!      └─ with_signature(..) ─▶ answer
 //! ```
 //!
-//! Two shapes of request are accepted, token exchange (RFC 8693) and the jwt-bearer grant (RFC 7523), each with one
-//! credential and one audience. The result is an `at+jwt` (RFC 9068) signed with ES256 that lives for five minutes at
-//! most and never longer than its evidence. There are no refresh tokens, and nothing here is delegation.
+//! Two shapes of request are accepted, token exchange (RFC 8693) and the jwt-bearer grant (RFC 7523), each
+//! with one credential and one audience. The result is an `at+jwt` (RFC 9068) signed with ES256 that lives
+//! for five minutes at most and never longer than its evidence. There are no refresh tokens, and nothing here
+//! is delegation.
 
 mod documents;
 mod request;
@@ -19,7 +21,12 @@ use serde_json::{Value, json};
 pub use documents::{JWKS_CACHE_CONTROL, discovery, jwks};
 pub use request::{Shape, TokenRequest, evidence_is_for, parse};
 pub use schedule::{KeyPolicy, SigningKey, published, signer, wants_new_key};
-pub use token::{AccessToken, BadSignature, Granted, RuleError, TOKEN_SECS_MAX, UnsignedToken, WorkloadRule};
+pub use token::{AccessToken, BadSignature, Granted, UnsignedToken};
+
+pub use crate::workload::{RuleError, WorkloadRule};
+
+/// Longest life of a workload token in seconds.
+pub const TOKEN_SECS_MAX: u64 = 300;
 
 /// Why the token endpoint refused, with the codes of RFC 6749 section 5.2 and RFC 8693 section 2.2.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

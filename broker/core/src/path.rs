@@ -1,22 +1,23 @@
 //! Paths and names, each normalised once.
 //!
-//! The costliest class of Vault CVEs was two spellings of one name: the policy saw one, the handler the other. Here
-//! a path or name is parsed in one constructor; policy, routing and storage then share that value. Parsing refuses
-//! rather than repairs: no dot segments, no empty segments, no encoded slashes, no control characters.
+//! The costliest class of Vault CVEs was two spellings of one name: the policy saw one, the handler the
+//! other. Here a path or name is parsed in one constructor; policy, routing and storage then share that
+//! value. Parsing refuses rather than repairs: no dot segments, no empty segments, no encoded slashes, no
+//! control characters.
 //!
 //! | Type | What it is | Case |
 //! |---|---|---|
 //! | [`ApiPath`] | everything after `/v1/` of a request | kept |
 //! | [`MountPath`] | where an engine or auth method answers, e.g. `team/secret` | kept |
 //! | [`SecretPath`], [`FolderPath`] | a secret or folder below a mount | kept |
-//! | [`PolicyName`], [`RoleName`] | ASCII names | folded |
+//! | [`PolicyName`], [`RoleName`], [`UserName`] | ASCII names | folded |
 
 mod name;
 mod secret;
 
 use std::fmt;
 
-pub use name::{NameError, PolicyName, RoleName};
+pub use name::{NameError, PolicyName, RoleName, UserName};
 pub use secret::{Child, FolderPath, MountPath, SecretPath};
 
 /// Longest decoded path in bytes.
@@ -103,8 +104,8 @@ impl ApiPath {
         self.text.split('/')
     }
 
-    /// What follows the mount, without the slash between; empty if the path is the mount itself; `None` if the path
-    /// lies elsewhere. Compares whole segments: `secretive/x` is not below `secret`.
+    /// What follows the mount, without the slash between; empty if the path is the mount itself; `None` if
+    /// the path lies elsewhere. Compares whole segments: `secretive/x` is not below `secret`.
     #[must_use]
     pub fn strip_mount(&self, mount: &MountPath) -> Option<&str> {
         let rest = self.text.strip_prefix(mount.as_str())?;

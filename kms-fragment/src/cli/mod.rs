@@ -197,15 +197,9 @@ pub async fn run(command: FragmentCommand) -> Result<(), CliError> {
     match command {
         FragmentCommand::Init(common) => init(&common),
         FragmentCommand::Serve(common) => serve(&common).await,
-        FragmentCommand::Pending(asking) => match send(&asking, &Ask::Pending).await? {
-            Reply::Pending(pending) => print(&asking, &pending, |out| show::pending(out, &pending)),
-            _ => Err(CliError::Version),
-        },
+        FragmentCommand::Pending(asking) => pending(&asking).await,
         FragmentCommand::Approve { fingerprint, join, asking } => {
-            match send(&asking, &Ask::Approve { fingerprint: fingerprint.join(" "), join }).await? {
-                Reply::Approved(approved) => print(&asking, &approved, |out| show::approved(out, &approved)),
-                _ => Err(CliError::Version),
-            }
+            approve(&asking, fingerprint.join(" "), join).await
         }
         FragmentCommand::Suspend { which, asking } => {
             change(&asking, &Ask::Suspend { key: which.key }, "key(s) suspended").await
@@ -224,15 +218,7 @@ pub async fn run(command: FragmentCommand) -> Result<(), CliError> {
             let status = status(&asking).await?;
             print(&asking, &status, |out| show::status(out, &status))
         }
-        FragmentCommand::Fingerprint(asking) => {
-            let fingerprint = match status(&asking).await {
-                Err(CliError::Ask(AskError::NotRunning)) => {
-                    open(&asking.common)?.root_fingerprint().to_string()
-                }
-                status => status?.root_fingerprint,
-            };
-            print(&asking, &fingerprint, |out| writeln!(out, "{fingerprint}"))
-        }
+        FragmentCommand::Fingerprint(asking) => fingerprint(&asking).await,
     }
 }
 
@@ -293,6 +279,29 @@ async fn status(asking: &Asking) -> Result<Status, CliError> {
         Reply::Status(status) => Ok(*status),
         _ => Err(CliError::Version),
     }
+}
+
+async fn pending(asking: &Asking) -> Result<(), CliError> {
+    match send(asking, &Ask::Pending).await? {
+        Reply::Pending(pending) => print(asking, &pending, |out| show::pending(out, &pending)),
+        _ => Err(CliError::Version),
+    }
+}
+
+async fn approve(asking: &Asking, fingerprint: String, join: bool) -> Result<(), CliError> {
+    match send(asking, &Ask::Approve { fingerprint, join }).await? {
+        Reply::Approved(approved) => print(asking, &approved, |out| show::approved(out, &approved)),
+        _ => Err(CliError::Version),
+    }
+}
+
+/// Of the service that runs, or of the one that would.
+async fn fingerprint(asking: &Asking) -> Result<(), CliError> {
+    let fingerprint = match status(asking).await {
+        Err(CliError::Ask(AskError::NotRunning)) => open(&asking.common)?.root_fingerprint().to_string(),
+        status => status?.root_fingerprint,
+    };
+    print(asking, &fingerprint, |out| writeln!(out, "{fingerprint}"))
 }
 
 async fn change(asking: &Asking, question: &Ask, done: &str) -> Result<(), CliError> {

@@ -190,8 +190,8 @@ fn verify(file: &Path, fingerprint: &str) -> Result<(), CliError> {
     })
 }
 
-/// The texts of the certificates in a file, at least one text. Whoever kept the whole output of `certificate` has sentences
-/// before each.
+/// The texts of the certificates in a file, at least one text. Whoever kept the whole output of `certificate`
+/// has sentences before each.
 fn certificates(text: &str) -> Vec<&str> {
     let text = text.trim_ascii();
     if text.is_empty() {

@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use crate::report::{
-    Approved, Carried, CertificateReport, EpochStanding, OfficerReport, PendingReport, Status, Wish,
+    Approved, BrokerReport, Carried, CertificateReport, EpochStanding, KeyReport, OfficerReport,
+    PendingReport, Status, Wish,
 };
 
 pub(super) fn pending(out: &mut dyn Write, pending: &[PendingReport]) -> io::Result<()> {
@@ -12,7 +13,7 @@ pub(super) fn pending(out: &mut dyn Write, pending: &[PendingReport]) -> io::Res
     }
     for waiting in pending {
         writeln!(out, "{}", waiting.fingerprint)?;
-        wish(out, waiting)?;
+        asked(out, waiting)?;
         if waiting.joins {
             writeln!(
                 out,
@@ -26,7 +27,7 @@ pub(super) fn pending(out: &mut dyn Write, pending: &[PendingReport]) -> io::Res
     )
 }
 
-fn wish(out: &mut dyn Write, waiting: &PendingReport) -> io::Result<()> {
+fn asked(out: &mut dyn Write, waiting: &PendingReport) -> io::Result<()> {
     match &waiting.wish {
         Wish::Broker => {
             writeln!(out, "  broker {}  deployment {}", waiting.broker, waiting.deployment)
@@ -55,42 +56,41 @@ pub(super) fn status(out: &mut dyn Write, status: &Status) -> io::Result<()> {
     writeln!(out, "node     {}", status.node)?;
     writeln!(out, "memory   {}", status.memory)?;
     writeln!(out, "pending  {}", status.pending)?;
-    for key in &status.keys {
-        let (id, state, left) = (&key.key, key.state, key.quota_left);
-        writeln!(out, "key      {id}  {state}  quota left {left}  deployment {}", key.deployment)?;
-        if key.nodes > 1 {
-            writeln!(out, "  node {} of {}, of which {} must answer", key.index, key.nodes, key.threshold)?;
-        }
-        if key.escrow {
-            writeln!(out, "  sealed to escrow custodians, who bypass every revocation")?;
-        }
-        if let Some(at) = key.destroy_at {
-            writeln!(
-                out,
-                "  will be destroyed at {at} (Unix seconds), ordered by {}",
-                key.ordered_by.join(", ")
-            )?;
-        }
-        for epoch in &key.epochs {
-            writeln!(out, "  epoch  {}  {}", epoch.key_epoch, standing(epoch.state))?;
-        }
-    }
-    for broker in &status.brokers {
-        writeln!(
-            out,
-            "broker   {}  generation {}  {}",
-            broker.broker, broker.generation, broker.fingerprint
-        )?;
-        if let (Some(at), Some(barred)) = (broker.admitted_at, broker.barred_generation) {
-            writeln!(
-                out,
-                "  officers admitted an older state of it at {at}, in place of generation {barred}"
-            )?;
-        }
-    }
+    status.keys.iter().try_for_each(|key| key_status(out, key))?;
+    status.brokers.iter().try_for_each(|broker| broker_status(out, broker))?;
     writeln!(out, "officers {}", status.officers.len())?;
     writeln!(out, "graves   {}", status.destroyed)?;
     writeln!(out, "log      {} records, head {}", status.log.records, status.log.hash)
+}
+
+fn key_status(out: &mut dyn Write, key: &KeyReport) -> io::Result<()> {
+    let (id, state, left) = (&key.key, key.state, key.quota_left);
+    writeln!(out, "key      {id}  {state}  quota left {left}  deployment {}", key.deployment)?;
+    if key.nodes > 1 {
+        writeln!(out, "  node {} of {}, of which {} must answer", key.index, key.nodes, key.threshold)?;
+    }
+    if key.escrow {
+        writeln!(out, "  sealed to escrow custodians, who bypass every revocation")?;
+    }
+    if let Some(at) = key.destroy_at {
+        writeln!(
+            out,
+            "  will be destroyed at {at} (Unix seconds), ordered by {}",
+            key.ordered_by.join(", ")
+        )?;
+    }
+    for epoch in &key.epochs {
+        writeln!(out, "  epoch  {}  {}", epoch.key_epoch, standing(epoch.state))?;
+    }
+    Ok(())
+}
+
+fn broker_status(out: &mut dyn Write, broker: &BrokerReport) -> io::Result<()> {
+    writeln!(out, "broker   {}  generation {}  {}", broker.broker, broker.generation, broker.fingerprint)?;
+    if let (Some(at), Some(barred)) = (broker.admitted_at, broker.barred_generation) {
+        writeln!(out, "  officers admitted an older state of it at {at}, in place of generation {barred}")?;
+    }
+    Ok(())
 }
 
 fn standing(state: EpochStanding) -> String {

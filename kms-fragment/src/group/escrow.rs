@@ -1,7 +1,7 @@
 //! Shares sealed to escrow custodians, for the day on which this service is gone (`docs/skb1.md` section 8).
 //!
-//! What escrow custodians open bypasses every revocation, so a broker alone cannot ask for it: the operator of each
-//! service compares the fingerprint of the escrow key and approves it once.
+//! What escrow custodians open bypasses every revocation, so a broker alone cannot ask for it: the operator
+//! of each service compares the fingerprint of the escrow key and approves it once.
 
 use symbolon_proto::custody::XWingPublicKey;
 use symbolon_proto::custody::escrow::{EscrowEnvelope, EscrowedShare};
@@ -9,10 +9,10 @@ use symbolon_proto::frame::{GroupReply, Status};
 use symbolon_proto::id::KeyId;
 
 use super::{Step, busy};
-use crate::answer::Peer;
 use crate::identity::NODE_INDEX;
+use crate::peer::Peer;
 use crate::rng::os_rng;
-use crate::service::Service;
+use crate::state::Service;
 use crate::tables::{Epoch, KeyState, ShareId};
 
 impl Service {
@@ -24,7 +24,7 @@ impl Service {
             Some(known) if known == escrow.as_bytes() => Ok(GroupReply::Done),
             Some(_) => Err(Status::Disagrees.into()),
             None => {
-                self.wish_escrow(&mut live, key, escrow);
+                self.note_escrow(&mut live, key, escrow);
                 Err(Status::NotApproved.into())
             }
         }

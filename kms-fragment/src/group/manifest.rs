@@ -1,7 +1,8 @@
 //! Manifests of a group: this node signs what it would have written itself, and keeps what all have signed.
 //!
-//! A manifest is built here from this node's own state; only the grants, the dates and the place in the chain are taken
-//! from the broker's, within bounds. If the two are not byte for byte the same, the node does not sign.
+//! A manifest is built here from this node's own state; only the grants, the dates and the place in the chain
+//! are taken from the broker's, within bounds. If the two are not byte for byte the same, the node does not
+//! sign.
 
 use sha2::{Digest, Sha256};
 use symbolon_proto::codec::{DecodeError, Reader};
@@ -12,9 +13,9 @@ use symbolon_proto::manifest::{Manifest, ManifestNode, VALIDITY_SECS_MAX, Verifi
 use symbolon_proto::proposal::Proposal;
 
 use super::{Step, group_row};
-use crate::answer::Peer;
 use crate::config::Grants;
-use crate::service::Service;
+use crate::peer::Peer;
+use crate::state::Service;
 use crate::tables::{Key, MANIFESTS_KEPT, Sharing};
 
 /// Bytes of grants, dates and chain at the end of what is signed.
@@ -67,8 +68,8 @@ impl Tail {
             && validity.is_some_and(|secs| (1..=VALIDITY_SECS_MAX).contains(&secs))
     }
 
-    /// Whether it is the next in the chain that is stored here. A node without a chain begins it with the first group;
-    /// if it has just joined a later one it follows the others, but not to where numbers end.
+    /// Whether it is the next in the chain that is stored here. A node without a chain begins it with the
+    /// first group; if it has just joined a later one it follows the others, but not to where numbers end.
     fn follows(&self, row: &Key) -> bool {
         match row.manifests.last() {
             Some((seq, bytes)) => {
@@ -197,8 +198,8 @@ pub(super) fn announced(row: &Key) -> Option<Manifest> {
     signed_by_all(row, bytes).filter(|manifest| agrees(row, manifest))
 }
 
-/// Whether a manifest is of the key that we know: the same y in every sharing of its key epoch, and if we have its
-/// sharing, the same commitments.
+/// Whether a manifest is of the key that we know: the same y in every sharing of its key epoch, and if we
+/// have its sharing, the same commitments.
 fn agrees(row: &Key, manifest: &Manifest) -> bool {
     let mut known = row.group.iter().flat_map(|group| &group.sharings);
     known.all(|((key_epoch, share_epoch), sharing)| {
@@ -207,8 +208,8 @@ fn agrees(row: &Key, manifest: &Manifest) -> bool {
     })
 }
 
-/// A manifest with the signatures of all nodes of a group that the operator approved: one we are in, or one that follows
-/// it.
+/// A manifest with the signatures of all nodes of a group that the operator approved: one we are in, or one
+/// that follows it.
 fn signed_by_all(row: &Key, bytes: &[u8]) -> Option<Manifest> {
     let group = row.group.as_ref()?;
     let verify = |proposal: &Proposal| {

@@ -6,22 +6,15 @@ use symbolon_proto::frame::{Approval, GroupRefusal, Status};
 use symbolon_proto::id::KeyId;
 use symbolon_proto::proposal::Proposal;
 
-use crate::answer::Peer;
 use crate::error::AdminError;
+use crate::peer::Peer;
 use crate::quota::Bucket;
 use crate::report::{Approved, PendingReport, Wish};
-use crate::service::{Live, Service};
-use crate::tables::{Broker, Group, KEYS_MAX, Key, KeyState, PENDING_TTL_SECS, PROPOSALS_KEPT, Tables};
+use crate::state::{Live, Service};
+use crate::tables::{Broker, Group, KEYS_MAX, Key, PENDING_TTL_SECS, PROPOSALS_KEPT, Tables};
 
-/// Wishes that may wait at once; the oldest makes room.
-const WISHES_MAX: usize = 32;
-
-/// What waits for the operator besides single brokers.
-#[derive(Debug, Default)]
-pub(crate) struct Wishes {
-    groups: Vec<(Proposal, u64)>,
-    escrows: Vec<(KeyId, XWingPublicKey, u64)>,
-}
+/// Groups that may wait at once, and escrow keys; the oldest makes room.
+const WAITING_MAX: usize = 32;
 
 impl Service {
     /// Notes a proposal, or says how it stands.
@@ -39,21 +32,21 @@ impl Service {
         }
         let now_secs = self.now().unix_secs;
         let is_stranger = live.tables.broker_by_spki(&peer.spki).is_none();
-        let groups = &mut live.wishes.groups;
+        let groups = &mut live.waiting.groups;
         groups.retain(|(other, asked_at)| {
             // Strangers have one place per TLS key.
             let makes_room = is_stranger && other.terms().broker_spki_sha256 == peer.spki;
             *other != proposal && !makes_room && now_secs.saturating_sub(*asked_at) < PENDING_TTL_SECS
         });
-        if groups.len() >= WISHES_MAX {
+        if groups.len() >= WAITING_MAX {
             groups.remove(0);
         }
         groups.push((proposal, now_secs));
         Ok(Approval::Pending)
     }
 
-    /// Whether a proposal is one for this node: it is a member, or holds the key that a new group is to get; and it
-    /// follows what is held.
+    /// Whether a proposal is one for this node: it is a member, or holds the key that a new group is to get;
+    /// and it follows what is held.
     fn check_proposal(&self, tables: &Tables, proposal: &Proposal) -> Result<(), AdminError> {
         let terms = proposal.terms();
         let is_member = proposal.index_of(self.identity.card().card()).is_some();
@@ -78,67 +71,47 @@ impl Service {
     }
 
     /// Notes that an escrow key waits for the operator.
-    pub(super) fn wish_escrow(&self, live: &mut Live, key: KeyId, escrow: XWingPublicKey) {
+    pub(super) fn note_escrow(&self, live: &mut Live, key: KeyId, escrow: XWingPublicKey) {
         let now_secs = self.now().unix_secs;
-        let escrows = &mut live.wishes.escrows;
+        let escrows = &mut live.waiting.escrows;
         escrows.retain(|(other, ..)| *other != key);
-        if escrows.len() >= WISHES_MAX {
+        if escrows.len() >= WAITING_MAX {
             escrows.remove(0);
         }
         escrows.push((key, escrow, now_secs));
     }
 
     /// Groups and escrow keys that wait, for `pending`.
-    pub(crate) fn wishes(&self, live: &Live) -> Vec<PendingReport> {
-        let group = |(proposal, asked_at): &(Proposal, u64)| {
-            let terms = proposal.terms();
-            let members = proposal.cards().iter().map(|card| card.card().fingerprint().to_string());
-            let wish =
-                Wish::Group { threshold: terms.threshold, members: members.collect(), number: terms.number };
-            PendingReport {
-                fingerprint: proposal.fingerprint().to_string(),
-                deployment: terms.deployment.to_string(),
-                broker: terms.broker.to_string(),
-                joins: live.tables.keys_of(terms.deployment).any(|(id, _)| id != terms.key),
-                asked_at: *asked_at,
-                wish,
-            }
-        };
-        let escrow = |(key, escrow, asked_at): &(KeyId, XWingPublicKey, u64)| {
-            let row = live.tables.keys.get(key)?;
-            Some(PendingReport {
-                fingerprint: escrow.fingerprint().to_string(),
-                deployment: row.deployment.to_string(),
-                broker: String::new(),
-                joins: false,
-                asked_at: *asked_at,
-                wish: Wish::Escrow { key: key.to_string() },
-            })
-        };
-        let groups = live.wishes.groups.iter().map(group);
-        groups.chain(live.wishes.escrows.iter().filter_map(escrow)).collect()
+    pub(crate) fn waiting(&self, live: &Live) -> Vec<PendingReport> {
+        let groups = live.waiting.groups.iter().map(|(proposal, at)| group_report(live, proposal, *at));
+        let escrows = live.waiting.escrows.iter();
+        groups.chain(escrows.filter_map(|(key, escrow, at)| escrow_report(live, *key, escrow, *at))).collect()
     }
 
     /// Approves the group or escrow key with this fingerprint, if one waits.
-    pub(crate) fn approve_wish(
+    pub(crate) fn approve_waiting(
         &self,
         live: &mut Live,
         fingerprint: &Fingerprint,
         join: bool,
     ) -> Result<Option<Approved>, AdminError> {
-        let groups = &live.wishes.groups;
+        let groups = &live.waiting.groups;
         if let Some(place) = groups.iter().position(|(proposal, _)| proposal.fingerprint() == *fingerprint) {
             let proposal = groups[place].0.clone();
             let approved = self.approve_group(live, &proposal, join)?;
-            live.wishes.groups.remove(place);
+            live.waiting.groups.remove(place);
             return Ok(Some(approved));
         }
-        let escrows = &live.wishes.escrows;
+        let escrows = &live.waiting.escrows;
         let Some(place) = escrows.iter().position(|(_, escrow, _)| escrow.fingerprint() == *fingerprint)
         else {
             return Ok(None);
         };
-        let (key, escrow, _) = &escrows[place];
+        self.approve_escrow(live, place).map(Some)
+    }
+
+    fn approve_escrow(&self, live: &mut Live, place: usize) -> Result<Approved, AdminError> {
+        let (key, escrow, _) = &live.waiting.escrows[place];
         let (key, escrow) = (*key, escrow.as_bytes().to_vec());
         let mut tables = live.tables.clone();
         let row = tables.keys.get_mut(&key).ok_or(AdminError::UnknownKey)?;
@@ -146,9 +119,9 @@ impl Service {
         let deployment = row.deployment.to_string();
         self.write_tables(&tables)?;
         live.tables = tables;
-        live.wishes.escrows.remove(place);
+        live.waiting.escrows.remove(place);
         tracing::warn!(%key, "the operator approved an escrow key; what it opens bypasses every revocation");
-        Ok(Some(Approved { broker: String::new(), deployment, key: key.to_string(), created: false }))
+        Ok(Approved { broker: String::new(), deployment, key: key.to_string(), created: false })
     }
 
     fn approve_group(
@@ -171,16 +144,10 @@ impl Service {
         if created && tables.keys.len() >= KEYS_MAX {
             return Err(AdminError::Full);
         }
-        let row = tables.keys.entry(terms.key).or_insert_with(|| Key {
-            deployment: terms.deployment,
-            state: KeyState::Active,
-            destruction: None,
-            quota,
-            epochs: Vec::new(),
-            manifests: Vec::new(),
-            group: Some(Group::default()),
-            escrow: None,
-        });
+        let row = tables
+            .keys
+            .entry(terms.key)
+            .or_insert_with(|| Key { group: Some(Group::default()), ..Key::new(terms.deployment, quota) });
         remember(row.group.as_mut().ok_or(AdminError::OtherGroup)?, proposal);
         self.write_tables(&tables)?;
         live.tables = tables;
@@ -193,6 +160,31 @@ impl Service {
             created,
         })
     }
+}
+
+fn group_report(live: &Live, proposal: &Proposal, asked_at: u64) -> PendingReport {
+    let terms = proposal.terms();
+    let members = proposal.cards().iter().map(|card| card.card().fingerprint().to_string()).collect();
+    PendingReport {
+        fingerprint: proposal.fingerprint().to_string(),
+        deployment: terms.deployment.to_string(),
+        broker: terms.broker.to_string(),
+        joins: live.tables.keys_of(terms.deployment).any(|(id, _)| id != terms.key),
+        asked_at,
+        wish: Wish::Group { threshold: terms.threshold, members, number: terms.number },
+    }
+}
+
+fn escrow_report(live: &Live, key: KeyId, escrow: &XWingPublicKey, asked_at: u64) -> Option<PendingReport> {
+    let row = live.tables.keys.get(&key)?;
+    Some(PendingReport {
+        fingerprint: escrow.fingerprint().to_string(),
+        deployment: row.deployment.to_string(),
+        broker: String::new(),
+        joins: false,
+        asked_at,
+        wish: Wish::Escrow { key: key.to_string() },
+    })
 }
 
 /// The proposal's broker becomes one of ours, unless it is.

@@ -1,7 +1,7 @@
 //! Keys that several services hold together (`docs/skb1.md` 6.7, 16.12 to 16.14).
 //!
-//! The broker relays; this node believes nobody but its own state and what is signed by members that its operator
-//! approved. Every step writes before it answers, and repeating a step gives the same answer.
+//! The broker relays; this node believes nobody but its own state and what is signed by members that its
+//! operator approved. Every step writes before it answers, and repeating a step gives the same answer.
 //!
 //! ```text
 //! membership.rs   card, proposals, approval by fingerprint
@@ -25,11 +25,10 @@ use symbolon_proto::frame::{EpochKey, GroupOp, GroupRefusal, GroupReply, Status}
 use symbolon_proto::id::KeyId;
 use symbolon_proto::possession::PossessionClaim;
 
-pub(crate) use self::membership::Wishes;
-use crate::answer::Peer;
 use crate::error::AdminError;
+use crate::peer::Peer;
 use crate::rng::os_rng;
-use crate::service::{Live, Service};
+use crate::state::{Live, Service};
 use crate::tables::{EpochState, Key, ShareId, Tables};
 
 /// What a step comes to.
@@ -63,8 +62,9 @@ impl Service {
         }
     }
 
-    /// Whether the broker behind the connection may change this key: its deployment's, and under the newest generation,
-    /// so that a clone cannot. Before the first hello there is no generation and nothing to clone.
+    /// Whether the broker behind the connection may change this key: its deployment's, and under the newest
+    /// generation, so that a clone cannot. Before the first hello there is no generation and nothing to
+    /// clone.
     fn allow(&self, live: &Live, peer: &Peer, key: KeyId) -> Result<(), Status> {
         let (_, broker) = live.tables.broker_by_spki(&peer.spki).ok_or(Status::UnknownKey)?;
         let row = live.tables.keys.get(&key).filter(|row| row.deployment == broker.deployment);

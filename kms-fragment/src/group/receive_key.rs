@@ -1,10 +1,10 @@
 //! The key to which dealers seal this node's share in one run (`docs/skb1.md` 16.13).
 //!
-//! Whoever has it and what the broker relayed has the share, so it lies here, sealed, in a file of its own and for a short
-//! time: from the question for it until the dealings are opened. It is overwritten and removed then, when another run
-//! takes its place, when any run of its share is committed or acknowledged, and at the latest after
-//! [`RECEIVE_KEY_SECS`]; a run takes seconds. A resharing that came to nothing would otherwise leave behind what opens the
-//! shares of those who dealt in it.
+//! Whoever has it and what the broker relayed has the share, so it lies here, sealed, in a file of its own
+//! and for a short time: from the question for it until the dealings are opened. It is overwritten and
+//! removed then, when another run takes its place, when any run of its share is committed or acknowledged,
+//! and at the latest after [`RECEIVE_KEY_SECS`]; a run takes seconds. A resharing that came to nothing would
+//! otherwise leave behind what opens the shares of those who dealt in it.
 //!
 //! ```text
 //! format=1 run made_secs(8) r(32)
@@ -18,10 +18,10 @@ use symbolon_proto::secret::Secret;
 
 use super::state::share_of;
 use super::{Step, busy};
-use crate::answer::Peer;
 use crate::disk::DiskError;
+use crate::peer::Peer;
 use crate::rng::os_rng;
-use crate::service::{Live, Service};
+use crate::state::{Live, Service};
 use crate::tables::ShareId;
 
 /// How long a receive key waits for its dealings.
@@ -130,7 +130,8 @@ impl Service {
         Ok(held.filter(|held| held.run == *run).map(|held| held.key))
     }
 
-    /// A file that does not open is one whose erasure was interrupted, or worth no more: the run begins anew.
+    /// A file that does not open is one whose erasure was interrupted, or worth no more: the run begins
+    /// again.
     fn read_receive_key(&self, name: &str) -> Result<Option<Held>, DiskError> {
         let Some(sealed) = self.dir.read(name)? else { return Ok(None) };
         let opened = self.seal.open_file(name, &sealed).ok();

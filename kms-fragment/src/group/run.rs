@@ -1,9 +1,9 @@
-//! The three rounds that make, refresh or pass on shares, and the acknowledgement that ends them. The keys that shares are
-//! sealed to in round 1 are made in `receive_key.rs`.
+//! The three rounds that make, refresh or pass on shares, and the acknowledgement that ends them. The keys
+//! that shares are sealed to in round 1 are made in `receive_key.rs`.
 //!
-//! Nothing is kept in memory between rounds: what counts is on disk before anybody is told of it, so a crash anywhere
-//! leaves a node that can be asked the same again. A share is in use from round 3 on; the one before it stays beside it
-//! until the broker acknowledges that the new ones work.
+//! Nothing is kept in memory between rounds: what counts is on disk before anybody is told of it, so a crash
+//! anywhere leaves a node that can be asked the same again. A share is in use from round 3 on; the one before
+//! it stays beside it until the broker acknowledges that the new ones work.
 
 use std::sync::Arc;
 
@@ -18,9 +18,9 @@ use symbolon_proto::proposal::Proposal;
 use super::manifest::announced;
 use super::state::{Received, RunState, check_same, hash_dealings, share_of};
 use super::{Step, busy, group_row, status_of};
-use crate::answer::Peer;
 use crate::epochs::{Next, check_new_epoch};
-use crate::service::{Live, Service};
+use crate::peer::Peer;
+use crate::state::{Live, Service};
 use crate::tables::{Epoch, Group, Key, KeyState, ShareId, Sharing};
 
 /// A run that goes with what is held here.
@@ -130,30 +130,19 @@ impl Service {
         if !may_forget(row, share) {
             return Err(Status::Disagrees.into());
         }
-        let is_held = row.sharing(share.key_epoch, share.share_epoch).is_some();
-        let floor = if is_held { share.share_epoch.saturating_sub(1) } else { share.share_epoch };
-        let is_old =
-            |held: &ShareId| held.key_epoch == share.key_epoch && held.share_epoch < share.share_epoch;
-        // A node that has left has no epoch any more when it is asked again.
-        if let Some(epoch) = row.epoch_mut(share.key_epoch) {
-            epoch.share_epochs.retain(|held| *held >= share.share_epoch);
-        }
-        row.epochs.retain(|epoch| !epoch.share_epochs.is_empty());
-        if let Some(group) = &mut row.group {
-            group.raise_floor(share.key_epoch, floor);
-            group
-                .sharings
-                .retain(|(key_epoch, held), _| *key_epoch != share.key_epoch || *held >= share.share_epoch);
-        }
+        forget_before(row, share);
         if tables != live.tables {
             self.keep(&mut live, tables)?;
         }
+        let is_old =
+            |held: &ShareId| held.key_epoch == share.key_epoch && held.share_epoch < share.share_epoch;
         live.keys.retain(|held, _| held.key != share.key || !is_old(held));
         self.erase_before(share).map_err(|error| busy(&error))?;
         Ok(GroupReply::Done)
     }
 
-    /// Erases every file of earlier share epochs, those that a crash left behind included, and the run of this one.
+    /// Erases every file of earlier share epochs, those that a crash left behind included, and the run of
+    /// this one.
     fn erase_before(&self, share: &ShareId) -> Result<(), crate::disk::DiskError> {
         let is_old = |share_epoch: u32| share_epoch < share.share_epoch;
         let first = ShareId { share_epoch: 1, ..*share };
@@ -172,13 +161,14 @@ impl Service {
         self.dir.erase(&share.run_file())
     }
 
-    /// What is on disk of exactly this run. Another session for the same share may be replaced until it is committed.
+    /// What is on disk of exactly this run. Another session for the same share may be replaced until it is
+    /// committed.
     pub(super) fn state_of(&self, run: &Run) -> Result<Option<RunState>, Status> {
         Ok(self.read_run(&share_of(run))?.filter(|state| state.run == *run))
     }
 
-    /// Another run takes the place of one whose share was certified here: that one must never be finished. Otherwise a
-    /// broker could bring different runs to their ends at different nodes.
+    /// Another run takes the place of one whose share was certified here: that one must never be finished.
+    /// Otherwise a broker could bring different runs to their ends at different nodes.
     fn spend_other(&self, live: &mut Live, run: &Run) -> Result<(), Status> {
         let other = self.read_run(&share_of(run))?.filter(|state| state.run != *run);
         let Some(other) = other.filter(|state| state.received.is_some()) else { return Ok(()) };
@@ -235,8 +225,8 @@ fn pick_base(
     }
 }
 
-/// Whether the run may make its share here: not one that was erased, destroyed or passed on, and not in a session that was
-/// given up.
+/// Whether the run may make its share here: not one that was erased, destroyed or passed on, and not in a
+/// session that was given up.
 fn check_past(live: &Live, group: &Group, run: &Run) -> Result<(), Status> {
     if group.is_past(run.key_epoch, run.share_epoch) || live.tombstones.cover(&share_of(run)) {
         return Err(Status::WrongShareEpoch);
@@ -266,8 +256,8 @@ fn check_generate(row: &Key, run: &Run, proposal: &Proposal) -> Result<(), Statu
     }
 }
 
-/// A new share epoch of a living key epoch: the next one, and only if none is unacknowledged. Gives our share until
-/// now; a node that is new has none.
+/// A new share epoch of a living key epoch: the next one, and only if none is unacknowledged. Gives our share
+/// until now; a node that is new has none.
 fn check_renewal<'a>(row: &'a Key, run: &Run) -> Result<Option<(ShareId, &'a Sharing)>, Status> {
     let Some(epoch) = row.epoch(run.key_epoch) else {
         return match run.kind {
@@ -316,8 +306,26 @@ fn admit_share(row: &mut Key, run: &Run, certified: &CertifiedShare) -> Result<(
     Ok(())
 }
 
-/// Whether shares before this one may be erased: the stored manifest, signed by all of a group that the operator approved,
-/// names this one, and it is of the key that we have a share of. A node that has erased its share is told so again.
+/// Takes share epochs before this one out of a row, for good.
+fn forget_before(row: &mut Key, share: &ShareId) {
+    let is_held = row.sharing(share.key_epoch, share.share_epoch).is_some();
+    let floor = if is_held { share.share_epoch.saturating_sub(1) } else { share.share_epoch };
+    // A node that has left has no epoch any more when it is asked again.
+    if let Some(epoch) = row.epoch_mut(share.key_epoch) {
+        epoch.share_epochs.retain(|held| *held >= share.share_epoch);
+    }
+    row.epochs.retain(|epoch| !epoch.share_epochs.is_empty());
+    if let Some(group) = &mut row.group {
+        group.raise_floor(share.key_epoch, floor);
+        group
+            .sharings
+            .retain(|(key_epoch, held), _| *key_epoch != share.key_epoch || *held >= share.share_epoch);
+    }
+}
+
+/// Whether shares before this one may be erased: the stored manifest, signed by all of a group that the
+/// operator approved, names this one, and it is of the key that we have a share of. A node that has erased
+/// its share is told so again.
 fn may_forget(row: &Key, share: &ShareId) -> bool {
     let names = |manifest: &Manifest| {
         (manifest.key_epoch, manifest.share_epoch) == (share.key_epoch, share.share_epoch)

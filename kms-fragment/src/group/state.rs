@@ -14,7 +14,7 @@ use symbolon_proto::frame::Status;
 use symbolon_proto::manifest::NODES_MAX;
 
 use super::busy;
-use crate::service::Service;
+use crate::state::Service;
 use crate::tables::ShareId;
 
 const FORMAT: u8 = 2;
@@ -50,7 +50,8 @@ pub(super) fn hash_dealings(dealings: &[Vec<u8>]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// Whether a node is told of the same receive keys as before. Names the first receiver of whom it is told another one.
+/// Whether a node is told of the same receive keys as before. Names the first receiver of whom it is told
+/// another one.
 pub(super) fn check_same(known: &[[u8; OFFER_BYTES]], told: &[[u8; OFFER_BYTES]]) -> Result<(), DkgError> {
     if told.len() > known.len() {
         return Err(DkgError::Count { found: told.len(), expected: known.len() });
@@ -78,7 +79,7 @@ impl Service {
             tracing::error!(
                 file = name,
                 "the state of a group ceremony has format {found}, this version reads {FORMAT}; finish the ceremony with \
-                 the version that began it, or remove the file and have the broker begin it anew"
+                 the version that began it, or remove the file and have the broker begin it again"
             );
             return Err(Status::Busy);
         }

@@ -1,4 +1,5 @@
-//! What the service remembers: enrolled brokers, brokers waiting, keys with their epochs. No secrets stand here.
+//! What the service remembers: enrolled brokers, brokers waiting, keys with their epochs. No secrets stand
+//! here.
 //!
 //! The in-memory types are plain; `wire.rs` has the versioned form on disk.
 
@@ -34,7 +35,8 @@ pub const KEYS_MAX: usize = 512;
 /// Brokers that one service serves.
 pub const BROKERS_MAX: usize = 1024;
 
-/// Generations of one broker that are barred. No order bars another then: one that was forgotten would be answered again.
+/// Generations of one broker that are barred. No order bars another then: one that was forgotten would be
+/// answered again.
 pub const BARRED_MAX: usize = 64;
 
 /// Removed brokers that are remembered. No broker is approved then: what is forgotten would be let in again.
@@ -90,8 +92,8 @@ impl Broker {
     }
 }
 
-/// What a broker left that was removed. Who comes back with its id or its TLS key gets it back: only two officers let an
-/// older state in.
+/// What a broker left that was removed. Who comes back with its id or its TLS key gets it back: only two
+/// officers let an older state in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Removed {
     /// Its id.
@@ -224,7 +226,8 @@ pub struct ShareId {
 }
 
 impl ShareId {
-    /// Name of its file in the state directory. The first has no epochs in its name because earlier versions had none.
+    /// Name of its file in the state directory. The first has no epochs in its name because earlier versions
+    /// had none.
     pub(crate) fn file(&self) -> String {
         match (self.key_epoch, self.share_epoch) {
             (1, 1) => format!("keys/{}", self.key),
@@ -280,7 +283,8 @@ pub struct Group {
     pub announced: Option<(u32, u32)>,
     /// Number and SHA-256 of the last manifest body that was signed: never two with one number.
     pub signed: Option<(u64, [u8; 32])>,
-    /// By key epoch, the newest share epoch that must never come again: it was erased, or passed on to others.
+    /// By key epoch, the newest share epoch that must never come again: it was erased, or passed on to
+    /// others.
     pub floors: BTreeMap<u32, u32>,
     /// Sessions in which a share was certified here and given up for another run, oldest first; at most
     /// [`SPENT_KEPT`].
@@ -326,6 +330,20 @@ pub struct Sharing {
 }
 
 impl Key {
+    /// An active key without epochs, held alone.
+    pub(crate) const fn new(deployment: DeploymentId, quota: Quota) -> Self {
+        Self {
+            deployment,
+            state: KeyState::Active,
+            destruction: None,
+            quota,
+            epochs: Vec::new(),
+            manifests: Vec::new(),
+            group: None,
+            escrow: None,
+        }
+    }
+
     /// The epoch that new capsules are made for.
     pub(crate) fn newest(&self) -> Option<&Epoch> {
         self.epochs.last()
@@ -375,7 +393,8 @@ pub(crate) fn epoch_shares(key: KeyId, epoch: &Epoch) -> impl Iterator<Item = Sh
 /// Everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tables {
-    /// How often this state was opened. The upper half of lease sequence numbers, so that they rise across restarts.
+    /// How often this state was opened. The upper half of lease sequence numbers, so that they rise across
+    /// restarts.
     pub starts: u32,
     /// Enrolled brokers.
     pub brokers: BTreeMap<BrokerId, Broker>,
@@ -447,5 +466,16 @@ impl Tables {
             self.pending.remove(0);
         }
         self.pending.push(pending);
+    }
+}
+
+impl From<KeyState> for symbolon_proto::lease::KeyState {
+    fn from(state: KeyState) -> Self {
+        match state {
+            KeyState::Active => Self::Active,
+            KeyState::Suspended => Self::Suspended,
+            KeyState::PendingDestroy => Self::PendingDestroy,
+            KeyState::Destroyed => Self::Destroyed,
+        }
     }
 }

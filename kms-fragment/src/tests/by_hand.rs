@@ -1,5 +1,5 @@
-//! What a dealer sealed, opened by hand: from the text of COCKTAIL-DKG and not with the product's code, whose checks a thief
-//! need not keep to.
+//! What a dealer sealed, opened by hand: from the text of COCKTAIL-DKG and not with the product's code, whose
+//! checks a thief need not keep to.
 
 use sha2::{Digest, Sha512};
 use symbolon_proto::dkg::Run;

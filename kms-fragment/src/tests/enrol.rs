@@ -16,7 +16,7 @@ async fn a_stranger_waits_until_its_fingerprint_is_approved() {
     assert_eq!(broker.enrol().await, Enrolment::Pending);
     assert_eq!(broker.enrol().await, Enrolment::Pending);
     let pending = fixture.service.pending();
-    assert_eq!(pending.len(), 1, "asking twice is one wish");
+    assert_eq!(pending.len(), 1, "asking twice is one request");
     assert_eq!(pending[0].fingerprint, broker.fingerprint().to_string());
     let other = Fingerprint::of(b"somebody else");
     assert!(matches!(fixture.service.approve(&other, false), Err(AdminError::NotPending)));

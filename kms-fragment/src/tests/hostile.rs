@@ -1,15 +1,14 @@
 //! What a broker that lies, and a crash at the wrong moment, do to a node of a group.
 
 use symbolon_proto::custody::XWingSeed;
-use symbolon_proto::dkg::{Dealers, GroupKey, Run, RunKind};
-use symbolon_proto::frame::{Base, GroupOp, GroupReply, Status};
+use symbolon_proto::dkg::{GroupKey, Run};
+use symbolon_proto::frame::{GroupOp, GroupReply, Status};
 use symbolon_proto::group::Scalar;
 use symbolon_proto::id::KeyId;
 use symbolon_proto::manifest::{Manifest, VerifiedManifest};
 use symbolon_proto::order::Action;
-use symbolon_proto::proposal::Proposal;
 
-use super::group::{Club, Said};
+use super::club::{Club, Said};
 use super::people::any;
 use crate::AdminError;
 use crate::disk::fault::Fault;
@@ -111,41 +110,9 @@ async fn a_run_that_was_given_up_is_never_finished() {
     club.run(&other, None, &[0, 1, 2], &[0, 1, 2]).await;
 }
 
-/// A key of nodes 0 to 2 that goes to 1 to 3.
-async fn passing() -> (Club, [Proposal; 2], VerifiedManifest, Run, Base) {
-    passing_by(&[0, 1, 2, 3], [1, 3]).await
-}
-
-/// The same, if these operators have approved the group that follows and these of its old indices deal.
-async fn passing_by(
-    approving: &[usize],
-    dealers: [u16; 2],
-) -> (Club, [Proposal; 2], VerifiedManifest, Run, Base) {
-    let club = Club::new(4).await;
-    let proposal = club.proposal(2, &[0, 1, 2], None).await;
-    club.approve(&proposal, &[0, 1, 2]).await;
-    club.run(&club.first_run(&proposal), None, &[0, 1, 2], &[0, 1, 2]).await;
-    let sharing = club.sharing(0, 1, 1);
-    let first = club.manifest(&sharing, &proposal, (1, 1), None);
-    let first = club.publish(&first, &[0, 1, 2], &[0, 1, 2]).await;
-    let next = club.proposal(2, &[1, 2, 3], Some(&proposal)).await;
-    club.approve(&next, approving).await;
-    let run = Run {
-        kind: RunKind::Reshare,
-        share_epoch: 2,
-        group: next.id(),
-        previous: proposal.id(),
-        base: sharing.hash(),
-        dealers: Dealers::new(dealers).unwrap(),
-        ..club.first_run(&next)
-    };
-    let base = Base { group: proposal.to_bytes(), key: sharing };
-    (club, [proposal, next], first, run, base)
-}
-
 #[tokio::test]
 async fn who_leaves_keeps_its_share_until_its_operator_approves() {
-    let (club, [_, next], first, run, base) = passing_by(&[1, 2, 3], [2, 3]).await;
+    let (club, [_, next], first, run, base) = Club::passing(&[1, 2, 3], [2, 3]).await;
     club.run(&run, Some(base), &[1, 2], &[1, 2, 3]).await;
     let manifest = club.manifest(&club.sharing(3, 1, 2), &next, (1, 2), Some(&first));
     let manifest = club.publish(&manifest, &[1, 2, 3], &[1, 2, 3]).await;
@@ -179,7 +146,7 @@ async fn who_leaves_keeps_its_share_until_its_operator_approves() {
 
 #[tokio::test]
 async fn who_leaves_believes_no_manifest_of_another_key() {
-    let (club, [_, next], first, ..) = passing().await;
+    let (club, [_, next], first, ..) = Club::passing(&[0, 1, 2, 3], [1, 3]).await;
     let another = GroupKey::new(vec![other_point(), other_point()]).unwrap();
     let manifest = club.manifest(&another, &next, (1, 2), Some(&first));
     let manifest = forced(&club, &manifest, &[1, 2, 3]);
@@ -191,7 +158,7 @@ async fn who_leaves_believes_no_manifest_of_another_key() {
 
 #[tokio::test]
 async fn an_erased_share_does_not_come_back_by_messages_of_an_old_run() {
-    let (mut club, [proposal, next], first, run, base) = passing().await;
+    let (mut club, [proposal, next], first, run, base) = Club::passing(&[0, 1, 2, 3], [1, 3]).await;
     club.run(&run, Some(base.clone()), &[0, 2], &[1, 2, 3]).await;
     let manifest = club.manifest(&club.sharing(3, 1, 2), &next, (1, 2), Some(&first));
     club.publish(&manifest, &[1, 2, 3], &[0, 1, 2, 3]).await;
@@ -211,7 +178,7 @@ async fn an_erased_share_does_not_come_back_by_messages_of_an_old_run() {
 
 #[tokio::test]
 async fn a_chain_begins_at_its_beginning() {
-    let (club, [_, next], first, run, base) = passing().await;
+    let (club, [_, next], first, run, base) = Club::passing(&[0, 1, 2, 3], [1, 3]).await;
     club.run(&run, Some(base), &[0, 2], &[1, 2, 3]).await;
     let manifest = club.manifest(&club.sharing(3, 1, 2), &next, (1, 2), Some(&first));
     let far = Manifest { seq: 1 << 48, ..manifest.clone() };

@@ -4,6 +4,7 @@
 
 mod by_hand;
 mod client;
+mod club;
 mod crash;
 mod enrol;
 mod evaluate;

@@ -40,16 +40,16 @@ async fn the_operator_approves_suspends_and_resumes_over_the_socket() {
 }
 
 #[tokio::test]
-async fn wishes_that_cannot_be_met_are_explained() {
+async fn requests_that_cannot_be_met_are_explained() {
     let fixture = Fixture::start().await;
-    let wishes = [
+    let requests = [
         (Ask::Approve { fingerprint: "12345".to_owned(), join: false }, "twelve groups"),
         (Ask::Approve { fingerprint: "1".repeat(60), join: false }, "waits for approval"),
         (Ask::Suspend { key: Some("0".repeat(32)) }, "no such key"),
         (Ask::Resume { key: Some("x".to_owned()) }, "no such key"),
     ];
-    for (wish, expected) in wishes {
-        let Reply::Refused(text) = said(&fixture, wish).await else { panic!() };
+    for (request, expected) in requests {
+        let Reply::Refused(text) = said(&fixture, request).await else { panic!() };
         assert!(text.contains(expected), "{text}");
     }
 }

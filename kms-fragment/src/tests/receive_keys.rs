@@ -1,11 +1,11 @@
 //! The key of a node in one run: who shows it, who may replace it, and that it goes.
 
 use symbolon_proto::dkg::{Before, DkgFault, OFFER_BYTES, ReceiveKey, Roster, Run};
-use symbolon_proto::frame::{Blame, GroupAnswer, GroupOp, GroupReply, GroupRequest, Status};
+use symbolon_proto::frame::{Blame, GroupOp, GroupReply, GroupRequest, Status};
 use symbolon_proto::id::RequestId;
 use symbolon_proto::proposal::Proposal;
 
-use super::group::{Club, Offers, Said};
+use super::club::{Club, Offers, Said};
 use crate::disk::fault::Fault;
 use crate::rng::os_rng;
 
@@ -161,11 +161,11 @@ async fn a_receive_key_that_waits_too_long_is_erased() {
     club.nodes[1].clock.forward(3600);
     club.nodes[1].service.tend_receive_keys().unwrap();
     assert!(!files(&club, 1).contains(&file(&club, "receive")), "without a restart");
-    let again = club.refresh(&club_proposal(&club), &club.sharing(0, 1, 1), 2);
+    let again = club.refresh(&proposal_of(&club), &club.sharing(0, 1, 1), 2);
     club.run(&again, None, &ALL, &ALL).await;
 }
 
-fn club_proposal(club: &Club) -> Proposal {
+fn proposal_of(club: &Club) -> Proposal {
     let live = club.nodes[0].service.live();
     live.tables.keys[&club.key].group.as_ref().unwrap().proposals[0].clone()
 }
@@ -213,44 +213,35 @@ enum Step {
 }
 
 impl Club {
-    /// Takes one step at node 0 with its disk failing at one write; after the crash it is started and asked again. Whether
-    /// it failed at all.
-    async fn crash(&mut self, op: GroupOp, fault: Fault) -> bool {
-        *self.nodes[0].service.dir.fault.lock().unwrap() = fault;
-        let request = GroupRequest { nonce: RequestId::random(&mut os_rng()), op: op.clone() };
-        let answer = self.links[0].frame(request.to_bytes()).await;
-        let outcome = GroupAnswer::parse(&answer).unwrap().outcome;
-        let node = self.nodes.remove(0).restart().await;
-        self.links[0].connect(node.address).await;
-        self.nodes.insert(0, node);
-        if let Err(refusal) = &outcome {
-            assert_eq!(refusal.status, Status::Busy, "{op:?}");
-        }
+    /// Takes one step at node 0 with its disk failing at one write; after the crash it is asked again.
+    /// Whether it failed at all.
+    async fn crash_once(&mut self, op: GroupOp, fault: Fault) -> bool {
+        let failed = self.crash(&op, fault).await.is_err();
         self.ask(0, op).await.unwrap();
-        outcome.is_err()
+        failed
     }
 
     /// A refresh up to round 2, or 3, in which node 0 crashes at this write of this step.
     async fn crash_in(&mut self, run: &Run, at: Step, fault: Fault) -> bool {
         let mut failed = false;
         if at == Step::Offer {
-            failed |= self.crash(GroupOp::Offer { run: *run, base: None }, fault).await;
+            failed |= self.crash_once(GroupOp::Offer { run: *run, base: None }, fault).await;
         }
         let offers = self.offers(run, None, &ALL).await;
         if at == Step::Deal {
             failed |=
-                self.crash(GroupOp::Deal { run: *run, base: None, offers: offers.clone() }, fault).await;
+                self.crash_once(GroupOp::Deal { run: *run, base: None, offers: offers.clone() }, fault).await;
         }
         let dealings = self.deal(run, None, &offers, &ALL).await;
         let said = Said { dealings, offers, ..empty(*run) };
         if at == Step::Verify {
-            failed |= self.crash(said.verify(None), fault).await;
+            failed |= self.crash_once(said.verify(None), fault).await;
         }
         let signatures = self.verify(&said, None, &ALL).await;
         assert!(!files(self, 0).contains(&file(self, "receive")), "{at:?}");
         if at == Step::Commit {
             let commit = GroupOp::Commit { run: *run, signatures: signatures.clone() };
-            failed |= self.crash(commit, fault).await;
+            failed |= self.crash_once(commit, fault).await;
             self.commit(&Said { signatures, ..said }, &ALL).await;
         }
         failed

@@ -1,4 +1,5 @@
-//! A thief who holds what lies on a node's disk, with the key that opens it, and everything that the broker relayed.
+//! A thief who holds what lies on a node's disk, with the key that opens it, and everything that the broker
+//! relayed.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,7 @@ use symbolon_proto::secret::Secret;
 
 use super::by_hand;
 use super::client::Fixture;
-use super::group::{Club, Said};
+use super::club::{Club, Said};
 use super::people::any;
 use crate::Sealing;
 use crate::sealing::SealKey;

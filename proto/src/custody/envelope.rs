@@ -4,15 +4,15 @@
 //! envelope = version(1)=1 ‖ HPKE(info = label ‖ deployment ‖ set_id, aad = SHA-256(manifest) ‖ x, share(44))
 //! ```
 //!
-//! Nothing else is in it: the manifest beside it says for whom it is. The version is there because the text on
-//! post-quantum HPKE is still a draft.
+//! Nothing else is in it: the manifest beside it says for whom it is. The version is there because the text
+//! on post-quantum HPKE is still a draft.
 
 use rand_core::CryptoRng;
 use thiserror::Error;
 
-use super::hpke::{SEALED_OVERHEAD_BYTES, XWingSeed};
 use crate::label;
 use crate::share::{SHARE_BYTES, Share, ShareError, ShareSetManifest};
+use crate::xwing::{SEALED_OVERHEAD_BYTES, XWingSeed};
 
 /// Bytes of an envelope.
 pub const ENVELOPE_BYTES: usize = 1 + SHARE_BYTES + SEALED_OVERHEAD_BYTES;

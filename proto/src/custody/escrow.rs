@@ -5,27 +5,28 @@
 //! envelope = format(1)=1 ‖ place ‖ HPKE(info = label ‖ deployment ‖ key_id, aad = place, enc(k_i))
 //! ```
 //!
-//! Each node seals its share when it makes or changes it; the broker keeps the envelopes. The private half of the
-//! escrow key exists only as shares among other custodians than those of the fragment. Whoever has t envelopes and
-//! those shares has k and can evaluate without the remotes: *an escrow bypasses revocation, on purpose*.
+//! Each node seals its share when it makes or changes it; the broker keeps the envelopes. The private half of
+//! the escrow key exists only as shares among other custodians than those of the fragment. Whoever has t
+//! envelopes and those shares has k and can evaluate without the remotes: *an escrow bypasses revocation, on
+//! purpose*.
 
 use curve25519_dalek::scalar::Scalar as CurveScalar;
 use rand_core::CryptoRng;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::hpke::{SEALED_OVERHEAD_BYTES, XWING_PUBLIC_BYTES, XWingKeyError, XWingPublicKey, XWingSeed};
 use crate::armour::{self, ArmourError, Kind};
-use crate::blind;
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::evaluate::RemoteKey;
 use crate::fingerprint::Fingerprint;
 use crate::group::{PublicKey, SCALAR_BYTES, Scalar};
 use crate::hierarchy::Fragment;
 use crate::id::{DeploymentId, KeyId};
 use crate::label;
+use crate::lagrange::lagrange;
+use crate::remote_key::RemoteKey;
 use crate::secret::{self, Secret};
 use crate::share::{SHARE_SET_BYTES_MAX, ShareKind, ShareSetError, ShareSetManifest};
+use crate::xwing::{SEALED_OVERHEAD_BYTES, XWING_PUBLIC_BYTES, XWingKeyError, XWingPublicKey, XWingSeed};
 
 const FORMAT: u8 = 1;
 const PLACE_BYTES: usize = 16 + 16 + 4 + 4 + 2 + 32;
@@ -212,7 +213,7 @@ fn interpolate(shares: &[(u16, RemoteKey)], nodes: &[u16]) -> Secret<SCALAR_BYTE
     let mut sum = Zeroizing::new(CurveScalar::ZERO);
     for (node, share) in shares {
         let share = Scalar::from_secret(share.secret()).expect("checked when the key was made");
-        let term = Zeroizing::new(blind::lagrange(*node, nodes) * share.element());
+        let term = Zeroizing::new(lagrange(*node, nodes) * share.element());
         *sum += *term;
     }
     Secret::filled_by(|out| *out = sum.to_bytes())

@@ -6,22 +6,22 @@
 //! file   = header ‖ SealedBox(Argon2id(passphrase, salt), LP(label) ‖ header, seeds(64))
 //! ```
 //!
-//! The header is the context of the box, so a changed one does not open: neither weaker parameters nor another
-//! person's public keys can be slipped in. Everything in it can be shown without the passphrase.
+//! The header is the context of the box, so a changed one does not open: neither weaker parameters nor
+//! another person's public keys can be slipped in. Everything in it can be shown without the passphrase.
 
 use rand_core::CryptoRng;
 use thiserror::Error;
 
-use super::card::{Card, CardError};
-use super::keys::{KeyKind, KeyPair};
 use super::passphrase::{PassphraseCost, PassphraseError, SALT_BYTES};
 use crate::armour::{self, ArmourError, Kind};
 use crate::codec::{DecodeError, Reader, Writer};
+use crate::custodian::{CUSTODIAN_NAME_BYTES_MAX, is_custodian_name};
+use crate::custodian::{Card, CardError};
+use crate::custodian::{KeyKind, KeyPair};
 use crate::fingerprint::Fingerprint;
 use crate::label;
 use crate::sealedbox;
 use crate::secret::Secret;
-use crate::share::{CUSTODIAN_NAME_BYTES_MAX, is_custodian_name};
 use crate::signing::SigningPublicKey;
 
 /// Longest binary key file in bytes.

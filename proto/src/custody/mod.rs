@@ -6,30 +6,26 @@
 //! k_i     ──EscrowEnvelope::seal──▶ escrow key       events ──Transcript──▶ final hash, signed by all
 //! ```
 //!
-//! All encryption to a public key is HPKE (RFC 9180) in base mode with X-Wing (ML-KEM-768 and X25519), HKDF-SHA-512
-//! and AES-256-GCM: what is recorded today stays closed when a quantum computer exists.
+//! All encryption to a public key is HPKE (RFC 9180) in base mode with X-Wing (ML-KEM-768 and X25519),
+//! HKDF-SHA-512 and AES-256-GCM: what is recorded today stays closed when a quantum computer exists.
 
-mod card;
 mod envelope;
 pub mod escrow;
-mod hpke;
 mod key_file;
-mod keys;
 mod parcel;
 pub mod passphrase;
 mod submission;
 pub mod transcript;
 
-pub use self::card::{Card, CardError};
 pub use self::envelope::{ENVELOPE_BYTES, EnvelopeError, ShareEnvelope};
-pub use self::hpke::{SEALED_OVERHEAD_BYTES, XWING_PUBLIC_BYTES, XWingKeyError, XWingPublicKey, XWingSeed};
 pub use self::key_file::{KEY_FILE_BYTES_MAX, KeyFile, KeyFileError};
-pub use self::keys::{CustodianKeys, KeyKind, KeyPair};
 pub use self::parcel::{PARCEL_BYTES_MAX, Parcel, ParcelError};
 pub use self::passphrase::{PASSPHRASE_BYTES_MAX, PassphraseCost, PassphraseError};
 pub use self::submission::{
     CeremonyBinding, CeremonyKey, Purpose, SUBMISSION_BYTES, Submission, SubmissionError,
 };
+pub use crate::custodian::{Card, CardError, CustodianKeys, KeyKind, KeyPair};
+pub use crate::xwing::{SEALED_OVERHEAD_BYTES, XWING_PUBLIC_BYTES, XWingKeyError, XWingPublicKey, XWingSeed};
 
 #[cfg(test)]
 mod tests;

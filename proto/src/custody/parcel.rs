@@ -9,10 +9,10 @@
 use thiserror::Error;
 
 use super::envelope::{ENVELOPE_BYTES, EnvelopeError, ShareEnvelope};
-use super::hpke::XWingSeed;
 use crate::armour::{self, ArmourError, Kind};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::share::{SHARE_SET_BYTES_MAX, Share, ShareSetError, ShareSetManifest};
+use crate::xwing::XWingSeed;
 
 /// Longest binary parcel in bytes.
 pub const PARCEL_BYTES_MAX: usize = 1 + 1 + 4 + SHARE_SET_BYTES_MAX + ENVELOPE_BYTES;

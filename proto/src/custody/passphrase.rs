@@ -1,9 +1,10 @@
 //! From a passphrase to a key: Argon2id within bounds (docs/skb1.md section 7.4).
 
-use argon2::{Algorithm, Argon2, Params, Version};
 use thiserror::Error;
 
-use crate::secret::{self, Secret};
+use crate::secret::Secret;
+pub use crate::stretch::SALT_BYTES;
+use crate::stretch::{self, StretchError};
 
 /// Longest passphrase accepted, in bytes.
 pub const PASSPHRASE_BYTES_MAX: usize = 1024;
@@ -13,9 +14,6 @@ pub const MEMORY_KIB_MIN: u32 = 64 << 10;
 pub const MEMORY_KIB_MAX: u32 = 4 << 20;
 /// Fewest passes of Argon2id (7.4).
 pub const PASSES_MIN: u32 = 3;
-/// Bytes of the salt.
-pub const SALT_BYTES: usize = 16;
-
 const PASSES_MAX: u32 = 64;
 const LANES_MAX: u32 = 16;
 
@@ -51,8 +49,8 @@ impl Default for PassphraseCost {
 }
 
 impl PassphraseCost {
-    /// `memory_kib` KiB, `passes` passes, `lanes` lanes; refused below 64 MiB or 3 passes and above 4 GiB, 64 passes
-    /// or 16 lanes.
+    /// `memory_kib` KiB, `passes` passes, `lanes` lanes; refused below 64 MiB or 3 passes and above 4 GiB, 64
+    /// passes or 16 lanes.
     pub fn new(memory_kib: u32, passes: u32, lanes: u32) -> Result<Self, PassphraseError> {
         let fits = (MEMORY_KIB_MIN..=MEMORY_KIB_MAX).contains(&memory_kib)
             && (PASSES_MIN..=PASSES_MAX).contains(&passes)
@@ -85,14 +83,12 @@ impl PassphraseCost {
         if phrase.is_empty() || phrase.len() > PASSPHRASE_BYTES_MAX {
             return Err(PassphraseError::Length);
         }
-        let params = Params::new(self.memory_kib, self.passes, self.lanes, Some(32));
-        let params = params.map_err(|_| PassphraseError::Cost)?;
-        let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        let key = Secret::try_filled_by(|out: &mut [u8; 32]| {
-            argon.hash_password_into(phrase.as_bytes(), salt, out)
-        });
-        secret::wipe_stack();
-        key.map_err(|_| PassphraseError::Memory)
+        stretch::argon2id((self.memory_kib, self.passes, self.lanes), phrase.as_bytes(), salt).map_err(
+            |error| match error {
+                StretchError::Parameters => PassphraseError::Cost,
+                StretchError::Memory => PassphraseError::Memory,
+            },
+        )
     }
 }
 
@@ -126,8 +122,8 @@ mod tests {
         assert_eq!(stretch(&"x".repeat(PASSPHRASE_BYTES_MAX + 1)), Some(PassphraseError::Length));
     }
 
-    /// Computed with the reference implementation (libargon2, by argon2-cffi 25). Files that were sealed once must open with
-    /// every later version.
+    /// Computed with the reference implementation (libargon2, by argon2-cffi 25). Files that were sealed once
+    /// must open with every later version.
     #[test]
     fn the_key_is_that_of_argon2id() {
         let key = PassphraseCost::minimum().stretch("four random words", &[7; SALT_BYTES]).unwrap();

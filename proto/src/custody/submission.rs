@@ -1,5 +1,5 @@
-//! A share on its way to a ceremony: sealed to the key that the broker made for this ceremony alone, so that no proxy
-//! and no access log sees it (docs/skb1.md section 7.5).
+//! A share on its way to a ceremony: sealed to the key that the broker made for this ceremony alone, so that
+//! no proxy and no access log sees it (docs/skb1.md section 7.5).
 //!
 //! ```text
 //! submission = version(1)=1 ‖ purpose(1) ‖ set_id(8) ‖ x(1) ‖ HPKE(info, aad, share(44))
@@ -7,17 +7,18 @@
 //! aad        = purpose(1) ‖ set_id(8) ‖ x(1)
 //! ```
 //!
-//! Set and number stand outside too, so that a share of an old set can be refused by that name. The broker shows the key's fingerprint at its console and in its status; the custodian compares before sending.
+//! Set and number stand outside too, so that a share of an old set can be refused by that name. The broker
+//! shows the key's fingerprint at its console and in its status; the custodian compares before sending.
 
 use rand_core::CryptoRng;
 use thiserror::Error;
 
-use super::hpke::{SEALED_OVERHEAD_BYTES, XWingPublicKey, XWingSeed};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::fingerprint::Fingerprint;
 use crate::id::DeploymentId;
 use crate::label;
 use crate::share::{SHARE_BYTES, SetId, Share};
+use crate::xwing::{SEALED_OVERHEAD_BYTES, XWingPublicKey, XWingSeed};
 
 /// Bytes of a submission.
 pub const SUBMISSION_BYTES: usize = HEADER_BYTES + SHARE_BYTES + SEALED_OVERHEAD_BYTES;
@@ -36,7 +37,8 @@ pub struct CeremonyBinding {
     pub nonce: [u8; CEREMONY_NONCE_BYTES],
 }
 
-/// What a share is sent for. One ceremony may ask for shares of the old set and, as proof, for those of the new one.
+/// What a share is sent for. One ceremony may ask for shares of the old set and, as proof, for those of the
+/// new one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
 pub enum Purpose {

@@ -29,20 +29,23 @@ struct World {
     secret: Fragment,
 }
 
-fn world_of(kind: ShareKind, deployment: u8, secret: Fragment) -> World {
-    let keys: Vec<_> = NAMES.iter().map(|_| KeyPair::generate(KeyKind::Custodian, &mut rng())).collect();
-    let holders: Vec<_> =
-        keys.iter().zip(NAMES).map(|(keys, name)| Holder::from(&keys.card(name).unwrap())).collect();
-    let dealing = Dealing {
+fn dealing(kind: ShareKind, deployment: u8, holders: &[Holder]) -> Dealing<'_> {
+    Dealing {
         kind,
         deployment: DeploymentId::from_bytes([deployment; 16]),
         frag_epoch: 1,
         created_ms: 1_790_000_000_000,
         threshold: Threshold::new(2, 3).unwrap(),
-        holders: &holders,
+        holders,
         previous: None,
-    };
-    let (manifest, shares) = dealing.deal(&secret, &mut rng()).unwrap();
+    }
+}
+
+fn world_of(kind: ShareKind, deployment: u8, secret: Fragment) -> World {
+    let keys: Vec<_> = NAMES.iter().map(|_| KeyPair::generate(KeyKind::Custodian, &mut rng())).collect();
+    let holders: Vec<_> =
+        keys.iter().zip(NAMES).map(|(keys, name)| Holder::from(&keys.card(name).unwrap())).collect();
+    let (manifest, shares) = dealing(kind, deployment, &holders).deal(&secret, &mut rng()).unwrap();
     World { keys, manifest, shares, secret }
 }
 
@@ -96,16 +99,8 @@ fn an_envelope_is_bound_to_deployment_and_set() {
         |custodian: &Custodian| Holder { name: custodian.name.clone(), keys: custodian.keys.clone() };
     let holders: Vec<_> = first.manifest.custodians().iter().map(holder).collect();
     for deployment in [1, 2] {
-        let dealing = Dealing {
-            kind: ShareKind::Fragment,
-            deployment: DeploymentId::from_bytes([deployment; 16]),
-            frag_epoch: 1,
-            created_ms: 1_790_000_000_000,
-            threshold: Threshold::new(2, 3).unwrap(),
-            holders: &holders,
-            previous: None,
-        };
-        let (other, _) = dealing.deal(&first.secret, &mut rng()).unwrap();
+        let (other, _) =
+            dealing(ShareKind::Fragment, deployment, &holders).deal(&first.secret, &mut rng()).unwrap();
         let closed = EnvelopeError::DoesNotOpen { holder: "Ann".into(), x: 1 };
         assert_eq!(envelope.open(&other, 1, first.seed(0)).err(), Some(closed), "deployment {deployment}");
         let foreign = ShareEnvelope::seal(&first.shares[0], &other, &mut rng());

@@ -1,4 +1,5 @@
-//! The transcript of a ceremony: what happened, in an order that cannot be changed afterwards (docs/skb1.md section 7.6).
+//! The transcript of a ceremony: what happened, in an order that cannot be changed afterwards (docs/skb1.md
+//! section 7.6).
 //!
 //! ```text
 //! T_0 = SHA-256(label ‖ type(1) ‖ deployment(16) ‖ nonce(32)) ;  T_i = SHA-256(T_{i-1} ‖ LP(event_i))
@@ -7,8 +8,8 @@
 //!              ‖ count(1) × { LP(name) ‖ signature(64) } ‖ broker key(32) ‖ broker signature(64)
 //! ```
 //!
-//! Everybody signs the same final hash, so all signed the same history. Events hold names, times and digests, never
-//! shares. No optional fields: the broker's key and signature are zero until the broker has signed.
+//! Everybody signs the same final hash, so all signed the same history. Events hold names, times and digests,
+//! never shares. No optional fields: the broker's key and signature are zero until the broker has signed.
 
 use rand_core::CryptoRng;
 use sha2::{Digest, Sha256};
@@ -17,9 +18,10 @@ use thiserror::Error;
 use super::submission::CEREMONY_NONCE_BYTES;
 use crate::armour::{self, ArmourError, Kind};
 use crate::codec::{DecodeError, Reader, Writer, lp_len};
+pub use crate::custodian::Standing;
+use crate::custodian::{CUSTODIAN_NAME_BYTES_MAX, is_custodian_name};
 use crate::id::DeploymentId;
 use crate::label;
-use crate::share::{CUSTODIAN_NAME_BYTES_MAX, is_custodian_name};
 use crate::signing::{SIGNATURE_BYTES, SigningPublicKey, SigningSeed};
 
 /// Most events of a transcript. A ceremony with 16 old and 16 new custodians needs fewer than a hundred.
@@ -104,7 +106,8 @@ numbered! {
         SetMade = 4, "set made";
         /// A new share was sealed. Digest: SHA-256 of the envelope.
         Dealt = 5, "dealt";
-        /// A new share was handed over as text on explicit request. Digest: that of the share in its manifest.
+        /// A new share was handed over as text on explicit request. Digest: that of the share in its
+        /// manifest.
         Printed = 6, "printed";
         /// A new custodian proved that the share opens. Digest: that of the share in its manifest.
         Proven = 7, "proven";
@@ -234,19 +237,6 @@ pub enum TranscriptError {
     /// Two signatures of one name, or too many.
     #[error("the transcript has two signatures of one person, or more than {SIGNERS_MAX}")]
     Signers,
-}
-
-/// How a signature stands.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Standing {
-    /// There, and it verifies.
-    Signed,
-    /// Not there yet.
-    Missing,
-    /// There, and it does not verify: another history was signed, or by another key.
-    Wrong,
-    /// The person has no key in the share set and cannot sign.
-    NoKey,
 }
 
 /// What a transcript's signatures show.
@@ -389,8 +379,8 @@ impl Transcript {
         names
     }
 
-    /// Checks every signature. `key_of` gives a participant's key from the share sets of the ceremony; `broker` is the
-    /// key that the reader trusts, not the one in the transcript.
+    /// Checks every signature. `key_of` gives a participant's key from the share sets of the ceremony;
+    /// `broker` is the key that the reader trusts, not the one in the transcript.
     #[must_use]
     pub fn verify(
         &self,

@@ -4,7 +4,7 @@ use super::schnorr::{self, SCHNORR_BYTES};
 use super::{DkgError, DkgFault};
 use crate::codec::{Reader, Writer};
 use crate::group::Point;
-use crate::manifest::NODES_MAX;
+use crate::limits::NODES_MAX;
 
 /// Bytes of the longest transcript, 16 of 16.
 pub(super) const TRANSCRIPT_BYTES_MAX: usize = 12 * 1024;

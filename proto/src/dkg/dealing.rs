@@ -4,8 +4,8 @@
 //! dealing = C_1 … C_m ‖ PoP(64) ‖ E(32) ‖ n × { I2OSP(48, 8) ‖ ciphertext(48) } ‖ signature(64)
 //! ```
 //!
-//! All but the last field is the first message of COCKTAIL-DKG. The signature by the dealer's static key covers it with
-//! the context, so that the broker cannot change a message and have somebody else blamed.
+//! All but the last field is the first message of COCKTAIL-DKG. The signature by the dealer's static key
+//! covers it with the context, so that the broker cannot change a message and have somebody else blamed.
 
 use rand_core::CryptoRng;
 
@@ -17,18 +17,20 @@ use super::schnorr::{self, SCHNORR_BYTES};
 use super::session::Session;
 use super::{CIPHERTEXT_BYTES, DkgError, DkgFault, ReceiveKey, SetupError, StaticKey, dealing_bytes};
 use crate::codec::{Reader, Writer};
-use crate::evaluate::RemoteKey;
 use crate::group::{Point, Scalar};
 use crate::label;
+use crate::remote_key::RemoteKey;
 use crate::secret;
 
 impl Session {
-    /// Deals, as the node with this static key. In a resharing `share` is the share that is passed on; otherwise it is
-    /// not looked at. The result is public, and all that has to be kept: store it before sending it, and send the same
-    /// again when asked again. Whoever lost it may deal anew under a new session only.
+    /// Deals, as the node with this static key. In a resharing `share` is the share that is passed on;
+    /// otherwise it is not looked at. The result is public, and all that has to be kept: store it before
+    /// sending it, and send the same again when asked again. Whoever lost it may deal again under a new
+    /// session only.
     ///
     /// # Errors
-    /// [`DkgError::NoPart`] if the node does not deal in this run, [`DkgError::Setup`] if its share is another one.
+    /// [`DkgError::NoPart`] if the node does not deal in this run, [`DkgError::Setup`] if its share is
+    /// another one.
     pub fn deal(
         &self,
         key: &StaticKey,

@@ -1,7 +1,9 @@
 //! How a share travels from its dealer to its receiver: XChaCha20-Poly1305 under a key of two Diffie-Hellman
-//! secrets, one of the dealer's ephemeral key and one of its static key, both with the receiver's key for the run.
+//! secrets, one of the dealer's ephemeral key and one of its static key, both with the receiver's key for the
+//! run.
 //!
-//! The first needs e or r, which both are gone after the run. COCKTAIL-DKG has the receiver's static key in this place.
+//! The first needs e or r, which both are gone after the run. COCKTAIL-DKG has the receiver's static key in
+//! this place.
 
 use chacha20poly1305::aead::inout::InOutBuf;
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
@@ -47,7 +49,8 @@ impl Secrets {
         Self { fixed: multiply(route.dealer, opening), ephemeral: multiply(route.ephemeral, opening) }
     }
 
-    /// H6: SHA-512(prefix ‖ S_e ‖ S_d ‖ E ‖ P ‖ R ‖ len(context) ‖ context), the length in eight little-endian bytes.
+    /// H6: SHA-512(prefix ‖ S_e ‖ S_d ‖ E ‖ P ‖ R ‖ len(context) ‖ context), the length in eight
+    /// little-endian bytes.
     fn derive(&self, route: &Route<'_>) -> Zeroizing<[u8; 64]> {
         let mut hash = Sha512::new_with_prefix(label::COCKTAIL_KEY);
         for secret in [&self.ephemeral, &self.fixed] {

@@ -8,8 +8,8 @@ pub enum DkgError {
     /// A participant broke the protocol, or what came from it was changed on the way.
     #[error("participant {participant} of the group ceremony: {fault}")]
     Participant {
-        /// Its index, from 1: in a resharing that of the old group for a dealing, that of the new one for a receive key
-        /// or a signature.
+        /// Its index, from 1: in a resharing that of the old group for a dealing, that of the new one for a
+        /// receive key or a signature.
         participant: u16,
         /// What it did.
         fault: DkgFault,
@@ -28,7 +28,8 @@ pub enum DkgError {
     /// This node has no part in this round of the run.
     #[error("this node has no part in this round of the group ceremony")]
     NoPart,
-    /// The new key or a share would be zero. Cannot happen unless dealers conspire; run again with a new session.
+    /// The new key or a share would be zero. Cannot happen unless dealers conspire; run again with a new
+    /// session.
     #[error("the result of the group ceremony is not a usable key")]
     Degenerate,
     /// A state between rounds that cannot be read.
@@ -84,8 +85,8 @@ pub enum DkgFault {
     /// Its signature does not verify over the transcript: it saw other messages, or it lies.
     #[error("its signature does not certify the same transcript")]
     Certificate = 8,
-    /// Its key for the run is missing, or not one that it made for this run and showed everybody: another session's,
-    /// another participant's, or changed on the way.
+    /// Its key for the run is missing, or not one that it made for this run and showed everybody: another
+    /// session's, another participant's, or changed on the way.
     #[error("its receive key is missing, or not the one that it made for this run")]
     ReceiveKey = 9,
 }

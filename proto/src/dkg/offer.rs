@@ -6,9 +6,9 @@
 //! signature  = by d over "SKB1/receive-key" ‖ context ‖ R ‖ possession
 //! ```
 //!
-//! The context is that of the run with all receivers, so an offer counts in one run only. The signature keeps the broker
-//! from putting a key of its own into the place of a node's. The possession keeps a node from showing a key that another
-//! has: two shares would be encrypted under one key, with one nonce.
+//! The context is that of the run with all receivers, so an offer counts in one run only. The signature keeps
+//! the broker from putting a key of its own into the place of a node's. The possession keeps a node from
+//! showing a key that another has: two shares would be encrypted under one key, with one nonce.
 
 use super::roster::Roster;
 use super::schnorr::{self, SCHNORR_BYTES};
@@ -22,7 +22,8 @@ use crate::secret;
 pub const OFFER_BYTES: usize = POINT_BYTES + 2 * SCHNORR_BYTES;
 
 impl Roster {
-    /// What the node with this static key shows the others of its receive key. Deterministic: asked again, the same.
+    /// What the node with this static key shows the others of its receive key. Deterministic: asked again,
+    /// the same.
     ///
     /// # Errors
     /// [`DkgError::NoPart`] if the node gets no share in this run.

@@ -6,16 +6,18 @@ use curve25519_dalek::traits::Identity;
 use sha2::{Digest, Sha256};
 
 use super::certificate::Certificate;
+use super::context::{CIPHERSUITE, len32, len64};
 use super::dealing::Dealing;
 use super::run::RunKind;
 use super::schnorr::SCHNORR_BYTES;
-use super::session::{CIPHERSUITE, Session, len32, len64};
+use super::session::Session;
 use super::{DkgError, GroupKey};
-use crate::blind::lagrange;
 use crate::codec::Writer;
 use crate::group::Point;
+use crate::lagrange::lagrange;
 
-/// What a run gives if all receivers certify it: computed by each of them, and by the broker, from the dealings alone.
+/// What a run gives if all receivers certify it: computed by each of them, and by the broker, from the
+/// dealings alone.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Outcome {
     /// The new sharing.
@@ -64,7 +66,8 @@ impl Session {
         Ok(Outcome { key, transcript: self.transcript(checked, &extension) })
     }
 
-    /// The new A_0 … A_{t−1}; `None` if one of them or of the y_i is the identity, or if the key is not the old one.
+    /// The new A_0 … A_{t−1}; `None` if one of them or of the y_i is the identity, or if the key is not the
+    /// old one.
     fn commit(&self, checked: &[Dealing]) -> Option<GroupKey> {
         let commitments = match self.kind {
             RunKind::Generate => self.sum(checked, &vec![CurveScalar::ONE; checked.len()])?,

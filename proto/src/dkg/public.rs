@@ -5,16 +5,40 @@ use curve25519_dalek::scalar::Scalar as CurveScalar;
 use curve25519_dalek::traits::Identity;
 use sha2::{Digest, Sha256};
 
-use crate::codec::{Reader, Writer};
-use crate::frame::FrameError;
-use crate::group::{Point, PublicKey};
+use crate::codec::{DecodeError, Reader, Writer};
+use crate::group::{Point, PointError, PublicKey};
 use crate::label;
-use crate::manifest::NODES_MAX;
+use crate::limits::NODES_MAX;
 
-/// A sharing as everybody may know it: the Feldman commitments A_0 … A_{t−1}, with A_0 = y. Not empty, at most 16.
+/// A sharing as everybody may know it: the Feldman commitments A_0 … A_{t−1}, with A_0 = y. Not empty, at
+/// most 16.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct GroupKey {
     commitments: Vec<Point>,
+}
+
+/// Why bytes are no [`GroupKey`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum GroupKeyError {
+    /// Too short.
+    #[error(transparent)]
+    Layout(#[from] DecodeError),
+    /// No commitment, or too many.
+    #[error("{found} commitments, where 1 to {max} are allowed")]
+    Count {
+        /// The number found.
+        found: usize,
+        /// The bound.
+        max: usize,
+    },
+    /// A commitment is not a usable point.
+    #[error("commitment {index} is {error}")]
+    Point {
+        /// Which one, from 0.
+        index: usize,
+        /// What is wrong with it.
+        error: PointError,
+    },
 }
 
 impl GroupKey {
@@ -53,15 +77,15 @@ impl GroupKey {
     }
 
     /// Reads t(1), then t points.
-    pub fn read(reader: &mut Reader<'_>) -> Result<Self, FrameError> {
+    pub fn read(reader: &mut Reader<'_>) -> Result<Self, GroupKeyError> {
         let found = usize::from(reader.u8()?);
         let max = usize::from(NODES_MAX);
         if !(1..=max).contains(&found) {
-            return Err(FrameError::Count { found, max });
+            return Err(GroupKeyError::Count { found, max });
         }
         let mut point = |index| {
             let bytes = reader.array()?;
-            Point::decode(&bytes).map_err(|error| FrameError::Point { index, error })
+            Point::decode(&bytes).map_err(|error| GroupKeyError::Point { index, error })
         };
         Ok(Self { commitments: (0..found).map(&mut point).collect::<Result<_, _>>()? })
     }

@@ -1,10 +1,9 @@
 //! What all participants of a run must agree on before it begins.
 
+use super::context::{context, session_id};
 use super::run::{Dealers, Run, RunKind};
-use super::session::{Session, context};
-use super::{DkgError, GroupKey, OFFER_BYTES, SetupError};
+use super::{DkgError, GroupKey, SetupError};
 use crate::group::Point;
-use crate::label;
 use crate::proposal::Proposal;
 
 /// What there was before a refresh or a resharing.
@@ -27,22 +26,23 @@ pub(super) struct Dealer {
     pub(super) share: Option<Point>,
 }
 
-/// A run with its participants, before the receivers have shown their keys for it: who deals and who receives. Public; the
-/// same at every participant and at the broker.
+/// A run with its participants, before the receivers have shown their keys for it: who deals and who
+/// receives. Public; the same at every participant and at the broker.
 #[derive(Clone, Debug)]
 pub struct Roster {
-    run: Run,
+    pub(super) run: Run,
     /// Of what receivers sign before round 1.
     pub(super) context: [u8; 64],
-    threshold: u16,
-    dealers: Vec<Dealer>,
+    pub(super) threshold: u16,
+    pub(super) dealers: Vec<Dealer>,
     /// P of each receiver.
     pub(super) receivers: Vec<Point>,
-    base: Option<GroupKey>,
+    pub(super) base: Option<GroupKey>,
 }
 
 impl Roster {
-    /// The participants of `run`, in which `group` gets shares; `before` exactly for a refresh or a resharing.
+    /// The participants of `run`, in which `group` gets shares; `before` exactly for a refresh or a
+    /// resharing.
     ///
     /// # Errors
     /// [`DkgError::Setup`] if any of them does not go with the run.
@@ -63,25 +63,6 @@ impl Roster {
             dealers,
             receivers,
             base: before.map(|before| before.key.clone()),
-        })
-    }
-
-    /// The session in which shares are sealed to the keys of these offers, which stand in the order of the receivers. The
-    /// keys are part of its context and of its transcript, so all who certify it have been shown the same.
-    ///
-    /// # Errors
-    /// [`DkgError::Participant`] names the first receiver whose offer is missing, or is not one that it made for this run.
-    pub fn session(&self, offers: &[[u8; OFFER_BYTES]]) -> Result<Session, DkgError> {
-        let receive_keys = self.receive_keys(offers)?;
-        Ok(Session {
-            kind: self.run.kind,
-            context: context(&session_id(&self.run, &receive_keys), &self.receivers),
-            threshold: self.threshold,
-            dealers: self.dealers.clone(),
-            receivers: self.receivers.clone(),
-            extension: extension(&self.run, &receive_keys, self.base.as_ref()),
-            receive_keys,
-            base: self.base.clone(),
         })
     }
 
@@ -151,20 +132,4 @@ fn resharing_dealers(dealers: Dealers, before: Before<'_>) -> Result<Vec<Dealer>
         Ok(Dealer { index, key: card.dkg, share: Some(*share.point()) })
     };
     dealers.iter().map(dealer).collect()
-}
-
-/// "SKB1/run" ‖ run ‖ R_1 … R_n; without the keys before they are known.
-fn session_id(run: &Run, receive_keys: &[Point]) -> Vec<u8> {
-    let mut id = [label::RUN, &run.to_bytes()].concat();
-    receive_keys.iter().for_each(|key| id.extend(key.as_bytes()));
-    id
-}
-
-/// The run, the keys that shares are sealed to, and the commitments of the sharing before.
-fn extension(run: &Run, receive_keys: &[Point], base: Option<&GroupKey>) -> Vec<u8> {
-    let mut extension = run.to_bytes().to_vec();
-    for point in receive_keys.iter().chain(base.map_or(&[][..], GroupKey::commitments)) {
-        extension.extend(point.as_bytes());
-    }
-    extension
 }

@@ -6,7 +6,7 @@ use thiserror::Error;
 use super::GroupKey;
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::id::{KeyId, SessionId};
-use crate::manifest::NODES_MAX;
+use crate::limits::NODES_MAX;
 use crate::proposal::GroupId;
 
 /// Bytes of a run descriptor.
@@ -35,8 +35,8 @@ impl RunKind {
     }
 }
 
-/// The nodes that deal, by index; at least one, all between 1 and 16. In a resharing these are indices of the old
-/// group, otherwise of the group itself.
+/// The nodes that deal, by index; at least one, all between 1 and 16. In a resharing these are indices of the
+/// old group, otherwise of the group itself.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Dealers(u16);
 
@@ -73,8 +73,8 @@ impl Dealers {
     }
 }
 
-/// One run of the group ceremony. Its bytes are part of the context of every proof, key and signature of the run, so
-/// nothing of one run has a meaning in another.
+/// One run of the group ceremony. Its bytes are part of the context of every proof, key and signature of the
+/// run, so nothing of one run has a meaning in another.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Run {
     /// What it does.
@@ -185,31 +185,13 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-
-    fn run(kind: RunKind) -> Run {
-        let later = kind != RunKind::Generate;
-        Run {
-            kind,
-            session: SessionId::from_bytes([1; 16]),
-            key: KeyId::from_bytes([2; 16]),
-            key_epoch: 1,
-            share_epoch: 1 + u32::from(later),
-            group: [3; 32],
-            previous: match kind {
-                RunKind::Generate => [0; 32],
-                RunKind::Refresh => [3; 32],
-                RunKind::Reshare => [4; 32],
-            },
-            base: [5 * u8::from(later); 32],
-            dealers: Dealers::all(3).unwrap(),
-        }
-    }
+    use crate::testing::test_run;
 
     #[test]
     fn comes_back() {
         for kind in [RunKind::Generate, RunKind::Refresh, RunKind::Reshare] {
-            let bytes = run(kind).to_bytes();
-            assert_eq!(Run::parse(&bytes), Ok(run(kind)));
+            let bytes = test_run(kind).to_bytes();
+            assert_eq!(Run::parse(&bytes), Ok(test_run(kind)));
             assert_eq!(bytes.len(), RUN_BYTES);
         }
     }
@@ -218,7 +200,7 @@ mod tests {
     fn refuses_what_does_not_go_together() {
         let check = |run: Run, expected| assert_eq!(Run::parse(&run.to_bytes()), Err(expected));
         let (generate, refresh, reshare) =
-            (run(RunKind::Generate), run(RunKind::Refresh), run(RunKind::Reshare));
+            (test_run(RunKind::Generate), test_run(RunKind::Refresh), test_run(RunKind::Reshare));
         check(Run { key_epoch: 0, ..generate }, RunError::Epochs);
         check(Run { share_epoch: 2, ..generate }, RunError::Epochs);
         check(Run { share_epoch: 1, ..refresh }, RunError::Epochs);

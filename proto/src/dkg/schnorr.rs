@@ -31,8 +31,8 @@ pub(super) fn sign(key: &Scalar, public: &Point, parts: &[&[u8]]) -> [u8; SCHNOR
     signature
 }
 
-/// Whether `signature` over the concatenation of `parts` was made with the private half of `public`. Canonical
-/// encodings only, and R is not the identity.
+/// Whether `signature` over the concatenation of `parts` was made with the private half of `public`.
+/// Canonical encodings only, and R is not the identity.
 #[must_use]
 pub(super) fn verifies(public: &Point, parts: &[&[u8]], signature: &[u8; SCHNORR_BYTES]) -> bool {
     let (halves, _) = signature.as_chunks::<POINT_BYTES>();

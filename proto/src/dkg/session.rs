@@ -1,18 +1,14 @@
 //! A run in which every receiver has shown the key that its shares are sealed to.
 
-use sha2::{Digest, Sha512};
-
-use super::GroupKey;
-use super::roster::{Dealer, index_of};
-use super::run::RunKind;
+use super::context::{context, session_id};
+use super::offer::OFFER_BYTES;
+use super::roster::{Dealer, Roster, index_of};
+use super::run::{Run, RunKind};
+use super::{DkgError, GroupKey};
 use crate::group::Point;
-use crate::label;
 
-/// The name of the ciphersuite, part of every context and transcript.
-pub(super) const CIPHERSUITE: &[u8] = b"COCKTAIL(Ristretto255, SHA-512)";
-
-/// One run with its participants: who deals, who receives with which key, under which context. Public; the same at every
-/// participant and at the broker. Made by [`super::Roster::session`].
+/// One run with its participants: who deals, who receives with which key, under which context. Public; the
+/// same at every participant and at the broker. Made by [`Roster::session`].
 #[derive(Clone, Debug)]
 pub struct Session {
     pub(super) kind: RunKind,
@@ -26,6 +22,29 @@ pub struct Session {
     pub(super) base: Option<GroupKey>,
     /// What the transcript says besides the messages.
     pub(super) extension: Vec<u8>,
+}
+
+impl Roster {
+    /// The session in which shares are sealed to the keys of these offers, which stand in the order of the
+    /// receivers. The keys are part of its context and of its transcript, so all who certify it have been
+    /// shown the same.
+    ///
+    /// # Errors
+    /// [`DkgError::Participant`] names the first receiver whose offer is missing, or is not one that it made
+    /// for this run.
+    pub fn session(&self, offers: &[[u8; OFFER_BYTES]]) -> Result<Session, DkgError> {
+        let receive_keys = self.receive_keys(offers)?;
+        Ok(Session {
+            kind: self.run.kind,
+            context: context(&session_id(&self.run, &receive_keys), &self.receivers),
+            threshold: self.threshold,
+            dealers: self.dealers.clone(),
+            receivers: self.receivers.clone(),
+            extension: extension(&self.run, &receive_keys, self.base.as_ref()),
+            receive_keys,
+            base: self.base.clone(),
+        })
+    }
 }
 
 impl Session {
@@ -59,25 +78,11 @@ impl Session {
     }
 }
 
-/// SHA-512("COCKTAIL-DKG-CONTEXT" ‖ len(id) ‖ id ‖ len(suite) ‖ suite ‖ n ‖ P_1 … P_n): lengths in eight big-endian
-/// bytes, n in four little-endian ones.
-pub(super) fn context(session_id: &[u8], receivers: &[Point]) -> [u8; 64] {
-    let mut hash = Sha512::new_with_prefix(label::COCKTAIL_CONTEXT);
-    for field in [session_id, CIPHERSUITE] {
-        hash.update(len64(field).to_be_bytes());
-        hash.update(field);
+/// The run, the keys that shares are sealed to, and the commitments of the sharing before.
+fn extension(run: &Run, receive_keys: &[Point], base: Option<&GroupKey>) -> Vec<u8> {
+    let mut extension = run.to_bytes().to_vec();
+    for point in receive_keys.iter().chain(base.map_or(&[][..], GroupKey::commitments)) {
+        extension.extend(point.as_bytes());
     }
-    hash.update(len32(receivers).to_le_bytes());
-    for receiver in receivers {
-        hash.update(receiver.as_bytes());
-    }
-    hash.finalize().into()
-}
-
-pub(super) fn len64(field: &[u8]) -> u64 {
-    u64::try_from(field.len()).expect("fields of a run are bounded")
-}
-
-pub(super) fn len32<T>(items: &[T]) -> u32 {
-    u32::try_from(items.len()).expect("at most 16 participants")
+    extension
 }

@@ -11,9 +11,9 @@ use super::schnorr::SCHNORR_BYTES;
 use super::session::Session;
 use super::{DkgError, DkgFault, GroupKey, ReceiveKey, SetupError, StaticKey};
 use crate::codec::{Reader, Writer};
-use crate::evaluate::RemoteKey;
 use crate::group::{Point, SCALAR_BYTES, Scalar};
-use crate::manifest::NODES_MAX;
+use crate::limits::NODES_MAX;
+use crate::remote_key::RemoteKey;
 use crate::secret::{self, Secret};
 
 const FORMAT: u8 = 1;
@@ -41,14 +41,15 @@ pub struct CertifiedShare {
 }
 
 impl Session {
-    /// Checks the dealings, which stand in the order of their dealers, and computes the new share of the node with this
-    /// static key and this key for the run. In a refresh `share` is its share until now; otherwise it is not looked at.
-    /// Nothing is random here: the same dealings give the same result. Erase `receive` when that is stored.
+    /// Checks the dealings, which stand in the order of their dealers, and computes the new share of the node
+    /// with this static key and this key for the run. In a refresh `share` is its share until now; otherwise
+    /// it is not looked at. Nothing is random here: the same dealings give the same result. Erase `receive`
+    /// when that is stored.
     ///
     /// # Errors
-    /// [`DkgError::Participant`] names the dealer whose dealing is wrong, or this node if the session is of another receive
-    /// key; [`DkgError::NoPart`] if this node gets no share in this run; [`DkgError::Setup`] if its share until now is
-    /// another one.
+    /// [`DkgError::Participant`] names the dealer whose dealing is wrong, or this node if the session is of
+    /// another receive key; [`DkgError::NoPart`] if this node gets no share in this run; [`DkgError::Setup`]
+    /// if its share until now is another one.
     pub fn receive(
         &self,
         key: &StaticKey,
@@ -138,7 +139,8 @@ impl PendingShare {
     /// The share, if all receivers signed the same transcript; their signatures stand in their order.
     ///
     /// # Errors
-    /// [`DkgError::Participant`] names the receiver whose signature is wrong. The pending share stays as it is.
+    /// [`DkgError::Participant`] names the receiver whose signature is wrong. The pending share stays as it
+    /// is.
     pub fn finish(&self, signatures: &[[u8; SCHNORR_BYTES]]) -> Result<CertifiedShare, DkgError> {
         let certificate = Certificate::new(&self.transcript, &self.receivers, signatures)?;
         let secret = Secret::filled_by(|out| out.copy_from_slice(self.share.expose()));

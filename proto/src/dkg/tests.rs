@@ -6,9 +6,9 @@ use std::ops::Deref;
 use std::rc::Rc;
 
 use super::*;
-use crate::blind::lagrange;
 use crate::evaluate::RemoteKey;
 use crate::id::SessionId;
+use crate::lagrange::lagrange;
 use crate::proposal::{Proposal, ProposalTerms};
 use crate::testing::{TestMember, rng, test_proposal};
 
@@ -120,7 +120,8 @@ impl Group {
         pairs.map(|(member, receive)| roster.offer(&member.dkg, receive).unwrap()).collect()
     }
 
-    /// Rounds 2 and 3 of all members, each with its share until now if there is one; the state between them is stored.
+    /// Rounds 2 and 3 of all members, each with its share until now if there is one; the state between them
+    /// is stored.
     fn receive(&self, session: &Open, shares: Option<&[RemoteKey]>, dealings: &[Vec<u8>]) -> Held {
         let old = |place: usize| shares.map(|shares| &shares[place]);
         let pending: Vec<_> = (0..self.members.len())

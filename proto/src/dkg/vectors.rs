@@ -1,9 +1,10 @@
-//! The published vectors of COCKTAIL-DKG v0.2.0 for this suite: 2 of 3, 3 of 5, 7 of 14, and 2 of 3 with an extension.
+//! The published vectors of COCKTAIL-DKG v0.2.0 for this suite: 2 of 3, 3 of 5, 7 of 14, and 2 of 3 with an
+//! extension.
 //!
-//! All secrets of the vectors come from a published seed, so the whole protocol runs here through the code of the
-//! product, and every published result that fits on a page is compared: static keys, ciphertexts, shares, transcript
-//! hashes (which cover every commitment, proof and ephemeral key) and signatures. In the published protocol shares are
-//! sealed to static keys, so here these are the receive keys.
+//! All secrets of the vectors come from a published seed, so the whole protocol runs here through the code of
+//! the product, and every published result that fits on a page is compared: static keys, ciphertexts, shares,
+//! transcript hashes (which cover every commitment, proof and ephemeral key) and signatures. In the published
+//! protocol shares are sealed to static keys, so here these are the receive keys.
 
 #![allow(clippy::unwrap_used)]
 
@@ -13,9 +14,10 @@ use data_encoding::HEXLOWER;
 use rand_core::{TryCryptoRng, TryRng};
 use sha2::{Digest, Sha512};
 
+use super::context::{CIPHERSUITE, context};
 use super::roster::Dealer;
 use super::run::RunKind;
-use super::session::{CIPHERSUITE, Session, context};
+use super::session::Session;
 use super::{CIPHERTEXT_BYTES, ReceiveKey, SCHNORR_BYTES, StaticKey};
 use crate::secret::Secret;
 

@@ -1,7 +1,8 @@
 //! Frame 0x05: put or get the anchor, the remote's memory of the broker's state (`docs/skb1.md` section 6.9).
 //!
 //! ```text
-//! request  "SKB1" 0x05 suite format=1 op(1) deployment(16) broker(16) key_id(16) counter(8) value(32) nonce(16)
+//! request  "SKB1" 0x05 suite format=1 op(1) deployment(16) broker(16) key_id(16)
+//!          counter(8) value(32) nonce(16)
 //! answer   "SKB1" 0x85 suite format=1 present(1) status(2) req_hash(32) counter(8) value(32)
 //! ```
 //!

@@ -1,4 +1,5 @@
-//! Frame 0x06: a broker asks to be enrolled. This frame is ours; the specification leaves enrolment out of band.
+//! Frame 0x06: a broker asks to be enrolled. This frame is ours; the specification leaves enrolment out of
+//! band.
 //!
 //! ```text
 //! request  "SKB1" 0x06 suite format=1 key_count=1 deployment(16) broker(16) signing_key(32) nonce(32)
@@ -6,10 +7,11 @@
 //!          state 1 only: root_key(32) possession(64) manifest(LP)
 //! ```
 //!
-//! state 0 pending, 1 enrolled, 2 refused. Nothing here creates trust: the fragment service's operator compares
-//! the fingerprint of the broker before approving, and the broker's operator compares the fingerprint of
-//! `root_key` before the broker pins it ([`crate::fingerprint`]). The hash of the broker's TLS key is taken from
-//! the connection and is not part of the frame, so that it cannot be claimed for somebody else's connection.
+//! state 0 pending, 1 enrolled, 2 refused. Nothing here creates trust: the fragment service's operator
+//! compares the fingerprint of the broker before approving, and the broker's operator compares the
+//! fingerprint of `root_key` before the broker pins it ([`crate::fingerprint`]). The hash of the broker's TLS
+//! key is taken from the connection and is not part of the frame, so that it cannot be claimed for somebody
+//! else's connection.
 
 use super::{FrameError, FrameType, RequestHash};
 use crate::id::{BrokerId, DeploymentId};

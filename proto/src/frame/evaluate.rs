@@ -187,7 +187,7 @@ impl EvaluateResponse {
                 }
             }
             status if count == 0 => {
-                let lease = super::presence::optional_lease(&mut reader)?;
+                let lease = super::optional_lease(&mut reader)?;
                 reader.finish()?;
                 EvaluateOutcome::Refused { status, lease }
             }

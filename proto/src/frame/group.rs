@@ -1,5 +1,5 @@
-//! Frame 0x07: the group ceremony, in which nodes that do not talk to each other make, refresh and pass on a key.
-//! The broker relays everything and is trusted with nothing (`docs/skb1.md` section 16.14).
+//! Frame 0x07: the group ceremony, in which nodes that do not talk to each other make, refresh and pass on a
+//! key. The broker relays everything and is trusted with nothing (`docs/skb1.md` section 16.14).
 //!
 //! ```text
 //! request  "SKB1" 0x07 suite format=2 op(1) nonce(16) body
@@ -8,8 +8,8 @@
 //!
 //! Format 1 had no receive keys: its dealings were sealed to keys that nodes keep. It is not spoken any more.
 //!
-//! Every step is idempotent: after a lost answer the broker asks again, with another nonce, and gets the same answer.
-//! What travels inside (cards, proposals, dealings, manifests) is signed itself and is opaque here.
+//! Every step is idempotent: after a lost answer the broker asks again, with another nonce, and gets the same
+//! answer. What travels inside (cards, proposals, dealings, manifests) is signed itself and is opaque here.
 
 mod answer;
 
@@ -20,11 +20,12 @@ use super::{FrameError, FrameType};
 use crate::codec::{Reader, Writer};
 use crate::dkg::{DEALING_BYTES_MAX, GroupKey, OFFER_BYTES, Run, RunKind, SCHNORR_BYTES};
 use crate::id::{KeyId, RequestId};
-use crate::manifest::{MANIFEST_BYTES_MAX, NODES_MAX};
+use crate::limits::NODES_MAX;
+use crate::manifest::MANIFEST_BYTES_MAX;
 use crate::proposal::PROPOSAL_BYTES_MAX;
 
 /// Bytes of an X-Wing public key.
-pub const ESCROW_KEY_BYTES: usize = crate::custody::XWING_PUBLIC_BYTES;
+pub const ESCROW_KEY_BYTES: usize = crate::xwing::XWING_PUBLIC_BYTES;
 
 const FORMAT: u8 = 2;
 
@@ -37,8 +38,8 @@ pub struct GroupRequest {
     pub op: GroupOp,
 }
 
-/// What there was before a resharing. A node that has a share compares it with its own state; one that is new learns
-/// it here, bound by the run.
+/// What there was before a resharing. A node that has a share compares it with its own state; one that is new
+/// learns it here, bound by the run.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Base {
     /// The proposal of the old group, encoded.
@@ -52,16 +53,16 @@ pub struct Base {
 pub enum GroupOp {
     /// 1: what are you? Answered for everybody who can reach the node. [`GroupReply::Card`], always the same.
     Card,
-    /// 2: would you be in this group, for this broker? Waits for an operator. [`GroupReply::Approval`]: repeated, it
-    /// asks how the proposal stands.
+    /// 2: would you be in this group, for this broker? Waits for an operator. [`GroupReply::Approval`]:
+    /// repeated, it asks how the proposal stands.
     Propose {
         /// The proposal, encoded.
         proposal: Vec<u8>,
     },
-    /// 3: round 1, with the offers of all receivers in their order. [`GroupReply::Dealing`]; the node stores what it dealt
-    /// and gives the same again for the same run. Other offers for the same run are refused by the name of the first
-    /// receiver whose offer is another. A run with another session for the same key and epochs takes the place of one that
-    /// was not committed.
+    /// 3: round 1, with the offers of all receivers in their order. [`GroupReply::Dealing`]; the node stores
+    /// what it dealt and gives the same again for the same run. Other offers for the same run are refused by
+    /// the name of the first receiver whose offer is another. A run with another session for the same key and
+    /// epochs takes the place of one that was not committed.
     Deal {
         /// The run.
         run: Run,
@@ -71,8 +72,9 @@ pub enum GroupOp {
         offers: Vec<[u8; OFFER_BYTES]>,
     },
     /// 4: round 2, all dealings in the order of their dealers, and the offers that they were made for.
-    /// [`GroupReply::Certified`]; the node stores the pending share, erases its receive key, and gives the same signature
-    /// again. Other offers are refused as in round 1, other dealings for the same run are [`super::Status::Disagrees`].
+    /// [`GroupReply::Certified`]; the node stores the pending share, erases its receive key, and gives the
+    /// same signature again. Other offers are refused as in round 1, other dealings for the same run are
+    /// [`super::Status::Disagrees`].
     Verify {
         /// The run.
         run: Run,
@@ -83,16 +85,18 @@ pub enum GroupOp {
         /// The dealings.
         dealings: Vec<Vec<u8>>,
     },
-    /// 5: round 3, the signatures of all receivers in their order. [`GroupReply::Committed`]; the share is in use
-    /// from now on, beside the one before it until [`GroupOp::Acknowledge`]. Repeated, it proves possession again.
+    /// 5: round 3, the signatures of all receivers in their order. [`GroupReply::Committed`]; the share is in
+    /// use from now on, beside the one before it until [`GroupOp::Acknowledge`]. Repeated, it proves
+    /// possession again.
     Commit {
         /// The run.
         run: Run,
         /// The signatures.
         signatures: Vec<[u8; SCHNORR_BYTES]>,
     },
-    /// 6: sign this manifest if it says what you know. [`GroupReply::ManifestSigned`]. Signing is deterministic, but
-    /// a node never signs two manifests with one number: another body for a signed number is [`super::Status::Disagrees`].
+    /// 6: sign this manifest if it says what you know. [`GroupReply::ManifestSigned`]. Signing is
+    /// deterministic, but a node never signs two manifests with one number: another body for a signed number
+    /// is [`super::Status::Disagrees`].
     SignManifest {
         /// Everything that is signed, encoded.
         body: Vec<u8>,
@@ -102,7 +106,8 @@ pub enum GroupOp {
         /// The manifest, encoded.
         manifest: Vec<u8>,
     },
-    /// 8: the new shares work; erase those of earlier share epochs. [`GroupReply::Done`], also when they are gone.
+    /// 8: the new shares work; erase those of earlier share epochs. [`GroupReply::Done`], also when they are
+    /// gone.
     Acknowledge {
         /// The key.
         key: KeyId,
@@ -111,32 +116,32 @@ pub enum GroupOp {
         /// The epoch of the shares that stay.
         share_epoch: u32,
     },
-    /// 9: make a fresh key for this epoch; only of a node that holds the key alone. [`GroupReply::Epoch`] with the
-    /// same key again if the epoch exists.
+    /// 9: make a fresh key for this epoch; only of a node that holds the key alone. [`GroupReply::Epoch`]
+    /// with the same key again if the epoch exists.
     NewEpoch {
         /// The key.
         key: KeyId,
         /// The epoch to make.
         key_epoch: u32,
     },
-    /// 10: no capsule of this epoch is left. [`GroupReply::Retired`] says whether an order of two officers is still
-    /// needed; repeated, it asks again.
+    /// 10: no capsule of this epoch is left. [`GroupReply::Retired`] says whether an order of two officers is
+    /// still needed; repeated, it asks again.
     Retire {
         /// The key.
         key: KeyId,
         /// The epoch.
         key_epoch: u32,
     },
-    /// 11: seal every share of this key to this X-Wing public key, too. [`GroupReply::Done`]; the same key again
-    /// changes nothing, another one is [`super::Status::Disagrees`].
+    /// 11: seal every share of this key to this X-Wing public key, too. [`GroupReply::Done`]; the same key
+    /// again changes nothing, another one is [`super::Status::Disagrees`].
     SetEscrow {
         /// The key.
         key: KeyId,
         /// The public key of the escrow custodians, [`ESCROW_KEY_BYTES`] long.
         escrow: Vec<u8>,
     },
-    /// 12: the share of these epochs, sealed to the escrow key. [`GroupReply::Escrow`]: the envelope that was made
-    /// with the share.
+    /// 12: the share of these epochs, sealed to the escrow key. [`GroupReply::Escrow`]: the envelope that was
+    /// made with the share.
     Escrow {
         /// The key.
         key: KeyId,
@@ -145,9 +150,9 @@ pub enum GroupOp {
         /// The epoch of its shares.
         share_epoch: u32,
     },
-    /// 13: before round 1, of each receiver: which key are shares to be sealed to? [`GroupReply::Offer`]; the node makes the
-    /// key for this run and keeps it until it has opened the dealings. Repeated, the same offer. A run with another session
-    /// for the same key and epochs takes the key's place.
+    /// 13: before round 1, of each receiver: which key are shares to be sealed to? [`GroupReply::Offer`]; the
+    /// node makes the key for this run and keeps it until it has opened the dealings. Repeated, the same
+    /// offer. A run with another session for the same key and epochs takes the key's place.
     Offer {
         /// The run.
         run: Run,
@@ -322,7 +327,8 @@ impl GroupRequest {
         Ok(Self { nonce, op })
     }
 
-    /// The frame. Panics with more than 16 offers, dealings or signatures, and without the base of a resharing.
+    /// The frame. Panics with more than 16 offers, dealings or signatures, and without the base of a
+    /// resharing.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut writer = super::start_request(FrameType::Group, 1024);
         writer.u8(FORMAT).u8(self.op.code()).bytes(self.nonce.as_bytes());

@@ -1,8 +1,8 @@
 //! Frames: the questions a broker asks a fragment service and their answers (`docs/skb1.md` section 6.6).
 //!
-//! Every frame begins with `"SKB1"`, a type byte (answers set bit 7) and the suite. Decoders are total: any bytes
-//! give a value or a [`FrameError`], every count is bounded before anything is allocated, points and scalars are
-//! checked once here, and trailing bytes are refused. One frame is one HTTP body.
+//! Every frame begins with `"SKB1"`, a type byte (answers set bit 7) and the suite. Decoders are total: any
+//! bytes give a value or a [`FrameError`], every count is bounded before anything is allocated, points and
+//! scalars are checked once here, and trailing bytes are refused. One frame is one HTTP body.
 //!
 //! ```text
 //! 0x01 evaluate   0x02 hello   0x03 heartbeat   0x04 manifest chain   0x05 anchor   0x06 enrol   0x07 group
@@ -11,6 +11,7 @@
 mod anchor;
 mod enrol;
 mod evaluate;
+mod fault;
 mod group;
 mod manifest;
 mod presence;
@@ -21,6 +22,7 @@ use thiserror::Error;
 pub use self::anchor::{AnchorAnswer, AnchorRequest, AnchorValue};
 pub use self::enrol::{EnrolAnswer, EnrolRequest, Enrolment};
 pub use self::evaluate::{BATCH_MAX, EvaluateOutcome, EvaluateRequest, EvaluateResponse, Target};
+pub use self::fault::{EvaluateError, Fault, Refusal};
 pub use self::group::{
     Approval, Base, Blame, ESCROW_ENVELOPE_BYTES_MAX, ESCROW_KEY_BYTES, EpochKey, GroupAnswer, GroupOp,
     GroupRefusal, GroupReply, GroupRequest,
@@ -28,8 +30,10 @@ pub use self::group::{
 pub use self::manifest::{MANIFESTS_MAX, ManifestAnswer, ManifestRequest};
 pub use self::presence::{Heartbeat, Hello, Presence, PresenceAnswer};
 use crate::codec::{DecodeError, Reader, Writer};
+use crate::dkg::{GroupKeyError, RunError};
 use crate::group::{PointError, ScalarError, Suite};
-use crate::lease::LeaseError;
+pub use crate::id::RequestHash;
+use crate::lease::{LEASE_BYTES, Lease, LeaseError};
 
 /// Bytes of the longest request frame except those of the group ceremony: an evaluation of 64 points.
 pub const REQUEST_BYTES_MAX: usize = 2100;
@@ -37,9 +41,6 @@ pub const REQUEST_BYTES_MAX: usize = 2100;
 pub const GROUP_REQUEST_BYTES_MAX: usize = 32 * 1024;
 /// Bytes of the longest answer frame: a chain of manifests.
 pub const RESPONSE_BYTES_MAX: usize = 32 * 1024;
-
-/// SHA-256 of an entire request frame; every answer carries it.
-pub type RequestHash = [u8; 32];
 
 const MAGIC: &[u8; 4] = b"SKB1";
 const ANSWER_BIT: u8 = 0x80;
@@ -79,8 +80,8 @@ impl FrameType {
     }
 }
 
-/// Status of an answer, as it stands on the wire. 0 to 9 are the specification's, the others are ours; those from 11
-/// on belong to the group ceremony.
+/// Status of an answer, as it stands on the wire. 0 to 9 are the specification's, the others are ours; those
+/// from 11 on belong to the group ceremony.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u16)]
 pub enum Status {
@@ -219,10 +220,20 @@ pub enum FrameError {
     Lease(#[from] LeaseError),
     /// The run inside is not one.
     #[error(transparent)]
-    Run(#[from] crate::dkg::RunError),
+    Run(#[from] RunError),
     /// A signing key that is not an Ed25519 public key.
     #[error(transparent)]
     SigningKey(#[from] crate::signing::PublicKeyError),
+}
+
+impl From<GroupKeyError> for FrameError {
+    fn from(error: GroupKeyError) -> Self {
+        match error {
+            GroupKeyError::Layout(error) => Self::Layout(error),
+            GroupKeyError::Count { found, max } => Self::Count { found, max },
+            GroupKeyError::Point { index, error } => Self::Point { index, error },
+        }
+    }
 }
 
 /// Any request frame: what a fragment service reads.
@@ -324,6 +335,14 @@ fn read_format(reader: &mut Reader<'_>) -> Result<(), FrameError> {
         (1, 0) => Ok(()),
         (1, _) => Err(FrameError::Reserved),
         (found, _) => Err(FrameError::Format { found, read: 1 }),
+    }
+}
+
+/// LP(lease), where the empty field means none.
+fn optional_lease(reader: &mut Reader<'_>) -> Result<Option<Lease>, FrameError> {
+    match reader.lp(LEASE_BYTES)? {
+        [] => Ok(None),
+        bytes => Ok(Some(Lease::parse(bytes)?)),
     }
 }
 

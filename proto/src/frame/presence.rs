@@ -1,16 +1,15 @@
 //! Frames 0x02 and 0x03: a broker registers its generation, and stays in touch.
 //!
 //! ```text
-//! request  "SKB1" type suite format=1 reserved=0 deployment(16) broker(16) key_id(16) generation(8) nonce(16)
+//! request  "SKB1" type suite format=1 reserved=0 deployment(16) broker(16) key_id(16)
+//!          generation(8) nonce(16)
 //! answer   "SKB1" type suite format=1 reserved=0 status(2) node(2) req_hash(32) time(8) lease(LP)
 //! ```
 //!
 //! Both layouts are equal; hello registers the generation and may fence an older one, a heartbeat only renews
 //! the lease. The nonce makes every request hash, which the answer repeats, fresh.
 
-use super::{FrameError, FrameType, RequestHash, Status};
-use crate::codec::Reader;
-use crate::evaluate::{EvaluateError, Fault, Refusal};
+use super::{EvaluateError, Fault, FrameError, FrameType, Refusal, RequestHash, Status};
 use crate::id::{BrokerId, DeploymentId, KeyId, RequestId};
 use crate::lease::{LEASE_BYTES, Lease, LeaseHolder, VerifiedLease};
 use crate::manifest::ManifestNode;
@@ -147,7 +146,7 @@ impl PresenceAnswer {
         let node_index = reader.u16()?;
         let request_hash = reader.array()?;
         let time_secs = reader.u64()?;
-        let lease = optional_lease(&mut reader)?;
+        let lease = super::optional_lease(&mut reader)?;
         reader.finish()?;
         match (status, &lease) {
             (Status::Ok, None) => Err(FrameError::Inconsistent),
@@ -162,13 +161,5 @@ impl PresenceAnswer {
         writer.bytes(&self.request_hash).u64(self.time_secs);
         writer.lp(self.lease.as_ref().map_or(&[], Lease::as_bytes));
         writer.finish()
-    }
-}
-
-/// LP(lease), where the empty field means none.
-pub(super) fn optional_lease(reader: &mut Reader<'_>) -> Result<Option<Lease>, FrameError> {
-    match reader.lp(LEASE_BYTES)? {
-        [] => Ok(None),
-        bytes => Ok(Some(Lease::parse(bytes)?)),
     }
 }

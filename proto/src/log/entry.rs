@@ -4,9 +4,9 @@
 //! format(1)=1 ‖ index(8) ‖ time_ms(8) ‖ action(1) ‖ outcome(1) ‖ broker_id(16) ‖ length(4) ‖ detail
 //! ```
 //!
-//! The head is readable by anyone who holds the log. `detail` is a SealedBox under the audit key: who, what and from
-//! where, opaque to this module and to anyone without that key. The leaf of the Merkle tree is the RFC 6962 leaf hash
-//! of the whole entry, so a verifier needs no key.
+//! The head is readable by anyone who holds the log. `detail` is a SealedBox under the audit key: who, what
+//! and from where, opaque to this module and to anyone without that key. The leaf of the Merkle tree is the
+//! RFC 6962 leaf hash of the whole entry, so a verifier needs no key.
 
 use super::action::{Action, Outcome};
 use super::tree::{self, Hash};

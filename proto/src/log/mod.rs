@@ -1,4 +1,5 @@
-//! The audit log's formats: entries, Merkle tree, checkpoints, tiles, and how to verify them without the broker.
+//! The audit log's formats: entries, Merkle tree, checkpoints, tiles, and how to verify them without the
+//! broker.
 //!
 //! ```text
 //! Entry ──encode──▶ bytes ──leaf_hash──▶ Frontier::append ──root──▶ Checkpoint::sign     (writer)
@@ -6,7 +7,8 @@
 //! Checkpoint::open + bundles ──▶ Replay          tiles ──▶ prove_* ──▶ verify_*          (anyone)
 //! ```
 //!
-//! Formats: RFC 6962 hashing, C2SP signed-note, tlog-checkpoint and tlog-tiles, so that public tools can read the log.
+//! Formats: RFC 6962 hashing, C2SP signed-note, tlog-checkpoint and tlog-tiles, so that public tools can read
+//! the log.
 
 mod action;
 pub mod checkpoint;

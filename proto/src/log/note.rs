@@ -6,8 +6,9 @@
 //! — name base64(key id(4) ‖ signature)
 //! ```
 //!
-//! Only Ed25519 (type 0x01) is made and verified here. Lines of other keys, cosignatures of witnesses for example, are
-//! kept and ignored: a note says nothing until [`SignedNote::verify`] has found the one key that matters.
+//! Only Ed25519 (type 0x01) is made and verified here. Lines of other keys, cosignatures of witnesses for
+//! example, are kept and ignored: a note says nothing until [`SignedNote::verify`] has found the one key that
+//! matters.
 
 use core::fmt;
 use core::str::FromStr;

@@ -5,8 +5,8 @@
 //! tile/entries/<N>[.p/<W>]    W entries, each with a 16-bit length before it
 //! ```
 //!
-//! N is written in groups of three digits, all but the last with an `x`: 1234067 is `x001/x234/067`. W is 256 in a full
-//! tile and stands in the name of a partial one only.
+//! N is written in groups of three digits, all but the last with an `x`: 1234067 is `x001/x234/067`. W is 256
+//! in a full tile and stands in the name of a partial one only.
 
 use core::fmt;
 
@@ -207,7 +207,8 @@ pub fn encode_hashes(hashes: &[Hash]) -> Vec<u8> {
     hashes.iter().flat_map(|hash| hash.as_bytes().iter().copied()).collect()
 }
 
-/// The hashes of a hash tile that should hold `width` of them. A tile that has grown since is taken as far as asked.
+/// The hashes of a hash tile that should hold `width` of them. A tile that has grown since is taken as far as
+/// asked.
 pub fn decode_hashes(bytes: &[u8], width: u16) -> Result<Vec<Hash>, TileError> {
     let (hashes, rest) = bytes.as_chunks::<32>();
     let wanted = usize::from(width);
@@ -233,7 +234,8 @@ pub enum ReadError<E> {
 
 /// Reads nodes of a tree from its tiles; keeps the tile it read last of each level.
 ///
-/// `fetch` returns a tile's bytes; it is asked for tiles of the tree's size, and may answer with a wider tile.
+/// `fetch` returns a tile's bytes; it is asked for tiles of the tree's size, and may answer with a wider
+/// tile.
 pub struct TileHashes<F> {
     size: u64,
     fetch: F,

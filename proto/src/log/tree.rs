@@ -1,7 +1,8 @@
 //! The Merkle tree over the entries: hashes, appending, proofs (RFC 6962 section 2.1, RFC 9162 section 2.1).
 //!
-//! A node at level l and index i covers the leaves [i·2^l, (i+1)·2^l) and exists once they all do. Proofs are made from
-//! such complete nodes only; whoever calls says how to read one ([`super::tile::TileHashes`] reads them from tiles).
+//! A node at level l and index i covers the leaves [i·2^l, (i+1)·2^l) and exists once they all do. Proofs are
+//! made from such complete nodes only; whoever calls says how to read one ([`super::tile::TileHashes`] reads
+//! them from tiles).
 
 use core::fmt;
 
@@ -69,7 +70,8 @@ pub struct Node {
     pub index: u64,
 }
 
-/// The right edge of a tree: its size and the roots of its complete subtrees, largest first. All that appending needs.
+/// The right edge of a tree: its size and the roots of its complete subtrees, largest first. All that
+/// appending needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frontier {
     size: u64,
@@ -104,7 +106,8 @@ impl Frontier {
         self.append_with(leaf, |_, _| ());
     }
 
-    /// Adds a leaf and tells `completed` every node that it completes, the leaf first: that is what goes into tiles.
+    /// Adds a leaf and tells `completed` every node that it completes, the leaf first: that is what goes into
+    /// tiles.
     ///
     /// # Panics
     /// At 2^64 - 1 leaves.
@@ -156,8 +159,8 @@ impl Frontier {
     }
 }
 
-/// The largest complete nodes that together cover the leaves [begin, end), left to right. `begin` must be the start of
-/// a subtree that reaches at least to `end`, as it is everywhere in RFC 6962's recursion.
+/// The largest complete nodes that together cover the leaves [begin, end), left to right. `begin` must be the
+/// start of a subtree that reaches at least to `end`, as it is everywhere in RFC 6962's recursion.
 fn complete_nodes(begin: u64, end: u64) -> impl Iterator<Item = Node> {
     let mut next = begin;
     core::iter::from_fn(move || {
@@ -225,8 +228,8 @@ pub fn prove_inclusion<E>(
     Ok(proof)
 }
 
-/// Proof that the tree of the first `old` entries is the beginning of the tree of the first `new` (RFC 6962 section
-/// 2.1.2). Empty for `old == new` and for `old == 0`.
+/// Proof that the tree of the first `old` entries is the beginning of the tree of the first `new` (RFC 6962
+/// section 2.1.2). Empty for `old == new` and for `old == 0`.
 pub fn prove_consistency<E>(
     old: u64,
     new: u64,
@@ -278,8 +281,8 @@ pub enum ProofError {
     Root,
 }
 
-/// Checks that `leaf` is the entry hash at `index` of the tree with `size` entries and this `root` (RFC 9162 section
-/// 2.1.3.2).
+/// Checks that `leaf` is the entry hash at `index` of the tree with `size` entries and this `root` (RFC 9162
+/// section 2.1.3.2).
 pub fn verify_inclusion(
     index: u64,
     size: u64,

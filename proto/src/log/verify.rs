@@ -1,9 +1,9 @@
 //! Verifying a log without trusting who keeps it: replay all entries and compare with a signed checkpoint.
 //!
-//! The checkpoint commits to every byte of every entry, so one comparison of roots decides. If the roots differ, the
-//! stored leaf hashes (level-0 tiles) help to say where: if *they* lead to the signed root, the first entry whose hash
-//! is not the stored one is the first that was changed. If somebody changed them too, the place cannot be told from
-//! them, and the answer says so.
+//! The checkpoint commits to every byte of every entry, so one comparison of roots decides. If the roots
+//! differ, the stored leaf hashes (level-0 tiles) help to say where: if *they* lead to the signed root, the
+//! first entry whose hash is not the stored one is the first that was changed. If somebody changed them too,
+//! the place cannot be told from them, and the answer says so.
 //!
 //! ```text
 //! let mut replay = Replay::new(checkpoint);
@@ -93,7 +93,8 @@ impl Replay {
         Self { checkpoint, entries: Frontier::new(), stored, first_bad: None }
     }
 
-    /// Takes the next entry, and its leaf hash from the level-0 tile if there is one. Returns what could be read of it.
+    /// Takes the next entry, and its leaf hash from the level-0 tile if there is one. Returns what could be
+    /// read of it.
     pub fn push(&mut self, entry: &[u8], stored: Option<Hash>) -> Result<Option<Entry>, Finding> {
         let index = self.entries.size();
         if index == self.checkpoint.size {
@@ -118,7 +119,8 @@ impl Replay {
         let (found, signed) = (self.entries.size(), self.checkpoint.size);
         let root = self.entries.root();
         if found < signed {
-            // A change before the cut would be news too, but without the signed root there is nothing to prove it by.
+            // A change before the cut would be news too, but without the signed root there is nothing to
+            // prove it by.
             return Err(Finding::Missing { found, signed });
         }
         if root == self.checkpoint.root {

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use crate::codec::DecodeError;
 use crate::group::PointError;
-use crate::lease::KeyState;
+use crate::key_state::KeyState;
 use crate::signing::PublicKeyError;
 
 /// Why a manifest is none, or is not accepted.

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use super::{Manifest, ManifestError, ManifestNode};
 use crate::capsule::EncapsulationKey;
 use crate::id::DeploymentId;
-use crate::lease::KeyState;
+use crate::key_state::KeyState;
 use crate::signing::SigningPublicKey;
 
 /// A manifest whose fields and signatures were all checked. Whether its time has come is asked for each use.

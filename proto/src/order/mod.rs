@@ -1,13 +1,15 @@
 //! Orders: what needs two people at a fragment service (`docs/skb1.md` sections 5, 6.9 and 8).
 //!
-//! Destroying a key, cancelling that, retiring and destroying an epoch, answering a restore, admitting an older
-//! generation of a broker: each is an [`Order`], a short byte string that names one node and one subject and ends
-//! within 30 days. Two different officers sign it, each on their own machine; the service knows their keys from its
-//! configuration. [`UsedOrders::approve`] is the only way to an [`ApprovedOrder`]; whoever carries one out calls
-//! [`UsedOrders::remember`] in the same write, so that no order is carried out twice.
+//! Destroying a key, cancelling that, retiring and destroying an epoch, answering a restore, admitting an
+//! older generation of a broker: each is an [`Order`], a short byte string that names one node and one
+//! subject and ends within 30 days. Two different officers sign it, each on their own machine; the service
+//! knows their keys from its configuration. [`UsedOrders::approve`] is the only way to an [`ApprovedOrder`];
+//! whoever carries one out calls [`UsedOrders::remember`] in the same write, so that no order is carried out
+//! twice.
 //!
 //! ```text
-//! order  = "SKB1/order" format=1 action(1) node(16) deployment(16) subject(16) number(8) not_before(8) not_after(8) nonce(16)
+//! order  = "SKB1/order" format=1 action(1) node(16) deployment(16) subject(16) number(8)
+//!          not_before(8) not_after(8) nonce(16)
 //! signed = order count(1) count × { officer(32) signature(64) }             signatures cover the order
 //! ```
 //!
@@ -72,8 +74,8 @@ pub enum Action {
         /// Its epoch.
         key_epoch: u32,
     },
-    /// 6: let a broker that was restored from a backup register below the generation that is registered now, and
-    /// forget its anchor.
+    /// 6: let a broker that was restored from a backup register below the generation that is registered now,
+    /// and forget its anchor.
     Admit {
         /// The broker.
         broker: BrokerId,
@@ -295,7 +297,8 @@ impl fmt::Display for Order {
     }
 }
 
-/// An order with the signatures gathered so far: well formed, none of them checked against anybody's officers.
+/// An order with the signatures gathered so far: well formed, none of them checked against anybody's
+/// officers.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SignedOrder {
     order: Order,

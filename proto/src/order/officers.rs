@@ -7,7 +7,7 @@ use bech32::primitives::decode::CheckedHrpstring;
 use bech32::{Bech32m, Hrp};
 use thiserror::Error;
 
-use crate::share::is_invisible;
+use crate::custodian::is_invisible;
 use crate::signing::{PublicKeyError, SigningPublicKey};
 
 /// Most officers of one service.
@@ -17,7 +17,8 @@ const HRP: Hrp = Hrp::parse_unchecked("sof");
 const KEY_TEXT_CHARS: usize = 62;
 const NAME_CHARS_MAX: usize = 64;
 
-/// An officer's public key. Its text is bech32m with prefix `sof`, 62 characters, so that a mistyped one is noticed.
+/// An officer's public key. Its text is bech32m with prefix `sof`, 62 characters, so that a mistyped one is
+/// noticed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct OfficerKey(SigningPublicKey);
 

@@ -8,8 +8,8 @@ use crate::id::NodeId;
 /// Most orders that are remembered at once.
 pub const ORDERS_REMEMBERED_MAX: usize = 1024;
 
-/// An order that two different officers of this node signed, that is for this node, valid now, and new. Whether its
-/// subject is held here, and in the right state, is the service's to check.
+/// An order that two different officers of this node signed, that is for this node, valid now, and new.
+/// Whether its subject is held here, and in the right state, is the service's to check.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ApprovedOrder {
     order: Order,
@@ -39,7 +39,8 @@ impl ApprovedOrder {
 pub struct UsedOrders {
     /// Nonces with the end of their orders.
     nonces: BTreeMap<OrderNonce, u64>,
-    /// Orders that ended before or then may have been forgotten, so none of them counts, whatever the clock says.
+    /// Orders that ended before or then may have been forgotten, so none of them counts, whatever the clock
+    /// says.
     forgotten_until_secs: u64,
 }
 
@@ -71,7 +72,8 @@ impl UsedOrders {
         if order.node != *node {
             return Err(OrderError::OtherNode { found: order.node });
         }
-        // A `SignedOrder` has no signature twice, and `Officers` no key twice: so many names are so many people.
+        // A `SignedOrder` has no signature twice, and `Officers` no key twice: so many names are so many
+        // people.
         let names: Vec<String> = signed
             .signers()
             .filter_map(|key| officers.by_key(key))

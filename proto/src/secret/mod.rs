@@ -1,12 +1,12 @@
 //! Keys in memory: where they live, how they are made, and that nothing copies them by accident.
 //!
-//! [`Secret`] holds up to 64 bytes in a slot of secret pages (see `pages.rs`): pages that other processes, core
-//! dumps and swap cannot see, or, where the kernel has no such pages, locked pages. It is filled in place by a
-//! closure, so that no copy passes through the caller's stack on the way in; it has no `Clone`, `Copy`, `Debug`,
-//! `Display`, `Serialize` or `==`; it is wiped on drop (docs/skb1.md section 12.2).
+//! [`Secret`] holds up to 64 bytes in a slot of secret pages (see `pages.rs`): pages that other processes,
+//! core dumps and swap cannot see, or, where the kernel has no such pages, locked pages. It is filled in
+//! place by a closure, so that no copy passes through the caller's stack on the way in; it has no `Clone`,
+//! `Copy`, `Debug`, `Display`, `Serialize` or `==`; it is wiped on drop (docs/skb1.md section 12.2).
 //!
-//! What this does not do: ciphers and hash functions still spread key schedules over the stack while they work.
-//! Whoever uses a key calls [`wipe_stack`] when the work is done.
+//! What this does not do: ciphers and hash functions still spread key schedules over the stack while they
+//! work. Whoever uses a key calls [`wipe_stack`] when the work is done.
 //!
 //! ```
 //! use symbolon_proto::secret::Secret;
@@ -54,8 +54,8 @@ pub const SECRET_BYTES_MAX: usize = pages::SLOT_BYTES;
 
 /// `N` secret bytes (`1 <= N <= 64`) in secret pages, wiped on drop.
 ///
-/// Making one takes a slot of the process-wide arena. If the arena cannot grow (RLIMIT_MEMLOCK), that panics with a
-/// message that names the limit; [`reserve`] asks beforehand and answers with an error.
+/// Making one takes a slot of the process-wide arena. If the arena cannot grow (RLIMIT_MEMLOCK), that panics
+/// with a message that names the limit; [`reserve`] asks beforehand and answers with an error.
 pub struct Secret<const N: usize> {
     slot: pages::Slot,
 }
@@ -120,7 +120,8 @@ impl<const N: usize> Secret<N> {
 /// How well the memory behind every [`Secret`] of this process is protected. Shown in status reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MemoryMode {
-    /// `memfd_secret` pages: outside the kernel's direct map, unreadable through `/proc/<pid>/mem`, ptrace and core dumps.
+    /// `memfd_secret` pages: outside the kernel's direct map, unreadable through `/proc/<pid>/mem`, ptrace
+    /// and core dumps.
     MemfdSecret,
     /// Ordinary pages that are locked (never swapped), left out of core dumps and empty in a forked child.
     Locked,
@@ -152,10 +153,11 @@ pub enum MemoryError {
     Full,
 }
 
-/// Called once at process start, before the first key: finds out which pages can be had and settles on the best.
+/// Called once at process start, before the first key: finds out which pages can be had and settles on the
+/// best.
 ///
-/// With `allow_insecure`, ordinary pages are accepted where nothing better exists, also later when the locked ones
-/// run out. Without this call the first [`Secret`] settles it with `allow_insecure = false`.
+/// With `allow_insecure`, ordinary pages are accepted where nothing better exists, also later when the locked
+/// ones run out. Without this call the first [`Secret`] settles it with `allow_insecure = false`.
 pub fn prepare(allow_insecure: bool) -> Result<MemoryMode, MemoryError> {
     pages::prepare(allow_insecure)
 }
@@ -165,21 +167,22 @@ pub fn reserve(count: usize) -> Result<(), MemoryError> {
     pages::reserve(count)
 }
 
-/// The weakest protection that any secret page of this process has. `Insecure` if there is no page at all yet.
+/// The weakest protection that any secret page of this process has. `Insecure` if there is no page at all
+/// yet.
 #[must_use]
 pub fn memory_mode() -> MemoryMode {
     pages::mode().unwrap_or(MemoryMode::Insecure)
 }
 
-/// Keeps the calling thread's stack out of swap and core dumps, for a thread that works with keys. Answers whether the
-/// kernel agreed; what was on the stack is wiped by [`wipe_stack`] all the same.
+/// Keeps the calling thread's stack out of swap and core dumps, for a thread that works with keys. Answers
+/// whether the kernel agreed; what was on the stack is wiped by [`wipe_stack`] all the same.
 #[must_use]
 pub fn protect_stack() -> bool {
     pages::protect_stack()
 }
 
-/// Where a panic ends the process, has it end every secret first; called once at process start. Where a panic unwinds (in
-/// tests), the owners of secrets wipe them.
+/// Where a panic ends the process, has it end every secret first; called once at process start. Where a panic
+/// unwinds (in tests), the owners of secrets wipe them.
 pub fn wipe_before_abort() {
     if cfg!(panic = "abort") {
         let report = std::panic::take_hook();
@@ -190,8 +193,8 @@ pub fn wipe_before_abort() {
     }
 }
 
-/// Overwrites every secret of the process. For the hook of a panic that aborts, and for nothing else: whoever still uses
-/// a key finds zeros.
+/// Overwrites every secret of the process. For the hook of a panic that aborts, and for nothing else: whoever
+/// still uses a key finds zeros.
 pub fn wipe_all_before_abort() {
     pages::wipe_all();
 }

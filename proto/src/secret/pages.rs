@@ -4,14 +4,14 @@
 //!  chunk:  | guard page, no access | data pages: slot slot slot … | guard page, no access |
 //! ```
 //!
-//! Chunks are mapped when needed and stay until the process ends, so a slot's address is valid forever. A slot is
-//! owned by exactly one [`Slot`] or stands in the free list; it is zero whenever it stands there. The free list and
-//! the counters are behind one mutex; the bytes of a slot belong to its owner and need no lock.
+//! Chunks are mapped when needed and stay until the process ends, so a slot's address is valid forever. A
+//! slot is owned by exactly one [`Slot`] or stands in the free list; it is zero whenever it stands there. The
+//! free list and the counters are behind one mutex; the bytes of a slot belong to its owner and need no lock.
 //!
-//! Best pages first: `memfd_secret` (unmapped from the kernel's direct map, unreadable by other processes, counted
-//! against RLIMIT_MEMLOCK, shared mappings, therefore not inherited by a forked child); else anonymous pages with
-//! `mlock`, `MADV_DONTDUMP` and `MADV_WIPEONFORK`; else, if allowed, plain anonymous pages. A chunk that does not fit
-//! the limit is retried at a smaller size, down to one page.
+//! Best pages first: `memfd_secret` (unmapped from the kernel's direct map, unreadable by other processes,
+//! counted against RLIMIT_MEMLOCK, shared mappings, therefore not inherited by a forked child); else
+//! anonymous pages with `mlock`, `MADV_DONTDUMP` and `MADV_WIPEONFORK`; else, if allowed, plain anonymous
+//! pages. A chunk that does not fit the limit is retried at a smaller size, down to one page.
 #![allow(unsafe_code)]
 
 use core::ptr::NonNull;
@@ -47,8 +47,8 @@ type SlotPointer = NonNull<[u8; SLOT_BYTES]>;
 
 struct Address(SlotPointer);
 
-// SAFETY: the address points into a chunk that is never unmapped; it is reached only by whoever holds this value,
-// which is one thread at a time.
+// SAFETY: the address points into a chunk that is never unmapped; it is reached only by whoever holds this
+// value, which is one thread at a time.
 unsafe impl Send for Address {}
 
 /// Data pages of one mapping.
@@ -72,10 +72,11 @@ impl Slot {
     /// Takes a free slot, growing the arena if there is none.
     ///
     /// # Panics
-    /// If no page can be had. There is no sensible way to go on without a place for a key, and the caller who wants
-    /// to know beforehand asks `reserve`.
+    /// If no page can be had. There is no sensible way to go on without a place for a key, and the caller who
+    /// wants to know beforehand asks `reserve`.
     pub(super) fn take() -> Self {
-        // Taken first, so that the lock is free again should this panic: whoever reports it may need a secret.
+        // Taken first, so that the lock is free again should this panic: whoever reports it may need a
+        // secret.
         let taken = arena().take();
         match taken {
             Ok(slot) => slot,
@@ -84,8 +85,9 @@ impl Slot {
     }
 
     pub(super) fn bytes(&self) -> &[u8; SLOT_BYTES] {
-        // SAFETY: the pointer is non-null, aligned to 64, points to 64 initialised bytes that stay mapped readable
-        // and writable until the process ends, and only this value owns them, so no one writes while `self` is borrowed.
+        // SAFETY: the pointer is non-null, aligned to 64, points to 64 initialised bytes that stay mapped
+        // readable and writable until the process ends, and only this value owns them, so no one writes while
+        // `self` is borrowed.
         unsafe { self.0.as_ref() }
     }
 
@@ -139,8 +141,8 @@ pub(super) fn mode() -> Option<MemoryMode> {
 
 /// Overwrites every slot of every chunk, whoever owns it.
 ///
-/// Only for a process that is about to abort: other threads may be reading their keys, and what they read from now on is
-/// worthless. The race is on plain bytes that nobody will use any more.
+/// Only for a process that is about to abort: other threads may be reading their keys, and what they read
+/// from now on is worthless. The race is on plain bytes that nobody will use any more.
 pub(super) fn wipe_all() {
     // Not `lock`: the panicking thread may hold the arena, and waiting for it would keep the process alive.
     let arena = match ARENA.try_lock() {
@@ -162,7 +164,8 @@ pub(super) fn wipe_all() {
 pub(super) fn protect_stack() -> bool {
     let mut attributes = core::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
     let (mut lowest, mut bytes) = (core::ptr::null_mut(), 0);
-    // SAFETY: the attributes are written before they are read, and destroyed once; the other pointers are to locals.
+    // SAFETY: the attributes are written before they are read, and destroyed once; the other pointers are to
+    // locals.
     let known = unsafe {
         libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) == 0 && {
             let got = libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut lowest, &raw mut bytes) == 0;
@@ -173,8 +176,8 @@ pub(super) fn protect_stack() -> bool {
     if !known || lowest.is_null() {
         return false;
     }
-    // On fault: the guard page of a stack cannot be made present, and the rest is as it is used.
-    // SAFETY: the range is this thread's own stack; locking and the advice change nothing that the program sees.
+    // On fault: the guard page of a stack cannot be made present, and the rest is as it is used. SAFETY: the
+    // range is this thread's own stack; locking and the advice change nothing that the program sees.
     let locked = unsafe { libc::mlock2(lowest, bytes, libc::MLOCK_ONFAULT) == 0 };
     let hidden = advise(lowest.cast(), bytes, libc::MADV_DONTDUMP);
     locked && hidden
@@ -185,7 +188,8 @@ pub(super) fn protect_stack() -> bool {
     false
 }
 
-/// The arena. A panic under the lock happens only before anything was changed, so a poisoned lock is still sound.
+/// The arena. A panic under the lock happens only before anything was changed, so a poisoned lock is still
+/// sound.
 fn arena() -> MutexGuard<'static, Arena> {
     ARENA.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -247,7 +251,8 @@ fn page_bytes() -> usize {
 /// Maps `size` zeroed data bytes of this kind between two guard pages. `None` if the kernel refuses.
 fn map_chunk(kind: MemoryMode, size: usize, page: usize) -> Option<NonNull<u8>> {
     let whole = size + 2 * page;
-    // SAFETY: a fresh private anonymous mapping at an address of the kernel's choice touches no existing memory.
+    // SAFETY: a fresh private anonymous mapping at an address of the kernel's choice touches no existing
+    // memory.
     let base = unsafe {
         libc::mmap(
             core::ptr::null_mut(),
@@ -316,8 +321,9 @@ fn put_memfd_secret(_data: *mut u8, _size: usize) -> bool {
     false
 }
 
-/// Makes the reserved anonymous pages accessible and keeps them out of core dumps and forked children. An old kernel
-/// may not know the advice; the pages are then still usable, and core dumps are off process-wide anyway.
+/// Makes the reserved anonymous pages accessible and keeps them out of core dumps and forked children. An old
+/// kernel may not know the advice; the pages are then still usable, and core dumps are off process-wide
+/// anyway.
 fn open_anonymous(data: *mut u8, size: usize) -> bool {
     // SAFETY: pages of our own reservation, page-aligned.
     let opened = unsafe { libc::mprotect(data.cast(), size, libc::PROT_READ | libc::PROT_WRITE) } == 0;
@@ -337,7 +343,8 @@ fn lock(data: *mut u8, size: usize) -> bool {
 
 #[cfg(target_os = "linux")]
 fn advise(data: *mut u8, size: usize, advice: libc::c_int) -> bool {
-    // SAFETY: pages of our own reservation; none of the advice used here frees or moves pages in this process.
+    // SAFETY: pages of our own reservation; none of the advice used here frees or moves pages in this
+    // process.
     unsafe { libc::madvise(data.cast(), size, advice) == 0 }
 }
 

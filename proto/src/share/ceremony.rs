@@ -1,68 +1,17 @@
 //! Collecting shares until there are enough (docs/skb1.md sections 7.3 and 7.5).
 //!
-//! Each share is checked when it comes, so that the one person whose share is wrong hears it at once, by name, and
-//! nobody else has to come back. Shares stay in secret memory and are wiped when the ceremony is dropped.
+//! Each share is checked when it comes, so that the one person whose share is wrong hears it at once, by
+//! name, and nobody else has to come back. Shares stay in secret memory and are wiped when the ceremony is
+//! dropped.
 //!
-//! Time is the caller's: it gives boot-time milliseconds with each share and calls [`Ceremony::expire`]. So is the
-//! limit on attempts.
+//! Time is the caller's: it gives boot-time milliseconds with each share and calls [`Ceremony::expire`]. So
+//! is the limit on attempts.
 
+use super::bytes::Share;
+use super::error::ShareError;
 use super::set::ShareSetManifest;
 use super::shamir;
-use super::text::{SetId, Share, ShareKind};
 use crate::hierarchy::Fragment;
-
-/// Why a share was not taken. The ceremony is as before.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ShareError {
-    /// It belongs to another set: an older one, or another deployment's.
-    #[error("foreign share: it belongs to set {found}, this deployment needs shares of set {expected}")]
-    Foreign {
-        /// The share's set.
-        found: SetId,
-        /// The set in use.
-        expected: SetId,
-    },
-    /// A share of the fragment where one of an escrow key is needed, or the other way round.
-    #[error("this is a share of {found}; a share of {expected} is needed here")]
-    Kind {
-        /// What it is a share of.
-        found: ShareKind,
-        /// What is needed.
-        expected: ShareKind,
-    },
-    /// It is not what its holder was dealt.
-    #[error("the share of {holder} (number {x}) is wrong or tampered; ask for it again")]
-    WrongOrTampered {
-        /// Name of the holder.
-        holder: String,
-        /// Number of the share.
-        x: u8,
-    },
-    /// Nobody in this set has such a share.
-    #[error("share number {x} does not exist in this set of {total}")]
-    NoSuchHolder {
-        /// Number that the share claims.
-        x: u8,
-        /// Shares of the set.
-        total: u8,
-    },
-    /// The right share, but it is here already.
-    #[error("the share of {holder} (number {x}) was already given; {missing} more needed")]
-    Duplicate {
-        /// Name of the holder.
-        holder: String,
-        /// Number of the share.
-        x: u8,
-        /// Shares still missing.
-        missing: u8,
-    },
-    /// Enough shares are here.
-    #[error("no more shares are needed: {needed} were given")]
-    NotNeeded {
-        /// Shares needed.
-        needed: u8,
-    },
-}
 
 /// Why there is no fragment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -183,8 +132,8 @@ impl Ceremony {
         before - self.given.len()
     }
 
-    /// The fragment, checked against the set's check value. If more than t shares were given, every one of them takes part in
-    /// a recombination of its own. The shares stay until the ceremony is dropped.
+    /// The fragment, checked against the set's check value. If more than t shares were given, every one of
+    /// them takes part in a recombination of its own. The shares stay until the ceremony is dropped.
     pub fn recombine(&self) -> Result<Fragment, RecombineError> {
         let Progress { given, needed } = self.progress();
         if given < needed {

@@ -2,10 +2,11 @@
 
 use rand_core::CryptoRng;
 
+use super::bytes::Share;
+use super::kind::{SetId, ShareKind};
 use super::set::{self, Custodian, ShareSetError, ShareSetManifest};
 use super::shamir::{self, Point, Threshold};
-use super::text::{SetId, Share, ShareKind};
-use crate::custody::{Card, CustodianKeys};
+use crate::custodian::{Card, CustodianKeys};
 use crate::hierarchy::Fragment;
 use crate::id::DeploymentId;
 
@@ -47,13 +48,13 @@ pub struct Dealing<'a> {
     pub threshold: Threshold,
     /// n holders, in the order of the share numbers.
     pub holders: &'a [Holder],
-    /// The manifest that this one follows, when the fragment is shared anew.
+    /// The manifest that this one follows, when the fragment is shared again.
     pub previous: Option<&'a ShareSetManifest>,
 }
 
 impl Dealing<'_> {
-    /// Splits `fragment` and makes the manifest. Before it returns, every share has taken part in a recombination that
-    /// passed the check value (the drill of section 7.3, against a faulty dealer).
+    /// Splits `fragment` and makes the manifest. Before it returns, every share has taken part in a
+    /// recombination that passed the check value (the drill of section 7.3, against a faulty dealer).
     pub fn deal(
         &self,
         fragment: &Fragment,

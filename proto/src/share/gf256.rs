@@ -1,15 +1,15 @@
 //! GF(2^8) modulo x^8 + x^4 + x^3 + x + 1, in constant time (docs/skb1.md section 7.1).
 //!
-//! No tables and no branches: both operands may be secret, and a table indexed by a secret tells it to whoever shares
-//! the cache. Addition is exclusive or and needs no function.
+//! No tables and no branches: both operands may be secret, and a table indexed by a secret tells it to
+//! whoever shares the cache. Addition is exclusive or and needs no function.
 
 use core::hint::black_box;
 
 /// The field polynomial without its x^8 term.
 const REDUCTION: u8 = 0x1b;
 
-/// All ones if the low bit of `bit` is set, else zero. The compiler may not learn that there are only two cases, or it
-/// might make a branch of them.
+/// All ones if the low bit of `bit` is set, else zero. The compiler may not learn that there are only two
+/// cases, or it might make a branch of them.
 fn mask(bit: u8) -> u8 {
     black_box(bit & 1).wrapping_neg()
 }

@@ -5,31 +5,30 @@
 //! ‖ n × { x(1) ‖ LP(name) ‖ LP(hpke_pub) ‖ LP(sign_pub) ‖ digest(32) } ‖ chk(16) ‖ seq(8) ‖ prev_hash(32)
 //! ```
 //!
-//! With it each share is checked on arrival, so a wrong one is found together with its holder, and the recombined
-//! fragment is checked before anything is derived from it. It holds no secret: a digest of 256 uniform bits hides
-//! them. A custodian has both public keys (1216 and 32 bytes) or none (both fields empty): the envelope of a custodian
-//! with keys is sealed to them, one without is handed the share as text. Format 2 is the same layout for shares of an
-//! escrow key (section 8). Signatures stand beside the manifest, see `signed.rs`.
+//! With it each share is checked on arrival, so a wrong one is found together with its holder, and the
+//! recombined fragment is checked before anything is derived from it. It holds no secret: a digest of 256
+//! uniform bits hides them. A custodian has both public keys (1216 and 32 bytes) or none (both fields empty):
+//! the envelope of a custodian with keys is sealed to them, one without is handed the share as text. Format 2
+//! is the same layout for shares of an escrow key (section 8). Signatures stand beside the manifest, see
+//! `signed.rs`.
 
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::ceremony::ShareError;
+use super::bytes::Share;
+use super::error::ShareError;
+use super::kind::{SetId, ShareKind};
 use super::shamir::{Point, Threshold, ThresholdError};
-use super::text::{SetId, Share, ShareKind};
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::custody::{CustodianKeys, XWING_PUBLIC_BYTES, XWingPublicKey};
+use crate::custodian::{CUSTODIAN_NAME_BYTES_MAX, CustodianKeys, is_custodian_name};
 use crate::hierarchy::{CheckKey, Fragment};
 use crate::id::DeploymentId;
 use crate::label;
 use crate::primitives;
 use crate::secret::wipe_stack;
 use crate::signing::SigningPublicKey;
+use crate::xwing::{XWING_PUBLIC_BYTES, XWingPublicKey};
 
-/// Longest custodian name in characters, all printable.
-pub const CUSTODIAN_NAME_CHARS_MAX: usize = 64;
-/// Longest custodian name in bytes of UTF-8.
-pub const CUSTODIAN_NAME_BYTES_MAX: usize = 4 * CUSTODIAN_NAME_CHARS_MAX;
 /// Longest encoded manifest in bytes.
 pub const SHARE_SET_BYTES_MAX: usize =
     126 + 16 * (1 + 2 + CUSTODIAN_NAME_BYTES_MAX + 2 + XWING_PUBLIC_BYTES + 2 + 32 + 32);
@@ -290,8 +289,8 @@ impl ShareSetManifest {
         self.custodian(x).is_some_and(|custodian| custodian.digest.ct_eq(&digest).into())
     }
 
-    /// Checks that `share` is what its holder was dealt, and gives the holder; otherwise the best name for the one whose
-    /// share is wrong.
+    /// Checks that `share` is what its holder was dealt, and gives the holder; otherwise the best name for
+    /// the one whose share is wrong.
     pub fn check_share(&self, share: &Share) -> Result<&Custodian, ShareError> {
         if share.kind() != self.kind {
             return Err(ShareError::Kind { found: share.kind(), expected: self.kind });
@@ -304,7 +303,8 @@ impl ShareSetManifest {
         {
             return Ok(custodian);
         }
-        // A share whose secret part is somebody's, under a changed set or number, is a damaged share of that holder.
+        // A share whose secret part is somebody's, under a changed set or number, is a damaged share of that
+        // holder.
         let dealt = self.custodians.iter().find(|custodian| self.digest_fits(custodian.x, share.point()));
         if let Some(dealt) = dealt {
             return Err(ShareError::WrongOrTampered { holder: dealt.name.clone(), x: dealt.x });
@@ -376,19 +376,6 @@ pub(super) fn check_names<'a>(
         }
     }
     Ok(())
-}
-
-/// Whether a name can be read and told from others: 1 to 64 printable characters, none invisible, no blank at either end.
-#[must_use]
-pub fn is_custodian_name(name: &str) -> bool {
-    let chars = name.chars().count();
-    let printable = !name.chars().any(|character| character.is_control() || is_invisible(character));
-    chars > 0 && chars <= CUSTODIAN_NAME_CHARS_MAX && name.trim() == name && printable
-}
-
-/// Characters that make two names look alike, or turn the text around them: zero width, direction, byte order mark.
-pub(crate) fn is_invisible(character: char) -> bool {
-    matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// `SHA-256("SKB1/share-digest" ‖ nonce ‖ set_id ‖ x ‖ y)`.

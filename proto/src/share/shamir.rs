@@ -1,11 +1,12 @@
 //! Shamir's scheme over GF(2^8), byte by byte (docs/skb1.md section 7.1).
 //!
 //! Fewer than t points say nothing about the secret, whatever the computing power. That holds only if the t-1
-//! non-constant coefficients are uniform over *all* byte values: excluding zero, as the `sharks` crate did, makes some
-//! secrets impossible for some points and gives the secret away after enough re-sharings (RUSTSEC-2024-0398).
+//! non-constant coefficients are uniform over *all* byte values: excluding zero, as the `sharks` crate did,
+//! makes some secrets impossible for some points and gives the secret away after enough re-sharings
+//! (RUSTSEC-2024-0398).
 //!
-//! The scheme detects nothing: a wrong point gives a wrong secret. The share set's digests and check value do that
-//! (`set.rs`).
+//! The scheme detects nothing: a wrong point gives a wrong secret. The share set's digests and check value do
+//! that (`set.rs`).
 
 use rand_core::CryptoRng;
 use zeroize::Zeroize;
@@ -115,7 +116,8 @@ fn evaluate(secret: &Secret<32>, coefficients: &[Secret<32>], x: u8) -> Secret<3
 
 /// The secret that `points` determine: the value at zero of the polynomials through all of them.
 ///
-/// With fewer points than the threshold, or with a wrong one, the result is a uniformly random-looking wrong secret.
+/// With fewer points than the threshold, or with a wrong one, the result is a uniformly random-looking wrong
+/// secret.
 pub fn recombine(points: &[&Point]) -> Result<Secret<32>, PointsError> {
     if points.len() < usize::from(THRESHOLD_MIN) || points.len() > usize::from(SHARES_MAX) {
         return Err(PointsError::Count { found: points.len() });
@@ -147,8 +149,8 @@ fn interpolate(points: &[&Point]) -> Secret<32> {
     })
 }
 
-/// Lagrange's weight of the point at `x` for the value at zero: the product of x_j / (x_j - x). Depends on public
-/// numbers only.
+/// Lagrange's weight of the point at `x` for the value at zero: the product of x_j / (x_j - x). Depends on
+/// public numbers only.
 fn weight_at_zero(x: u8, points: &[&Point]) -> u8 {
     points
         .iter()

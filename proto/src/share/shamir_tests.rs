@@ -62,8 +62,8 @@ fn points_that_determine_nothing_are_refused() {
     assert_eq!(recombine(&[&one, &zero]).err(), Some(PointsError::Zero));
 }
 
-/// Pearson's statistic against the uniform distribution over 256 values; 255 degrees of freedom. Above 380 happens
-/// by chance about once in 10^7 runs; without zeros, 640,000 samples give more than 2,500.
+/// Pearson's statistic against the uniform distribution over 256 values; 255 degrees of freedom. Above 380
+/// happens by chance about once in 10^7 runs; without zeros, 640,000 samples give more than 2,500.
 fn chi_square(counts: &[u64; 256]) -> f64 {
     let total: u64 = counts.iter().sum();
     let expected = total as f64 / 256.0;

@@ -1,19 +1,22 @@
-//! A share-set manifest with the signatures of the broker and the custodians beside it (docs/skb1.md section 7.3).
+//! A share-set manifest with the signatures of the broker and the custodians beside it (docs/skb1.md section
+//! 7.3).
 //!
 //! ```text
-//! signed     = format(1)=1 ‖ LP32(manifest) ‖ count(1) × { x(1) ‖ signature(64) } ‖ broker key(32) ‖ broker signature(64)
+//! signed     = format(1)=1 ‖ LP32(manifest) ‖ count(1) × { x(1) ‖ signature(64) }
+//!              ‖ broker key(32) ‖ broker signature(64)
 //! signature  = Ed25519 over label ‖ SHA-256(manifest)
 //! ```
 //!
-//! The signatures stand beside the manifest and not in it, because its hash goes into every envelope before anybody
-//! could have signed. Signers stand in ascending order of x; key and signature of the broker are zero until it signed.
+//! The signatures stand beside the manifest and not in it, because its hash goes into every envelope before
+//! anybody could have signed. Signers stand in ascending order of x; key and signature of the broker are zero
+//! until it signed.
 
 use thiserror::Error;
 
 use super::set::{SHARE_SET_BYTES_MAX, ShareSetError, ShareSetManifest};
 use super::shamir::SHARES_MAX;
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::custody::transcript::Standing;
+use crate::custodian::Standing;
 use crate::signing::{SIGNATURE_BYTES, SigningPublicKey, SigningSeed};
 
 const FORMAT: u8 = 1;

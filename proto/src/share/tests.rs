@@ -234,7 +234,8 @@ fn manifests_come_back_and_every_changed_byte_is_noticed() {
     for index in 0..bytes.len() {
         let mut changed = bytes.clone();
         changed[index] ^= 1;
-        // Digests and the check value are not part of the id; a change there is another manifest, with another hash.
+        // Digests and the check value are not part of the id; a change there is another manifest, with
+        // another hash.
         if let Ok(other) = ShareSetManifest::decode(&changed) {
             assert_ne!(other.hash(), manifest.hash());
             assert_eq!(other.set_id(), manifest.set_id());

@@ -42,7 +42,8 @@ fn capsules_differ_under_stuck_randomness() {
     assert_ne!(first.w(), second.w());
 }
 
-/// Two proofs with one nonce and different challenges would reveal the key: the first 32 bytes are c, and s = a - c·k.
+/// Two proofs with one nonce and different challenges would reveal the key: the first 32 bytes are c, and s =
+/// a - c·k.
 #[test]
 fn proof_nonces_differ_under_stuck_randomness() {
     use curve25519_dalek::scalar::Scalar;

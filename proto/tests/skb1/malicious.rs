@@ -1,5 +1,5 @@
-//! The malicious remote (section 15.3): every lie names the node, changes nothing, and the honest answer to the
-//! same request still works afterwards.
+//! The malicious remote (section 15.3): every lie names the node, changes nothing, and the honest answer to
+//! the same request still works afterwards.
 
 use symbolon_proto::blind::{BlindError, Blinded, FinalizeError};
 use symbolon_proto::codec::DecodeError;
@@ -193,7 +193,8 @@ fn with_lease(honest: EvaluateResponse, lease: Lease) -> Vec<u8> {
     EvaluateResponse { outcome: EvaluateOutcome::Done { points, proof, lease }, ..honest }.to_bytes()
 }
 
-/// A manifest with y' of another key: what was closed for it never opens, and the canary's evaluation shows it.
+/// A manifest with y' of another key: what was closed for it never opens, and the canary's evaluation shows
+/// it.
 #[test]
 fn publishes_a_public_key_it_does_not_hold() {
     let mut world = World::new(2);

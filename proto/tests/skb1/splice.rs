@@ -1,5 +1,5 @@
-//! The splice matrix (section 15.4): every field of every context changed in turn is a commitment failure, never
-//! a failure of the AEAD and never a panic.
+//! The splice matrix (section 15.4): every field of every context changed in turn is a commitment failure,
+//! never a failure of the AEAD and never a panic.
 
 use symbolon_proto::capsule::{CapsuleError, Kek};
 use symbolon_proto::context::{CapsuleContext, RecordContext, RecordKind, Scope};
@@ -88,7 +88,8 @@ fn damaged_capsules_say_what_is_damaged() {
             0 => assert!(matches!(opened, Err(CapsuleError::Format { .. }))),
             1 => assert!(matches!(opened, Err(CapsuleError::Suite { .. }))),
             2..42 => assert!(opened.unwrap().same_as(&kek)),
-            // Another w, if it is a point at all: its own shared secret would differ, see capsules_need_both_halves.
+            // Another w, if it is a point at all: its own shared secret would differ, see
+            // capsules_need_both_halves.
             42..74 => {}
             74..106 => assert_eq!(opened.err(), Some(CapsuleError::Commitment)),
             _ => assert_eq!(opened.err(), Some(CapsuleError::Tag)),

@@ -1,5 +1,5 @@
-//! Decoders are total (section 15.11): any bytes give a value or an error, never a panic; what was encoded comes
-//! back; and what was decoded encodes to the same bytes.
+//! Decoders are total (section 15.11): any bytes give a value or an error, never a panic; what was encoded
+//! comes back; and what was decoded encodes to the same bytes.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

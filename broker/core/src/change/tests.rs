@@ -115,7 +115,7 @@ fn an_epoch_leaves_the_shares_and_changes_the_keys() {
 }
 
 #[test]
-fn what_stays_stays_and_the_epoch_before_opens_what_it_closed() {
+fn what_stays_stays_and_the_epoch_before_decrypts_what_it_encrypted() {
     let (sealed, fragment, _) = deployment();
     let before = Unsealed::first(&fragment, &sealed);
     let changed = Change::Epoch.apply(&sealed, &fragment, NOW, &mut rng()).unwrap().unwrap();

@@ -1,8 +1,8 @@
 //! Login with a role id and a secret id, by the rules of Vault's `approle` method.
 //!
-//! A secret id is kept as a keyed hash only, with an accessor beside it. Whatever does not fit, the answer is one and
-//! the same. A counted secret id is spent with the login: commit [`SecretIdUse`] under the row's revision before the
-//! token leaves.
+//! A secret id is kept as a keyed hash only, with an accessor beside it. Whatever does not fit, the answer is
+//! one and the same. A counted secret id is spent with the login: commit [`SecretIdUse`] under the row's
+//! revision before the token leaves.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -151,8 +151,8 @@ pub enum AppRoleRefusal {
     Address,
 }
 
-/// The name of a secret id's row: a keyed hash over role and secret id. Compute it for unknown roles too, so that
-/// known and unknown ones take the same time.
+/// The name of a secret id's row: a keyed hash over role and secret id. Compute it for unknown roles too, so
+/// that known and unknown ones take the same time.
 #[must_use]
 pub fn secret_id_hash(index_key: &Secret<32>, role: &RoleName, secret_id: &str) -> String {
     let fields = [role.as_str().as_bytes(), secret_id.as_bytes()];
@@ -229,7 +229,8 @@ impl AppRole {
         check_address(&self.secret_id_bound_cidrs, remote)?;
         let (usage, record) = match record {
             _ if !self.bind_secret_id => {
-                // Without secret id the address is the only proof, so the token's bound holds for the login too.
+                // Without secret id the address is the only proof, so the token's bound holds for the login
+                // too.
                 check_address(&self.token.token_bound_cidrs, remote)?;
                 (SecretIdUse::Unlimited, None)
             }
@@ -253,6 +254,7 @@ impl AppRole {
             attributes: BTreeMap::new(),
             params,
             evidence_ends_at: record.and_then(|record| record.expires_at),
+            login_name: None,
         };
         Ok((identity, usage))
     }

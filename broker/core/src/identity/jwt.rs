@@ -1,9 +1,10 @@
 //! Strict verification of signed JWTs (RFC 7519, RFC 8725).
 //!
-//! The order is the safety: shape, header, key, signature, and only then claims. The algorithm must be one that the
-//! key's type permits; the header merely agrees. Headers that carry or point to a key, `crit`, encryption and
-//! nesting are refused. A claim of the wrong type is an error, never an absent claim (CVE-2026-25537). Replay checks
-//! are left out on purpose: kubelets hand the same token to a restarted container.
+//! The order is the safety: shape, header, key, signature, and only then claims. The algorithm must be one
+//! that the key's type permits; the header merely agrees. Headers that carry or point to a key, `crit`,
+//! encryption and nesting are refused. A claim of the wrong type is an error, never an absent claim
+//! (CVE-2026-25537). Replay checks are left out on purpose: kubelets hand the same token to a restarted
+//! container.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -49,7 +50,8 @@ pub enum JwtError {
     /// A header that is refused: an embedded or remote key, `crit`, compression, nesting, an unknown `typ`.
     #[error("the token has a header that is not accepted")]
     Header,
-    /// The issuer has no key with this `kid`, as far as we know. The caller may refresh the keys, at a bounded rate.
+    /// The issuer has no key with this `kid`, as far as we know. The caller may refresh the keys, at a
+    /// bounded rate.
     #[error("the token is signed with an unknown key")]
     UnknownKey,
     /// The signature does not verify.
@@ -189,7 +191,8 @@ pub fn verify(token: &str, keys: &KeySet, rules: &JwtRules, now_secs: u64) -> Re
     judge_claims(json::parse(&decode(parts.payload)?, Limits::TOKEN)?, rules, now_secs)
 }
 
-/// The issuer that a token claims, unverified. Good for one thing only: choosing whose keys to verify it with.
+/// The issuer that a token claims, unverified. Good for one thing only: choosing whose keys to verify it
+/// with.
 pub fn claimed_issuer(token: &str) -> Result<Option<String>, JwtError> {
     let parts = Parts::split(token)?;
     text_claim(&json::parse(&decode(parts.payload)?, Limits::TOKEN)?, "iss")

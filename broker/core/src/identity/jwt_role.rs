@@ -1,7 +1,7 @@
 //! Login with a JWT of any OIDC issuer, by the rules of Vault's `jwt` method.
 //!
-//! Stricter than Vault in two points: leeways default to ten seconds instead of minutes, and `*` in a glob is all
-//! that there is. A token that names an audience is refused by a role that binds none.
+//! Stricter than Vault in two points: leeways default to ten seconds instead of minutes, and `*` in a glob is
+//! all that there is. A token that names an audience is refused by a role that binds none.
 
 use std::collections::BTreeMap;
 
@@ -10,9 +10,9 @@ use serde_json::Value;
 
 use super::jwt::{JwtError, JwtRules, LEEWAY_SECS_DEFAULT, LEEWAY_SECS_MAX, VerifiedJwt};
 use super::{VerifiedIdentity, glob};
-use crate::oauth::{RuleError, WorkloadRule};
 use crate::path::RoleName;
 use crate::token::{META_BYTES_MAX, META_ENTRIES_MAX, ParamsError, TokenParams};
+use crate::workload::{RuleError, WorkloadRule};
 
 /// Most bound values, claims or mappings of a role.
 const BOUND_MAX: usize = 64;
@@ -72,7 +72,8 @@ impl JwtConfig {
         if self.jwt_supported_algs.iter().all(known) { Ok(()) } else { Err(JwtConfigError::Algorithm) }
     }
 
-    /// The `iss` that tokens must have; `None` accepts any that the keys verify. Discovery implies its own URL.
+    /// The `iss` that tokens must have; `None` accepts any that the keys verify. Discovery implies its own
+    /// URL.
     #[must_use]
     pub fn issuer(&self) -> Option<&str> {
         [&self.bound_issuer, &self.oidc_discovery_url]
@@ -171,7 +172,8 @@ pub enum JwtRoleError {
     Workload(#[from] RuleError),
 }
 
-/// Why a login was refused: 400 with these texts, which are Vault's as far as they can be without quoting the token.
+/// Why a login was refused: 400 with these texts, which are Vault's as far as they can be without quoting the
+/// token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JwtRefusal {
     /// The token itself.
@@ -282,6 +284,7 @@ impl JwtRole {
                 .collect(),
             params: self.token.clone(),
             evidence_ends_at: jwt.expires_at(),
+            login_name: None,
         })
     }
 

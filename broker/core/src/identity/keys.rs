@@ -1,8 +1,8 @@
 //! The public keys of an issuer, from PEM blocks or a JWK set.
 //!
-//! The algorithm is a property of the key: its type decides which ones it may verify, and a JWK's own `alg` narrows
-//! that to one. Keys that nobody should use never enter: RSA below 2048 or above 4096 bits or with an exponent
-//! below 3, Ed25519 points of small order, symmetric keys, keys for encryption.
+//! The algorithm is a property of the key: its type decides which ones it may verify, and a JWK's own `alg`
+//! narrows that to one. Keys that nobody should use never enter: RSA below 2048 or above 4096 bits or with an
+//! exponent below 3, Ed25519 points of small order, symmetric keys, keys for encryption.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -98,8 +98,8 @@ impl KeySet {
         if keys.len() > KEYS_MAX { Err(KeySetError::TooMany) } else { Ok(Self { keys }) }
     }
 
-    /// Keys of a JWK set (RFC 7517). Keys of no use here are passed over, because issuers publish others for other
-    /// readers; an empty set means to trust nothing.
+    /// Keys of a JWK set (RFC 7517). Keys of no use here are passed over, because issuers publish others for
+    /// other readers; an empty set means to trust nothing.
     pub fn from_jwks(text: &[u8]) -> Result<Self, KeySetError> {
         if text.len() > KEYS_BYTES_MAX {
             return Err(KeySetError::TooLong);
@@ -140,8 +140,8 @@ impl KeySet {
         self.keys.is_empty()
     }
 
-    /// The keys that may verify a token with this header: those with its `kid` and those without any, as far as
-    /// their type permits the algorithm.
+    /// The keys that may verify a token with this header: those with its `kid` and those without any, as far
+    /// as their type permits the algorithm.
     pub(super) fn candidates(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<Vec<&Key>, NoKey> {
         let meant = |key: &&Key| kid.is_none() || key.kid.is_none() || key.kid.as_deref() == kid;
         let meant: Vec<_> = self.keys.iter().filter(meant).collect();
@@ -204,8 +204,8 @@ fn ed25519(point: &[u8]) -> Option<DecodingKey> {
     (!SMALL_ORDER.contains(&masked)).then(|| DecodingKey::from_ed_der(point))
 }
 
-/// The y coordinates of every point whose order divides 8, canonical and not, without the sign bit. Under such a
-/// key one signature is good for many messages.
+/// The y coordinates of every point whose order divides 8, canonical and not, without the sign bit. Under
+/// such a key one signature is good for many messages.
 const SMALL_ORDER: [[u8; 32]; 7] = [
     [0; 32],
     with_first([0; 32], 1),

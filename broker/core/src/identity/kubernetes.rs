@@ -1,11 +1,11 @@
 //! Login with a Kubernetes service-account token, verified offline.
 //!
-//! Two traps are closed unless the operator opens them. The default in-pod token lives for a year and only *says*
-//! after an hour that it is stale: tokens made for more than a day are refused, and so is one whose `warnafter` has
-//! passed. And a token for the API server's own audience can be replayed by anyone who ever received it: a role
-//! without an audience admits nobody unless the cluster's configuration accepts such tokens
-//! (`docs` tell ESO users to set `audiences`). Offline verification accepts the token of a deleted pod until its
-//! `exp`; that is why tokens must be short.
+//! Two traps are closed unless the operator opens them. The default in-pod token lives for a year and only
+//! *says* after an hour that it is stale: tokens made for more than a day are refused, and so is one whose
+//! `warnafter` has passed. And a token for the API server's own audience can be replayed by anyone who ever
+//! received it: a role without an audience admits nobody unless the cluster's configuration accepts such
+//! tokens (`docs` tell ESO users to set `audiences`). Offline verification accepts the token of a deleted pod
+//! until its `exp`; that is why tokens must be short.
 
 use std::collections::BTreeMap;
 
@@ -14,9 +14,9 @@ use serde_json::Value;
 
 use super::jwt::{JwtError, JwtRules, VerifiedJwt};
 use super::{VerifiedIdentity, glob};
-use crate::oauth::{RuleError, WorkloadRule};
 use crate::path::RoleName;
 use crate::token::{ParamsError, TokenParams};
+use crate::workload::{RuleError, WorkloadRule};
 
 /// The answer to every refused login: 403.
 pub const REFUSED: &str = "permission denied";
@@ -279,6 +279,7 @@ impl KubernetesRole {
             attributes,
             params: self.token.clone(),
             evidence_ends_at: jwt.expires_at(),
+            login_name: None,
         }
     }
 }

@@ -1,8 +1,10 @@
-//! Who a caller is, proven by evidence: Kubernetes and OIDC tokens verified offline, or an AppRole secret.
+//! Who a caller is, proven by evidence: Kubernetes and OIDC tokens verified offline, an AppRole secret, or a
+//! password.
 //!
-//! Evidence goes in, a [`VerifiedIdentity`] comes out, and only from the modules here: its constructor is private.
-//! [`VerifiedIdentity::issue`] turns it into a token. Nothing here fetches keys; the broker does, and hands in a
-//! [`keys::KeySet`]. An unknown `kid` is an error of its own, so that the broker may refresh at a bounded rate.
+//! Evidence goes in, a [`VerifiedIdentity`] comes out, and only from the modules here: its constructor is
+//! private. [`VerifiedIdentity::issue`] turns it into a token. Nothing here fetches keys; the broker does,
+//! and hands in a [`keys::KeySet`]. An unknown `kid` is an error of its own, so that the broker may refresh
+//! at a bounded rate.
 
 pub mod approle;
 mod der;
@@ -11,6 +13,7 @@ pub mod jwt;
 pub mod jwt_role;
 pub mod keys;
 pub mod kubernetes;
+pub mod userpass;
 
 use std::collections::BTreeMap;
 
@@ -30,6 +33,8 @@ pub struct VerifiedIdentity {
     attributes: BTreeMap<String, String>,
     params: TokenParams,
     evidence_ends_at: Option<u64>,
+    /// What the address of the login ends in after `login/`, for a method that names its users there.
+    login_name: Option<String>,
 }
 
 /// A token that may be given out, and a warning if its lifetime was cut.
@@ -51,13 +56,15 @@ pub enum IssuedKind {
 }
 
 impl VerifiedIdentity {
-    /// Who it is, unique within the issuer: `system:serviceaccount:ns:name`, the `sub` of an OIDC token, a role id.
+    /// Who it is, unique within the issuer: `system:serviceaccount:ns:name`, the `sub` of an OIDC token, a
+    /// role id.
     #[must_use]
     pub fn subject(&self) -> &str {
         &self.subject
     }
 
-    /// What an identity would be filed under together with the mount: service-account uid, user claim, role id.
+    /// What an identity would be filed under together with the mount: service-account uid, user claim, role
+    /// id.
     #[must_use]
     pub fn alias(&self) -> &str {
         &self.alias
@@ -87,8 +94,8 @@ impl VerifiedIdentity {
         self.evidence_ends_at
     }
 
-    /// Makes the token that the role provides for. `mount` is the login mount (`kubernetes`), `usual` the kind that
-    /// it gives if the role does not say.
+    /// Makes the token that the role provides for. `mount` is the login mount (`kubernetes`), `usual` the
+    /// kind that it gives if the role does not say.
     pub fn issue(
         &self,
         tenant: TenantId,
@@ -105,7 +112,10 @@ impl VerifiedIdentity {
         let claims = TokenClaims {
             display_name,
             meta: self.meta.clone(),
-            path: format!("auth/{mount}/login"),
+            path: match &self.login_name {
+                None => format!("auth/{mount}/login"),
+                Some(name) => format!("auth/{mount}/login/{name}"),
+            },
             ..claims
         };
         let token = match kind {

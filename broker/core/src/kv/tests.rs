@@ -155,8 +155,8 @@ fn each_version_remembers_its_kek_epoch() {
 }
 
 proptest! {
-    /// Whatever is done in whatever order: versions count up without gaps, the newest is always known, no more
-    /// payloads are kept than allowed, and every payload that vanished was reported exactly once.
+    /// Whatever is done in whatever order: versions count up without gaps, the newest is always known, no
+    /// more payloads are kept than allowed, and every payload that vanished was reported exactly once.
     #[test]
     fn payloads_are_accounted_for(steps in prop::collection::vec((0u8..4, 0u64..20), 1..60), keep in 1u64..6) {
         let mount = KvSettings { max_versions: keep, ..MOUNT };

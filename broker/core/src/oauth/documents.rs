@@ -2,16 +2,15 @@
 
 use serde_json::{Value, json};
 
-use super::SigningKey;
-use super::schedule::{KeyPolicy, published};
+use super::schedule::{KeyPolicy, SigningKey, published};
 
 /// How long caches may keep the keys; [`KeyPolicy`] waits longer than that before a new key signs.
 pub const JWKS_CACHE_CONTROL: &str = "public, max-age=300, stale-if-error=86400";
 
 /// The body of `/.well-known/openid-configuration` and `/.well-known/oauth-authorization-server`.
 ///
-/// `issuer` is the URL that verifiers compare, without slash at its end. Members that only make sense for people
-/// are the least that OIDC readers insist on.
+/// `issuer` is the URL that verifiers compare, without slash at its end. Members that only make sense for
+/// people are the least that OIDC readers insist on.
 #[must_use]
 pub fn discovery(issuer: &str) -> Value {
     json!({
@@ -31,8 +30,8 @@ pub fn discovery(issuer: &str) -> Value {
     })
 }
 
-/// The JWK set that is published at `now_secs` (unix): made anew for every answer, so that a retired key disappears
-/// at its moment and not when somebody next renders the document.
+/// The JWK set that is published at `now_secs` (unix): made again for every answer, so that a retired key
+/// disappears at its moment and not when somebody next renders the document.
 #[must_use]
 pub fn jwks(keys: &[SigningKey], policy: &KeyPolicy, now_secs: u64) -> Value {
     let keys: Vec<_> = published(keys, policy, now_secs).map(SigningKey::jwk).collect();

@@ -3,6 +3,7 @@
 use symbolon_proto::Zeroizing;
 
 use super::OAuthError;
+use crate::workload::{is_audience, scopes};
 
 const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
@@ -12,11 +13,6 @@ const TYPE_ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 
 /// Most parameters of a request.
 const PARAMETERS_MAX: usize = 32;
-/// Longest audience in bytes.
-const AUDIENCE_BYTES_MAX: usize = 512;
-/// Longest list of scopes in bytes, and most of them.
-const SCOPE_BYTES_MAX: usize = 1024;
-const SCOPES_MAX: usize = 32;
 
 /// Which of the two grants was used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +57,8 @@ impl TokenRequest {
     }
 }
 
-/// Reads the decoded pairs of a form. Whoever calls refuses requests with an `Authorization` header before: that
-/// would be a second credential.
+/// Reads the decoded pairs of a form. Whoever calls refuses requests with an `Authorization` header before:
+/// that would be a second credential.
 pub fn parse(pairs: &[(String, String)]) -> Result<TokenRequest, OAuthError> {
     let form = Form::new(pairs)?;
     let shape = match form.required("grant_type", "grant_type is missing")? {
@@ -83,7 +79,10 @@ pub fn parse(pairs: &[(String, String)]) -> Result<TokenRequest, OAuthError> {
         shape,
         evidence: Zeroizing::new(evidence.to_owned()),
         audience: audience(&form)?,
-        scopes: form.get("scope").map_or(Ok(Vec::new()), scopes)?,
+        scopes: match form.get("scope") {
+            None => Vec::new(),
+            Some(text) => scopes(text).ok_or(OAuthError::InvalidScope)?,
+        },
     })
 }
 
@@ -121,33 +120,8 @@ fn audience(form: &Form<'_>) -> Result<String, OAuthError> {
     if is_audience(audience) { Ok(audience.to_owned()) } else { Err(OAuthError::InvalidTarget) }
 }
 
-/// Visible ASCII, no fragment, bounded.
-pub(super) fn is_audience(text: &str) -> bool {
-    let plain =
-        text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'#' | b'"' | b'\\' | b'*'));
-    !text.is_empty() && text.len() <= AUDIENCE_BYTES_MAX && plain
-}
-
-/// RFC 6749 section 3.3.
-pub(super) fn scopes(text: &str) -> Result<Vec<String>, OAuthError> {
-    let mut scopes: Vec<String> = Vec::new();
-    if text.len() > SCOPE_BYTES_MAX {
-        return Err(OAuthError::InvalidScope);
-    }
-    for scope in text.split(' ') {
-        let plain = scope.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'));
-        if scope.is_empty() || !plain || scopes.len() >= SCOPES_MAX {
-            return Err(OAuthError::InvalidScope);
-        }
-        if !scopes.iter().any(|known| known == scope) {
-            scopes.push(scope.to_owned());
-        }
-    }
-    Ok(scopes)
-}
-
-/// Whether evidence was made for this issuer and nobody else. A token that names a second audience could be replayed
-/// by that one here; a generic word would let brokers replay each other's.
+/// Whether evidence was made for this issuer and nobody else. A token that names a second audience could be
+/// replayed by that one here; a generic word would let brokers replay each other's.
 pub fn evidence_is_for(audiences: &[String], issuer: &str) -> Result<(), OAuthError> {
     match audiences {
         [only] if only == issuer => Ok(()),

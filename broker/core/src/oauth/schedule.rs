@@ -6,10 +6,10 @@
 //!         0                   L/2              5L/6 or later
 //! ```
 //!
-//! A key is published long before it signs, because many verifiers cache and few refetch on an unknown `kid`; a retired
-//! one stays until the last token it signed has ended. Each key carries its two times from birth, so everything else
-//! is a function of the keys and of now: no state to go wrong, the same answer on every broker. There is always a key
-//! that signs: an old one goes on until its successor's time has come.
+//! A key is published long before it signs, because many verifiers cache and few refetch on an unknown `kid`;
+//! a retired one stays until the last token it signed has ended. Each key carries its two times from birth,
+//! so everything else is a function of the keys and of now: no state to go wrong, the same answer on every
+//! broker. There is always a key that signs: an old one goes on until its successor's time has come.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -35,8 +35,8 @@ impl KeyPolicy {
     /// Twice the max-age of the published set.
     pub const WAIT_SECS_MIN: u64 = 600;
 
-    /// Brings every number into the range where the schedule holds: whatever an operator writes, a successor is
-    /// published for at least ten minutes before it signs.
+    /// Brings every number into the range where the schedule holds: whatever an operator writes, a successor
+    /// is published for at least ten minutes before it signs.
     #[must_use]
     pub fn sane(self) -> Self {
         let wait_secs = self.wait_secs.clamp(Self::WAIT_SECS_MIN, 30 * 86_400);
@@ -55,7 +55,8 @@ impl Default for KeyPolicy {
     }
 }
 
-/// The public half of a P-256 signing key and its times (unix seconds). Wire type; the private half is kept apart.
+/// The public half of a P-256 signing key and its times (unix seconds). Wire type; the private half is kept
+/// apart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SigningKey {
@@ -87,7 +88,8 @@ impl SigningKey {
         Self::at(coordinates, now_secs, turn.unwrap_or(now_secs).max(earliest))
     }
 
-    /// The successor of a key that an operator wants out of use: signs after the shortest wait that caches allow.
+    /// The successor of a key that an operator wants out of use: signs after the shortest wait that caches
+    /// allow.
     #[must_use]
     pub fn urgent(coordinates: (&[u8; 32], &[u8; 32]), now_secs: u64) -> Self {
         Self::at(coordinates, now_secs, now_secs.saturating_add(KeyPolicy::WAIT_SECS_MIN))

@@ -301,8 +301,8 @@ fn keys_follow_each_other() {
 }
 
 proptest! {
-    /// A broker that looks every hour for a year and rotates when told: whoever signs is published, has been for the
-    /// wait, stays for the life of its last token, and the set does not grow.
+    /// A broker that looks every hour for a year and rotates when told: whoever signs is published, has been
+    /// for the wait, stays for the life of its last token, and the set does not grow.
     #[test]
     fn the_schedule_never_breaks_a_verifier(life_days in 1u64..60, wait_hours in 0u64..100) {
         let policy = KeyPolicy { life_secs: life_days * 86_400, wait_secs: wait_hours * 3600, skew_secs: 60 }.sane();

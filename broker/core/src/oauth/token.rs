@@ -1,55 +1,28 @@
 //! The access token: RFC 9068, ES256, one audience, five minutes.
 //!
-//! Signing is somebody else's, and may take a while: [`UnsignedToken::signing_input`] goes out, the signature comes
-//! back to [`UnsignedToken::with_signature`].
+//! Signing is somebody else's, and may take a while: [`UnsignedToken::signing_input`] goes out, the signature
+//! comes back to [`UnsignedToken::with_signature`].
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use data_encoding::HEXLOWER;
 use rand_core::CryptoRng;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use symbolon_proto::Zeroizing;
 
-use super::request::{self, Shape, TokenRequest};
-use super::{OAuthError, SigningKey};
+use super::request::{Shape, TokenRequest};
+use super::schedule::SigningKey;
+use super::{OAuthError, TOKEN_SECS_MAX};
 use crate::identity::VerifiedIdentity;
 use crate::path::MountPath;
+use crate::workload::WorkloadRule;
 
-/// Longest life of a workload token in seconds.
-pub const TOKEN_SECS_MAX: u64 = 300;
 /// `nbf` lies this far before `iat`, for verifiers whose clocks are slow.
 const NOT_BEFORE_SECS: u64 = 5;
 /// Longest token in bytes: it must fit into a header line anywhere.
 const TOKEN_BYTES_MAX: usize = 4096;
-/// Most audiences or scopes of a rule.
-const RULE_MAX: usize = 64;
 /// `r ‖ s`.
 const SIGNATURE_BYTES: usize = 64;
-
-/// What workloads of one role may ask for. Wire type. Nothing is allowed by default.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct WorkloadRule {
-    /// Audiences. One that ends in `/*` allows everything below that slash; there is no other wildcard.
-    pub audiences: Vec<String>,
-    /// Scopes.
-    pub scopes: Vec<String>,
-}
-
-/// Why a rule was refused: 400.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RuleError {
-    /// Malformed audience.
-    #[error("audiences must be plain URIs or names; only a trailing '/*' after a host is a wildcard")]
-    Audience,
-    /// Malformed scope.
-    #[error("scopes must be plain words")]
-    Scope,
-    /// Too many.
-    #[error("a rule may have at most {RULE_MAX} audiences and scopes each")]
-    TooMany,
-}
 
 /// What a request gets. Made by [`WorkloadRule::grant`] only.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,31 +33,10 @@ pub struct Granted {
 }
 
 impl WorkloadRule {
-    /// Refuses rules that mean more than they say.
-    pub fn check(&self) -> Result<(), RuleError> {
-        if self.audiences.len() > RULE_MAX || self.scopes.len() > RULE_MAX {
-            return Err(RuleError::TooMany);
-        }
-        let sound = |audience: &String| match audience.strip_suffix("/*") {
-            // `https://*` would be everybody: a wildcard needs a host or a name before it.
-            Some(below) => request::is_audience(below) && !below.ends_with('/') && !below.ends_with(':'),
-            None => request::is_audience(audience),
-        };
-        if !self.audiences.iter().all(sound) {
-            return Err(RuleError::Audience);
-        }
-        let one_word = |scope: &String| request::scopes(scope).is_ok_and(|words| words.len() == 1);
-        if self.scopes.iter().all(one_word) { Ok(()) } else { Err(RuleError::Scope) }
-    }
-
     /// Judges a request: the audience and every scope must be allowed.
     pub fn grant(&self, request: &TokenRequest) -> Result<Granted, OAuthError> {
         let audience = request.audience();
-        let fits = |allowed: &String| match allowed.strip_suffix('*') {
-            Some(below) => below.ends_with('/') && is_below(audience, below),
-            None => allowed == audience,
-        };
-        if !self.audiences.iter().any(fits) {
+        if !self.allows_audience(audience) {
             return Err(OAuthError::InvalidTarget);
         }
         if !request.scopes().iter().all(|scope| self.scopes.contains(scope)) {
@@ -96,15 +48,6 @@ impl WorkloadRule {
             scopes: request.scopes().to_vec(),
         })
     }
-}
-
-/// Whether `audience` continues `prefix` (which ends in a slash) without tricks that another reader might resolve.
-fn is_below(audience: &str, prefix: &str) -> bool {
-    audience.strip_prefix(prefix).is_some_and(|rest| {
-        !rest.is_empty()
-            && !rest.contains('%')
-            && rest.split('/').all(|segment| !matches!(segment, "" | "." | ".."))
-    })
 }
 
 /// A token that lacks only its signature.
@@ -123,8 +66,8 @@ pub struct UnsignedToken {
 pub struct BadSignature;
 
 impl UnsignedToken {
-    /// Writes header and claims. The subject is qualified by the login mount, because two clusters may name an
-    /// account alike: `kubernetes:system:serviceaccount:ns:name`.
+    /// Writes header and claims. The subject is qualified by the login mount, because two clusters may name
+    /// an account alike: `kubernetes:system:serviceaccount:ns:name`.
     pub fn prepare(
         issuer: &str,
         mount: &MountPath,
@@ -209,7 +152,8 @@ impl AccessToken {
         self.expires_in
     }
 
-    /// The body of the answer (RFC 6749 section 5.1, RFC 8693 section 2.2.1). Send it with `Cache-Control: no-store`.
+    /// The body of the answer (RFC 6749 section 5.1, RFC 8693 section 2.2.1). Send it with `Cache-Control:
+    /// no-store`.
     #[must_use]
     pub fn body(&self) -> Value {
         let mut body = json!({

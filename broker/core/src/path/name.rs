@@ -1,7 +1,7 @@
-//! Names that are folded: policies and roles.
+//! Names that are folded: policies, roles and users.
 //!
-//! ASCII only, so that folding is total and no two characters look alike. Nothing but these constructors makes one,
-//! so a check and a use cannot disagree about case or blanks (CVE-2025-5999 and its successors).
+//! ASCII only, so that folding is total and no two characters look alike. Nothing but these constructors
+//! makes one, so a check and a use cannot disagree about case or blanks (CVE-2025-5999 and its successors).
 
 use std::fmt;
 
@@ -95,9 +95,14 @@ name! {
     RoleName
 }
 
+name! {
+    /// Name of a user who logs in with a password.
+    UserName
+}
+
 impl PolicyName {
-    /// A policy that may be given to a token, role or claim: any but `root` and `response-wrapping`, in whatever
-    /// spelling. (`default` may be named; it is the policy that most tokens have anyway.)
+    /// A policy that may be given to a token, role or claim: any but `root` and `response-wrapping`, in
+    /// whatever spelling. (`default` may be named; it is the policy that most tokens have anyway.)
     pub fn assignable(text: &str) -> Result<Self, NameError> {
         let name = Self::parse(text)?;
         if name.is_root() || name.0 == Self::RESPONSE_WRAPPING { Err(NameError::Reserved) } else { Ok(name) }

@@ -75,8 +75,8 @@ impl SecretPath {
         self.0.rsplit_once('/').map_or(&self.0, |(_, name)| name)
     }
 
-    /// Every folder on the way from the root to this secret, each with what it shows of it: for `a/b/c` the pairs
-    /// (``, `a/`), (`a`, `b/`), (`a/b`, `c`).
+    /// Every folder on the way from the root to this secret, each with what it shows of it: for `a/b/c` the
+    /// pairs (``, `a/`), (`a`, `b/`), (`a/b`, `c`).
     pub fn trail(&self) -> impl Iterator<Item = (FolderPath, Child)> + '_ {
         let cuts = self.0.match_indices('/').map(|(at, _)| at).chain([self.0.len()]);
         let mut start = 0;
@@ -150,7 +150,8 @@ impl FolderPath {
         if self.0.is_empty() { SecretPath::parse(name) } else { SecretPath::parse(&format!("{self}/{name}")) }
     }
 
-    /// The path by which a client would list this folder at `prefix`, for authorisation: `secret/metadata/app`.
+    /// The path by which a client would list this folder at `prefix`, for authorisation:
+    /// `secret/metadata/app`.
     pub fn api_path(&self, prefix: &str) -> Result<ApiPath, PathError> {
         if self.0.is_empty() {
             ApiPath::from_decoded(&format!("{prefix}/"))

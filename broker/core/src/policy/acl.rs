@@ -2,13 +2,14 @@
 //!
 //! Exactly one rule decides; rules with different patterns do not add up:
 //!
-//! 1. An exact pattern equal to the path. For LIST the path is tried with its trailing slash first, then without.
+//! 1. An exact pattern equal to the path. For LIST the path is tried with its trailing slash first, then
+//!    without.
 //! 2. Otherwise the best of all matching prefix and segment patterns ([`super::pattern::Rank`]).
 //! 3. For LIST only, if nothing matched: step 2 once more without the trailing slash.
 //! 4. Nothing matches: no.
 //!
-//! A LIST always means the folder: whether the client spelled the trailing slash makes no difference (GHSA-xp3c).
-//! Every other operation means the path without trailing slash, which is what the handler gets.
+//! A LIST always means the folder: whether the client spelled the trailing slash makes no difference
+//! (GHSA-xp3c). Every other operation means the path without trailing slash, which is what the handler gets.
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -139,7 +140,8 @@ impl Acl {
         self.root
     }
 
-    /// Decides one request. `params` are the members of the body or of the query; `needs_sudo` comes from the route.
+    /// Decides one request. `params` are the members of the body or of the query; `needs_sudo` comes from the
+    /// route.
     pub fn authorise(
         &self,
         operation: Operation,
@@ -184,7 +186,8 @@ impl Acl {
         found.map_or(Capabilities::NONE, |permissions| permissions.capabilities)
     }
 
-    /// Whether any rule grants something at or below a mount, as the preflight of `sys/internal/ui/mounts` asks.
+    /// Whether any rule grants something at or below a mount, as the preflight of `sys/internal/ui/mounts`
+    /// asks.
     #[must_use]
     pub fn reaches(&self, mount: &MountPath) -> bool {
         if self.root {
@@ -198,7 +201,8 @@ impl Acl {
             || self.segments.iter().any(|(pattern, found)| pattern.may_match_below(&mount) && grants(found))
     }
 
-    /// Every rule as (pattern, capabilities): first those without wildcard, then the others, as `resultant-acl` shows.
+    /// Every rule as (pattern, capabilities): first those without wildcard, then the others, as
+    /// `resultant-acl` shows.
     #[must_use]
     pub fn rules(&self) -> (BTreeMap<String, Capabilities>, BTreeMap<String, Capabilities>) {
         let exact = self.exact.iter().map(|(text, found)| (text.clone(), found.capabilities)).collect();

@@ -109,7 +109,8 @@ impl Capabilities {
     }
 }
 
-/// What a request wants to do. Create and update are told apart by whether the target exists, not by the method.
+/// What a request wants to do. Create and update are told apart by whether the target exists, not by the
+/// method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// POST or PUT on something that is not there.

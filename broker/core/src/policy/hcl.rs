@@ -1,8 +1,8 @@
 //! The subset of HCL 1 that policies are written in.
 //!
-//! Our own reader, because policies are HCL 1: several attributes on one line, optional commas, quoted keys, JSON-like
-//! objects, all of which HCL 2 refuses; and because nesting must be bounded before a stack is spent on it. Not read:
-//! heredocs, and `${...}` in strings; both are errors.
+//! Our own reader, because policies are HCL 1: several attributes on one line, optional commas, quoted keys,
+//! JSON-like objects, all of which HCL 2 refuses; and because nesting must be bounded before a stack is spent
+//! on it. Not read: heredocs, and `${...}` in strings; both are errors.
 
 /// A value of the language.
 #[derive(Clone, Debug, PartialEq)]

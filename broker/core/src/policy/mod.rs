@@ -1,13 +1,14 @@
 //! Vault's ACL policies: who may do what on which path.
 //!
-//! A [`Policy`] is parsed once from Vault's HCL or JSON. The policies of a caller make an [`Acl`], which answers one
-//! question, [`Acl::authorise`], with a [`Grant`] or a [`Denial`]. A grant has no public constructor: an operation
-//! that takes one cannot be reached without the policy's consent. Matching follows Vault's rules exactly
-//! (`acl.rs` and `pattern.rs` state them); nothing matches means no.
+//! A [`Policy`] is parsed once from Vault's HCL or JSON. The policies of a caller make an [`Acl`], which
+//! answers one question, [`Acl::authorise`], with a [`Grant`] or a [`Denial`]. A grant has no public
+//! constructor: an operation that takes one cannot be reached without the policy's consent. Matching follows
+//! Vault's rules exactly (`acl.rs` and `pattern.rs` state them); nothing matches means no.
 //!
-//! Not done here: templates (`{{identity...}}`). This house has no identity entities yet, so every value is missing,
-//! and Vault drops a block whose value is missing: such a block never matches anyone. Keys that would narrow a rule
-//! and that we cannot enforce (`control_group`, `mfa_methods`, `expiration`, ...) are parse errors, never ignored.
+//! Not done here: templates (`{{identity...}}`). This house has no identity entities yet, so every value is
+//! missing, and Vault drops a block whose value is missing: such a block never matches anyone. Keys that
+//! would narrow a rule and that we cannot enforce (`control_group`, `mfa_methods`, `expiration`, ...) are
+//! parse errors, never ignored.
 
 mod acl;
 mod capability;

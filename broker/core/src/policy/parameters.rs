@@ -1,8 +1,8 @@
 //! `allowed_parameters`, `denied_parameters` and `required_parameters`.
 //!
-//! Names are compared in lower case. Values of a denied list are compared as loosely as the handlers read them
-//! (`"5"`, `5`; `"true"`, `1`; `["x"]`, `"x"`), so that a rule cannot be avoided by another spelling of a value; values
-//! of an allowed list strictly.
+//! Names are compared in lower case. Values of a denied list are compared as loosely as the handlers read
+//! them (`"5"`, `5`; `"true"`, `1`; `["x"]`, `"x"`), so that a rule cannot be avoided by another spelling of
+//! a value; values of an allowed list strictly.
 
 use std::collections::BTreeMap;
 

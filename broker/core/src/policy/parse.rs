@@ -202,46 +202,7 @@ fn permissions(block: Vec<Item>, block_line: u32) -> Result<Permissions, PolicyE
         if seen.contains(key) {
             return Err(PolicyError::DuplicateKey { line });
         }
-        match (key.as_str(), item.value) {
-            ("capabilities", Node::List(words)) => {
-                found.capabilities = capabilities(found.capabilities, &words, line)?;
-            }
-            ("policy", Node::String(word)) => {
-                let words = old_policy(&word).ok_or(PolicyError::BadCapability { line })?;
-                found.capabilities =
-                    words.iter().fold(found.capabilities, |set, &capability| set.with(capability));
-            }
-            ("allowed_parameters", value) => {
-                found.parameters.allowed =
-                    Some(parameter_list(value).ok_or(PolicyError::WrongType { line })?);
-            }
-            ("denied_parameters", value) => {
-                found.parameters.denied = Some(parameter_list(value).ok_or(PolicyError::WrongType { line })?);
-            }
-            ("required_parameters", Node::List(names)) => {
-                found.parameters.required = strings(&names)
-                    .ok_or(PolicyError::WrongType { line })?
-                    .into_iter()
-                    .map(|name| name.to_lowercase())
-                    .collect();
-            }
-            ("min_wrapping_ttl", value) => found.wrapping_ttl_secs_min = ttl_secs(&value, line)?,
-            ("max_wrapping_ttl", value) => found.wrapping_ttl_secs_max = ttl_secs(&value, line)?,
-            ("comment", Node::String(_)) => {}
-            (
-                "expiration"
-                | "pagination_limit"
-                | "list_scan_response_keys_filter_path"
-                | "mfa_methods"
-                | "control_group"
-                | "subscribe_event_types",
-                _,
-            ) => return Err(PolicyError::UnsupportedKey { line }),
-            ("capabilities" | "policy" | "required_parameters" | "comment", _) => {
-                return Err(PolicyError::WrongType { line });
-            }
-            _ => return Err(PolicyError::UnknownKey { line }),
-        }
+        permission(&mut found, key, item.value, line)?;
         seen.push(key.clone());
     }
     let (min, max) = (found.wrapping_ttl_secs_min, found.wrapping_ttl_secs_max);
@@ -252,6 +213,50 @@ fn permissions(block: Vec<Item>, block_line: u32) -> Result<Permissions, PolicyE
         found.parameters = ParameterRules::default();
     }
     Ok(found)
+}
+
+/// One line of a path's block.
+fn permission(found: &mut Permissions, key: &str, value: Node, line: u32) -> Result<(), PolicyError> {
+    match (key, value) {
+        ("capabilities", Node::List(words)) => {
+            found.capabilities = capabilities(found.capabilities, &words, line)?;
+        }
+        ("policy", Node::String(word)) => {
+            let words = old_policy(&word).ok_or(PolicyError::BadCapability { line })?;
+            found.capabilities =
+                words.iter().fold(found.capabilities, |set, &capability| set.with(capability));
+        }
+        ("allowed_parameters", value) => {
+            found.parameters.allowed = Some(parameter_list(value).ok_or(PolicyError::WrongType { line })?);
+        }
+        ("denied_parameters", value) => {
+            found.parameters.denied = Some(parameter_list(value).ok_or(PolicyError::WrongType { line })?);
+        }
+        ("required_parameters", Node::List(names)) => {
+            found.parameters.required = strings(&names)
+                .ok_or(PolicyError::WrongType { line })?
+                .into_iter()
+                .map(|name| name.to_lowercase())
+                .collect();
+        }
+        ("min_wrapping_ttl", value) => found.wrapping_ttl_secs_min = ttl_secs(&value, line)?,
+        ("max_wrapping_ttl", value) => found.wrapping_ttl_secs_max = ttl_secs(&value, line)?,
+        ("comment", Node::String(_)) => {}
+        (
+            "expiration"
+            | "pagination_limit"
+            | "list_scan_response_keys_filter_path"
+            | "mfa_methods"
+            | "control_group"
+            | "subscribe_event_types",
+            _,
+        ) => return Err(PolicyError::UnsupportedKey { line }),
+        ("capabilities" | "policy" | "required_parameters" | "comment", _) => {
+            return Err(PolicyError::WrongType { line });
+        }
+        _ => return Err(PolicyError::UnknownKey { line }),
+    }
+    Ok(())
 }
 
 fn capabilities(mut set: Capabilities, words: &[Node], line: u32) -> Result<Capabilities, PolicyError> {

@@ -1,7 +1,8 @@
 //! Path patterns, what they match, and which of several matches wins.
 //!
-//! `*` is a wildcard only as the very last character and stands for any rest; `+` is one only as a whole segment and
-//! stands for exactly one segment, also for the empty one after a trailing slash. Elsewhere both are plain text.
+//! `*` is a wildcard only as the very last character and stands for any rest; `+` is one only as a whole
+//! segment and stands for exactly one segment, also for the empty one after a trailing slash. Elsewhere both
+//! are plain text.
 
 use std::cmp::Reverse;
 
@@ -27,8 +28,8 @@ pub(super) struct SegmentPattern {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PlusStar;
 
-/// How well a wildcard pattern matches; the greatest wins. In this order: a first wildcard that comes later; no star
-/// at the end; fewer `+`; a longer pattern; the lexicographically larger.
+/// How well a wildcard pattern matches; the greatest wins. In this order: a first wildcard that comes later;
+/// no star at the end; fewer `+`; a longer pattern; the lexicographically larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank<'a> {
     first_wildcard: usize,

@@ -297,8 +297,8 @@ fn the_default_policy_parses() {
     assert!(exact.contains_key("sys/capabilities-self") && globs.contains_key("cubbyhole/*"));
 }
 
-/// The rules of section 2.13 again, word by word and slowly: all patterns are kept in a list, the matching ones are
-/// sorted, the first wins. Shares no code with the fast matcher.
+/// The rules of section 2.13 again, word by word and slowly: all patterns are kept in a list, the matching
+/// ones are sorted, the first wins. Shares no code with the fast matcher.
 mod reference {
     use super::Ordering;
 
@@ -329,7 +329,8 @@ mod reference {
         pattern.split('/').filter(|segment| *segment == "+").count()
     }
 
-    /// Character by character with backtracking: a `+` segment eats up to the next slash, a final `*` eats all.
+    /// Character by character with backtracking: a `+` segment eats up to the next slash, a final `*` eats
+    /// all.
     fn matches(pattern: &str, path: &str) -> bool {
         if pattern == "*" {
             return true;

@@ -1,8 +1,9 @@
-//! Machine tokens: the claims themselves, sealed. Nothing is stored, so a million logins cost no memory or disk.
+//! Machine tokens: the claims themselves, encrypted. Nothing is stored, so a million logins cost no memory or
+//! disk.
 //!
-//! `hvb.` + base64url(version(1) ‖ SealedBox). The price: one such token cannot be revoked, so it lives for an hour
-//! unless its role says otherwise, never longer than a day, and a token made by a service token dies with that one
-//! (whoever accepts it checks [`super::Caller::parent`]). Rotating the key ends all of them.
+//! `hvb.` + base64url(version(1) ‖ SealedBox). The price: one such token cannot be revoked, so it lives for
+//! an hour unless its role says otherwise, never longer than a day, and a token made by a service token dies
+//! with that one (whoever accepts it checks [`super::Caller::parent`]). Rotating the key ends all of them.
 
 use std::net::IpAddr;
 
@@ -29,14 +30,14 @@ const FORMAT: u8 = 1;
 #[error("the token would be longer than clients can send; give it fewer policies or less metadata")]
 pub struct SealTokenError;
 
-/// A stateless token before it is sealed.
+/// A stateless token before it is encrypted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MachineToken {
     tenant: TenantId,
     claims: TokenClaims,
 }
 
-/// What is sealed. Version 1; fields are only ever added.
+/// What is encrypted. Version 1; fields are only ever added.
 #[derive(Serialize, Deserialize)]
 struct Wire {
     tenant: String,
@@ -44,7 +45,8 @@ struct Wire {
 }
 
 impl MachineToken {
-    /// A token for `tenant`. Forces what no machine token has: renewal, period, use count, root, an endless life.
+    /// A token for `tenant`. Forces what no machine token has: renewal, period, use count, root, an endless
+    /// life.
     #[must_use]
     pub fn new(tenant: TenantId, claims: TokenClaims) -> Self {
         let ttl_secs = match claims.ttl_secs {

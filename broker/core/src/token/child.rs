@@ -1,11 +1,11 @@
 //! Tokens made by tokens: `auth/token/create`.
 //!
-//! A child never has more than its parent: policies are a subset unless the caller has `sudo` on the route, and root
-//! comes from root only. Names are folded before anything is compared.
+//! A child never has more than its parent: policies are a subset unless the caller has `sudo` on the route,
+//! and root comes from root only. Names are folded before anything is compared.
 
 use std::collections::BTreeMap;
 
-use super::ttl::{self, Capped, PastMaxTtl, TtlLimits, TtlWish};
+use super::ttl::{self, Capped, PastMaxTtl, TtlLimits, TtlRequest};
 use super::{Caller, CidrList, META_BYTES_MAX, META_ENTRIES_MAX, POLICIES_MAX, TokenClaims, TokenKind};
 use crate::path::PolicyName;
 
@@ -80,8 +80,8 @@ pub enum CreateError {
     PastMaxTtl(#[from] PastMaxTtl),
 }
 
-/// Decides a creation. `sudo`: the caller has it on the route (root has); `path` is the route. Gives the claims of
-/// the child and a warning if its lifetime was cut.
+/// Decides a creation. `sudo`: the caller has it on the route (root has); `path` is the route. Gives the
+/// claims of the child and a warning if its lifetime was cut.
 pub fn create_child(
     parent: &Caller,
     request: &CreateRequest,
@@ -98,22 +98,7 @@ pub fn create_child(
     if root && request.kind == Some(TokenKind::Batch) {
         return Err(CreateError::BatchRoot);
     }
-    let wish = TtlWish {
-        asked_secs: request.ttl_secs,
-        explicit_max_secs: request.explicit_max_ttl_secs,
-        period_secs: request.period_secs,
-        ..TtlWish::default()
-    };
-    let endless = root && wish == TtlWish::default();
-    if endless && parent.expires_at.is_some() {
-        return Err(CreateError::EndlessRoot);
-    }
-    let (ttl_secs, capped) = if endless {
-        (0, None)
-    } else {
-        let ttl = ttl::decide(wish, limits, now_secs, now_secs)?;
-        (ttl.secs, ttl.capped)
-    };
+    let (ttl_secs, capped) = child_ttl(parent, request, root, limits, now_secs)?;
     let claims = TokenClaims {
         display_name: display_name(&request.display_name),
         policies,
@@ -134,6 +119,27 @@ pub fn create_child(
         parent: if request.orphan { None } else { parent.token },
     };
     Ok((claims, capped))
+}
+
+/// Lifetime and a warning if it was cut; 0 is a root token without an end.
+fn child_ttl(
+    parent: &Caller,
+    request: &CreateRequest,
+    root: bool,
+    limits: TtlLimits,
+    now_secs: u64,
+) -> Result<(u64, Option<Capped>), CreateError> {
+    let asked = TtlRequest {
+        asked_secs: request.ttl_secs,
+        explicit_max_secs: request.explicit_max_ttl_secs,
+        period_secs: request.period_secs,
+        ..TtlRequest::default()
+    };
+    if !root || asked != TtlRequest::default() {
+        let ttl = ttl::decide(asked, limits, now_secs, now_secs)?;
+        return Ok((ttl.secs, ttl.capped));
+    }
+    if parent.expires_at.is_some() { Err(CreateError::EndlessRoot) } else { Ok((0, None)) }
 }
 
 fn check_parent(parent: &Caller) -> Result<(), CreateError> {

@@ -8,7 +8,8 @@ pub const DURATION_SECS_MAX: u64 = i64::MAX as u64 / 1_000_000_000;
 #[error("not a duration: expected seconds such as 30, or a Go duration such as 1h30m")]
 pub struct BadDuration;
 
-/// Parses whole seconds (`30`), days (`1d`) or a Go duration (`1h30m`, `1.5h`, `500ms`); not negative. Rounds down to seconds.
+/// Parses whole seconds (`30`), days (`1d`) or a Go duration (`1h30m`, `1.5h`, `500ms`); not negative. Rounds
+/// down to seconds.
 pub fn parse_secs(text: &str) -> Result<u64, BadDuration> {
     u64::try_from(parse_signed_secs(text)?).map_err(|_| BadDuration)
 }

@@ -52,7 +52,8 @@ pub fn new_service_token(rng: &mut dyn CryptoRng) -> Zeroizing<String> {
     Zeroizing::new(format!("{SERVICE_PREFIX}{}", *random))
 }
 
-/// A fresh accessor. Not secret: whoever has it may be allowed to look up or revoke, but cannot use the token.
+/// A fresh accessor. Not secret: whoever has it may be allowed to look up or revoke, but cannot use the
+/// token.
 pub fn new_accessor(rng: &mut dyn CryptoRng) -> String {
     random_base62(RANDOM_CHARS, rng).to_string()
 }

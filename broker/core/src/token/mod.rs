@@ -2,11 +2,11 @@
 //!
 //! | Kind | Looks like | Kept where | Can be revoked |
 //! |---|---|---|---|
-//! | service ([`ServiceToken`]) | `hvs.` + 24 base-62 characters | one row, under a keyed hash of the token | yes |
-//! | machine ([`MachineToken`], Vault's `batch`) | `hvb.` + sealed claims | nowhere | no, so it lives briefly |
+//! | service ([`ServiceToken`]) | `hvs.` + 24 base-62 characters | one row, under its keyed hash | yes |
+//! | machine ([`MachineToken`], Vault's `batch`) | `hvb.` + encrypted claims | nowhere | no; lives briefly |
 //!
-//! What the rest of the broker passes around is a [`Caller`]: the facts of a token that was found good, never the
-//! token. A token that is not good is [`BadToken`], whatever is wrong with it.
+//! What the rest of the broker passes around is a [`Caller`]: the facts of a token that was found good, never
+//! the token. A token that is not good is [`BadToken`], whatever is wrong with it.
 
 mod batch;
 mod child;
@@ -42,8 +42,8 @@ pub const META_BYTES_MAX: usize = 4096;
 /// Most policies on one token.
 pub const POLICIES_MAX: usize = 256;
 
-/// No token, or none that is good. Deliberately one error for all reasons: unknown, expired, spent, malformed, or
-/// from an address it is not bound to.
+/// No token, or none that is good. Deliberately one error for all reasons: unknown, expired, spent,
+/// malformed, or from an address it is not bound to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("permission denied")]
 pub struct BadToken;
@@ -69,8 +69,8 @@ impl TokenKind {
     }
 }
 
-/// What a token says, whichever kind it is. Wire type: stored in rows and sealed into machine tokens; fields are
-/// only ever added. Times are unix seconds.
+/// What a token says, whichever kind it is. Wire type: stored in rows and encrypted into machine tokens;
+/// fields are only ever added. Times are unix seconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenClaims {
     /// Shown to people: `token-deploy`, `kubernetes-eso`.
@@ -191,7 +191,8 @@ pub struct Caller {
     pub num_uses: u64,
     /// Where the token may be used from; empty is anywhere.
     pub bound_cidrs: CidrList,
-    /// Row of the token that made it: whoever accepts a machine token with a parent checks that the row still exists.
+    /// Row of the token that made it: whoever accepts a machine token with a parent checks that the row still
+    /// exists.
     pub parent: Option<TokenHash>,
 }
 

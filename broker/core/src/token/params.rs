@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ttl::{self, Capped, PastMaxTtl, TtlLimits, TtlWish};
+use super::ttl::{self, Capped, PastMaxTtl, TtlLimits, TtlRequest};
 use super::{CidrList, MACHINE_TTL_SECS_DEFAULT, MACHINE_TTL_SECS_MAX, POLICIES_MAX, TokenClaims, TokenKind};
 use crate::path::PolicyName;
 
@@ -124,8 +124,8 @@ impl TokenParams {
         }
     }
 
-    /// Which kind of token the role gives, if the method gives `usual` by default. What only a service token can
-    /// have makes a service token.
+    /// Which kind of token the role gives, if the method gives `usual` by default. What only a service token
+    /// can have makes a service token.
     #[must_use]
     pub fn kind(&self, usual: TokenKind) -> TokenKind {
         match self.token_type {
@@ -149,8 +149,8 @@ impl TokenParams {
         policies
     }
 
-    /// The claims of a fresh login token. `evidence_ends_at` (unix seconds) bounds a machine token whose role names
-    /// no lifetime: it should not outlive what it was given for.
+    /// The claims of a fresh login token. `evidence_ends_at` (unix seconds) bounds a machine token whose role
+    /// names no lifetime: it should not outlive what it was given for.
     pub fn claims(
         &self,
         kind: TokenKind,
@@ -158,14 +158,14 @@ impl TokenParams {
         evidence_ends_at: Option<u64>,
         now_secs: u64,
     ) -> Result<(TokenClaims, Option<Capped>), PastMaxTtl> {
-        let wish = TtlWish {
+        let request = TtlRequest {
             asked_secs: 0,
             role_secs: self.token_ttl,
             role_max_secs: self.token_max_ttl,
             explicit_max_secs: self.token_explicit_max_ttl,
             period_secs: self.token_period,
         };
-        let mut ttl = ttl::decide(wish, limits, now_secs, now_secs)?;
+        let mut ttl = ttl::decide(request, limits, now_secs, now_secs)?;
         if kind == TokenKind::Batch {
             if self.token_ttl == 0 {
                 let evidence =

@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use symbolon_proto::id::TenantId;
 
-use super::ttl::{self, Capped, TtlLimits, TtlWish};
+use super::ttl::{self, Capped, TtlLimits, TtlRequest};
 use super::{BadToken, Caller, TokenClaims, TokenHash, TokenKind, is_at_home};
 
-/// A service token as stored. Wire type, encrypted; fields are only ever added. The row's tenant is in its key.
+/// A service token as stored. Wire type, encrypted; fields are only ever added. The row's tenant is in its
+/// key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceToken {
     /// Version of this format.
@@ -123,7 +124,8 @@ impl ServiceToken {
         }
     }
 
-    /// Renews by `increment_secs`, or by the token's own lifetime if 0, within the mount's bounds as they are now.
+    /// Renews by `increment_secs`, or by the token's own lifetime if 0, within the mount's bounds as they are
+    /// now.
     pub fn renew(
         &self,
         increment_secs: u64,
@@ -133,14 +135,14 @@ impl ServiceToken {
         if !self.claims.renewable || self.expires_at.is_none() {
             return Err(RenewError::NotRenewable);
         }
-        let wish = TtlWish {
+        let request = TtlRequest {
             asked_secs: increment_secs,
             role_secs: self.claims.ttl_secs,
             role_max_secs: self.claims.max_ttl_secs,
             explicit_max_secs: self.claims.explicit_max_ttl_secs,
             period_secs: self.claims.period_secs,
         };
-        let ttl = ttl::decide(wish, limits, self.claims.issued_at, now_secs)?;
+        let ttl = ttl::decide(request, limits, self.claims.issued_at, now_secs)?;
         let token = Self {
             expires_at: Some(now_secs.saturating_add(ttl.secs)),
             last_renewal: Some(now_secs),

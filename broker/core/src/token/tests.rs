@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use rand_core::UnwrapErr;
 use symbolon_proto::secret::Secret;
 
-use super::ttl::{SYSTEM_TTL_SECS, TtlLimits, TtlWish};
+use super::ttl::{SYSTEM_TTL_SECS, TtlLimits, TtlRequest};
 use super::*;
 
 const NOW: u64 = 1_700_000_000;
@@ -161,29 +161,36 @@ fn service_tokens_end_and_are_used_up() {
 
 #[test]
 fn lifetimes_follow_vault() {
-    let secs = |wish, issued, now| {
-        ttl::decide(wish, limits(), issued, now).map(|ttl| (ttl.secs, ttl.capped.is_some()))
+    let secs = |request, issued, now| {
+        ttl::decide(request, limits(), issued, now).map(|ttl| (ttl.secs, ttl.capped.is_some()))
     };
-    let wish = TtlWish::default();
-    assert_eq!(secs(wish, 0, 0), Ok((3600, false)));
-    assert_eq!(secs(TtlWish { role_secs: 60, ..wish }, 0, 0), Ok((60, false)));
-    assert_eq!(secs(TtlWish { asked_secs: 30, role_secs: 60, ..wish }, 0, 0), Ok((30, false)));
-    assert_eq!(secs(TtlWish { asked_secs: 9000, ..wish }, 0, 0), Ok((7200, true)));
-    assert_eq!(secs(TtlWish { asked_secs: 900, role_max_secs: 600, ..wish }, 0, 0), Ok((600, true)));
-    assert_eq!(secs(TtlWish { asked_secs: 900, explicit_max_secs: 500, ..wish }, 0, 0), Ok((500, true)));
-    assert_eq!(secs(wish, 0, 7000), Ok((200, true)));
-    assert_eq!(secs(wish, 0, 7200), Err(ttl::PastMaxTtl));
-    assert_eq!(secs(TtlWish { asked_secs: u64::MAX, ..wish }, u64::MAX, u64::MAX), Err(ttl::PastMaxTtl));
+    let request = TtlRequest::default();
+    assert_eq!(secs(request, 0, 0), Ok((3600, false)));
+    assert_eq!(secs(TtlRequest { role_secs: 60, ..request }, 0, 0), Ok((60, false)));
+    assert_eq!(secs(TtlRequest { asked_secs: 30, role_secs: 60, ..request }, 0, 0), Ok((30, false)));
+    assert_eq!(secs(TtlRequest { asked_secs: 9000, ..request }, 0, 0), Ok((7200, true)));
+    assert_eq!(secs(TtlRequest { asked_secs: 900, role_max_secs: 600, ..request }, 0, 0), Ok((600, true)));
+    assert_eq!(
+        secs(TtlRequest { asked_secs: 900, explicit_max_secs: 500, ..request }, 0, 0),
+        Ok((500, true))
+    );
+    assert_eq!(secs(request, 0, 7000), Ok((200, true)));
+    assert_eq!(secs(request, 0, 7200), Err(ttl::PastMaxTtl));
+    assert_eq!(
+        secs(TtlRequest { asked_secs: u64::MAX, ..request }, u64::MAX, u64::MAX),
+        Err(ttl::PastMaxTtl)
+    );
     // A period is renewed for ever, but for the explicit maximum.
-    let period = TtlWish { period_secs: 100, ..wish };
+    let period = TtlRequest { period_secs: 100, ..request };
     assert_eq!(secs(period, 0, 1_000_000), Ok((100, false)));
-    assert_eq!(secs(TtlWish { explicit_max_secs: 50, ..period }, 0, 0), Ok((50, true)));
-    assert_eq!(secs(TtlWish { explicit_max_secs: 150, ..period }, 0, 100), Ok((50, true)));
-    assert_eq!(secs(TtlWish { period_secs: 9000, ..wish }, 0, 0), Ok((7200, true)));
+    assert_eq!(secs(TtlRequest { explicit_max_secs: 50, ..period }, 0, 0), Ok((50, true)));
+    assert_eq!(secs(TtlRequest { explicit_max_secs: 150, ..period }, 0, 100), Ok((50, true)));
+    assert_eq!(secs(TtlRequest { period_secs: 9000, ..request }, 0, 0), Ok((7200, true)));
     // A clock that went back lengthens nothing.
-    assert_eq!(secs(TtlWish { asked_secs: 9000, ..wish }, 10_000, 0), Ok((7200, true)));
+    assert_eq!(secs(TtlRequest { asked_secs: 9000, ..request }, 10_000, 0), Ok((7200, true)));
 
-    let warning = ttl::decide(TtlWish { asked_secs: 9000, ..wish }, limits(), 0, 0).unwrap().capped.unwrap();
+    let warning =
+        ttl::decide(TtlRequest { asked_secs: 9000, ..request }, limits(), 0, 0).unwrap().capped.unwrap();
     assert_eq!(
         warning.to_string(),
         "TTL of \"2h30m0s\" exceeded the effective max_ttl of \"2h0m0s\"; TTL value is capped accordingly"
@@ -328,8 +335,8 @@ proptest! {
         asked in any::<u64>(), role in 0u64..20_000, role_max in 0u64..20_000, explicit in 0u64..20_000,
         period in 0u64..20_000, issued in 0u64..1 << 40, age in 0u64..20_000,
     ) {
-        let wish = TtlWish { asked_secs: asked, role_secs: role, role_max_secs: role_max, explicit_max_secs: explicit, period_secs: period };
-        if let Ok(ttl) = ttl::decide(wish, limits(), issued, issued + age) {
+        let request = TtlRequest { asked_secs: asked, role_secs: role, role_max_secs: role_max, explicit_max_secs: explicit, period_secs: period };
+        if let Ok(ttl) = ttl::decide(request, limits(), issued, issued + age) {
             prop_assert!(ttl.secs >= 1 && ttl.secs <= 7200);
             if explicit > 0 { prop_assert!(age + ttl.secs <= explicit); }
             if period == 0 {

@@ -1,8 +1,8 @@
 //! How long a token lives: Vault's rules.
 //!
-//! A periodic token gets its period at every renewal, bounded by the explicit maximum only. Any other token gets the
-//! first of: what was asked, what the role says, the mount's default; and never lives beyond its issue plus the
-//! smallest maximum that applies. What is cut is told in a warning.
+//! A periodic token gets its period at every renewal, bounded by the explicit maximum only. Any other token
+//! gets the first of: what was asked, what the role says, the mount's default; and never lives beyond its
+//! issue plus the smallest maximum that applies. What is cut is told in a warning.
 
 use std::fmt;
 
@@ -19,7 +19,8 @@ pub struct TtlLimits {
 }
 
 impl TtlLimits {
-    /// The bounds of a mount; 0 takes the system's. A mount may set a longer maximum than the system, as in Vault.
+    /// The bounds of a mount; 0 takes the system's. A mount may set a longer maximum than the system, as in
+    /// Vault.
     #[must_use]
     pub fn of_mount(default_secs: u64, max_secs: u64) -> Self {
         let or_system = |secs| if secs == 0 { SYSTEM_TTL_SECS } else { secs };
@@ -42,7 +43,7 @@ impl TtlLimits {
 
 /// What is asked for, by the caller and by the role. Seconds; 0 says nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TtlWish {
+pub struct TtlRequest {
     /// `ttl` or `increment` of the request.
     pub asked_secs: u64,
     /// `token_ttl` of the role.
@@ -97,16 +98,22 @@ impl fmt::Display for Capped {
 pub struct PastMaxTtl;
 
 /// The lifetime from `now_secs` on of a token issued at `issued_at` (unix seconds).
-pub fn decide(wish: TtlWish, limits: TtlLimits, issued_at: u64, now_secs: u64) -> Result<Ttl, PastMaxTtl> {
+pub fn decide(
+    request: TtlRequest,
+    limits: TtlLimits,
+    issued_at: u64,
+    now_secs: u64,
+) -> Result<Ttl, PastMaxTtl> {
     let tighter = |max: u64, other: u64| if other == 0 { max } else { max.min(other) };
-    let max_secs = tighter(tighter(limits.max_secs, wish.role_max_secs), wish.explicit_max_secs);
-    let (wanted, ends_at, mut capped) = if wish.period_secs > 0 {
-        let over = wish.period_secs > max_secs;
-        let capped = Capped { what: "period", wanted_secs: wish.period_secs, max_secs };
-        let ends_at = (wish.explicit_max_secs > 0).then(|| issued_at.saturating_add(wish.explicit_max_secs));
-        (wish.period_secs.min(max_secs), ends_at, over.then_some(capped))
+    let max_secs = tighter(tighter(limits.max_secs, request.role_max_secs), request.explicit_max_secs);
+    let (wanted, ends_at, mut capped) = if request.period_secs > 0 {
+        let over = request.period_secs > max_secs;
+        let capped = Capped { what: "period", wanted_secs: request.period_secs, max_secs };
+        let ends_at =
+            (request.explicit_max_secs > 0).then(|| issued_at.saturating_add(request.explicit_max_secs));
+        (request.period_secs.min(max_secs), ends_at, over.then_some(capped))
     } else {
-        let said = [wish.asked_secs, wish.role_secs].into_iter().find(|&secs| secs > 0);
+        let said = [request.asked_secs, request.role_secs].into_iter().find(|&secs| secs > 0);
         (said.unwrap_or(limits.default_secs), Some(issued_at.saturating_add(max_secs)), None)
     };
     // A clock that went back must not lengthen a life: what is left counts from the issue at the earliest.

@@ -1,7 +1,7 @@
 //! Key files and cards.
 
-use super::super::card::CardError;
 use super::*;
+use crate::custodian::CardError;
 
 const PHRASE: &str = "correct horse battery staple";
 

@@ -137,8 +137,8 @@ fn who_was_shown_other_keys_certifies_nothing_in_common() {
     assert!(one.receive(key, &shown.keys[1], None, &dealings).is_ok());
 }
 
-/// A refresh of a 2 of 3 key, as it was recorded on its way: the share of the first member afterwards, if the receive key
-/// is `secret`.
+/// A refresh of a 2 of 3 key, as it was recorded on its way: the share of the first member afterwards, if the
+/// receive key is `secret`.
 fn followed(
     group: &Group,
     held: &Held,

@@ -56,18 +56,21 @@ pub enum GroupReply {
     Certified([u8; SCHNORR_BYTES]),
     /// To [`super::GroupOp::Commit`].
     Committed(EpochKey),
-    /// To [`super::GroupOp::SignManifest`]: the node's signature, and that of its root if it is the lead of the group.
+    /// To [`super::GroupOp::SignManifest`]: the node's signature, and that of its root if it is the lead of
+    /// the group.
     ManifestSigned {
         /// Of the node.
         node: [u8; SIGNATURE_BYTES],
         /// Of the lead's root.
         root: Option<[u8; SIGNATURE_BYTES]>,
     },
-    /// To [`super::GroupOp::StoreManifest`], [`super::GroupOp::Acknowledge`] and [`super::GroupOp::SetEscrow`].
+    /// To [`super::GroupOp::StoreManifest`], [`super::GroupOp::Acknowledge`] and
+    /// [`super::GroupOp::SetEscrow`].
     Done,
     /// To [`super::GroupOp::NewEpoch`].
     Epoch(EpochKey),
-    /// To [`super::GroupOp::Retire`]: whether the epoch is retired; otherwise an order of two officers is needed.
+    /// To [`super::GroupOp::Retire`]: whether the epoch is retired; otherwise an order of two officers is
+    /// needed.
     Retired(bool),
     /// To [`super::GroupOp::Escrow`]: the envelope.
     Escrow(Vec<u8>),
@@ -84,7 +87,8 @@ pub struct Blame {
     pub fault: DkgFault,
 }
 
-/// Why a node did nothing. Unauthenticated, as every error: a hint for the operator, not a reason to cut somebody off.
+/// Why a node did nothing. Unauthenticated, as every error: a hint for the operator, not a reason to cut
+/// somebody off.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct GroupRefusal {
     /// Not [`Status::Ok`].

@@ -3,26 +3,10 @@
 use super::super::{GROUP_REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX, Request, Status};
 use super::*;
 use crate::codec::DecodeError;
-use crate::dkg::{Dealers, DkgError, DkgFault, RunError};
+use crate::dkg::{DkgError, DkgFault, RunError};
 use crate::evaluate::RemoteKey;
-use crate::id::SessionId;
 use crate::possession::Possession;
-use crate::testing::{rng, test_proposal};
-
-fn run(kind: RunKind) -> Run {
-    let later = kind != RunKind::Generate;
-    Run {
-        kind,
-        session: SessionId::from_bytes([1; 16]),
-        key: KeyId::from_bytes([2; 16]),
-        key_epoch: 1,
-        share_epoch: 1 + u32::from(later),
-        group: [3; 32],
-        previous: if kind == RunKind::Reshare { [4; 32] } else { [3 * u8::from(later); 32] },
-        base: [5 * u8::from(later); 32],
-        dealers: Dealers::all(16).unwrap(),
-    }
-}
+use crate::testing::{rng, test_proposal, test_run};
 
 fn base(t: usize) -> Base {
     let key = vec![*RemoteKey::generate(&mut rng()).public_key().point(); t];
@@ -38,17 +22,21 @@ fn every_op() -> Vec<GroupOp> {
     vec![
         GroupOp::Card,
         GroupOp::Propose { proposal: test_proposal(2, 3).0.to_bytes() },
-        GroupOp::Offer { run: run(RunKind::Generate), base: None },
-        GroupOp::Offer { run: run(RunKind::Reshare), base: Some(base(2)) },
-        GroupOp::Deal { run: run(RunKind::Generate), base: None, offers: vec![[1; OFFER_BYTES]; 3] },
-        GroupOp::Deal { run: run(RunKind::Reshare), base: Some(base(2)), offers: vec![[1; OFFER_BYTES]] },
+        GroupOp::Offer { run: test_run(RunKind::Generate), base: None },
+        GroupOp::Offer { run: test_run(RunKind::Reshare), base: Some(base(2)) },
+        GroupOp::Deal { run: test_run(RunKind::Generate), base: None, offers: vec![[1; OFFER_BYTES]; 3] },
+        GroupOp::Deal {
+            run: test_run(RunKind::Reshare),
+            base: Some(base(2)),
+            offers: vec![[1; OFFER_BYTES]],
+        },
         GroupOp::Verify {
-            run: run(RunKind::Refresh),
+            run: test_run(RunKind::Refresh),
             base: None,
             offers: vec![[1; OFFER_BYTES]; 2],
             dealings: vec![vec![1; 300], vec![2; 300]],
         },
-        GroupOp::Commit { run: run(RunKind::Generate), signatures: vec![[1; 64], [2; 64], [3; 64]] },
+        GroupOp::Commit { run: test_run(RunKind::Generate), signatures: vec![[1; 64], [2; 64], [3; 64]] },
         GroupOp::SignManifest { body: vec![1; 400] },
         GroupOp::StoreManifest { manifest: vec![1; 400] },
         GroupOp::Acknowledge { key, key_epoch, share_epoch },
@@ -122,7 +110,7 @@ fn a_blamed_participant_reaches_the_broker() {
 #[test]
 fn bounds_come_before_everything() {
     let frame =
-        request(GroupOp::Commit { run: run(RunKind::Generate), signatures: vec![[1; 64]] }).to_bytes();
+        request(GroupOp::Commit { run: test_run(RunKind::Generate), signatures: vec![[1; 64]] }).to_bytes();
     let with = |position: usize, byte: u8| {
         let mut changed = frame.clone();
         changed[position] = byte;
@@ -146,7 +134,8 @@ fn the_longest_request_fits() {
     let base = Base { group: vec![0; PROPOSAL_BYTES_MAX], ..base(16) };
     let dealings = vec![vec![0; DEALING_BYTES_MAX]; 16];
     let offers = vec![[0; OFFER_BYTES]; 16];
-    let longest = request(GroupOp::Verify { run: run(RunKind::Reshare), base: Some(base), offers, dealings });
+    let longest =
+        request(GroupOp::Verify { run: test_run(RunKind::Reshare), base: Some(base), offers, dealings });
     assert!(longest.to_bytes().len() <= GROUP_REQUEST_BYTES_MAX);
     assert_eq!(GroupRequest::parse(&longest.to_bytes()), Ok(longest));
 }

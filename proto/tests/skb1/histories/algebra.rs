@@ -1,4 +1,5 @@
-//! What shares are worth, worked out on scalars: far cheaper than asking, so it can be done for every subset after every step.
+//! What shares are worth, worked out on scalars: far cheaper than asking, so it can be done for every subset
+//! after every step.
 
 use curve25519_dalek::scalar::Scalar;
 use symbolon_proto::evaluate::RemoteKey;

@@ -1,4 +1,5 @@
-//! The model of a broker: manifests, capsules, one ceremony at a time, and what it remembers only until it crashes.
+//! The model of a broker: manifests, capsules, one ceremony at a time, and what it remembers only until it
+//! crashes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

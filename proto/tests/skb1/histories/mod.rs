@@ -1,10 +1,12 @@
-//! A thousand random histories (`docs/skb1.md` sections 6.7, 8 and 15.9): simulated nodes that keep real shares and answer with
-//! real proofs, a model of a broker, and a network that loses, doubles, delays and mixes up messages, while keys are made,
-//! refreshed, reshared, rotated and suspended, and nodes and broker crash. After every step the rules are checked:
+//! A thousand random histories (`docs/skb1.md` sections 6.7, 8 and 15.9): simulated nodes that keep real
+//! shares and answer with real proofs, a model of a broker, and a network that loses, doubles, delays and
+//! mixes up messages, while keys are made, refreshed, reshared, rotated and suspended, and nodes and broker
+//! crash. After every step the rules are checked:
 //!
 //! * every secret that was written opens with any t nodes; fewer than t are never enough
 //! * y does not change when shares do
-//! * shares of different epochs are worth nothing together, and older ones are gone once the new ones were acknowledged
+//! * shares of different epochs are worth nothing together, and older ones are gone once the new ones were
+//!   acknowledged
 //! * with fewer than t willing nodes nothing opens
 //! * a node that refuses has not changed
 //! * when everything is repaired, everything can be read
@@ -93,7 +95,8 @@ fn wanted() -> Option<u64> {
 /// A seed, the rule that was broken, and what had happened.
 type Failure = (u64, String, Vec<String>);
 
-/// The first failure among these seeds, searched by two threads; and what happened in the histories that kept the rules.
+/// The first failure among these seeds, searched by two threads; and what happened in the histories that kept
+/// the rules.
 fn first_failure(seeds: u64, bug: Option<Bug>) -> (Option<Failure>, Vec<String>) {
     let (found, told_by_all): (Mutex<Option<Failure>>, Mutex<Vec<String>>) = Default::default();
     std::thread::scope(|scope| {

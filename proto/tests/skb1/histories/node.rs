@@ -1,5 +1,5 @@
-//! A node: what its disk holds, what a crash takes, and how it answers. It keeps to the rules that a node must keep to on its own,
-//! because the broker that carries everything is not trusted.
+//! A node: what its disk holds, what a crash takes, and how it answers. It keeps to the rules that a node
+//! must keep to on its own, because the broker that carries everything is not trusted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

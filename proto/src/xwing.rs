@@ -1,7 +1,8 @@
-//! HPKE to one X-Wing key (RFC 9180, docs/skb1.md section 7.4): the one place where the `hpke` crate is called.
+//! HPKE to one X-Wing key (RFC 9180, docs/skb1.md section 7.4): the one place where the `hpke` crate is
+//! called.
 //!
-//! A sealed message is `enc(1120) ‖ ciphertext ‖ tag(16)`. The seed of a private key lives in secret memory and is
-//! expanded for each message; what the expansion leaves on the stack is overwritten.
+//! A sealed message is `enc(1120) ‖ ciphertext ‖ tag(16)`. The seed of a private key lives in secret memory
+//! and is expanded for each message; what the expansion leaves on the stack is overwritten.
 
 use std::fmt;
 
@@ -39,7 +40,7 @@ pub struct XWingKeyError;
 
 /// Bytes that do not open: other key, other place, or damaged. HPKE does not tell which.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct DoesNotOpen;
+pub(crate) struct DoesNotOpen;
 
 /// An X-Wing public key that was checked: ML-KEM coefficients in range, an X25519 point of large order.
 #[derive(Clone, Eq, PartialEq)]
@@ -69,7 +70,7 @@ impl XWingPublicKey {
     }
 
     /// Seals `plaintext` to the holder of the seed.
-    pub(super) fn seal(&self, info: &[u8], aad: &[u8], plaintext: &[u8], rng: &mut dyn CryptoRng) -> Vec<u8> {
+    pub(crate) fn seal(&self, info: &[u8], aad: &[u8], plaintext: &[u8], rng: &mut dyn CryptoRng) -> Vec<u8> {
         let sealed = self.seal_inner(info, aad, plaintext, rng);
         secret::wipe_stack();
         sealed
@@ -131,7 +132,7 @@ impl XWingSeed {
     }
 
     /// Opens what was sealed to the public half, into secret memory.
-    pub(super) fn open<const N: usize>(
+    pub(crate) fn open<const N: usize>(
         &self,
         info: &[u8],
         aad: &[u8],
@@ -177,5 +178,4 @@ impl XWingSeed {
 }
 
 #[cfg(test)]
-#[path = "hpke_tests.rs"]
 mod tests;

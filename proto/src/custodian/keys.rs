@@ -2,11 +2,10 @@
 
 use rand_core::CryptoRng;
 
-use super::card::{Card, CardError};
-use super::hpke::{XWingPublicKey, XWingSeed};
 use crate::fingerprint::Fingerprint;
 use crate::secret::Secret;
 use crate::signing::{SigningPublicKey, SigningSeed};
+use crate::xwing::{XWingPublicKey, XWingSeed};
 
 /// Whose keys these are.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -94,12 +93,6 @@ impl KeyPair {
         Some(CustodianKeys { sealing, signing: self.signing.public_key() })
     }
 
-    /// The public card of a custodian called `name`, signed with the card's own key.
-    pub fn card(&self, name: &str) -> Result<Card, CardError> {
-        let keys = self.custodian_keys().ok_or(CardError::Officer)?;
-        Card::sign(name, keys, &self.signing)
-    }
-
     /// What two people compare: over both keys of a custodian, or the one of an officer.
     pub fn fingerprint(&self) -> Fingerprint {
         match self.custodian_keys() {
@@ -109,7 +102,7 @@ impl KeyPair {
     }
 
     /// Seeds in the order sealing, signing: 64 bytes, the first half zero for an officer.
-    pub(super) fn seeds(&self) -> Secret<64> {
+    pub(crate) fn seeds(&self) -> Secret<64> {
         Secret::filled_by(|out| {
             let (sealing, signing) = out.split_at_mut(32);
             if let Some(seed) = &self.sealing {
@@ -120,7 +113,7 @@ impl KeyPair {
     }
 
     /// Back from [`KeyPair::seeds`].
-    pub(super) fn from_seeds(kind: KeyKind, seeds: &Secret<64>) -> Self {
+    pub(crate) fn from_seeds(kind: KeyKind, seeds: &Secret<64>) -> Self {
         let half =
             |from: usize| Secret::filled_by(|out| out.copy_from_slice(&seeds.expose()[from..from + 32]));
         let sealing = (kind == KeyKind::Custodian).then(|| XWingSeed::from_secret(half(0)));

@@ -1,22 +1,24 @@
-//! A custodian's public card: what the dealer of a share set must know about a person (docs/skb1.md section 7.3).
+//! A custodian's public card: what the dealer of a share set must know about a person (docs/skb1.md section
+//! 7.3).
 //!
 //! ```text
 //! format(1)=1 ‖ LP(name) ‖ sealing key(1216) ‖ signing key(32) ‖ Ed25519 signature(64)
 //! ```
 //!
-//! The signature is by the card's own signing key over a label and everything before it. It shows that the card is
-//! whole and that one person has both keys; *which* person, the fingerprint says when it is compared out of band.
+//! The signature is by the card's own signing key over a label and everything before it. It shows that the
+//! card is whole and that one person has both keys; *which* person, the fingerprint says when it is compared
+//! out of band.
 
 use thiserror::Error;
 
-use super::hpke::{XWING_PUBLIC_BYTES, XWingPublicKey};
-use super::keys::CustodianKeys;
+use super::keys::{CustodianKeys, KeyPair};
+use super::name::{CUSTODIAN_NAME_BYTES_MAX, is_custodian_name};
 use crate::armour::{self, ArmourError, Kind};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::fingerprint::Fingerprint;
 use crate::label;
-use crate::share::{CUSTODIAN_NAME_BYTES_MAX, is_custodian_name};
 use crate::signing::{SigningPublicKey, SigningSeed};
+use crate::xwing::{XWING_PUBLIC_BYTES, XWingPublicKey};
 
 const FORMAT: u8 = 1;
 
@@ -59,8 +61,16 @@ pub enum CardError {
     Signature,
 }
 
+impl KeyPair {
+    /// The public card of a custodian called `name`, signed with the card's own key.
+    pub fn card(&self, name: &str) -> Result<Card, CardError> {
+        let keys = self.custodian_keys().ok_or(CardError::Officer)?;
+        Card::sign(name, keys, self.signing())
+    }
+}
+
 impl Card {
-    pub(super) fn sign(name: &str, keys: CustodianKeys, seed: &SigningSeed) -> Result<Self, CardError> {
+    fn sign(name: &str, keys: CustodianKeys, seed: &SigningSeed) -> Result<Self, CardError> {
         if !is_custodian_name(name) {
             return Err(CardError::Name);
         }

@@ -1,7 +1,8 @@
 //! Known answers of X-Wing, through the code that opens and seals envelopes.
 //!
-//! The `hpke` crate gives no shared secret out, and nothing here asks it for one. From the vector's `ss` the test works out
-//! the key schedule of RFC 9180 itself; a message under those keys opens only if our decapsulation came to the same `ss`.
+//! The `hpke` crate gives no shared secret out, and nothing here asks it for one. From the vector's `ss` the
+//! test works out the key schedule of RFC 9180 itself; a message under those keys opens only if our
+//! decapsulation came to the same `ss`.
 
 #![allow(clippy::unwrap_used)]
 
@@ -131,8 +132,8 @@ fn encapsulating_with_the_vectors_randomness_gives_their_bytes() {
     }
 }
 
-/// Another shared secret, another seed, or one bit in either half of the encapsulated key: each time the bytes that would
-/// have opened do not.
+/// Another shared secret, another seed, or one bit in either half of the encapsulated key: each time the
+/// bytes that would have opened do not.
 #[test]
 fn a_vector_that_is_off_by_one_bit_does_not_open() {
     let (vector, other) = (&vectors()[0], &vectors()[1]);

@@ -45,7 +45,7 @@ pub struct Write {
 }
 
 impl Write {
-    /// Notes the KEK epoch that the new payload is sealed under.
+    /// Notes the KEK epoch that the new payload is encrypted under.
     #[must_use]
     pub fn under(mut self, kek_epoch: u32) -> Self {
         self.meta.moved(self.version, kek_epoch);
@@ -96,7 +96,8 @@ impl SecretMeta {
         Ok(Write { meta, version, removed })
     }
 
-    /// Drops versions beyond the larger of the two limits, oldest first. Gives those that still had a payload.
+    /// Drops versions beyond the larger of the two limits, oldest first. Gives those that still had a
+    /// payload.
     fn prune(&mut self, mount: &KvSettings) -> Vec<u64> {
         let keep = match self.max_versions.max(mount.max_versions) {
             0 => MAX_VERSIONS_DEFAULT,
@@ -111,7 +112,8 @@ impl SecretMeta {
         dropped.into_iter().filter(|(_, meta)| !meta.destroyed).map(|(version, _)| version).collect()
     }
 
-    /// Milliseconds until a version written now is deleted: the smaller of the two settings that say something.
+    /// Milliseconds until a version written now is deleted: the smaller of the two settings that say
+    /// something.
     fn deletes_after(&self, mount: &KvSettings) -> Option<u64> {
         let positive = |value: i64| u64::try_from(value).ok().filter(|&value| value > 0);
         if self.delete_version_after < 0 {
@@ -131,7 +133,8 @@ impl SecretMeta {
         })
     }
 
-    /// Soft-deletes versions; unknown, deleted and destroyed ones stay as they are. `None`: nothing to change.
+    /// Soft-deletes versions; unknown, deleted and destroyed ones stay as they are. `None`: nothing to
+    /// change.
     pub fn delete(&self, versions: &[u64], now_ms: u64) -> Result<Option<Self>, KvError> {
         check_listed(versions)?;
         Ok(self.change_versions(versions, now_ms, |version| {
@@ -159,7 +162,7 @@ impl SecretMeta {
         Ok(changed.map(|meta| Removal { meta, removed }))
     }
 
-    /// The payload of `version` is sealed under another KEK epoch now. No change that anybody sees.
+    /// The payload of `version` is encrypted under another KEK epoch now. No change that anybody sees.
     pub fn moved(&mut self, version: u64, kek_epoch: u32) {
         if let Some(facts) = self.versions.get_mut(&version) {
             facts.kek_epoch = kek_epoch;
