@@ -6,8 +6,8 @@ use std::io::Write as _;
 /// The file in which `./test` collects what was skipped, one line each.
 const LIST: &str = "SYMBOLON_SKIPPED";
 
-/// What a test needs besides Rust: `found`, if it is there. Otherwise the test says so and ends early; where `CI` is
-/// `true` it fails, with what to install.
+/// What a test needs besides Rust: `found`, if it is there. Otherwise the test says so and ends early; where
+/// `CI` is `true` it fails, with what to install.
 ///
 /// # Panics
 /// In CI, if it is missing.

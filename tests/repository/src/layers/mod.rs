@@ -1,8 +1,10 @@
-//! Rooms: the top-level modules of a crate, in an order that its own page states. Each may use only those above it.
+//! Rooms: the top-level modules of a crate, in an order that its own page states. Each may use only those
+//! above it.
 //!
-//! The page has one fenced block that begins with the line [`order::TITLE`] and names every room once. Read are the `use`
-//! lines and the paths in code, tests left out; a name that a module only passes on counts for the module that has it.
-//! Inside a room, siblings may not stand in a circle; parent and child may use each other.
+//! The page has one fenced block that begins with the line [`order::TITLE`] and names every room once. Read
+//! are the `use` lines and the paths in code, tests left out; a name that a module only passes on counts for
+//! the module that has it. Inside a room, siblings may not stand in a circle; parent and child may use each
+//! other.
 
 mod arrows;
 mod circles;

@@ -1,4 +1,5 @@
-//! The modules of a crate, found as the compiler finds them: from the root, by their declarations. Tests are left out.
+//! The modules of a crate, found as the compiler finds them: from the root, by their declarations. Tests are
+//! left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -2,7 +2,8 @@
 
 use super::mask::{code, is_word};
 
-/// Words that begin an item, which may have commas outside brackets (`impl<A, B>`). Anything else is a field or a variant.
+/// Words that begin an item, which may have commas outside brackets (`impl<A, B>`). Anything else is a field
+/// or a variant.
 const ITEMS: &str =
     " fn impl mod use struct enum union const static type trait unsafe async extern macro_rules let ";
 
@@ -16,8 +17,8 @@ pub fn shipped(source: &str) -> String {
     String::from_utf8(shipped).unwrap()
 }
 
-/// The modules in files of their own that are declared for tests only. `./` is the folder of the file, which a `path`
-/// attribute starts from; all others lie where modules of the file lie.
+/// The modules in files of their own that are declared for tests only. `./` is the folder of the file, which
+/// a `path` attribute starts from; all others lie where modules of the file lie.
 pub fn test_modules(source: &str) -> Vec<String> {
     let code = code(source);
     marked(&code)
@@ -76,7 +77,8 @@ fn attribute(code: &str, from: usize) -> Option<(&str, usize)> {
     None
 }
 
-/// `test`, `tokio::test(…)`, `cfg(test)`, `cfg(all(test, …))`. What is built for tests and for something else is shipped.
+/// `test`, `tokio::test(…)`, `cfg(test)`, `cfg(all(test, …))`. What is built for tests and for something else
+/// is shipped.
 fn is_test(attribute: &str) -> bool {
     let compact: String = attribute.split_whitespace().collect();
     let name = compact.split('(').next().unwrap_or_default();
