@@ -20,7 +20,7 @@ use self::modules::Crate;
 use crate::source::{Sources, read};
 
 /// The crates that are checked: root file, and the page that has the order.
-const CRATES: [(&str, &str); 0] = [];
+const CRATES: &[(&str, &str)] = &[];
 
 #[test]
 fn every_room_uses_only_those_above_it() {
