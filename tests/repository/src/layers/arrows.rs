@@ -1,6 +1,6 @@
 //! Who uses whom: paths in `use` lines and in code that begin with `crate`, `self` or `super`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::modules::{Crate, Place};
 use crate::source::{Token, tokens};
@@ -30,11 +30,11 @@ pub fn arrows(krate: &Crate) -> Vec<Arrow> {
         let tokens = tokens(code);
         for start in starts(&tokens) {
             let from = module_of(place, &tokens[start]);
-            arrows.extend(paths(&tokens, start, &from).into_iter().map(|path| Arrow {
-                to: names.settle(krate, path.place, 0),
-                at: format!("{file}:{}", path.line),
-                from: from.clone(),
-            }));
+            for path in paths(&tokens, start, &from) {
+                let at = format!("{file}:{}", path.line);
+                let arrow = |to| Arrow { from: from.clone(), to, at: at.clone() };
+                arrows.extend(names.meant(krate, path.place).into_iter().map(arrow));
+            }
         }
     }
     arrows.retain(|arrow| arrow.from != arrow.to);
@@ -75,10 +75,17 @@ impl Names {
         }
     }
 
-    /// The module that has what a path names, though others pass it on.
+    /// The module that a path names, and the one that has what it names, if the first only passes it on. What
+    /// the root passes on belongs to the other alone.
+    fn meant(&self, krate: &Crate, place: Place) -> BTreeSet<Place> {
+        let named = krate.module_in(&place);
+        let settled = self.settle(krate, place, 0);
+        if named.is_empty() { [settled].into() } else { [named, settled].into() }
+    }
+
     fn settle(&self, krate: &Crate, place: Place, hops: usize) -> Place {
-        let known = (0..=place.len()).rev().find(|length| krate.is_module(&place[..*length])).unwrap_or(0);
-        let (module, rest) = (place[..known].to_vec(), &place[known..]);
+        let module = krate.module_in(&place);
+        let rest = &place[module.len()..];
         let Some(name) = rest.first().filter(|_| hops < 8) else { return module };
         match self.used.get(&(module.clone(), name.clone())) {
             Some(target) if *target != place => {

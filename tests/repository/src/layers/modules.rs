@@ -42,6 +42,12 @@ impl Crate {
         self.modules.contains(place)
     }
 
+    /// The module that a path leads into.
+    pub fn module_in(&self, path: &[String]) -> Place {
+        let lengths = (0..=path.len()).rev();
+        lengths.map(|length| &path[..length]).find(|place| self.is_module(place)).unwrap_or_default().to_vec()
+    }
+
     fn add(&mut self, sources: &Sources, file: String, place: Place) {
         let Some(source) = sources.get(&file) else { return };
         let code = shipped(source);

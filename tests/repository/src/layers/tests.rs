@@ -22,12 +22,14 @@ const HOUSE: [(&str, &str); 9] = [
     ("a/src/keys/tests.rs", "use crate::run::go;\n"),
     (
         "a/src/run.rs",
-        "use super::keys;\nuse crate::Ring;\nmod inner { use super::super::store::File; }\n#[test]\nfn t() {}\n",
+        "use super::keys;\nuse crate::Ring;\nmod inner { use super::super::store::File; }\npub use crate::error::Error;\n#[test]\nfn t() {}\n",
     ),
 ];
 
 /// What any arrow from the first room to the last one closes.
 const ROUND: &str = "in the crate, these stand in a circle: error, keys, run, store";
+
+const ROUND_STORE: &str = "in the crate, these stand in a circle: keys, run, store";
 
 /// The house with a line more in one file.
 fn house_with(file: &str, line: &str) -> Vec<String> {
@@ -96,8 +98,7 @@ fn macros_are_read() {
 
 #[test]
 fn a_chain_of_super_that_leaves_the_room_is_an_arrow() {
-    let round = "in the crate, these stand in a circle: keys, run, store";
-    let down = ["a/src/store/row.rs:2: store uses run, which stands below it", round];
+    let down = ["a/src/store/row.rs:2: store uses run, which stands below it", ROUND_STORE];
     red("a/src/store/row.rs", "use super::super::run::go;", &down);
     red("a/src/store/row.rs", "fn f() { super::super::run::go() }", &down);
     red("a/src/store/row.rs", "use super::file::Other;", &["in store, these stand in a circle: file, row"]);
@@ -113,6 +114,8 @@ fn names_that_are_passed_on_count_for_who_has_them() {
             "in the crate, these stand in a circle: error, keys, store",
         ],
     );
+    let detour = ["a/src/store/row.rs:2: store uses run, which stands below it", ROUND_STORE];
+    red("a/src/store/row.rs", "use crate::run::Error;", &detour);
     red("a/src/store/row.rs", "use super::File;", &["in store, these stand in a circle: file, row"]);
     red(
         "a/src/keys.rs",
