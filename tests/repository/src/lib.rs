@@ -9,7 +9,11 @@ pub mod machine;
 #[cfg(test)]
 mod layers;
 #[cfg(test)]
+mod sizes;
+#[cfg(test)]
 mod source;
+#[cfg(test)]
+mod texts;
 
 use std::path::{Path, PathBuf};
 

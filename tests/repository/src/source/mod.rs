@@ -7,6 +7,7 @@ mod tokens;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+pub use self::mask::{Kind, code, kinds};
 pub use self::shipped::shipped;
 pub use self::tokens::{Token, tokens};
 
@@ -27,7 +28,7 @@ fn collect(root: &Path, folder: &Path, wanted: &impl Fn(&str) -> bool, files: &m
         let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
         if path.is_dir() && !is_made(&name) {
             collect(root, &path, wanted, files);
-        } else if path.is_file() && wanted(&name) {
+        } else if path.is_file() && name != ".git" && wanted(&name) {
             files.extend(std::fs::read_to_string(&path).ok().map(|text| (name, text)));
         }
     }
@@ -38,7 +39,8 @@ fn is_made(folder: &str) -> bool {
     made.contains(&folder) || folder.ends_with("__pycache__")
 }
 
-/// The files that hold tests only: below `tests/` and `benches/`, the fuzz targets, and modules under `cfg(test)`.
+/// The files that hold tests only: below `tests/` and `benches/`, the fuzz targets, and modules under
+/// `cfg(test)`.
 pub fn test_files(sources: &Sources) -> BTreeSet<String> {
     let mut found: BTreeSet<String> = sources.keys().filter(|path| is_test_path(path)).cloned().collect();
     for (path, text) in sources {
