@@ -12,7 +12,7 @@ use std::path::Path;
 use serde_json::Value;
 use symbolon_proto::custody::Card;
 
-use crate::deployment::{Deployment, until};
+use crate::deployment::{Deployment, Programs, until};
 use crate::support::{Done, command, run};
 
 const USAGE: i32 = 2;
@@ -85,7 +85,7 @@ fn submit_new(deployment: &Deployment, kind: &str) {
 
 #[test]
 fn shares_change_hands_and_everybody_signs() {
-    let deployment = Deployment::start(|_| String::new());
+    let deployment = Deployment::start(Programs::default(), |_| String::new());
     deployment.unseal();
     keygen(&deployment.path("."));
     // Wrong wishes do not reach the broker, and strangers begin nothing.
@@ -131,7 +131,7 @@ fn shares_change_hands_and_everybody_signs() {
 
 #[test]
 fn a_new_fragment_and_a_drill_of_those_who_hold_it() {
-    let mut deployment = Deployment::start(|_| String::new());
+    let mut deployment = Deployment::start(Programs::default(), |_| String::new());
     deployment.unseal();
     keygen(&deployment.path("."));
     take_over(&deployment, "rekey");
@@ -162,7 +162,7 @@ fn a_deployment_begins_with_cards_and_nobody_sees_a_share() {
         keygen(home);
         String::new()
     };
-    let deployment = Deployment::start_for(prepare, &holders);
+    let deployment = Deployment::start_for(Programs::default(), prepare, &holders);
     assert!(deployment.shares.is_empty());
     let files = std::fs::read_dir(deployment.path(".")).unwrap().map(|file| file.unwrap().file_name());
     let mut envelopes: Vec<String> = files.map(|name| name.into_string().unwrap()).collect();

@@ -1,4 +1,5 @@
-//! What custodians do on their own machines, with the real commands: keys, envelopes, and a share for a sealed broker.
+//! What custodians do on their own machines, with the real commands: keys, envelopes, and a share for a
+//! sealed broker.
 
 #![cfg(feature = "servers")]
 #![allow(clippy::unwrap_used)]
@@ -21,7 +22,7 @@ use symbolon_proto::hierarchy::Fragment;
 use symbolon_proto::id::DeploymentId;
 use symbolon_proto::share::{Dealing, Holder, Share, ShareKind, Threshold};
 
-use crate::deployment::Deployment;
+use crate::deployment::{Deployment, Programs};
 use crate::support::{Done, command, run};
 
 const PHRASE: &str = "correct horse battery staple";
@@ -202,7 +203,7 @@ fn watch(deployment: &Deployment) -> String {
 
 #[test]
 fn a_share_reaches_the_broker_sealed_to_the_key_on_its_console() {
-    let mut deployment = Deployment::start(|_| String::new());
+    let mut deployment = Deployment::start(Programs::default(), |_| String::new());
     let console = on_the_console(&deployment);
     let submit = |share: &str, expected: &[&str]| {
         deployment.run(&[&["custodian", "submit", "--share"], expected].concat(), share)

@@ -1,7 +1,8 @@
-//! What two officers order, from their keys to what the broker answers, with the real commands on real processes.
+//! What two officers order, from their keys to what the broker answers, with the real commands on real
+//! processes.
 //!
-//! Nobody waits seven days in a test: what happens when the cooling-off time has passed is shown with a clock of its own
-//! in the fragment service's tests.
+//! Nobody waits seven days in a test: what happens when the cooling-off time has passed is shown with a clock
+//! of its own in the fragment service's tests.
 
 #![cfg(feature = "servers")]
 #![allow(clippy::unwrap_used)]
@@ -17,7 +18,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use symbolon::{Client, Token};
 
-use crate::deployment::{Deployment, until};
+use crate::deployment::{Deployment, Programs, until};
 use crate::support::{Done, command, run};
 
 const OLGA: &str = "Olga Officer";
@@ -39,7 +40,8 @@ fn section(home: &Path, name: &str) -> String {
 
 /// A service with two officers, an open broker, and one secret.
 fn deployment() -> Deployment {
-    let deployment = Deployment::start(|home| [OLGA, OMAR].map(|name| section(home, name)).concat());
+    let deployment =
+        Deployment::start(Programs::default(), |home| [OLGA, OMAR].map(|name| section(home, name)).concat());
     deployment.unseal();
     mount(&deployment);
     put(&deployment, "first");

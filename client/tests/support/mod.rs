@@ -1,6 +1,7 @@
 //! The real binary: one call, and what came of it.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// How a command ended.
@@ -29,7 +30,12 @@ impl Done {
 
 /// `symbolon` with nothing of this process's environment.
 pub fn command(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_symbolon"));
+    command_of(env!("CARGO_BIN_EXE_symbolon").as_ref(), args)
+}
+
+/// The same for the binary of another version.
+pub fn command_of(program: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(program);
     command.args(args).env_clear();
     command
 }

@@ -1,11 +1,11 @@
 //! The Go program `tests/go/oracle`: questions in, answers out, all at once.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use crate::go::go;
+use crate::tools::go;
 
 /// A question: its name and arguments.
 pub struct Question(String);
@@ -17,33 +17,40 @@ impl Question {
     }
 }
 
-/// The answers in order; `None` where the program refused.
-pub fn ask(questions: &[Question]) -> Vec<Option<Vec<u8>>> {
-    let mut lines: String = questions.iter().map(|question| format!("{}\n", question.0)).collect();
-    let mut program = std::process::Command::new(built());
-    program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut running = program.spawn().unwrap();
-    let mut input = running.stdin.take().unwrap();
-    // It answers while it reads, so somebody else must write.
-    let writing = std::thread::spawn(move || input.write_all(std::mem::take(&mut lines).as_bytes()));
-    let output = running.wait_with_output().unwrap();
-    writing.join().unwrap().unwrap();
-    assert!(output.status.success());
-    let answers: Vec<_> = String::from_utf8(output.stdout).unwrap().lines().map(unhex).collect();
-    assert_eq!(answers.len(), questions.len());
-    answers
+/// The program, built.
+pub struct Oracle(PathBuf);
+
+impl Oracle {
+    /// Builds it, once for all tests of a run. `None` on a machine without Go.
+    pub fn build() -> Option<Self> {
+        static BUILT: OnceLock<PathBuf> = OnceLock::new();
+        let go = go()?;
+        Some(Self(BUILT.get_or_init(|| built_by(go)).clone()))
+    }
+
+    /// The answers in order; `None` where the program refused.
+    pub fn ask(&self, questions: &[Question]) -> Vec<Option<Vec<u8>>> {
+        let mut lines: String = questions.iter().map(|question| format!("{}\n", question.0)).collect();
+        let mut program = Command::new(&self.0);
+        program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut running = program.spawn().unwrap();
+        let mut input = running.stdin.take().unwrap();
+        // It answers while it reads, so somebody else must write.
+        let writing = std::thread::spawn(move || input.write_all(std::mem::take(&mut lines).as_bytes()));
+        let output = running.wait_with_output().unwrap();
+        writing.join().unwrap().unwrap();
+        assert!(output.status.success());
+        let answers: Vec<_> = String::from_utf8(output.stdout).unwrap().lines().map(unhex).collect();
+        assert_eq!(answers.len(), questions.len());
+        answers
+    }
 }
 
-/// The program, built once for all tests of a run.
-fn built() -> &'static PathBuf {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/test-oracle");
-        let output = go().args(["build", "-o"]).arg(&path).arg("./oracle").output();
-        let output = output.expect("`go` is not on the PATH; this test needs Go 1.26 or later");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        path
-    })
+fn built_by(mut go: Command) -> PathBuf {
+    let path = symbolon_repository::root().join("target/test-oracle");
+    let output = go.args(["build", "-o"]).arg(&path).arg("./oracle").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    path
 }
 
 fn hex(bytes: &[u8]) -> String {

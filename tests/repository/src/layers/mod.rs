@@ -1,0 +1,64 @@
+//! Rooms: the top-level modules of a crate, in an order that its own page states. Each may use only those
+//! above it.
+//!
+//! The page has one fenced block that begins with the line [`order::TITLE`] and names every room once. Read
+//! are the `use` lines and the paths in code, tests left out; a name that a module only passes on counts for
+//! the module that has it. Inside a room, siblings may not stand in a circle; parent and child may use each
+//! other.
+
+mod arrows;
+mod circles;
+mod modules;
+mod order;
+mod tests;
+
+use std::collections::BTreeSet;
+
+use self::arrows::{Arrow, arrows};
+use self::circles::circles;
+use self::modules::Crate;
+use crate::source::{Sources, read};
+
+/// The crates that are checked: root file, and the page that has the order.
+const CRATES: &[(&str, &str)] = &[];
+
+#[test]
+fn every_room_uses_only_those_above_it() {
+    let sources = read(|path| path.ends_with(".rs") || path.ends_with(".md"));
+    let found: Vec<String> =
+        CRATES.iter().flat_map(|(root, page)| violations(&sources, root, page)).collect();
+    assert!(found.is_empty(), "{} violations:\n{}", found.len(), found.join("\n"));
+}
+
+/// What is wrong with one crate, a line each.
+fn violations(sources: &Sources, root: &str, page: &str) -> Vec<String> {
+    let krate = Crate::read(sources, root);
+    let text = sources.get(page).map_or("", String::as_str);
+    let order = match order::read(text) {
+        Ok(order) => order,
+        Err(problem) => return vec![format!("{page}: {problem}")],
+    };
+    let arrows = arrows(&krate);
+    let mut found =
+        order::complaints(&order, &krate).map(|line| format!("{page}: {line}")).collect::<Vec<_>>();
+    let names: Vec<&str> = order.iter().map(|room| room.module.as_str()).collect();
+    found.extend(arrows.iter().filter_map(|arrow| against(arrow, &names)));
+    found.extend(circles(&arrows));
+    let mut seen = BTreeSet::new();
+    found.retain(|line| seen.insert(line.clone()));
+    found
+}
+
+/// An arrow that does not point up. The crate's root sees all, and no room sees it.
+fn against(arrow: &Arrow, order: &[&str]) -> Option<String> {
+    let (from, to) = (arrow.from.first()?, arrow.to.first());
+    let place = |room: &str| order.iter().position(|other| *other == room);
+    let at = &arrow.at;
+    match to {
+        None => Some(format!("{at}: {from} uses what lies in the crate's root; give it a room")),
+        Some(to) if to != from && place(to)? > place(from)? => {
+            Some(format!("{at}: {from} uses {to}, which stands below it"))
+        }
+        Some(_) => None,
+    }
+}
