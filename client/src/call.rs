@@ -17,7 +17,7 @@ const PATH_BYTES_MAX: usize = 1024;
 const REFUSAL_BYTES_MAX: usize = 64 << 10;
 
 /// A request being put together.
-pub(crate) struct Call<'a> {
+pub struct Call<'a> {
     http: &'a reqwest::Client,
     method: Method,
     url: Result<Url, Error>,
@@ -29,7 +29,7 @@ pub(crate) struct Call<'a> {
 }
 
 /// A successful answer.
-pub(crate) struct Answer {
+pub struct Answer {
     status: u16,
     body: Zeroizing<Vec<u8>>,
 }
@@ -85,13 +85,19 @@ impl<'a> Call<'a> {
         self
     }
 
+    /// Sends no token.
+    #[must_use]
+    pub fn without_token(self) -> Self {
+        self.token(None)
+    }
+
     pub(crate) fn namespace(mut self, namespace: Option<&'a str>) -> Self {
         self.namespace = namespace;
         self
     }
 
     /// Adds `?name=value`.
-    pub(crate) fn query(mut self, name: &str, value: &str) -> Self {
+    pub fn query(mut self, name: &str, value: &str) -> Self {
         if let Ok(url) = &mut self.url {
             url.query_pairs_mut().append_pair(name, value);
         }
@@ -99,7 +105,7 @@ impl<'a> Call<'a> {
     }
 
     /// Sends a JSON body.
-    pub(crate) fn json(self, body: &impl Serialize) -> Self {
+    pub fn json(self, body: &impl Serialize) -> Self {
         self.serialised("application/json", body)
     }
 
@@ -125,18 +131,19 @@ impl<'a> Call<'a> {
     }
 
     /// Takes at most so many bytes of answer.
-    pub(crate) fn limit(mut self, bytes: usize) -> Self {
+    pub fn limit(mut self, bytes: usize) -> Self {
         self.limit = bytes;
         self
     }
 
     /// Statuses beyond 2xx whose body is an answer and not a refusal.
-    pub(crate) fn accept(mut self, statuses: &'static [u16]) -> Self {
+    pub fn accept(mut self, statuses: &'static [u16]) -> Self {
         self.accept = statuses;
         self
     }
 
-    pub(crate) async fn send(self) -> Result<Answer, Error> {
+    /// Sends it. A refusal, and an answer larger than its bound, are errors.
+    pub async fn send(self) -> Result<Answer, Error> {
         let (limit, accept) = (self.limit, self.accept);
         let mut response = self.request()?.send().await.map_err(Error::from_transport)?;
         let status = response.status().as_u16();
@@ -167,33 +174,37 @@ impl<'a> Call<'a> {
 }
 
 impl Answer {
-    pub(crate) fn status(&self) -> u16 {
+    /// HTTP status.
+    #[must_use]
+    pub fn status(&self) -> u16 {
         self.status
     }
 
-    pub(crate) fn body(&self) -> &[u8] {
+    /// The body as it came.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
         &self.body
     }
 
     /// The whole body as JSON, for routes without an envelope.
-    pub(crate) fn raw<T: DeserializeOwned>(&self, expected: &'static str) -> Result<T, Error> {
+    pub fn raw<T: DeserializeOwned>(&self, expected: &'static str) -> Result<T, Error> {
         serde_json::from_slice(&self.body).map_err(|_| Error::Protocol { expected })
     }
 
     /// The `data` of the envelope.
-    pub(crate) fn data<T: DeserializeOwned>(&self, expected: &'static str) -> Result<T, Error> {
+    pub fn data<T: DeserializeOwned>(&self, expected: &'static str) -> Result<T, Error> {
         let envelope: Envelope<T> = self.raw(expected)?;
         envelope.data.ok_or(Error::Protocol { expected })
     }
 
     /// The `auth` of the envelope.
-    pub(crate) fn auth(&self) -> Result<Auth, Error> {
+    pub fn auth(&self) -> Result<Auth, Error> {
         let expected = "an `auth` object with a token";
         self.raw::<AuthEnvelope>(expected)?.auth.ok_or(Error::Protocol { expected })
     }
 
     /// Warnings of the envelope, made printable.
-    pub(crate) fn warnings(&self) -> Vec<String> {
+    pub fn warnings(&self) -> Vec<String> {
         let envelope = serde_json::from_slice::<Envelope<serde_json::Value>>(&self.body);
         let warnings = envelope.ok().and_then(|envelope| envelope.warnings).unwrap_or_default();
         Refusal::new(self.status, &warnings).messages().to_vec()

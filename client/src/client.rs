@@ -74,8 +74,9 @@ impl Client {
         self.token.is_some()
     }
 
-    /// A call of the Vault dialect; `path` is below `/v1/` and not encoded.
-    pub(crate) fn v1(&self, method: Method, path: &str) -> Call<'_> {
+    /// A call of any route of the Vault dialect; `path` is below `/v1/` and not encoded.
+    #[must_use]
+    pub fn call(&self, method: Method, path: &str) -> Call<'_> {
         let call = Call::new(&self.http, method, &self.base, "v1", path);
         call.token(self.token.as_deref()).namespace(self.namespace.as_deref())
     }
@@ -83,6 +84,21 @@ impl Client {
     /// A call outside the Vault dialect, without a token; `path` is below the address and not encoded.
     pub(crate) fn plain(&self, method: Method, path: &str) -> Call<'_> {
         Call::new(&self.http, method, &self.base, "", path)
+    }
+
+    /// Writes any path of the Vault dialect, such as `auth/kubernetes/role/x`. Gives `data` of the answer, if any.
+    pub async fn write(
+        &self,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> Result<Option<serde_json::Value>, Error> {
+        let answer = self.call(Method::PUT, path).json(body).send().await?;
+        if answer.body().is_empty() { Ok(None) } else { answer.data("an answer with data").map(Some) }
+    }
+
+    /// Reads any path of the Vault dialect. Gives `data` of the answer.
+    pub async fn read(&self, path: &str) -> Result<serde_json::Value, Error> {
+        self.call(Method::GET, path).send().await?.data("an answer with data")
     }
 
     /// Fetches a public resource such as `/log/checkpoint`; the answer is at most `limit` bytes.
@@ -178,7 +194,7 @@ fn http_client(ca: &Ca, timeout: Duration) -> Result<reqwest::Client, Error> {
 }
 
 /// aws-lc-rs for the whole process, unless the service has already chosen its own provider.
-pub(crate) fn install_crypto_provider() {
+pub fn install_crypto_provider() {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         // Losing a race means that somebody else installed one, which is as good.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();

@@ -9,7 +9,6 @@ use zeroize::Zeroize;
 
 use crate::client::Client;
 use crate::error::{Error, Refusal};
-use crate::policy::Keys;
 
 /// One mount of secrets: see [`Client::kv`].
 pub struct Kv<'a> {
@@ -176,7 +175,7 @@ impl Kv<'_> {
 
     /// A version, or the newest one. A deleted version is [`Error::NotFound`].
     pub async fn get(&self, path: &str, version: Option<u64>) -> Result<Secret, Error> {
-        let mut call = self.client.v1(Method::GET, &self.path("data", path)).accept(&[404]);
+        let mut call = self.client.call(Method::GET, &self.path("data", path)).accept(&[404]);
         if let Some(version) = version {
             call = call.query("version", &version.to_string());
         }
@@ -197,7 +196,7 @@ impl Kv<'_> {
 
     /// Writes a new version. `cas` is the expected current version; 0 means that none must exist.
     pub async fn put(&self, path: &str, data: &SecretData, cas: Option<u64>) -> Result<WroteVersion, Error> {
-        let call = self.client.v1(Method::PUT, &self.path("data", path)).json(&Write::new(data, cas));
+        let call = self.client.call(Method::PUT, &self.path("data", path)).json(&Write::new(data, cas));
         call.send().await?.data("facts about the version written")
     }
 
@@ -209,7 +208,7 @@ impl Kv<'_> {
         cas: Option<u64>,
     ) -> Result<WroteVersion, Error> {
         let call =
-            self.client.v1(Method::PATCH, &self.path("data", path)).merge_patch(&Write::new(data, cas));
+            self.client.call(Method::PATCH, &self.path("data", path)).merge_patch(&Write::new(data, cas));
         call.send().await?.data("facts about the version written")
     }
 
@@ -218,14 +217,14 @@ impl Kv<'_> {
         let folder = folder.trim_end_matches('/');
         let path =
             if folder.is_empty() { self.path("metadata", "") } else { self.path("metadata", folder) + "/" };
-        let call = self.client.v1(Method::GET, &path).query("list", "true");
+        let call = self.client.call(Method::GET, &path).query("list", "true");
         Ok(call.send().await?.data::<Keys>("names of secrets")?.keys)
     }
 
     /// Deletes the newest version, or the given ones. They can be undeleted.
     pub async fn delete(&self, path: &str, versions: &[u64]) -> Result<(), Error> {
         if versions.is_empty() {
-            return self.client.v1(Method::DELETE, &self.path("data", path)).send().await.map(drop);
+            return self.client.call(Method::DELETE, &self.path("data", path)).send().await.map(drop);
         }
         self.change_versions("delete", path, versions).await
     }
@@ -241,26 +240,32 @@ impl Kv<'_> {
     }
 
     async fn change_versions(&self, what: &str, path: &str, versions: &[u64]) -> Result<(), Error> {
-        let call = self.client.v1(Method::PUT, &self.path(what, path)).json(&json!({ "versions": versions }));
+        let call =
+            self.client.call(Method::PUT, &self.path(what, path)).json(&json!({ "versions": versions }));
         call.send().await.map(drop)
     }
 
     /// Facts about a secret and its versions.
     pub async fn metadata(&self, path: &str) -> Result<SecretMetadata, Error> {
-        let call = self.client.v1(Method::GET, &self.path("metadata", path));
+        let call = self.client.call(Method::GET, &self.path("metadata", path));
         call.send().await?.data("metadata of a secret")
     }
 
     /// Changes a secret's metadata; makes the secret, without versions, if it is absent.
     pub async fn put_metadata(&self, path: &str, change: &MetadataChange) -> Result<(), Error> {
-        let call = self.client.v1(Method::PUT, &self.path("metadata", path)).json(change);
+        let call = self.client.call(Method::PUT, &self.path("metadata", path)).json(change);
         call.send().await.map(drop)
     }
 
     /// Removes a secret with all versions and metadata, for good.
     pub async fn delete_metadata(&self, path: &str) -> Result<(), Error> {
-        self.client.v1(Method::DELETE, &self.path("metadata", path)).send().await.map(drop)
+        self.client.call(Method::DELETE, &self.path("metadata", path)).send().await.map(drop)
     }
+}
+
+#[derive(Deserialize)]
+struct Keys {
+    keys: Vec<String>,
 }
 
 #[derive(Serialize)]

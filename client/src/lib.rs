@@ -18,41 +18,24 @@
 //! beyond this machine, bounded answers, deadlines on every call, tokens that do not appear in `Debug` output.
 //! What it does not do: retry writes, or cache secrets.
 
-pub mod audit;
 mod auth;
 mod call;
 mod client;
-mod custody;
-#[cfg(feature = "servers")]
-pub mod demo;
 mod error;
-pub mod eso;
 mod kv;
-#[cfg(feature = "servers")]
-pub mod load;
 mod oauth;
-mod policy;
-mod rotation;
 mod service;
-mod sys;
 mod token;
-pub mod workload;
 
-pub use self::auth::{Auth, CreateToken, Login, TokenInfo};
-pub use self::client::{Builder, Client};
-pub use self::custody::{
-    Ceremony, CeremonyState, Collected, KeptCeremony, Proving, Refused, Wanted, WantedCustodian,
-};
+pub use reqwest::Method;
+
+pub use self::auth::{Auth, Login, TokenInfo};
+pub use self::call::{Answer, Call};
+pub use self::client::{Builder, Client, install_crypto_provider};
 pub use self::error::{Error, Refusal};
 pub use self::kv::{
     Kv, MetadataChange, Secret, SecretData, SecretMetadata, VersionMetadata, Versions, WroteVersion,
 };
 pub use self::oauth::{SubjectToken, WorkloadToken};
-pub use self::policy::Policies;
-pub use self::rotation::{
-    FragmentKeys, GroupChange, LeavingNode, MountKeks, OwnKeks, RemoteKeyStatus, RewrapProgress,
-    RotationStatus, Rotations,
-};
 pub use self::service::{KUBERNETES_TOKEN_FILE, Service, ServiceLogin};
-pub use self::sys::{InitAnswer, InitRequest, SealStatus};
 pub use self::token::{SecretText, Token, TokenError};

@@ -5,8 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use symbolon::audit::{LogError, LogSource, verify};
-use symbolon::demo::world::World;
 use symbolon_broker::app::App;
 use symbolon_broker::clock::SystemClock;
 use symbolon_broker::http::server::{ServerLimits, serve};
@@ -18,6 +16,8 @@ use symbolon_broker::seal::SealHandle;
 use symbolon_broker::session::Opener;
 use symbolon_broker::store::Store;
 use symbolon_broker::store::memory::{Failure, MemoryStore};
+use symbolon_cli::audit::{LogError, LogSource, verify};
+use symbolon_cli::demo::world::World;
 use symbolon_proto::log::{Checkpoint, VerifierKey};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;

@@ -6,8 +6,8 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use symbolon::demo::world::World;
 use symbolon_broker::records::Table;
+use symbolon_cli::demo::world::World;
 
 use crate::rows::{self, Rows};
 use crate::site::{CALM, Site};
