@@ -1,7 +1,7 @@
 //! Logins and tokens of the Vault dialect.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::fmt;
 
 use reqwest::Method;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -48,20 +48,29 @@ impl Login<'_> {
         }
     }
 
-    fn body(&self) -> serde_json::Value {
-        match self {
-            Self::AppRole { role_id, secret_id } => json!({ "role_id": role_id, "secret_id": secret_id }),
-            Self::Kubernetes { role, jwt } | Self::Jwt { role, jwt } => json!({ "role": role, "jwt": jwt }),
-        }
+    /// Borrowed, so that the evidence has no copy that nobody wipes.
+    fn body(&self) -> BTreeMap<&'static str, &str> {
+        BTreeMap::from(match *self {
+            Self::AppRole { role_id, secret_id } => [("role_id", role_id), ("secret_id", secret_id)],
+            Self::Kubernetes { role, jwt } | Self::Jwt { role, jwt } => [("role", role), ("jwt", jwt)],
+        })
+    }
+}
+
+/// The method, not the evidence.
+impl fmt::Debug for Login<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Login({})", self.default_mount())
     }
 }
 
 /// An issued token and what it may do.
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
+#[non_exhaustive]
 pub struct Auth {
     /// The token.
     #[serde(rename = "client_token", deserialize_with = "token")]
-    pub token: Arc<Token>,
+    pub token: Token,
     /// Accessor: names the token without being it. Empty for batch tokens.
     #[serde(default)]
     pub accessor: String,
@@ -82,13 +91,14 @@ pub struct Auth {
     pub token_type: String,
 }
 
-fn token<'de, D: Deserializer<'de>>(input: D) -> Result<Arc<Token>, D::Error> {
+fn token<'de, D: Deserializer<'de>>(input: D) -> Result<Token, D::Error> {
     let text = Zeroizing::new(String::deserialize(input)?);
-    Token::new(&text).map(Arc::new).map_err(serde::de::Error::custom)
+    Token::new(&text).map_err(serde::de::Error::custom)
 }
 
 /// What a token is, as `lookup` tells. The token itself is dropped on arrival.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct TokenInfo {
     /// Accessor; empty for batch tokens.
     #[serde(default)]
@@ -129,10 +139,16 @@ pub struct TokenInfo {
 }
 
 impl Client {
-    /// Exchanges evidence for a token; `mount` is the login mount, such as `kubernetes`.
+    /// Exchanges evidence for a token; `mount` is the login mount, such as `kubernetes`. Whoever needs a token for
+    /// longer than one task takes a [`crate::TokenSource`] instead.
     pub async fn login(&self, mount: &str, login: &Login<'_>) -> Result<Auth, Error> {
-        let call = self.call(Method::PUT, &format!("auth/{mount}/login")).without_token();
-        call.json(&login.body()).send().await?.auth()
+        let call = self.call(Method::PUT, &format!("auth/{mount}/login")).repeatable(true);
+        call.json(&login.body()).speak(None).await?.auth()
+    }
+
+    /// Extends a token by what it was issued for.
+    pub(crate) async fn renew(&self, token: &Token) -> Result<Auth, Error> {
+        self.call(Method::PUT, "auth/token/renew-self").json(&json!({})).speak(Some(token)).await?.auth()
     }
 
     /// Facts about our own token.

@@ -38,7 +38,7 @@ fn cards(people: &[Person]) -> Vec<String> {
 
 /// The operator of a site: the root token.
 fn operator(site: &Site) -> symbolon_cli::Operator {
-    site.client().with_token(Arc::new(symbolon::Token::new(&site.root).unwrap()))
+    site.client().with_token(symbolon::Token::new(&site.root).unwrap())
 }
 
 async fn under_way(site: &Site) -> Ceremony {

@@ -100,8 +100,12 @@ impl Site {
         services: &[Arc<Service>],
         request: &InitRequest,
     ) -> (Self, Vec<String>) {
-        let client: Operator =
-            Client::builder(base).ca_pem(world.ca_pem().as_bytes()).build().unwrap().into();
+        let client: Operator = Client::builder(base)
+            .ca_pem(world.ca_pem().as_bytes())
+            .retry_within(Duration::ZERO)
+            .build()
+            .unwrap()
+            .into();
         let approving = async {
             loop {
                 let read_out = client.seal_status().await.unwrap().fact("enrolling").unwrap_or_default();

@@ -17,7 +17,7 @@ use symbolon_proto::log::{
 };
 
 use crate::Operator;
-use symbolon::Error;
+use symbolon::{Error, Method};
 
 pub use self::copy::copy;
 pub use self::search::{Page, Search, ShownEntry, Span};
@@ -113,11 +113,12 @@ impl LogSource {
                 let failed = |source| LogError::File { path: shown, source };
                 read.unwrap_or_else(|join| Err(std::io::Error::other(join))).map_err(failed)
             }
-            Self::Broker(client) => match client.fetch_public(&format!("log/{path}"), limit).await {
-                Ok(bytes) => Ok(Some(bytes.to_vec())),
-                Err(Error::NotFound(_)) => Ok(None),
-                Err(source) => Err(LogError::Broker { path: path.to_owned(), source: Box::new(source) }),
-            },
+            Self::Broker(client) => {
+                let call = client.public(Method::GET, &format!("log/{path}")).limit(limit).accept(&[404]);
+                let failed = |source| LogError::Broker { path: path.to_owned(), source: Box::new(source) };
+                let answer = call.send().await.map_err(failed)?;
+                Ok((answer.status() != 404).then(|| answer.body().to_vec()))
+            }
         }
     }
 

@@ -3,10 +3,10 @@
 #![cfg(feature = "servers")]
 #![allow(clippy::unwrap_used)]
 
-use std::sync::Arc;
-
 use serde_json::json;
-use symbolon::{Client, Error, SecretData, Service, ServiceLogin};
+use symbolon::{
+    Cas, Client, Configuration, Error, Evidence, SecretData, TokenSource, Unavailable, WorkloadTokens,
+};
 use symbolon_cli::InitRequest;
 use symbolon_cli::Operator;
 use symbolon_cli::demo::cluster::Cluster;
@@ -47,42 +47,40 @@ async fn a_service_fetches_and_presents_itself() {
     let issuer = world.broker_url();
     estate::admit_workload(&root, &issuer, AUDIENCE).await.unwrap();
     let secret = SecretData::new(serde_json::Map::from_iter([("password".to_owned(), json!("s3cret"))]));
-    root.kv(MOUNT).put("shop/database", &secret, None).await.unwrap();
+    root.kv(MOUNT).put("shop/database", &secret, Cas::Any).await.unwrap();
     root.policies().write("shop", "path \"secret/data/shop/*\" { capabilities = [\"read\"] }").await.unwrap();
     root.write("auth/kubernetes/role/checkout", &json!({ "token_policies": ["shop"] })).await.unwrap();
 
     let (namespace, account) = WORKLOAD_ACCOUNT;
     let project = |audience: &str| cluster.token(namespace, account, audience, now()).unwrap();
     let file = world.path("token");
-    let login = ServiceLogin {
-        token_file: file.clone(),
-        proof_file: file.clone(),
-        ..ServiceLogin::kubernetes("checkout")
+    let anonymous = Client::clone(&world.client().unwrap());
+    let service = anonymous.with_source(TokenSource::kubernetes("checkout", Evidence::file(&file)));
+    let tokens = WorkloadTokens::new(anonymous, Evidence::file(&file));
+    let fetch = |path| {
+        let service = &service;
+        async move { service.kv(MOUNT).get::<SecretData>(path).await }
     };
-    let service = Service::new(Client::clone(&world.client().unwrap()), login);
 
-    let missing = service.fetch(MOUNT, "shop/database").await;
-    assert!(matches!(missing, Err(Error::TokenFile { .. })), "no file yet");
+    let missing = fetch("shop/database").await;
+    assert!(matches!(missing, Err(Error::Configuration(Configuration::TokenFile { .. }))), "no file yet");
     std::fs::write(&file, project("https://elsewhere").as_bytes()).unwrap();
-    assert!(
-        matches!(service.fetch(MOUNT, "shop/database").await, Err(Error::Denied(_))),
-        "made for somebody else"
-    );
+    assert!(matches!(fetch("shop/database").await, Err(Error::Denied(_))), "made for somebody else");
     std::fs::write(&file, project(&issuer).as_bytes()).unwrap();
-    let fetched = service.fetch(MOUNT, "shop/database").await.unwrap();
-    assert_eq!(fetched.text("password"), Some("s3cret"), "the file is read anew");
-    assert!(matches!(service.fetch(MOUNT, "shop/absent").await, Err(Error::NotFound(_))));
-    assert!(matches!(service.fetch(MOUNT, "other/database").await, Err(Error::Denied(_))));
+    let fetched = fetch("shop/database").await.unwrap();
+    assert_eq!(fetched.data.text("password"), Some("s3cret"), "the file is read anew");
+    assert!(matches!(fetch("shop/absent").await, Err(Error::Absent(_))));
+    assert!(matches!(fetch("other/database").await, Err(Error::Denied(_))));
 
-    let first = service.workload_token(AUDIENCE).await.unwrap();
-    let second = service.workload_token(AUDIENCE).await.unwrap();
-    assert!(Arc::ptr_eq(&first, &second), "kept while it is good");
+    let first = tokens.token(AUDIENCE).await.unwrap();
+    let second = tokens.token(AUDIENCE).await.unwrap();
+    assert!(first.expose() == second.expose(), "kept while it is good");
     assert_eq!(first.lifetime().as_secs(), 300);
-    assert!(matches!(service.workload_token("https://other").await, Err(Error::Invalid(_))));
+    assert!(matches!(tokens.token("https://other").await, Err(Error::Invalid(_))));
 
     root.seal().await.unwrap();
-    assert!(matches!(service.fetch(MOUNT, "shop/database").await, Err(Error::Sealed)));
-    assert!(service.workload_token("https://other").await.is_err());
+    assert!(matches!(fetch("shop/database").await, Err(Error::Unavailable(Unavailable::Sealed(_)))));
+    assert!(tokens.token("https://other").await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]

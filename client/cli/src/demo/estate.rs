@@ -63,7 +63,7 @@ pub async fn prepare_approle(root: &Operator) -> Result<AppRole, Error> {
     root.enable_auth("approle", "approle").await?;
     let role = json!({ "token_policies": ["eso"], "token_ttl": "10m", "token_type": "service" });
     root.write("auth/approle/role/eso", &role).await?;
-    let missing = Error::Protocol { expected: "role_id and secret_id" };
+    let missing = Error::Foreign { expected: "role_id and secret_id" };
     let text = |data: &Value, name: &str| data.get(name).and_then(Value::as_str).map(str::to_owned);
     let role_id = text(&root.read("auth/approle/role/eso/role-id").await?, "role_id");
     let issued = root.write("auth/approle/role/eso/secret-id", &json!({})).await?.unwrap_or_default();

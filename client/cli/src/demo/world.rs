@@ -108,7 +108,7 @@ pub enum WorldError {
 impl World {
     /// A directory, certificates, and two ports, the broker's at `listen` if that is given. Nothing runs yet.
     pub fn new(pace: Pace, listen: Option<SocketAddr>) -> Result<Self, WorldError> {
-        symbolon::install_crypto_provider();
+        crate::install_crypto_provider();
         let directory = tempfile::Builder::new().prefix("symbolon-").tempdir()?;
         let identity = ServerIdentity::for_loopback("symbolon broker")?;
         let (fragment_address, broker_address) = (free_port()?, listen.map_or_else(free_port, Ok)?);
@@ -171,12 +171,16 @@ impl World {
 
     /// A client of the broker.
     pub fn client(&self) -> Result<Operator, Error> {
-        Ok(Client::builder(&self.broker_url()).ca_pem(self.ca_pem().as_bytes()).build()?.into())
+        Ok(Client::builder(&self.broker_url())
+            .ca_pem(self.ca_pem().as_bytes())
+            .retry_within(Duration::ZERO)
+            .build()?
+            .into())
     }
 
     /// A client with a token.
     pub fn client_as(&self, token: &str) -> Result<Operator, Error> {
-        Ok(self.client()?.with_token(Arc::new(Token::new(token)?)))
+        Ok(self.client()?.with_token(Token::new(token)?))
     }
 
     /// The fragment service, for its operator.

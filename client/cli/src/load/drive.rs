@@ -32,9 +32,9 @@ pub struct Target {
     /// Mount of the secrets; they lie below `load/`.
     pub mount: String,
     /// May write them.
-    pub writer: Arc<Token>,
+    pub writer: Token,
     /// May read them; connections take these in turn.
-    pub readers: Vec<Arc<Token>>,
+    pub readers: Vec<Token>,
     /// The broker's process, if it runs here.
     pub pid: Option<u32>,
     /// The broker's store, if it lies here.
@@ -72,13 +72,13 @@ pub async fn run(plan: Plan, target: &Target, mut tell: impl FnMut(&str)) -> Res
 }
 
 async fn fill(common: &Arc<Common>, target: &Target) -> Result<Filled, LoadError> {
-    let (common, token) = (Arc::clone(common), Arc::clone(&target.writer));
+    let (common, token) = (Arc::clone(common), target.writer.clone());
     let begun = Instant::now();
     on_one_thread(move || async move {
         let next = Arc::new(AtomicU32::new(0));
         let mut tasks = JoinSet::new();
         for _ in 0..common.plan.connections {
-            tasks.spawn(write_all(Arc::clone(&common), Arc::clone(&token), Arc::clone(&next)));
+            tasks.spawn(write_all(Arc::clone(&common), token.clone(), Arc::clone(&next)));
         }
         while let Some(done) = tasks.join_next().await {
             done.map_err(std::io::Error::other)??;
@@ -89,7 +89,7 @@ async fn fill(common: &Arc<Common>, target: &Target) -> Result<Filled, LoadError
     Ok(Filled { took: begun.elapsed(), size: target.size() })
 }
 
-async fn write_all(common: Arc<Common>, token: Arc<Token>, next: Arc<AtomicU32>) -> Result<(), LoadError> {
+async fn write_all(common: Arc<Common>, token: Token, next: Arc<AtomicU32>) -> Result<(), LoadError> {
     let Common { endpoint, mount, plan } = &*common;
     let mut connection = endpoint.connect().await?;
     loop {
@@ -134,12 +134,12 @@ struct Totals {
     wrong: u64,
 }
 
-async fn read_all(common: Arc<Common>, readers: Vec<Arc<Token>>) -> Result<(Totals, Duration), LoadError> {
+async fn read_all(common: Arc<Common>, readers: Vec<Token>) -> Result<(Totals, Duration), LoadError> {
     let begun = Instant::now() + WARM_UP;
     let until = begun + Duration::from_secs(common.plan.seconds);
     let mut tasks = JoinSet::new();
     for (number, reader) in readers.iter().cycle().take(common.plan.connections).enumerate() {
-        tasks.spawn(read_until(Arc::clone(&common), Arc::clone(reader), number, begun, until));
+        tasks.spawn(read_until(Arc::clone(&common), reader.clone(), number, begun, until));
     }
     let mut totals = Totals::default();
     while let Some(done) = tasks.join_next().await {
@@ -154,7 +154,7 @@ async fn read_all(common: Arc<Common>, readers: Vec<Arc<Token>>) -> Result<(Tota
 /// Asks for one secret after the other, in an order that looks random and repeats; counts what is answered in time.
 async fn read_until(
     common: Arc<Common>,
-    reader: Arc<Token>,
+    reader: Token,
     number: usize,
     begun: Instant,
     until: Instant,

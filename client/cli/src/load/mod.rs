@@ -23,7 +23,7 @@ pub mod stage;
 mod times;
 
 use crate::Operator;
-use symbolon::Error;
+use symbolon::{Error, Method};
 
 pub use self::drive::{Target, run};
 pub use self::endpoint::{Endpoint, EndpointError};
@@ -91,7 +91,7 @@ pub enum LoadError {
 
 /// Entries in the log, as its signed checkpoint says. Whether the signature holds is for `symbolon audit verify`.
 async fn log_size(client: &Operator) -> Result<u64, LoadError> {
-    let note = client.fetch_public("log/checkpoint", 4096).await?;
-    let text = std::str::from_utf8(&note).map_err(|_| LoadError::Checkpoint)?;
+    let note = client.public(Method::GET, "log/checkpoint").limit(4096).send().await?;
+    let text = std::str::from_utf8(note.body()).map_err(|_| LoadError::Checkpoint)?;
     text.lines().nth(1).and_then(|size| size.parse().ok()).ok_or(LoadError::Checkpoint)
 }

@@ -7,7 +7,6 @@ use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -39,7 +38,7 @@ pub struct Stage {
     directory: TempDir,
     client: Operator,
     endpoint: Endpoint,
-    root: Arc<Token>,
+    root: Token,
 }
 
 /// A process that ends with its owner.
@@ -69,9 +68,13 @@ impl Stage {
         files.write("broker.toml", &broker_toml(&files, broker_address, &remote, cache_bytes))?;
         let broker = files.start("broker", &["broker", "--config"], "broker.toml")?;
         let url = format!("https://{broker_address}");
-        let client: Operator = Client::builder(&url).ca_pem(identity.ca_pem.as_bytes()).build()?.into();
+        let client: Operator = Client::builder(&url)
+            .ca_pem(identity.ca_pem.as_bytes())
+            .retry_within(Duration::ZERO)
+            .build()?
+            .into();
         let root = open(&client, &files).await?;
-        let client = client.with_token(Arc::clone(&root));
+        let client = client.with_token(root.clone());
         let endpoint = Endpoint::new(&url, identity.ca_pem.as_bytes())?;
         Ok(Self { broker, _fragment: fragment, directory, client, endpoint, root })
     }
@@ -85,7 +88,7 @@ impl Stage {
             endpoint: self.endpoint.clone(),
             client: self.client.clone(),
             mount: MOUNT.to_owned(),
-            writer: Arc::clone(&self.root),
+            writer: self.root.clone(),
             readers: log_in(root, readers).await?,
             pid: Some(self.broker.child.id()),
             store: Some(self.directory.path().join("store.redb")),
@@ -102,12 +105,12 @@ impl Drop for Server {
 }
 
 /// Machine tokens of an application role: sealed, stored nowhere, without a parent.
-async fn log_in(root: &Operator, count: usize) -> Result<Vec<Arc<Token>>, LoadError> {
+async fn log_in(root: &Operator, count: usize) -> Result<Vec<Token>, LoadError> {
     root.enable_auth("approle", "approle").await?;
     let role = json!({ "token_policies": ["load"], "token_ttl": "1h", "token_type": "batch" });
     root.write("auth/approle/role/load", &role).await?;
     let text = |data: &Value, name: &str| data.get(name).and_then(Value::as_str).map(str::to_owned);
-    let missing = || Error::Protocol { expected: "role_id and secret_id" };
+    let missing = || Error::Foreign { expected: "role_id and secret_id" };
     let role_id = text(&root.read("auth/approle/role/load/role-id").await?, "role_id").ok_or_else(missing)?;
     let issued = root.write("auth/approle/role/load/secret-id", &json!({})).await?.unwrap_or_default();
     let secret_id = text(&issued, "secret_id").ok_or_else(missing)?;
@@ -120,7 +123,7 @@ async fn log_in(root: &Operator, count: usize) -> Result<Vec<Arc<Token>>, LoadEr
 }
 
 /// Initialises, lets the fragment service approve, unseals; gives the root token.
-async fn open(client: &Operator, files: &Files) -> Result<Arc<Token>, LoadError> {
+async fn open(client: &Operator, files: &Files) -> Result<Token, LoadError> {
     until("the broker's listener", || async { client.seal_status().await.ok() }).await?;
     let request = InitRequest {
         secret_shares: 3,
@@ -140,7 +143,7 @@ async fn open(client: &Operator, files: &Files) -> Result<Arc<Token>, LoadError>
     for share in answer.shares.iter().take(2) {
         client.unseal(share.expose()).await?;
     }
-    Ok(Arc::new(Token::new(answer.root_token.expose()).map_err(Error::from)?))
+    Ok(Token::new(answer.root_token.expose()).map_err(Error::from)?)
 }
 
 /// The program and the directory that it works in.

@@ -156,7 +156,7 @@ impl Ceremony {
 }
 
 fn protocol() -> Error {
-    Error::Protocol { expected: EXPECTED }
+    Error::Foreign { expected: EXPECTED }
 }
 
 fn decode(text: &str) -> Result<Vec<u8>, Error> {

@@ -7,7 +7,6 @@ mod sys;
 mod tokens;
 
 use std::ops::Deref;
-use std::sync::Arc;
 
 use symbolon::{Client, Token};
 
@@ -29,7 +28,7 @@ pub struct Operator(Client);
 impl Operator {
     /// The same connections, speaking as another.
     #[must_use]
-    pub fn with_token(&self, token: Arc<Token>) -> Self {
+    pub fn with_token(&self, token: Token) -> Self {
         Self(self.0.with_token(token))
     }
 }

@@ -312,8 +312,7 @@ fn print_report(globals: &Globals, report: &Report) -> Result<(), Failure> {
 fn failure(error: LogError) -> Failure {
     match error {
         LogError::Broker { path, source } => {
-            let hint = source.hint();
-            Failure::from(*source).prefixed(&format!("the broker does not give {path}")).hint(hint)
+            Failure::from(*source).prefixed(&format!("the broker does not give {path}"))
         }
         LogError::File { .. } | LogError::Write { .. } => {
             Failure::general("the log could not be copied or read").because(&error)

@@ -1,10 +1,7 @@
 //! How commands fail: what happened, what to do next, and an exit code that scripts can rely on.
 
-use std::error::Error as _;
 use std::io::Write as _;
 use std::process::ExitCode;
-
-use symbolon::Error;
 
 /// Exit codes, as `--help` and `docs/cli.md` state them.
 pub const EXIT_CODES_HELP: &str = "\
@@ -47,7 +44,8 @@ pub struct Failure {
 }
 
 impl Failure {
-    fn new(code: Code, message: impl Into<String>) -> Self {
+    /// A failure with its exit code.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), hint: None }
     }
 
@@ -107,7 +105,7 @@ impl Failure {
 }
 
 /// An error and its causes on one line, each once.
-fn chain(error: &dyn std::error::Error) -> String {
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
@@ -118,39 +116,6 @@ fn chain(error: &dyn std::error::Error) -> String {
         next = cause.source();
     }
     text
-}
-
-fn code(error: &Error) -> Code {
-    match error {
-        Error::Address | Error::PlainHttp | Error::Path | Error::CaEmpty { .. } => Code::Usage,
-        Error::Denied(_) | Error::Token(_) => Code::Denied,
-        Error::NotFound(_) => Code::NotFound,
-        Error::Sealed | Error::Unavailable(_) | Error::Unreachable(_) | Error::Timeout => Code::Unavailable,
-        Error::Untrusted(_) => Code::Integrity,
-        Error::Conflict(_) => Code::Conflict,
-        Error::CaFile { .. }
-        | Error::TokenFile { .. }
-        | Error::Setup(_)
-        | Error::TooLarge { .. }
-        | Error::Protocol { .. }
-        | Error::Invalid(_)
-        | Error::Failed(_) => Code::General,
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        let message = match (&error, error.source()) {
-            (Error::NotFound(refusal), _) if !refusal.messages().is_empty() => format!("not found{refusal}"),
-            (Error::Denied(refusal), _)
-                if refusal.messages().iter().any(|text| !text.contains("permission denied")) =>
-            {
-                format!("permission denied{refusal}")
-            }
-            _ => chain(&error),
-        };
-        Self::new(code(&error), message).hint(error.hint())
-    }
 }
 
 impl From<std::io::Error> for Failure {

@@ -89,7 +89,7 @@ impl Globals {
     }
 
     fn builder(&self, timeout: Duration) -> Builder {
-        let mut builder = Client::builder(&self.address()).timeout(timeout);
+        let mut builder = Client::builder(&self.address()).timeout(timeout).retry_within(Duration::ZERO);
         if let Some(path) = self.ca_cert() {
             builder = builder.ca_file(path);
         }

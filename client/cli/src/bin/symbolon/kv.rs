@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value};
-use symbolon::{MetadataChange, Secret, SecretData};
+use symbolon::{Cas, Error, MetadataChange, Secret, SecretData};
 
 use crate::failure::Failure;
 use crate::globals::Globals;
@@ -161,7 +161,11 @@ impl Kv {
             Self::List(place) => list(globals, &place).await,
             Self::Delete(command) => {
                 let (mount, path) = command.place.secret()?;
-                globals.client()?.kv(mount).delete(path, &command.versions).await?;
+                let client = globals.client()?;
+                match command.versions.as_slice() {
+                    [] => client.kv(mount).delete(path).await?,
+                    versions => client.kv(mount).delete_versions(path, versions).await?,
+                }
                 globals.out().done("deleted; `symbolon kv undelete` takes it back")
             }
             Self::Undelete(command) => {
@@ -188,12 +192,26 @@ async fn list(globals: &Globals, place: &Place) -> Result<(), Failure> {
 impl Get {
     async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let (mount, path) = self.place.secret()?;
-        let secret = globals.client()?.kv(mount).get(path, self.version).await?;
+        let client = globals.client()?;
+        let kv = client.kv(mount);
+        let got = match self.version {
+            Some(version) => kv.get_version(path, version).await,
+            None => kv.get(path).await,
+        };
+        let secret = got.map_err(gone)?;
         match &self.field {
             Some(field) => print_field(globals, &secret, field),
             None => print_secret(globals, &secret),
         }
     }
+}
+
+/// Says what a deleted version can still be saved by.
+fn gone(error: Error) -> Failure {
+    let is_deleted = matches!(&error, Error::Absent(refusal)
+        if refusal.messages().iter().any(|text| text.contains("was deleted")));
+    let failure = Failure::from(error);
+    if is_deleted { failure.hint("`symbolon kv undelete` takes that back") } else { failure }
 }
 
 fn print_field(globals: &Globals, secret: &Secret, field: &str) -> Result<(), Failure> {
@@ -228,11 +246,12 @@ impl Put {
         let data = fields(&self.fields)?;
         let client = globals.client()?;
         let kv = client.kv(mount);
-        let wrote = if is_patch {
-            kv.patch(path, &data, self.cas).await
-        } else {
-            kv.put(path, &data, self.cas).await
-        }?;
+        let cas = match self.cas {
+            None => Cas::Any,
+            Some(0) => Cas::Absent,
+            Some(version) => Cas::Version(version),
+        };
+        let wrote = if is_patch { kv.patch(path, &data, cas).await } else { kv.put(path, &data, cas).await }?;
         let facts = [("version", wrote.version.to_string()), ("created", wrote.created_time.clone())];
         globals.out().facts(&wrote, &facts)
     }
@@ -308,12 +327,12 @@ impl MetadataPut {
         let Some(custom) = custom else {
             return Err(Failure::usage("--custom is written NAME=VALUE"));
         };
-        Ok(MetadataChange {
-            max_versions: self.max_versions,
-            cas_required: self.cas_required,
-            delete_version_after: self.delete_version_after.clone(),
-            custom_metadata: (!self.custom.is_empty()).then_some(custom),
-        })
+        let mut change = MetadataChange::default();
+        change.max_versions = self.max_versions;
+        change.cas_required = self.cas_required;
+        change.delete_version_after.clone_from(&self.delete_version_after);
+        change.custom_metadata = (!self.custom.is_empty()).then_some(custom);
+        Ok(change)
     }
 }
 
@@ -337,7 +356,7 @@ fn print_metadata(globals: &Globals, metadata: &symbolon::SecretMetadata) -> Res
     out.facts(&(), &facts)?;
     let mut versions: Vec<_> = metadata.versions.iter().collect();
     versions.sort_by_key(|(number, _)| number.parse::<u64>().unwrap_or(0));
-    let row = |(number, version): (&String, &symbolon::Versions)| {
+    let row = |(number, version): (&String, &symbolon::VersionInfo)| {
         let state = match (version.destroyed, version.deletion_time.is_empty()) {
             (true, _) => "destroyed".to_owned(),
             (false, false) => format!("deleted {}", version.deletion_time),

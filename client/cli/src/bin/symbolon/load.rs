@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, value_parser};
 use symbolon::{Client, Token};
@@ -83,13 +83,13 @@ impl Load {
         let pem = input::file(ca)?;
         let endpoint = Endpoint::new(url, pem.as_bytes());
         let endpoint = endpoint.map_err(|error| Failure::usage("no broker to load").because(&error))?;
-        let token = Arc::new(token()?);
-        let client = Client::builder(url).ca_pem(pem.as_bytes()).build()?.into();
+        let token = token()?;
+        let client = Client::builder(url).ca_pem(pem.as_bytes()).retry_within(Duration::ZERO).build()?.into();
         Ok(Target {
             endpoint,
             client,
             mount: self.mount.clone(),
-            writer: Arc::clone(&token),
+            writer: token.clone(),
             readers: vec![token],
             pid: None,
             store: None,

@@ -1,7 +1,6 @@
 //! `symbolon login`: evidence for a token, which is kept in `~/.symbolon-token`.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use symbolon::{Auth, Client, KUBERNETES_TOKEN_FILE, Token};
@@ -90,8 +89,8 @@ impl Login {
     /// Checks the token with the broker before keeping it.
     async fn with_token(&self, globals: &Globals, client: &Client) -> Result<(), Failure> {
         let text = input::secret("Token")?;
-        let token = Arc::new(Token::new(&text).map_err(symbolon::Error::from)?);
-        let info = client.with_token(Arc::clone(&token)).lookup_self().await?;
+        let token = Token::new(&text).map_err(symbolon::Error::from)?;
+        let info = client.with_token(token.clone()).lookup_self().await?;
         let mut facts =
             vec![("display name", info.display_name.clone()), ("policies", info.policies.join(", "))];
         if !self.no_store {

@@ -3,6 +3,7 @@
 //! One file per command group. Commands talk to a broker through the library, print through [`output`], and fail
 //! with a [`failure::Failure`]: what happened, what to do next, and a documented exit code (`docs/cli.md`).
 
+mod advice;
 mod audit;
 mod ceremony;
 mod completion;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use symbolon::{KUBERNETES_TOKEN_FILE, SubjectToken};
+use symbolon::{KUBERNETES_TOKEN_FILE, Token};
 
 use crate::failure::Failure;
 use crate::globals::Globals;
@@ -31,7 +31,7 @@ impl Workload {
     pub async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let Self::Token(command) = self;
         let text = input::secret_file(&command.subject_token_file, "Subject token")?;
-        let subject = SubjectToken::new(&text).map_err(symbolon::Error::from)?;
+        let subject = Token::new(&text).map_err(symbolon::Error::from)?;
         let token = globals.anonymous()?.exchange_token(&subject, &command.audience).await?;
         let out = globals.out();
         if out.is_json() {

@@ -7,7 +7,7 @@ use super::super::estate::MOUNT;
 use super::super::narrator::Narrator;
 use super::super::story::{CUSTODIANS, Story, StoryError};
 use super::super::world::until;
-use symbolon::Error;
+use symbolon::{Error, SecretData, Unavailable};
 
 /// A sealed broker gets a wrong share, a foreign one and a double one, and opens all the same.
 pub async fn wrong_share_names_its_custodian(
@@ -50,8 +50,8 @@ async fn reads_work(story: &Story, told: &mut Narrator) -> Result<(), StoryError
     let root = story.root()?;
     let Some((path, fields)) = story.values.iter().next() else { return Ok(()) };
     let secret = until("a read after the unseal", || async {
-        match root.kv(MOUNT).get(path, None).await {
-            Err(Error::Unavailable(_)) => Ok(None),
+        match root.kv(MOUNT).get::<SecretData>(path).await {
+            Err(Error::Unavailable(Unavailable::Refused(_))) => Ok(None),
             other => Ok(Some(other?)),
         }
     });

@@ -9,7 +9,7 @@ use symbolon_proto::share::{Share, shamir};
 use super::super::memory::{Needle, Scan};
 use super::super::narrator::{Narrator, shown};
 use super::super::story::{Story, StoryError};
-use symbolon::Error;
+use symbolon::{Error, SecretData, Unavailable};
 
 /// Seals, then searches all readable memory for the fragment and every key derived from it.
 pub async fn sealed_memory_holds_no_key(story: &mut Story, told: &mut Narrator) -> Result<(), StoryError> {
@@ -28,8 +28,8 @@ pub async fn sealed_memory_holds_no_key(story: &mut Story, told: &mut Narrator) 
     story.root()?.seal().await?;
     let status = story.world.client()?.seal_status().await?;
     told.check(status.sealed, "the broker is sealed");
-    let read = story.root()?.kv("secret").get("any", None).await;
-    told.check(matches!(read, Err(Error::Sealed)), "requests are answered 503");
+    let read = story.root()?.kv("secret").get::<SecretData>("any").await;
+    told.check(matches!(read, Err(Error::Unavailable(Unavailable::Sealed(_)))), "requests are answered 503");
     let sealed = search(story, &deployment, told, "sealed").await?;
     told.check_eq(
         &sealed.found,

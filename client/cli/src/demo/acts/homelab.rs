@@ -15,7 +15,7 @@ use super::super::narrator::{Narrator, shown};
 use super::super::property;
 use super::super::story::{Story, StoryError};
 use super::log::log_size;
-use symbolon::SecretData;
+use symbolon::{Cas, SecretData};
 
 /// Objects with another interval than this use the store with application roles.
 const USUAL_INTERVAL: &str = "1m0s";
@@ -41,7 +41,7 @@ pub async fn workload_is_written(story: &mut Story, told: &mut Narrator) -> Resu
     let (begun, mut meter, mut first_versions) = (Instant::now(), Meter::default(), 0);
     for (path, fields) in &story.values {
         let asked = Instant::now();
-        let wrote = root.kv(MOUNT).put(path, &SecretData::new(fields.clone()), Some(0)).await?;
+        let wrote = root.kv(MOUNT).put(path, &SecretData::new(fields.clone()), Cas::Absent).await?;
         meter.add(asked.elapsed());
         first_versions += usize::from(wrote.version == 1);
         progress.inc(1);

@@ -9,7 +9,7 @@ use super::super::estate;
 use super::super::narrator::Narrator;
 use super::super::story::{Story, StoryError, now_secs};
 use symbolon::Error;
-use symbolon::{SubjectToken, WorkloadToken};
+use symbolon::{Token, WorkloadToken};
 
 /// Who shall accept the token.
 const AUDIENCE: &str = "https://ledger.mdapi.internal";
@@ -52,10 +52,10 @@ pub async fn workload_token_is_verified(story: &mut Story, told: &mut Narrator) 
 }
 
 /// The projected token of the workload's service account.
-fn proof(cluster: &Cluster, audience: &str) -> Result<SubjectToken, StoryError> {
+fn proof(cluster: &Cluster, audience: &str) -> Result<Token, StoryError> {
     let (namespace, account) = estate::WORKLOAD_ACCOUNT;
     let token = cluster.token(namespace, account, audience, now_secs())?;
-    Ok(SubjectToken::new(&token).map_err(Error::from)?)
+    Ok(Token::new(&token).map_err(Error::from)?)
 }
 
 fn is_refusal(answer: &Result<WorkloadToken, Error>) -> bool {

@@ -6,7 +6,7 @@ use symbolon_proto::Zeroizing;
 use super::super::narrator::Narrator;
 use super::super::story::{CUSTODIANS, Story, StoryError, THRESHOLD};
 use crate::InitRequest;
-use symbolon::Error;
+use symbolon::{Error, SecretData, Unavailable};
 
 /// The far half comes first: a broker without it can make no key.
 pub async fn fragment_service_starts(story: &mut Story, told: &mut Narrator) -> Result<(), StoryError> {
@@ -76,9 +76,9 @@ pub async fn two_custodians_unseal(story: &mut Story, told: &mut Narrator) -> Re
         format_args!("{} gave a share: 1 of {THRESHOLD}", CUSTODIANS[0]),
     );
     told.check_eq(&first.given, &vec![CUSTODIANS[0].to_owned()], "the status names who has given");
-    let early = story.root()?.kv("secret").get("any", None).await;
+    let early = story.root()?.kv("secret").get::<SecretData>("any").await;
     told.check(
-        matches!(early, Err(Error::Sealed)),
+        matches!(early, Err(Error::Unavailable(Unavailable::Sealed(_)))),
         "a request to the sealed broker is answered 503, not 404",
     );
     let second = client.unseal(&story.shares[1]).await?;

@@ -65,7 +65,7 @@ async fn furnish(root: &Operator) -> Result<AppRole, Failure> {
     let role = estate::prepare_approle(root).await?;
     let example =
         serde_json::Map::from_iter([("password".to_owned(), json!("correct horse battery staple"))]);
-    root.kv(MOUNT).put("example/database", &symbolon::SecretData::new(example), None).await?;
+    root.kv(MOUNT).put("example/database", &symbolon::SecretData::new(example), symbolon::Cas::Any).await?;
     Ok(role)
 }
 
