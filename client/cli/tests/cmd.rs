@@ -1,5 +1,7 @@
 //! Runs `tests/cmd/*.toml`: what the command line answers without a server.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;

@@ -86,7 +86,7 @@ pub async fn admit_workload(root: &Operator, issuer: &str, audience: &str) -> Re
 }
 
 /// Generates a value for every secret: its properties, or one field `value` if it is read whole.
-pub fn generate(workload: &Homelab, rng: &mut dyn Rng) -> BTreeMap<String, Map<String, Value>> {
+pub fn generate(homelab: &Homelab, rng: &mut dyn Rng) -> BTreeMap<String, Map<String, Value>> {
     let mut one = || {
         let mut bytes = [0_u8; 24];
         rng.fill_bytes(&mut bytes);
@@ -97,5 +97,5 @@ pub fn generate(workload: &Homelab, rng: &mut dyn Rng) -> BTreeMap<String, Map<S
         let fields = names.into_iter().map(|name| (name.to_owned(), one())).collect();
         (path.to_owned(), fields)
     };
-    workload.secrets().into_iter().map(secret).collect()
+    homelab.secrets().into_iter().map(secret).collect()
 }

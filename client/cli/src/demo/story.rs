@@ -31,7 +31,7 @@ pub struct Story {
     pub(super) world: World,
     pub(super) memory: OwnMemory,
     pub(super) cluster: Cluster,
-    pub(super) workload: Homelab,
+    pub(super) homelab: Homelab,
     /// What was written: path to fields.
     pub(super) values: BTreeMap<String, Map<String, Value>>,
     /// One share per custodian, in order.
@@ -113,7 +113,7 @@ impl Story {
             memory: OwnMemory::open()?,
             world: World::new(PACE, None)?,
             cluster: Cluster::generate()?,
-            workload: Homelab::mdapi(),
+            homelab: Homelab::mdapi(),
             values: BTreeMap::new(),
             shares: Vec::new(),
             root_token: Zeroizing::default(),

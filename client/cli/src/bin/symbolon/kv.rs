@@ -327,12 +327,12 @@ impl MetadataPut {
         let Some(custom) = custom else {
             return Err(Failure::usage("--custom is written NAME=VALUE"));
         };
-        let mut change = MetadataChange::default();
-        change.max_versions = self.max_versions;
-        change.cas_required = self.cas_required;
-        change.delete_version_after.clone_from(&self.delete_version_after);
-        change.custom_metadata = (!self.custom.is_empty()).then_some(custom);
-        Ok(change)
+        Ok(MetadataChange {
+            max_versions: self.max_versions,
+            cas_required: self.cas_required,
+            delete_version_after: self.delete_version_after.clone(),
+            custom_metadata: (!self.custom.is_empty()).then_some(custom),
+        })
     }
 }
 

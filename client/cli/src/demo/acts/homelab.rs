@@ -35,7 +35,7 @@ pub async fn workload_is_written(story: &mut Story, told: &mut Narrator) -> Resu
     told.say(
         "mounted secret/ (KV 2); enabled auth/kubernetes with the cluster's public key, and auth/approle",
     );
-    story.values = estate::generate(&story.workload, &mut rand_core::UnwrapErr(getrandom::SysRng));
+    story.values = estate::generate(&story.homelab, &mut rand_core::UnwrapErr(getrandom::SysRng));
 
     let progress = bar(story.values.len(), "secrets written");
     let (begun, mut meter, mut first_versions) = (Instant::now(), Meter::default(), 0);
@@ -90,9 +90,9 @@ pub async fn eso_fetches_everything(story: &mut Story, told: &mut Narrator) -> R
     told.step("ESO fetches everything: 169 ExternalSecrets, 311 references");
     let (kubernetes, approle) = (story.kubernetes_store()?, story.approle_store()?);
     let entries_before = log_size(story).await?;
-    let progress = bar(story.workload.external_secrets.len(), "ExternalSecrets reconciled");
+    let progress = bar(story.homelab.external_secrets.len(), "ExternalSecrets reconciled");
     let (begun, mut traffic, mut right, mut by_role) = (Instant::now(), Traffic::default(), 0, 0);
-    for object in &story.workload.external_secrets {
+    for object in &story.homelab.external_secrets {
         let uses_role = object.refresh_interval != USUAL_INTERVAL;
         by_role += usize::from(uses_role);
         let store = if uses_role { &approle } else { &kubernetes };
@@ -106,7 +106,7 @@ pub async fn eso_fetches_everything(story: &mut Story, told: &mut Narrator) -> R
     }
     progress.finish_and_clear();
     let took = begun.elapsed();
-    let Homelab { external_secrets, .. } = &story.workload;
+    let Homelab { external_secrets, .. } = &story.homelab;
     told.check_eq(
         &traffic.logins.count(),
         &external_secrets.len(),

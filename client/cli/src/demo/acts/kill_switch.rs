@@ -39,7 +39,7 @@ pub async fn remote_is_suspended(story: &mut Story, told: &mut Narrator) -> Resu
 /// Every kind of question, to whatever exists or does not: 503 means "keep what you have".
 async fn nothing_says_404(story: &Story, told: &mut Narrator) -> Result<(), StoryError> {
     let mut seen: BTreeMap<Fate, usize> = BTreeMap::new();
-    for object in story.workload.external_secrets.iter().take(20) {
+    for object in story.homelab.external_secrets.iter().take(20) {
         for reference in &object.data {
             for store in [story.kubernetes_store()?, story.approle_store()?] {
                 let fate = match store.probe(&reference.key).await {
@@ -85,7 +85,7 @@ pub async fn remote_is_resumed(story: &mut Story, told: &mut Narrator) -> Result
     );
     told.figure("resumed to first read", shown(took.unwrap_or_default()));
     let store = story.kubernetes_store()?;
-    let object = &story.workload.external_secrets[0];
+    let object = &story.homelab.external_secrets[0];
     let fetched = store.reconcile(object, &mut story.traffic).await?;
     told.check_eq(&fetched.len(), &object.data.len(), "ESO logs in and fetches as before");
     Ok(())
