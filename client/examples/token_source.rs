@@ -1,5 +1,5 @@
-//! Serves with secrets that are read when they are needed, for as long as the process runs: the client logs in with an application role,
-//! and again before its token ends.
+//! Serves with secrets that are read when they are needed, for as long as the process runs: the client logs
+//! in with an application role, and again before its token ends.
 //!
 //! ```text
 //! SYMBOLON_ADDR=https://127.0.0.1:8200 SYMBOLON_CACERT=ca.pem ROLE_ID=… SECRET_ID_FILE=secret-id \

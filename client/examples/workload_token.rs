@@ -1,5 +1,5 @@
-//! One service calls another: the caller asks the broker for a token that only the callee accepts, and the callee verifies it with the keys
-//! that the broker publishes.
+//! One service calls another: the caller asks the broker for a token that only the callee accepts, and the
+//! callee verifies it with the keys that the broker publishes.
 //!
 //! ```text
 //! SYMBOLON_ADDR=https://127.0.0.1:8200 SYMBOLON_CACERT=ca.pem PROOF_FILE=proof cargo run -p symbolon --example workload_token
@@ -25,7 +25,8 @@ impl Ledger {
     }
 }
 
-/// The header that the caller sends. Tokens live five minutes, so `tokens` is kept for as long as the process runs.
+/// The header that the caller sends. Tokens live five minutes, so `tokens` is kept for as long as the process
+/// runs.
 pub async fn authorization(tokens: &WorkloadTokens) -> Result<String, Error> {
     Ok(format!("Bearer {}", tokens.token(LEDGER).await?.expose()))
 }

@@ -139,8 +139,8 @@ pub struct TokenInfo {
 }
 
 impl Client {
-    /// Exchanges evidence for a token; `mount` is the login mount, such as `kubernetes`. Whoever needs a token for
-    /// longer than one task takes a [`crate::TokenSource`] instead.
+    /// Exchanges evidence for a token; `mount` is the login mount, such as `kubernetes`. Whoever needs a
+    /// token for longer than one task takes a [`crate::TokenSource`] instead.
     pub async fn login(&self, mount: &str, login: &Login<'_>) -> Result<Auth, Error> {
         let call = self.call(Method::PUT, &format!("auth/{mount}/login")).repeatable(true);
         call.json(&login.body()).speak(None).await?.auth()

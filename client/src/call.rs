@@ -18,7 +18,8 @@ use crate::refusal::{Refusal, printable};
 use crate::retry::{Patience, retry_after};
 use crate::token::Token;
 
-/// Largest answer in bytes, unless a call knows better: a secret is at most 1 MiB, a long list is the largest.
+/// Largest answer in bytes, unless a call knows better: a secret is at most 1 MiB, a long list is the
+/// largest.
 const ANSWER_BYTES_MAX: usize = 32 << 20;
 /// Reserved for an answer before it comes, at most: a buffer that grows leaves copies of a secret behind.
 const RESERVED_BYTES: u64 = 64 << 10;
@@ -86,8 +87,8 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// Whether the call is made again when the broker asks to come back later. Reads are; a write only if it is said
-    /// here, because what became of the first one may be unknown.
+    /// Whether the call is made again when the broker asks to come back later. Reads are; a write only if it
+    /// is said here, because what became of the first one may be unknown.
     pub fn repeatable(mut self, is_repeatable: bool) -> Self {
         self.is_repeatable = is_repeatable;
         self
@@ -142,7 +143,8 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// Sends it with the client's token. A token that is refused is replaced once, if the client's source has another.
+    /// Sends it with the client's token. A token that is refused is replaced once, if the client's source has
+    /// another.
     pub async fn send(self) -> Result<Answer, Error> {
         let Some(source) = self.client.source().filter(|_| self.has_token) else {
             return self.speak(None).await;
@@ -215,7 +217,8 @@ impl Answer {
         &self.body
     }
 
-    /// The whole body as JSON, for routes without an envelope. `expected` says what should be there, for the error.
+    /// The whole body as JSON, for routes without an envelope. `expected` says what should be there, for the
+    /// error.
     pub fn raw<T: DeserializeOwned>(&self, expected: &'static str) -> Result<T, Error> {
         serde_json::from_slice(&self.body).map_err(|_| Error::Foreign { expected })
     }

@@ -90,7 +90,8 @@ impl Client {
         self.call(Method::GET, path).send().await?.data("an answer with data")
     }
 
-    /// Writes to any route of the dialect, such as `auth/kubernetes/role/x`: `data` of the answer, if it has any.
+    /// Writes to any route of the dialect, such as `auth/kubernetes/role/x`: `data` of the answer, if it has
+    /// any.
     pub async fn write<T: Serialize + ?Sized>(
         &self,
         path: &str,
@@ -188,8 +189,8 @@ impl Builder {
         self
     }
 
-    /// Lets each read, login and token exchange be repeated for so long while the broker answers 503 or 429 and asks to
-    /// come back later [default: 10 s]. Zero repeats nothing.
+    /// Lets each read, login and token exchange be repeated for so long while the broker answers 503 or 429
+    /// and asks to come back later [default: 10 s]. Zero repeats nothing.
     pub fn retry_within(mut self, within: Duration) -> Self {
         self.retry_within = within;
         self

@@ -14,9 +14,9 @@ type Cause = Arc<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// There is nothing there, and the broker itself says so: it is open, it knows the caller, and it answered 404 in
-    /// its own form. A proxy's 404 is [`Error::Foreign`], a sealed broker's silence is [`Error::Unavailable`]; so
-    /// this one may be acted upon.
+    /// There is nothing there, and the broker itself says so: it is open, it knows the caller, and it
+    /// answered 404 in its own form. A proxy's 404 is [`Error::Foreign`], a sealed broker's silence is
+    /// [`Error::Unavailable`]; so this one may be acted upon.
     #[error("not found")]
     Absent(Refusal),
     /// Ask the broker's operator for a policy, or use other credentials.

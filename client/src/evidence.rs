@@ -1,4 +1,4 @@
-//! What proves who we are: a secret id or a signed token, as a text or in a file that somebody else keeps fresh.
+//! What proves who we are: a secret id or a signed token, as a text or in a file that others keep fresh.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -124,8 +124,8 @@ impl Kv<'_> {
         call.send().await?.data(WRITTEN)
     }
 
-    /// Names in a folder; folders end with `/`. The empty path is the mount itself. A folder without names does not
-    /// exist: [`Error::Absent`].
+    /// Names in a folder; folders end with `/`. The empty path is the mount itself. A folder without names
+    /// does not exist: [`Error::Absent`].
     pub async fn list(&self, folder: &str) -> Result<Vec<String>, Error> {
         let folder = folder.trim_end_matches('/');
         let folder = if folder.is_empty() { String::new() } else { format!("{folder}/") };

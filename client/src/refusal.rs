@@ -3,7 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-/// Messages kept of one refusal, and characters kept of each: enough for any of ours, little for a hostile server.
+/// Messages kept of one refusal, and characters kept of each: enough for any of ours, little for a hostile
+/// server.
 const MESSAGES_MAX: usize = 8;
 const MESSAGE_CHARS_MAX: usize = 500;
 

@@ -39,7 +39,8 @@ impl Patience {
 }
 
 impl Unavailable {
-    /// Whether the server itself, or what stands before it, said so. A connection that broke is the caller's to judge.
+    /// Whether the server itself, or what stands before it, said so. A connection that broke is the caller's
+    /// to judge.
     fn is_answer(&self) -> bool {
         matches!(self, Self::Sealed(_) | Self::Refused(_))
     }

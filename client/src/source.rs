@@ -1,8 +1,9 @@
 //! Where tokens come from: given, from a file, or from a login that is repeated before its token ends.
 //!
-//! Nothing runs in the background. A call takes the token that is held while that is good. Past two thirds of its life
-//! one caller renews it or logs in again, while the others go on with the old one; if that fails, the old one is used
-//! until its end. Without a token, all callers wait for one login, and share its error if it fails.
+//! Nothing runs in the background. A call takes the token that is held while that is good. Past two thirds of
+//! its life one caller renews it or logs in again, while the others go on with the old one; if that fails,
+//! the old one is used until its end. Without a token, all callers wait for one login, and share its error if
+//! it fails.
 
 mod held;
 
@@ -54,8 +55,8 @@ impl TokenSource {
         Self::from(Origin::Fixed(token))
     }
 
-    /// The token in a file, read again when it changes: looked at once a second at most, and when the broker refuses
-    /// the one that was read.
+    /// The token in a file, read again when it changes: looked at once a second at most, and when the broker
+    /// refuses the one that was read.
     #[must_use]
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self::from(Origin::File(path.into()))
@@ -67,7 +68,8 @@ impl TokenSource {
         Self::login("approle", Credentials::AppRole { role_id: role_id.to_owned(), secret_id })
     }
 
-    /// Logins with a Kubernetes service account: [`Evidence::service_account`], or a projected token in a file.
+    /// Logins with a Kubernetes service account: [`Evidence::service_account`], or a projected token in a
+    /// file.
     #[must_use]
     pub fn kubernetes(role: &str, jwt: Evidence) -> Self {
         Self::login("kubernetes", Credentials::Kubernetes { role: role.to_owned(), jwt })

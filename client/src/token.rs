@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 /// Longest token in bytes. Machine tokens are sealed state and longer than service tokens.
 const TOKEN_BYTES_MAX: usize = 8 << 10;
 
-/// A bearer token: the broker's, or a JWT that proves who we are. [`Token::expose`] is the one way to its text, which
-/// is wiped when the last clone is dropped.
+/// A bearer token: the broker's, or a JWT that proves who we are. [`Token::expose`] is the one way to its
+/// text, which is wiped when the last clone is dropped.
 #[derive(Clone)]
 pub struct Token(Arc<Zeroizing<String>>);
 
@@ -71,8 +71,8 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Any other text that must not be printed by accident, such as a password in a type that [`crate::Kv::get`] reads:
-/// wiped on drop, and `…` in `Debug` output.
+/// Any other text that must not be printed by accident, such as a password in a type that [`crate::Kv::get`]
+/// reads: wiped on drop, and `…` in `Debug` output.
 #[derive(Deserialize)]
 #[serde(from = "String")]
 pub struct SecretText(Zeroizing<String>);

@@ -80,14 +80,15 @@ impl Client {
 }
 
 impl WorkloadTokens {
-    /// `proof` names the broker's issuer as its only audience; in Kubernetes it is a projected token of its own.
+    /// `proof` names the broker's issuer as its only audience; in Kubernetes it is a projected token of its
+    /// own.
     #[must_use]
     pub fn new(client: Client, proof: Evidence) -> Self {
         Self { client, proof, kept: Mutex::default() }
     }
 
-    /// A token that this audience accepts. It is used for four fifths of its life, and longer only while the broker
-    /// cannot give another.
+    /// A token that this audience accepts. It is used for four fifths of its life, and longer only while the
+    /// broker cannot give another.
     pub async fn token(&self, audience: &str) -> Result<WorkloadToken, Error> {
         let place = self.place(audience);
         let mut kept = place.lock().await;

@@ -1,4 +1,5 @@
-//! The examples of the client library, as they stand in `client/examples/`, against a real broker and fragment service.
+//! The examples of the client library, as they stand in `client/examples/`, against a real broker and
+//! fragment service.
 
 use std::time::Duration;
 

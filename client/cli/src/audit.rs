@@ -1,8 +1,8 @@
 //! The audit log, read and verified without trusting who keeps it.
 //!
-//! A log is a signed checkpoint, entry bundles and hash tiles (C2SP tlog-tiles), at a broker below `/log/` or in a
-//! directory with the same names. [`verify`] recomputes the whole tree from the entries and compares its root with the
-//! one that the log's key signed; who holds that key's public half needs nothing else.
+//! A log is a signed checkpoint, entry bundles and hash tiles (C2SP tlog-tiles), at a broker below `/log/` or
+//! in a directory with the same names. [`verify`] recomputes the whole tree from the entries and compares its
+//! root with the one that the log's key signed; who holds that key's public half needs nothing else.
 
 mod copy;
 mod search;
@@ -163,7 +163,8 @@ fn read_bounded(path: &Path, limit: usize) -> std::io::Result<Option<Vec<u8>>> {
 
 /// Recomputes the whole tree from the entries and compares it with the checkpoint that `key` signed.
 ///
-/// With `earlier`, also checks that this log continues that one. `progress` hears (entries read, entries in all).
+/// With `earlier`, also checks that this log continues that one. `progress` hears (entries read, entries in
+/// all).
 pub async fn verify(
     source: &LogSource,
     key: &VerifierKey,

@@ -1,4 +1,5 @@
-//! What custodians do on their own machines, with the real commands: keys, envelopes, and a share for a sealed broker.
+//! What custodians do on their own machines, with the real commands: keys, envelopes, and a share for a
+//! sealed broker.
 
 #![cfg(feature = "servers")]
 #![allow(clippy::unwrap_used)]

@@ -1,7 +1,8 @@
-//! What two officers order, from their keys to what the broker answers, with the real commands on real processes.
+//! What two officers order, from their keys to what the broker answers, with the real commands on real
+//! processes.
 //!
-//! Nobody waits seven days in a test: what happens when the cooling-off time has passed is shown with a clock of its own
-//! in the fragment service's tests.
+//! Nobody waits seven days in a test: what happens when the cooling-off time has passed is shown with a clock
+//! of its own in the fragment service's tests.
 
 #![cfg(feature = "servers")]
 #![allow(clippy::unwrap_used)]

@@ -1,4 +1,5 @@
-//! Custodians and the fragment service's absence: the escrow from its first key to the emergency, with the real commands.
+//! Custodians and the fragment service's absence: the escrow from its first key to the emergency, with the
+//! real commands.
 
 #![cfg(feature = "servers")]
 #![allow(clippy::unwrap_used)]
@@ -49,7 +50,8 @@ fn escrow_key(file: &Path) -> (Vec<String>, String) {
     (shares, line.replace("fingerprint", "").trim().to_owned())
 }
 
-/// Initialises; the service's operator approves the broker, and the escrow key if its fingerprint is the expected one.
+/// Initialises; the service's operator approves the broker, and the escrow key if its fingerprint is the
+/// expected one.
 async fn init(world: &World, client: &Operator, fingerprint: &str) -> InitAnswer {
     let request = InitRequest {
         secret_shares: 3,

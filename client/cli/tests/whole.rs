@@ -1,4 +1,5 @@
-//! The command line against a whole deployment: `symbolon dev` on a free port, then every command that needs a broker.
+//! The command line against a whole deployment: `symbolon dev` on a free port, then every command that needs
+//! a broker.
 
 #![cfg(feature = "servers")]
 #![allow(clippy::unwrap_used)]

@@ -12,8 +12,8 @@ const FILE_READ_EVERY: Duration = Duration::from_secs(1);
 /// After an attempt to replace a token that is still good has failed: how long until the next.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
-/// A token younger than this that is refused has not ended: the caller lacks a permission. So permissions that are
-/// missing cost the broker at most one login in this time.
+/// A token younger than this that is refused has not ended: the caller lacks a permission. So permissions
+/// that are missing cost the broker at most one login in this time.
 const YOUNG: Duration = Duration::from_secs(10);
 
 /// A token, since when we have it, and until when it is good.
@@ -46,8 +46,8 @@ impl Held {
         Self { due: Some(since + FILE_READ_EVERY), ..Self::fixed(token, since) }
     }
 
-    /// What a login or a renewal gave that was asked for at `asked`: its life is counted from there, which errs on the
-    /// safe side. The longest lifetime so far is what further renewals are measured by.
+    /// What a login or a renewal gave that was asked for at `asked`: its life is counted from there, which
+    /// errs on the safe side. The longest lifetime so far is what further renewals are measured by.
     pub(super) fn issued(auth: Auth, asked: Instant, so_far: Option<Duration>) -> Self {
         let held = Self::fixed(auth.token, asked);
         if auth.lease_duration == 0 {
@@ -69,7 +69,8 @@ impl Held {
         }
     }
 
-    /// Whether it cannot have ended yet. The broker counts in whole seconds, so half of a short life is not too careful.
+    /// Whether it cannot have ended yet. The broker counts in whole seconds, so half of a short life is not
+    /// too careful.
     pub(super) fn is_young(&self, now: Instant) -> bool {
         let young = self.lifetime.map_or(YOUNG, |lifetime| YOUNG.min(lifetime / 2));
         now < self.since + young

@@ -30,7 +30,8 @@ async fn read(client: &Client) -> Result<Value, Error> {
     client.read("x/y").await
 }
 
-/// Lets time pass for the source. Only between requests: the runtime would skip over a paused time while it waits for a socket.
+/// Lets time pass for the source. Only between requests: the runtime would skip over a paused time while it
+/// waits for a socket.
 async fn later(secs: u64) {
     pause();
     advance(Duration::from_secs(secs)).await;

@@ -82,7 +82,8 @@ impl Verifier {
         Self { client, audience, known: Mutex::default(), gate: tokio::sync::Mutex::default() }
     }
 
-    /// Who presents this token; [`Error::Rejected`] if it does not hold, other errors if that cannot be told now.
+    /// Who presents this token; [`Error::Rejected`] if it does not hold, other errors if that cannot be told
+    /// now.
     pub async fn verify(&self, token: &str) -> Result<Caller, Error> {
         let kid = key_id(token)?;
         let published = self.published(&kid).await?;

@@ -1,9 +1,9 @@
 //! The External Secrets Operator's vault provider, request for request.
 //!
-//! Deliberately not built on this crate's client: what ESO sends comes from HashiCorp's Go client, and a broker that
-//! only understood our own requests would prove nothing. Per ExternalSecret: a new connection, a login by PUT without
-//! `Content-Type`, one GET per reference, `lookup-self`, and `revoke-self` if the token is not a batch token. No
-//! retries: a demonstration that needs one has failed.
+//! Deliberately not built on this crate's client: what ESO sends comes from HashiCorp's Go client, and a
+//! broker that only understood our own requests would prove nothing. Per ExternalSecret: a new connection, a
+//! login by PUT without `Content-Type`, one GET per reference, `lookup-self`, and `revoke-self` if the token
+//! is not a batch token. No retries: a demonstration that needs one has failed.
 
 use std::time::Duration;
 

@@ -74,7 +74,8 @@ pub async fn prepare_approle(root: &Operator) -> Result<AppRole, Error> {
     }
 }
 
-/// A role that lets one service account have workload tokens for one audience. Its proof must be made for the issuer.
+/// A role that lets one service account have workload tokens for one audience. Its proof must be made for the
+/// issuer.
 pub async fn admit_workload(root: &Operator, issuer: &str, audience: &str) -> Result<(), Error> {
     let role = json!({
         "bound_service_account_names": [WORKLOAD_ACCOUNT.1],

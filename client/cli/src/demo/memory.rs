@@ -1,8 +1,9 @@
 //! Looks for keys in this process's own memory.
 //!
-//! Whoever may read a process (a debugger, a core dump, root) reads what the kernel shows in `/proc/self/mem`. This
-//! reads the same and searches it for byte strings that must not be there. The strings are kept masked, so that the
-//! search does not find itself; a planted marker shows that it finds what is there.
+//! Whoever may read a process (a debugger, a core dump, root) reads what the kernel shows in
+//! `/proc/self/mem`. This reads the same and searches it for byte strings that must not be there. The strings
+//! are kept masked, so that the search does not find itself; a planted marker shows that it finds what is
+//! there.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -15,7 +16,8 @@ pub const WINDOW_BYTES: usize = 16;
 
 const MASK: u8 = 0xA5;
 
-/// This process's memory, opened before the process makes itself undumpable; after that only root may open it.
+/// This process's memory, opened before the process makes itself undumpable; after that only root may open
+/// it.
 pub struct OwnMemory {
     mem: File,
     maps: File,
@@ -83,7 +85,8 @@ impl OwnMemory {
         Ok(scan)
     }
 
-    /// Readable regions. Pages of `memfd_secret` are listed but cannot be read this way, which is their point.
+    /// Readable regions. Pages of `memfd_secret` are listed but cannot be read this way, which is their
+    /// point.
     fn regions(&mut self) -> io::Result<Vec<(u64, u64)>> {
         let mut maps = String::new();
         self.maps.seek(SeekFrom::Start(0))?;

@@ -1,5 +1,5 @@
-//! Certificates for one afternoon: a CA and a server certificate for this machine, P-256, never written with its key
-//! anywhere but into the temporary directory of the process.
+//! Certificates for one afternoon: a CA and a server certificate for this machine, P-256, never written with
+//! its key anywhere but into the temporary directory of the process.
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use symbolon_proto::Zeroizing;
@@ -15,7 +15,8 @@ pub struct ServerIdentity {
 }
 
 impl ServerIdentity {
-    /// A fresh CA, used once, and a certificate for `127.0.0.1`, `::1` and `localhost`. The CA's key is dropped here.
+    /// A fresh CA, used once, and a certificate for `127.0.0.1`, `::1` and `localhost`. The CA's key is
+    /// dropped here.
     pub fn for_loopback(name: &str) -> Result<Self, rcgen::Error> {
         let ca_key = KeyPair::generate()?;
         let mut ca = CertificateParams::default();

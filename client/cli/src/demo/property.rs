@@ -1,7 +1,8 @@
 //! Which part of a secret an ExternalSecret gets, as ESO's vault provider decides it.
 //!
-//! No property: the whole object as Go writes JSON. An exact field name wins, dots and all. Otherwise the text is a
-//! gjson path, of which this knows names, indices, `#` and escaped dots; nothing else occurs in the homelab.
+//! No property: the whole object as Go writes JSON. An exact field name wins, dots and all. Otherwise the
+//! text is a gjson path, of which this knows names, indices, `#` and escaped dots; nothing else occurs in the
+//! homelab.
 
 use serde_json::{Map, Value};
 

@@ -129,7 +129,8 @@ impl World {
         Ok(world)
     }
 
-    /// Lines for `[init]` of the broker's configuration, for clients that cannot choose a recovery policy themselves.
+    /// Lines for `[init]` of the broker's configuration, for clients that cannot choose a recovery policy
+    /// themselves.
     pub fn init_defaults(&mut self, lines: &str) {
         lines.clone_into(&mut self.init_defaults);
     }
@@ -293,14 +294,16 @@ impl World {
         Ok(format!("url = \"{url}\"\nfingerprint = \"{fingerprint}\""))
     }
 
-    /// Initialises the broker; meanwhile both operators compare the broker's fingerprint, and one of them approves.
+    /// Initialises the broker; meanwhile both operators compare the broker's fingerprint, and one of them
+    /// approves.
     pub async fn init(&self, request: &InitRequest) -> Result<(InitAnswer, Fingerprint), WorldError> {
         let client = self.client()?;
         let init = async { client.init(request).await.map_err(WorldError::from) };
         tokio::try_join!(init, self.approve(&client))
     }
 
-    /// The broker's operator reads the fingerprint out; the service's operator approves that broker and no other.
+    /// The broker's operator reads the fingerprint out; the service's operator approves that broker and no
+    /// other.
     async fn approve(&self, client: &Operator) -> Result<Fingerprint, WorldError> {
         let service = self.service()?;
         let read_out = until("the broker's wish to be enrolled", || async {
@@ -318,7 +321,8 @@ impl World {
     }
 }
 
-/// Waits for the last request of a stopped service: it ends a moment after the server, and with it the lock of the directory.
+/// Waits for the last request of a stopped service: it ends a moment after the server, and with it the lock
+/// of the directory.
 pub async fn let_go(service: Arc<Service>) {
     let gone =
         until("the service to let go", || async { Ok((Arc::strong_count(&service) == 1).then_some(())) });
@@ -348,8 +352,8 @@ async fn end<T>(running: Running<T>) -> Result<(), WorldError> {
     task.await.map_err(|join| WorldError::Machine(std::io::Error::other(join)))?
 }
 
-/// A port on loopback that is free now. It lies below those that systems give to outgoing connections, so that none of ours
-/// takes it before it is listened on, or while a server restarts.
+/// A port on loopback that is free now. It lies below those that systems give to outgoing connections, so
+/// that none of ours takes it before it is listened on, or while a server restarts.
 pub fn free_port() -> std::io::Result<SocketAddr> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let start = std::process::id().wrapping_mul(97);

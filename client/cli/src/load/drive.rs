@@ -151,7 +151,8 @@ async fn read_all(common: Arc<Common>, readers: Vec<Token>) -> Result<(Totals, D
     Ok((totals, until - begun))
 }
 
-/// Asks for one secret after the other, in an order that looks random and repeats; counts what is answered in time.
+/// Asks for one secret after the other, in an order that looks random and repeats; counts what is answered in
+/// time.
 async fn read_until(
     common: Arc<Common>,
     reader: Token,
@@ -239,8 +240,8 @@ impl CostMeter {
     }
 }
 
-/// Runs on a thread with a runtime of its own: no task moves between cores, no core is woken in vain. Ends early when
-/// nobody waits any more.
+/// Runs on a thread with a runtime of its own: no task moves between cores, no core is woken in vain. Ends
+/// early when nobody waits any more.
 async fn on_one_thread<T, F>(work: impl FnOnce() -> F + Send + 'static) -> Result<T, LoadError>
 where
     T: Send + 'static,

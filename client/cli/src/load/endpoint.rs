@@ -1,4 +1,5 @@
-//! Where the broker is, and a connection that asks it: TLS and the least of HTTP/1.1 that keeps a connection alive.
+//! Where the broker is, and a connection that asks it: TLS and the least of HTTP/1.1 that keeps a connection
+//! alive.
 
 use std::sync::Arc;
 

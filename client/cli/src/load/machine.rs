@@ -4,7 +4,8 @@ use std::fs;
 use std::io;
 use std::time::Duration;
 
-/// The kernel counts in hundredths of a second towards users, on every architecture that Rust's standard library knows.
+/// The kernel counts in hundredths of a second towards users, on every architecture that Rust's standard
+/// library knows.
 const TICK: Duration = Duration::from_millis(10);
 
 /// The machine, for the head of a report.
@@ -59,7 +60,8 @@ pub fn resident(pid: u32) -> io::Result<Resident> {
 /// Processor time of a process so far, in user and kernel mode.
 pub fn used_by(pid: u32) -> io::Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The second field is a name in parentheses and may hold anything; utime and stime are the 12th and 13th after it.
+    // The second field is a name in parentheses and may hold anything; utime and stime are the 12th and 13th
+    // after it.
     let after = stat.rsplit(')').next().unwrap_or_default();
     Ok(ticks(after.split_whitespace().skip(11).take(2)))
 }

@@ -10,9 +10,10 @@
 //! report.rs       what came out, in words
 //! ```
 //!
-//! The generator shares the machine with the broker, so it does as little as possible: prepared requests, one thread, no
-//! JSON. It still looks at every answer: status, length, and the beginning of the value that belongs to the path. That
-//! every read left a durable entry is checked against the size in the signed checkpoint of the log.
+//! The generator shares the machine with the broker, so it does as little as possible: prepared requests, one
+//! thread, no JSON. It still looks at every answer: status, length, and the beginning of the value that
+//! belongs to the path. That every read left a durable entry is checked against the size in the signed
+//! checkpoint of the log.
 
 mod drive;
 mod endpoint;
@@ -89,7 +90,8 @@ pub enum LoadError {
     Checkpoint,
 }
 
-/// Entries in the log, as its signed checkpoint says. Whether the signature holds is for `symbolon audit verify`.
+/// Entries in the log, as its signed checkpoint says. Whether the signature holds is for `symbolon audit
+/// verify`.
 async fn log_size(client: &Operator) -> Result<u64, LoadError> {
     let note = client.public(Method::GET, "log/checkpoint").limit(4096).send().await?;
     let text = std::str::from_utf8(note.body()).map_err(|_| LoadError::Checkpoint)?;

@@ -69,7 +69,8 @@ pub struct Cost {
     pub broker: Option<Duration>,
     /// This process's.
     pub generator: Duration,
-    /// Everybody else's on this machine: what disturbed the measurement. A broker that is not known is among them.
+    /// Everybody else's on this machine: what disturbed the measurement. A broker that is not known is among
+    /// them.
     pub others: Duration,
 }
 

@@ -1,7 +1,8 @@
 //! Which secret has which path and value, and the requests that write and read it.
 //!
-//! Paths have a fixed width, so that aiming a prepared request at another secret is six digits written in place. A value
-//! repeats its secret's number, so that every answer can be checked without remembering what was written.
+//! Paths have a fixed width, so that aiming a prepared request at another secret is six digits written in
+//! place. A value repeats its secret's number, so that every answer can be checked without remembering what
+//! was written.
 
 use std::fmt::Write as _;
 use std::ops::Range;

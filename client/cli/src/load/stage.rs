@@ -1,7 +1,8 @@
 //! A fragment service and a broker as processes of their own, in a temporary directory, on loopback.
 //!
-//! They are this program, started again as `fragment serve` and `broker`, so that what is measured is what operators run:
-//! own memory, own runtime, configuration from files. They end with the stage, and their directory goes with them.
+//! They are this program, started again as `fragment serve` and `broker`, so that what is measured is what
+//! operators run: own memory, own runtime, configuration from files. They end with the stage, and their
+//! directory goes with them.
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
@@ -47,8 +48,8 @@ struct Server {
 }
 
 impl Stage {
-    /// Starts both processes of `program`, which is `symbolon`, initialises the broker and unseals it. `cache_bytes` is the
-    /// page cache of its store, if not the broker's default.
+    /// Starts both processes of `program`, which is `symbolon`, initialises the broker and unseals it.
+    /// `cache_bytes` is the page cache of its store, if not the broker's default.
     pub async fn set(program: &Path, cache_bytes: Option<usize>) -> Result<Self, LoadError> {
         let directory = tempfile::Builder::new().prefix("symbolon-load-").tempdir()?;
         let files = Files { program: program.to_owned(), directory: directory.path().to_owned() };
@@ -79,7 +80,8 @@ impl Stage {
         Ok(Self { broker, _fragment: fragment, directory, client, endpoint, root })
     }
 
-    /// Mounts the engine and logs `readers` machines in, each with a token of its own, as controllers have them.
+    /// Mounts the engine and logs `readers` machines in, each with a token of its own, as controllers have
+    /// them.
     pub async fn target(&self, readers: usize) -> Result<Target, LoadError> {
         let root = &self.client;
         root.mount(MOUNT, &json!({ "type": "kv", "options": { "version": "2" } })).await?;
@@ -98,7 +100,8 @@ impl Stage {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Either fails only if the process has ended already. The store is made for sudden ends, and deleted anyway.
+        // Either fails only if the process has ended already. The store is made for sudden ends, and deleted
+        // anyway.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -24,7 +24,8 @@ impl Times {
         self.0.len()
     }
 
-    /// The times that these shares of a thousand requests kept within, by nearest rank; zero if there were none.
+    /// The times that these shares of a thousand requests kept within, by nearest rank; zero if there were
+    /// none.
     pub(super) fn within(mut self, permille: [usize; 3]) -> [Duration; 3] {
         self.0.sort_unstable();
         permille.map(|permille| {

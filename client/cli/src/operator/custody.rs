@@ -207,8 +207,8 @@ struct KeptCeremonies {
 }
 
 impl Operator {
-    /// Begins a ceremony that changes something: `drill` or `epoch`, or `reshare` or `rekey` for the owners of `cards`
-    /// (text form), of whom `threshold` are needed from then on.
+    /// Begins a ceremony that changes something: `drill` or `epoch`, or `reshare` or `rekey` for the owners
+    /// of `cards` (text form), of whom `threshold` are needed from then on.
     pub async fn begin_ceremony(
         &self,
         kind: &str,
@@ -256,7 +256,8 @@ impl Operator {
         Ok(call.limit(STATE_BYTES_MAX).send().await?.raw::<CeremonyState>(EXPECTED)?.ceremony)
     }
 
-    /// Adds a custodian's signatures: under the transcript and, for a member of the new set, under its manifest.
+    /// Adds a custodian's signatures: under the transcript and, for a member of the new set, under its
+    /// manifest.
     pub async fn sign_ceremony(
         &self,
         name: &str,

@@ -1,4 +1,5 @@
-//! A client with the calls of those who run a broker: life cycle, custody, rotations, policies, other people's tokens.
+//! A client with the calls of those who run a broker: life cycle, custody, rotations, policies, other
+//! people's tokens.
 
 mod custody;
 mod policy;

@@ -159,7 +159,8 @@ impl Rotations<'_> {
         self.0.call(Method::PUT, "sys/rotate").send().await.map(drop)
     }
 
-    /// Asks for new KEKs for one KV mount. An empty path is refused here: the broker would take it for all mounts.
+    /// Asks for new KEKs for one KV mount. An empty path is refused here: the broker would take it for all
+    /// mounts.
     pub async fn mount_keks(&self, mount: &str) -> Result<(), Error> {
         let mount = mount.trim_end_matches('/');
         if mount.is_empty() {
@@ -168,25 +169,28 @@ impl Rotations<'_> {
         self.0.call(Method::PUT, &format!("sys/symbolon/rotate/kek/{mount}")).send().await.map(drop)
     }
 
-    /// Has the remote make a new key epoch, and every capsule re-wrapped for it. Answers the newest key epoch.
+    /// Has the remote make a new key epoch, and every capsule re-wrapped for it. Answers the newest key
+    /// epoch.
     pub async fn remote(&self) -> Result<u32, Error> {
         let answer = self.0.call(Method::PUT, "sys/symbolon/rotate/remote").send().await?;
         Ok(answer.data::<Made>("a key epoch")?.key_epoch)
     }
 
-    /// Tells the remote that its oldest key epoch is needed no more. Refused while a capsule needs it. Answers that epoch.
+    /// Tells the remote that its oldest key epoch is needed no more. Refused while a capsule needs it.
+    /// Answers that epoch.
     pub async fn retire(&self) -> Result<u32, Error> {
         let answer = self.0.call(Method::PUT, "sys/symbolon/rotate/retire").send().await?;
         Ok(answer.data::<Retired>("a retired key epoch")?.retired_key_epoch)
     }
 
-    /// Has several fragment services make new shares of the same key; old ones that leaked are worth nothing afterwards.
+    /// Has several fragment services make new shares of the same key; old ones that leaked are worth nothing
+    /// afterwards.
     pub async fn refresh(&self) -> Result<(), Error> {
         self.0.call(Method::PUT, "sys/symbolon/rotate/refresh").send().await.map(drop)
     }
 
-    /// Passes the same key on to the services and the threshold of the broker's configuration. Refused until the operators of
-    /// all of them have approved [`Self::proposed`].
+    /// Passes the same key on to the services and the threshold of the broker's configuration. Refused until
+    /// the operators of all of them have approved [`Self::proposed`].
     pub async fn reshare(&self) -> Result<(), Error> {
         self.0.call(Method::PUT, "sys/symbolon/rotate/reshare").send().await.map(drop)
     }

@@ -8,7 +8,8 @@ use symbolon_proto::share::{Share, ShareTextError};
 
 use super::Operator;
 
-/// Init waits for the operator of the fragment service to approve the broker; bounded by the broker's own limit.
+/// Init waits for the operator of the fragment service to approve the broker; bounded by the broker's own
+/// limit.
 #[derive(Debug, Clone, Serialize)]
 pub struct InitRequest {
     /// Shares to make, 2 to 16.
@@ -78,7 +79,8 @@ pub struct SealStatus {
 }
 
 impl InitAnswer {
-    /// The shares in text form, in order of x: as sent, or made from the hex form that every Vault client gets.
+    /// The shares in text form, in order of x: as sent, or made from the hex form that every Vault client
+    /// gets.
     pub fn shares_text(&self) -> Result<Vec<Zeroizing<String>>, ShareTextError> {
         let sent = if self.shares.is_empty() { &self.keys } else { &self.shares };
         sent.iter().map(|share| Share::parse(share.expose()).map(|share| share.to_text())).collect()

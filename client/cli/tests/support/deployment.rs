@@ -1,4 +1,5 @@
-//! A deployment of real processes: `symbolon fragment serve` and `symbolon broker`, made with the commands of their operators.
+//! A deployment of real processes: `symbolon fragment serve` and `symbolon broker`, made with the commands of
+//! their operators.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -39,8 +40,8 @@ impl Drop for Server {
 }
 
 impl Deployment {
-    /// An initialised deployment. The broker is sealed. `officers` are further lines of the fragment service's
-    /// configuration; their files may lie in the directory that it is given.
+    /// An initialised deployment. The broker is sealed. `officers` are further lines of the fragment
+    /// service's configuration; their files may lie in the directory that it is given.
     pub fn start(officers: impl FnOnce(&Path) -> String) -> Self {
         let mut holders = vec!["--shares", "3", "--threshold", "2"];
         CUSTODIANS.iter().for_each(|name| holders.extend(["--custodian", name]));
@@ -117,7 +118,8 @@ impl Deployment {
         until("the broker", || !self.run(&["operator", "status"], "").stdout.is_empty());
     }
 
-    /// The broker's operator reads the fingerprint from the terminal to the service's, who approves it and no other.
+    /// The broker's operator reads the fingerprint from the terminal to the service's, who approves it and no
+    /// other.
     fn init(&mut self, holders: &[&str]) {
         let args = [&["operator", "init", "--recovery", "none", "--output", "json"], holders].concat();
         let mut command = self.command(&args);

@@ -171,7 +171,8 @@ impl Tail {
     }
 }
 
-/// Prints entries as they come. Our own looks are entries too; they are left out unless somebody asks for them.
+/// Prints entries as they come. Our own looks are entries too; they are left out unless somebody asks for
+/// them.
 async fn follow(
     client: &Operator,
     printer: &mut Printer,
@@ -208,7 +209,8 @@ impl SearchFor {
     }
 }
 
-/// Prints entries as they come: lines for people; for programs one JSON list, or one object a line when following.
+/// Prints entries as they come: lines for people; for programs one JSON list, or one object a line when
+/// following.
 struct Printer {
     out: Output,
     lines: bool,

@@ -37,7 +37,8 @@ pub enum CeremonyCommand {
 /// `symbolon ceremony begin`
 #[derive(Args)]
 pub struct Begin {
-    /// drill: everybody's share is right? epoch: new keys from the same shares. reshare: new shares. rekey: new fragment
+    /// drill: everybody's share is right? epoch: new keys from the same shares. reshare: new shares. rekey:
+    /// new fragment
     #[arg(value_parser = ["drill", "epoch", "reshare", "rekey"])]
     kind: String,
     /// Shares that are needed from then on, 2 to the number of cards
@@ -205,7 +206,8 @@ pub fn print_once(out: Output, ceremony: Option<&Ceremony>) -> Result<(), Failur
     }
 }
 
-/// The last picture, so that a terminal is redrawn in place and a pipe gets a new one only when something changed.
+/// The last picture, so that a terminal is redrawn in place and a pipe gets a new one only when something
+/// changed.
 #[derive(Default)]
 struct Screen {
     shown: String,

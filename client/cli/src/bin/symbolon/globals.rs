@@ -39,7 +39,8 @@ pub struct Globals {
     /// Address of the broker [env: SYMBOLON_ADDR or VAULT_ADDR] [default: https://127.0.0.1:8200]
     #[arg(long, global = true, value_name = "URL")]
     address: Option<String>,
-    /// PEM file with the CA of the broker; without it the system's roots count [env: SYMBOLON_CACERT or VAULT_CACERT]
+    /// PEM file with the CA of the broker; without it the system's roots count [env: SYMBOLON_CACERT or
+    /// VAULT_CACERT]
     #[arg(long, global = true, value_name = "FILE")]
     ca_cert: Option<PathBuf>,
     /// Namespace, if the broker has several [env: SYMBOLON_NAMESPACE or VAULT_NAMESPACE]

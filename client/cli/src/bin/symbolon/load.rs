@@ -36,7 +36,8 @@ pub struct Load {
     /// Page cache of the broker in MiB; without it the broker's own default
     #[arg(long, value_name = "MIB", value_parser = value_parser!(u32).range(1..=65_536))]
     cache_mib: Option<u32>,
-    /// Load this broker instead of one that is made for it: writes below `load/` of the mount, as the caller's token may
+    /// Load this broker instead of one that is made for it: writes below `load/` of the mount, as the
+    /// caller's token may
     #[arg(long, value_name = "URL", requires = "ca_cert", conflicts_with = "cache_mib")]
     addr: Option<String>,
     /// PEM file with the CA of that broker

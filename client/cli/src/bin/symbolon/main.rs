@@ -1,7 +1,8 @@
 //! The `symbolon` binary: every role of the system, and the tools of those who run it.
 //!
-//! One file per command group. Commands talk to a broker through the library, print through [`output`], and fail
-//! with a [`failure::Failure`]: what happened, what to do next, and a documented exit code (`docs/cli.md`).
+//! One file per command group. Commands talk to a broker through the library, print through [`output`], and
+//! fail with a [`failure::Failure`]: what happened, what to do next, and a documented exit code
+//! (`docs/cli.md`).
 
 mod advice;
 mod audit;

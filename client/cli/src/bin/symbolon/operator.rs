@@ -131,8 +131,8 @@ impl Init {
     }
 }
 
-/// Says what the operator of the fragment service must be told, as soon as the broker waits for that. Never ends and
-/// never fails: giving up here would lose the shares that `init` is about to answer with.
+/// Says what the operator of the fragment service must be told, as soon as the broker waits for that. Never
+/// ends and never fails: giving up here would lose the shares that `init` is about to answer with.
 async fn announce(client: &symbolon_cli::Operator) -> std::convert::Infallible {
     let mut announced = String::new();
     loop {

@@ -1,6 +1,7 @@
 //! `symbolon operator rotate`: new keys for what is stored, while everything is served.
 //!
-//! The broker does the work; these commands ask for it and show how far it is. So a terminal that is closed stops nothing.
+//! The broker does the work; these commands ask for it and show how far it is. So a terminal that is closed
+//! stops nothing.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
@@ -42,7 +43,8 @@ pub enum Rotate {
     Refresh,
     /// The same key for the fragment services and the threshold in the broker's configuration
     Reshare(Reshare),
-    /// Tell the fragment services that the oldest key epoch is needed no more; refused while a capsule needs it
+    /// Tell the fragment services that the oldest key epoch is needed no more; refused while a capsule needs
+    /// it
     Retire,
 }
 
@@ -59,7 +61,8 @@ pub struct Kek {
 /// `symbolon operator rotate reshare`
 #[derive(Args)]
 pub struct Reshare {
-    /// Only print the fingerprint that the operators of all services, leaving ones too, compare and approve before
+    /// Only print the fingerprint that the operators of all services, leaving ones too, compare and approve
+    /// before
     #[arg(long)]
     proposed: bool,
 }

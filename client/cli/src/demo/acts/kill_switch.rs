@@ -114,7 +114,8 @@ fn first_path(story: &Story) -> String {
     format!("v1/{MOUNT}/data/{}", story.values.keys().next().map_or("", String::as_str))
 }
 
-/// Reads one secret again and again until its fate is the awaited one. Gives how long that took, and what was seen.
+/// Reads one secret again and again until its fate is the awaited one. Gives how long that took, and what was
+/// seen.
 async fn watch_reads(
     story: &Story,
     awaited: Fate,

@@ -25,8 +25,8 @@ pub async fn fragment_service_starts(story: &mut Story, told: &mut Narrator) -> 
     Ok(())
 }
 
-/// Whether an HTTPS client without a certificate gets any answer. It accepts every server, so that only the missing
-/// certificate can stand in its way; it sends nothing worth keeping.
+/// Whether an HTTPS client without a certificate gets any answer. It accepts every server, so that only the
+/// missing certificate can stand in its way; it sends nothing worth keeping.
 async fn answers_a_stranger(url: &str) -> Result<bool, StoryError> {
     let client = reqwest::Client::builder().tls_danger_accept_invalid_certs(true).build()?;
     Ok(client.get(url).send().await.is_ok())

@@ -67,8 +67,8 @@ fn code(text: &str) -> Result<qrcode::QrCode, Failure> {
         .map_err(|_| Failure::general("the share does not fit a QR code"))
 }
 
-/// Blocks for the dark modules. A terminal may write light on dark, and not every camera reads a code in negative: there the
-/// colours are set, line by line.
+/// Blocks for the dark modules. A terminal may write light on dark, and not every camera reads a code in
+/// negative: there the colours are set, line by line.
 fn terminal_code(text: &str, is_terminal: bool) -> Result<Zeroizing<String>, Failure> {
     let image =
         Zeroizing::new(code(text)?.render::<qrcode::render::unicode::Dense1x2>().quiet_zone(true).build());

@@ -1,4 +1,5 @@
-//! `symbolon recovery`: the escrow that lets custodians read their data when the fragment service is gone for good.
+//! `symbolon recovery`: the escrow that lets custodians read their data when the fragment service is gone for
+//! good.
 
 mod export;
 mod gather;
@@ -18,7 +19,8 @@ use crate::output::{Output, printable};
 pub enum Recovery {
     /// Make an escrow key and split its private half among custodians; do it before `operator init`
     Keygen(keygen::Keygen),
-    /// Prove on a copy of the store that custodians alone can read everything; shows no secret and changes nothing
+    /// Prove on a copy of the store that custodians alone can read everything; shows no secret and changes
+    /// nothing
     Drill(Drill),
     /// Write every secret into a new file. For the day when the fragment service is gone
     Export(export::Export),
@@ -34,10 +36,12 @@ pub struct Drill {
 /// A copy of a store and the shares that open it.
 #[derive(Args)]
 pub struct Source {
-    /// A copy of the broker's store, made while the broker was stopped or by its backup. Never the store itself
+    /// A copy of the broker's store, made while the broker was stopped or by its backup. Never the store
+    /// itself
     #[arg(long, value_name = "FILE")]
     store: PathBuf,
-    /// Read shares from a file, one per line, in any order; `-` is standard input. Otherwise they are asked for
+    /// Read shares from a file, one per line, in any order; `-` is standard input. Otherwise they are asked
+    /// for
     #[arg(long, value_name = "FILE")]
     shares: Option<PathBuf>,
     /// Accept ordinary memory for keys where no locked pages can be had

@@ -105,7 +105,8 @@ fn refused(error: CliError) -> Failure {
     failure("the fragment service's command failed").because(&error)
 }
 
-/// Whether everything held; `None` if somebody pressed Ctrl-C. Either way the temporary directory is gone afterwards.
+/// Whether everything held; `None` if somebody pressed Ctrl-C. Either way the temporary directory is gone
+/// afterwards.
 async fn tell() -> Option<bool> {
     let mut narrator = Narrator::to_stdout();
     tokio::select! {
