@@ -140,5 +140,7 @@ mod tests {
     fn without_tls_https_needs_a_client_of_the_callers() {
         let built = client(&base_url("https://x").unwrap(), &Ca::System, CONNECT_TIMEOUT);
         assert!(matches!(built, Err(Error::Configuration(Configuration::NoTls))));
+        let own = crate::Client::builder("https://x").http_client(reqwest::Client::new()).build();
+        assert_eq!(own.unwrap().address(), "https://x");
     }
 }
