@@ -1,7 +1,7 @@
 //! Logins and tokens of the Vault dialect.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::fmt;
 
 use reqwest::Method;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -48,20 +48,29 @@ impl Login<'_> {
         }
     }
 
-    fn body(&self) -> serde_json::Value {
-        match self {
-            Self::AppRole { role_id, secret_id } => json!({ "role_id": role_id, "secret_id": secret_id }),
-            Self::Kubernetes { role, jwt } | Self::Jwt { role, jwt } => json!({ "role": role, "jwt": jwt }),
-        }
+    /// Borrowed, so that the evidence has no copy that nobody wipes.
+    fn body(&self) -> BTreeMap<&'static str, &str> {
+        BTreeMap::from(match *self {
+            Self::AppRole { role_id, secret_id } => [("role_id", role_id), ("secret_id", secret_id)],
+            Self::Kubernetes { role, jwt } | Self::Jwt { role, jwt } => [("role", role), ("jwt", jwt)],
+        })
+    }
+}
+
+/// The method, not the evidence.
+impl fmt::Debug for Login<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Login({})", self.default_mount())
     }
 }
 
 /// An issued token and what it may do.
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
+#[non_exhaustive]
 pub struct Auth {
     /// The token.
     #[serde(rename = "client_token", deserialize_with = "token")]
-    pub token: Arc<Token>,
+    pub token: Token,
     /// Accessor: names the token without being it. Empty for batch tokens.
     #[serde(default)]
     pub accessor: String,
@@ -82,13 +91,14 @@ pub struct Auth {
     pub token_type: String,
 }
 
-fn token<'de, D: Deserializer<'de>>(input: D) -> Result<Arc<Token>, D::Error> {
+fn token<'de, D: Deserializer<'de>>(input: D) -> Result<Token, D::Error> {
     let text = Zeroizing::new(String::deserialize(input)?);
-    Token::new(&text).map(Arc::new).map_err(serde::de::Error::custom)
+    Token::new(&text).map_err(serde::de::Error::custom)
 }
 
 /// What a token is, as `lookup` tells. The token itself is dropped on arrival.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct TokenInfo {
     /// Accessor; empty for batch tokens.
     #[serde(default)]
@@ -128,94 +138,32 @@ pub struct TokenInfo {
     pub kind: String,
 }
 
-/// Wishes for a new token; what is not given is inherited or defaulted by the broker.
-#[derive(Debug, Default, Clone, Serialize)]
-pub struct CreateToken {
-    /// Policies; empty inherits the parent's.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub policies: Vec<String>,
-    /// Lifetime such as `1h`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ttl: Option<String>,
-    /// Longest lifetime such as `24h`, renewals included.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub explicit_max_ttl: Option<String>,
-    /// Lifetime of each renewal of a periodic token.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub period: Option<String>,
-    /// Name for logs.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub display_name: Option<String>,
-    /// `service` or `batch`.
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    pub kind: Option<String>,
-    /// Uses after which it ends.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub num_uses: Option<u64>,
-    /// Whether it outlives the token that creates it.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub no_parent: bool,
-    /// Whether the policy `default` is left out.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub no_default_policy: bool,
-    /// Whether it can be renewed; the broker's default is yes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub renewable: Option<bool>,
-    /// Free facts.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub meta: BTreeMap<String, String>,
-}
-
 impl Client {
-    /// Exchanges evidence for a token; `mount` is the login mount, such as `kubernetes`.
+    /// Exchanges evidence for a token; `mount` is the login mount, such as `kubernetes`. Whoever needs a
+    /// token for longer than one task takes a [`crate::TokenSource`] instead.
     pub async fn login(&self, mount: &str, login: &Login<'_>) -> Result<Auth, Error> {
-        let call = self.v1(Method::PUT, &format!("auth/{mount}/login")).token(None);
-        call.json(&login.body()).send().await?.auth()
+        let call = self.call(Method::PUT, &format!("auth/{mount}/login")).repeatable(true);
+        call.json(&login.body()).speak(None).await?.auth()
+    }
+
+    /// Extends a token by what it was issued for.
+    pub(crate) async fn renew(&self, token: &Token) -> Result<Auth, Error> {
+        self.call(Method::PUT, "auth/token/renew-self").json(&json!({})).speak(Some(token)).await?.auth()
     }
 
     /// Facts about our own token.
     pub async fn lookup_self(&self) -> Result<TokenInfo, Error> {
-        self.v1(Method::GET, "auth/token/lookup-self").send().await?.data("facts about a token")
-    }
-
-    /// Facts about another token.
-    pub async fn lookup(&self, token: &Token) -> Result<TokenInfo, Error> {
-        let call = self.v1(Method::PUT, "auth/token/lookup").json(&json!({ "token": token.expose() }));
-        call.send().await?.data("facts about a token")
-    }
-
-    /// Facts about the token with this accessor.
-    pub async fn lookup_accessor(&self, accessor: &str) -> Result<TokenInfo, Error> {
-        let call = self.v1(Method::PUT, "auth/token/lookup-accessor").json(&json!({ "accessor": accessor }));
-        call.send().await?.data("facts about a token")
-    }
-
-    /// A new token below ours, and the broker's warnings.
-    pub async fn create_token(&self, wishes: &CreateToken) -> Result<(Auth, Vec<String>), Error> {
-        let answer = self.v1(Method::PUT, "auth/token/create").json(wishes).send().await?;
-        Ok((answer.auth()?, answer.warnings()))
+        self.call(Method::GET, "auth/token/lookup-self").send().await?.data("facts about a token")
     }
 
     /// Extends our own token; `increment` such as `1h`.
     pub async fn renew_self(&self, increment: Option<&str>) -> Result<Auth, Error> {
         let body = increment.map_or_else(|| json!({}), |increment| json!({ "increment": increment }));
-        self.v1(Method::PUT, "auth/token/renew-self").json(&body).send().await?.auth()
+        self.call(Method::PUT, "auth/token/renew-self").json(&body).send().await?.auth()
     }
 
     /// Ends our own token.
     pub async fn revoke_self(&self) -> Result<(), Error> {
-        self.v1(Method::PUT, "auth/token/revoke-self").send().await.map(drop)
-    }
-
-    /// Ends another token and all below it.
-    pub async fn revoke(&self, token: &Token) -> Result<(), Error> {
-        let call = self.v1(Method::PUT, "auth/token/revoke").json(&json!({ "token": token.expose() }));
-        call.send().await.map(drop)
-    }
-
-    /// Ends the token with this accessor and all below it.
-    pub async fn revoke_accessor(&self, accessor: &str) -> Result<(), Error> {
-        let call = self.v1(Method::PUT, "auth/token/revoke-accessor").json(&json!({ "accessor": accessor }));
-        call.send().await.map(drop)
+        self.call(Method::PUT, "auth/token/revoke-self").send().await.map(drop)
     }
 }

@@ -1,5 +1,9 @@
-//! One request and its answer: paths encoded once, bodies bounded, refusals sorted.
+//! One request and its answer: paths encoded once, bodies bounded and wiped, refusals sorted.
 
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, RequestBuilder, Url};
 use serde::Serialize;
@@ -7,29 +11,44 @@ use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use crate::auth::Auth;
-use crate::client::ANSWER_BYTES_MAX;
-use crate::error::{Error, Refusal};
+use crate::client::Client;
+use crate::error::Error;
+use crate::path::join;
+use crate::refusal::{Refusal, printable};
+use crate::retry::{Patience, retry_after};
 use crate::token::Token;
 
-/// Longest path in bytes, as on the broker.
-const PATH_BYTES_MAX: usize = 1024;
+/// Largest answer in bytes, unless a call knows better: a secret is at most 1 MiB, a long list is the
+/// largest.
+const ANSWER_BYTES_MAX: usize = 32 << 20;
+/// Reserved for an answer before it comes, at most: a buffer that grows leaves copies of a secret behind.
+const RESERVED_BYTES: u64 = 64 << 10;
+/// The same for a body that we send.
+const RESERVED_BODY: usize = 4 << 10;
 /// Largest error body that is read for its messages.
 const REFUSAL_BYTES_MAX: usize = 64 << 10;
 
-/// A request being put together.
-pub(crate) struct Call<'a> {
-    http: &'a reqwest::Client,
+/// A request being put together: see [`Client::call`].
+#[must_use = "call send()"]
+pub struct Call<'a> {
+    client: &'a Client,
     method: Method,
     url: Result<Url, Error>,
-    token: Option<&'a Token>,
-    namespace: Option<&'a str>,
-    body: Option<(&'static str, Zeroizing<Vec<u8>>)>,
+    body: Result<Option<Body>, Error>,
+    has_token: bool,
+    is_repeatable: bool,
     limit: usize,
     accept: &'static [u16],
 }
 
-/// A successful answer.
-pub(crate) struct Answer {
+/// Wiped when the last request that sends it is gone.
+struct Body {
+    media_type: &'static str,
+    bytes: Bytes,
+}
+
+/// A successful answer. Its body is wiped on drop.
+pub struct Answer {
     status: u16,
     body: Zeroizing<Vec<u8>>,
 }
@@ -47,51 +66,36 @@ struct AuthEnvelope {
     auth: Option<Auth>,
 }
 
-#[derive(serde::Deserialize)]
-struct ErrorBody {
-    #[serde(default)]
-    errors: Vec<String>,
-    /// RFC 6749 5.2, from the token endpoint.
-    #[serde(default)]
-    error: Option<String>,
-    #[serde(default)]
-    error_description: Option<String>,
-}
-
 impl<'a> Call<'a> {
     /// `path` is not encoded yet; a slash at its end is kept.
-    pub(crate) fn new(
-        http: &'a reqwest::Client,
-        method: Method,
-        base: &Url,
-        prefix: &str,
-        path: &str,
-    ) -> Self {
-        let url = join(base, prefix, path);
+    pub(crate) fn new(client: &'a Client, method: Method, prefix: &str, path: &str) -> Self {
         Self {
-            http,
+            client,
+            is_repeatable: method == Method::GET,
             method,
-            url,
-            token: None,
-            namespace: None,
-            body: None,
+            url: join(client.base(), prefix, path),
+            body: Ok(None),
+            has_token: true,
             limit: ANSWER_BYTES_MAX,
             accept: &[],
         }
     }
 
-    pub(crate) fn token(mut self, token: Option<&'a Token>) -> Self {
-        self.token = token;
+    /// Sends no token.
+    pub fn without_token(mut self) -> Self {
+        self.has_token = false;
         self
     }
 
-    pub(crate) fn namespace(mut self, namespace: Option<&'a str>) -> Self {
-        self.namespace = namespace;
+    /// Whether the call is made again when the broker asks to come back later. Reads are; a write only if it
+    /// is said here, because what became of the first one may be unknown.
+    pub fn repeatable(mut self, is_repeatable: bool) -> Self {
+        self.is_repeatable = is_repeatable;
         self
     }
 
     /// Adds `?name=value`.
-    pub(crate) fn query(mut self, name: &str, value: &str) -> Self {
+    pub fn query(mut self, name: &str, value: &str) -> Self {
         if let Ok(url) = &mut self.url {
             url.query_pairs_mut().append_pair(name, value);
         }
@@ -99,18 +103,21 @@ impl<'a> Call<'a> {
     }
 
     /// Sends a JSON body.
-    pub(crate) fn json(self, body: &impl Serialize) -> Self {
+    pub fn json<T: Serialize + ?Sized>(self, body: &T) -> Self {
         self.serialised("application/json", body)
     }
 
     /// Sends a JSON merge patch (RFC 7396).
-    pub(crate) fn merge_patch(self, body: &impl Serialize) -> Self {
+    pub(crate) fn merge_patch<T: Serialize + ?Sized>(self, body: &T) -> Self {
         self.serialised("application/merge-patch+json", body)
     }
 
-    fn serialised(mut self, media_type: &'static str, body: &impl Serialize) -> Self {
-        let bytes = serde_json::to_vec(body).expect("bodies are maps with text keys");
-        self.body = Some((media_type, Zeroizing::new(bytes)));
+    fn serialised<T: Serialize + ?Sized>(mut self, media_type: &'static str, body: &T) -> Self {
+        let mut bytes = Zeroizing::new(Vec::with_capacity(RESERVED_BODY));
+        self.body = match serde_json::to_writer(&mut *bytes, body) {
+            Ok(()) => Ok(Some(Body::new(media_type, bytes))),
+            Err(_) => Err(Error::Shape { wanted: std::any::type_name::<T>() }),
+        };
         self
     }
 
@@ -119,114 +126,146 @@ impl<'a> Call<'a> {
         // The one encoder of forms at hand is that of queries.
         let mut encoder = Url::parse("form:x").expect("a constant");
         encoder.query_pairs_mut().extend_pairs(pairs);
-        let bytes = encoder.query().unwrap_or_default().as_bytes().to_vec();
-        self.body = Some(("application/x-www-form-urlencoded", Zeroizing::new(bytes)));
+        let bytes = Zeroizing::new(encoder.query().unwrap_or_default().as_bytes().to_vec());
+        self.body = Ok(Some(Body::new("application/x-www-form-urlencoded", bytes)));
         self
     }
 
     /// Takes at most so many bytes of answer.
-    pub(crate) fn limit(mut self, bytes: usize) -> Self {
+    pub fn limit(mut self, bytes: usize) -> Self {
         self.limit = bytes;
         self
     }
 
     /// Statuses beyond 2xx whose body is an answer and not a refusal.
-    pub(crate) fn accept(mut self, statuses: &'static [u16]) -> Self {
+    pub fn accept(mut self, statuses: &'static [u16]) -> Self {
         self.accept = statuses;
         self
     }
 
-    pub(crate) async fn send(self) -> Result<Answer, Error> {
-        let (limit, accept) = (self.limit, self.accept);
-        let mut response = self.request()?.send().await.map_err(Error::from_transport)?;
-        let status = response.status().as_u16();
-        if response.status().is_success() || accept.contains(&status) {
-            let body = read_bounded(&mut response, limit).await?;
-            return Ok(Answer { status, body });
+    /// Sends it with the client's token. A token that is refused is replaced once, if the client's source has
+    /// another.
+    pub async fn send(self) -> Result<Answer, Error> {
+        let Some(source) = self.client.source().filter(|_| self.has_token) else {
+            return self.speak(None).await;
+        };
+        let token = source.token(self.client).await?;
+        match self.speak(Some(&token)).await {
+            Err(Error::Denied(refusal)) => match source.instead_of(self.client, &token).await? {
+                // Nothing was done for the first one, so a write may be sent again as well.
+                Some(token) => self.speak(Some(&token)).await,
+                None => Err(Error::Denied(refusal)),
+            },
+            other => other,
         }
-        // A refusal stays a refusal when its body is oversized or broken.
-        let body = read_bounded(&mut response, REFUSAL_BYTES_MAX).await.unwrap_or_default();
-        Err(Error::from_refusal(Refusal::new(status, &messages(&body))))
     }
 
-    fn request(self) -> Result<RequestBuilder, Error> {
-        let mut request = self.http.request(self.method, self.url?);
-        request = request.header("X-Vault-Request", HeaderValue::from_static("true"));
+    /// Sends it with this token. Waits for a broker that asks for it, if the call may be repeated.
+    pub(crate) async fn speak(&self, token: Option<&Token>) -> Result<Answer, Error> {
+        let within = if self.is_repeatable { self.client.retry_within() } else { Duration::ZERO };
+        let mut patience = Patience::new(within);
+        loop {
+            match self.once(token).await {
+                Err(error) if patience.outlasts(&error).await => {}
+                other => return other,
+            }
+        }
+    }
+
+    async fn once(&self, token: Option<&Token>) -> Result<Answer, Error> {
+        let mut response = self.request(token)?.send().await.map_err(Error::from_transport)?;
+        let status = response.status().as_u16();
+        if response.status().is_success() || self.accept.contains(&status) {
+            let body = read_bounded(&mut response, self.limit).await?;
+            return Ok(Answer { status, body });
+        }
+        let retry_after = retry_after(response.headers());
+        // A refusal stays a refusal when its body is oversized or broken.
+        let body = read_bounded(&mut response, REFUSAL_BYTES_MAX).await.unwrap_or_default();
+        Err(Error::from_refusal(Refusal::read(status, retry_after, &body)))
+    }
+
+    fn request(&self, token: Option<&Token>) -> Result<RequestBuilder, Error> {
+        let mut request = self.client.request(self.method.clone(), self.url.clone()?);
         request = request.header(ACCEPT, HeaderValue::from_static("application/json, text/plain, */*;q=0.5"));
-        if let Some(token) = self.token {
+        if let Some(token) = token {
             request = request.header("X-Vault-Token", token.header());
         }
-        if let Some(namespace) = self.namespace {
-            request = request.header("X-Vault-Namespace", namespace);
-        }
-        if let Some((media_type, bytes)) = self.body {
-            request = request.header(CONTENT_TYPE, media_type).body(bytes.to_vec());
+        if let Some(body) = self.body.as_ref().map_err(Error::clone)? {
+            request = request.header(CONTENT_TYPE, body.media_type).body(body.bytes.clone());
         }
         Ok(request)
     }
 }
 
-impl Answer {
-    pub(crate) fn status(&self) -> u16 {
-        self.status
-    }
-
-    pub(crate) fn body(&self) -> &[u8] {
-        &self.body
-    }
-
-    /// The whole body as JSON, for routes without an envelope.
-    pub(crate) fn raw<T: DeserializeOwned>(&self, expected: &'static str) -> Result<T, Error> {
-        serde_json::from_slice(&self.body).map_err(|_| Error::Protocol { expected })
-    }
-
-    /// The `data` of the envelope.
-    pub(crate) fn data<T: DeserializeOwned>(&self, expected: &'static str) -> Result<T, Error> {
-        let envelope: Envelope<T> = self.raw(expected)?;
-        envelope.data.ok_or(Error::Protocol { expected })
-    }
-
-    /// The `auth` of the envelope.
-    pub(crate) fn auth(&self) -> Result<Auth, Error> {
-        let expected = "an `auth` object with a token";
-        self.raw::<AuthEnvelope>(expected)?.auth.ok_or(Error::Protocol { expected })
-    }
-
-    /// Warnings of the envelope, made printable.
-    pub(crate) fn warnings(&self) -> Vec<String> {
-        let envelope = serde_json::from_slice::<Envelope<serde_json::Value>>(&self.body);
-        let warnings = envelope.ok().and_then(|envelope| envelope.warnings).unwrap_or_default();
-        Refusal::new(self.status, &warnings).messages().to_vec()
+impl Body {
+    fn new(media_type: &'static str, bytes: Zeroizing<Vec<u8>>) -> Self {
+        Self { media_type, bytes: Bytes::from_owner(bytes) }
     }
 }
 
-fn join(base: &Url, prefix: &str, path: &str) -> Result<Url, Error> {
-    let (body, is_folder) = match path.strip_suffix('/') {
-        Some(body) => (body, true),
-        None => (path, false),
-    };
-    let sound = |segment: &str| !matches!(segment, "" | "." | "..") && !segment.chars().any(char::is_control);
-    if path.len() > PATH_BYTES_MAX || !body.split('/').all(sound) {
-        return Err(Error::Path);
+impl Answer {
+    /// HTTP status.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.status
     }
-    let mut url = base.clone();
-    {
-        let mut segments = url.path_segments_mut().map_err(|()| Error::Address)?;
-        segments.pop_if_empty();
-        if !prefix.is_empty() {
-            segments.push(prefix);
-        }
-        segments.extend(body.split('/'));
-        if is_folder {
-            segments.push("");
-        }
+
+    /// The body as it came.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        &self.body
     }
-    Ok(url)
+
+    /// The whole body as JSON, for routes without an envelope. `expected` says what should be there, for the
+    /// error.
+    pub fn raw<T: DeserializeOwned>(&self, expected: &'static str) -> Result<T, Error> {
+        serde_json::from_slice(&self.body).map_err(|_| Error::Foreign { expected })
+    }
+
+    /// The `data` of the envelope. `expected` says what should be there, for the error.
+    pub fn data<T: DeserializeOwned>(&self, expected: &'static str) -> Result<T, Error> {
+        let envelope: Envelope<T> = self.raw(expected)?;
+        envelope.data.ok_or(Error::Foreign { expected })
+    }
+
+    /// The `auth` of the envelope.
+    pub fn auth(&self) -> Result<Auth, Error> {
+        let expected = "an `auth` object with a token";
+        self.raw::<AuthEnvelope>(expected)?.auth.ok_or(Error::Foreign { expected })
+    }
+
+    /// Warnings of the envelope, made printable.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let envelope = serde_json::from_slice::<Envelope<serde::de::IgnoredAny>>(&self.body);
+        printable(&envelope.ok().and_then(|envelope| envelope.warnings).unwrap_or_default())
+    }
+
+    /// An accepted answer that turns out to be a refusal.
+    pub(crate) fn refused(&self) -> Error {
+        Error::from_refusal(Refusal::read(self.status, None, &self.body))
+    }
+}
+
+/// Method and URL; neither a token nor a body.
+impl fmt::Debug for Call<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Call({} {:?})", self.method, self.url.as_ref().map(Url::path))
+    }
+}
+
+/// The status, not the body.
+impl fmt::Debug for Answer {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Answer({})", self.status)
+    }
 }
 
 /// Reads a body chunk by chunk, so that a hostile length costs nothing.
 async fn read_bounded(response: &mut reqwest::Response, limit: usize) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let mut body = Zeroizing::new(Vec::new());
+    let expected = response.content_length().unwrap_or(0).min(RESERVED_BYTES);
+    let mut body = Zeroizing::new(Vec::with_capacity(usize::try_from(expected).unwrap_or(0)));
     while let Some(chunk) = response.chunk().await.map_err(Error::from_transport)? {
         if body.len() + chunk.len() > limit {
             return Err(Error::TooLarge { limit });
@@ -236,46 +275,5 @@ async fn read_bounded(response: &mut reqwest::Response, limit: usize) -> Result<
     Ok(body)
 }
 
-fn messages(body: &[u8]) -> Vec<String> {
-    let Ok(parsed) = serde_json::from_slice::<ErrorBody>(body) else { return Vec::new() };
-    let ErrorBody { mut errors, error, error_description } = parsed;
-    match (error, error_description) {
-        (Some(error), Some(text)) => errors.push(format!("{error}: {text}")),
-        (Some(error), None) => errors.push(error),
-        _ => {}
-    }
-    errors
-}
-
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn url(path: &str) -> Result<String, Error> {
-        join(&Url::parse("https://broker/compat/").unwrap(), "v1", path).map(String::from)
-    }
-
-    #[test]
-    fn paths_are_encoded_once_and_below_the_prefix() {
-        assert_eq!(url("secret/data/a b?%").unwrap(), "https://broker/compat/v1/secret/data/a%20b%3F%25");
-        assert_eq!(url("secret/metadata/team/").unwrap(), "https://broker/compat/v1/secret/metadata/team/");
-    }
-
-    #[test]
-    fn a_path_cannot_climb() {
-        for path in ["secret/../sys/seal", "a//b", "/a", "", ".", "a/\u{7f}/b", &"a".repeat(1025)] {
-            assert!(matches!(url(path), Err(Error::Path)), "{path}");
-        }
-    }
-
-    #[test]
-    fn messages_of_both_dialects_are_read() {
-        assert_eq!(messages(br#"{"errors":["a","b"]}"#), ["a", "b"]);
-        assert_eq!(
-            messages(br#"{"error":"invalid_request","error_description":"x"}"#),
-            ["invalid_request: x"]
-        );
-        assert!(messages(b"<html>").is_empty());
-    }
-}
+mod tests;

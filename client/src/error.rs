@@ -1,30 +1,109 @@
-//! Why a call gave no answer, and what to do next.
+//! Why a call gave no answer, sorted by what the caller should do next.
 
-use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
+use crate::refusal::Refusal;
 use crate::token::TokenError;
 
-/// Messages kept of one refusal, and characters kept of each: enough for any of ours, little for a hostile server.
-const MESSAGES_MAX: usize = 8;
-const MESSAGE_CHARS_MAX: usize = 500;
+/// A cause that another library gave. Shared, so that callers who waited for one login get one error.
+type Cause = Arc<dyn std::error::Error + Send + Sync>;
 
-/// Why a call gave no answer. [`Error::hint`] says what to do next.
-#[derive(Debug, thiserror::Error)]
+/// Why a call gave no answer. Each variant says what to do next.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
+    /// There is nothing there, and the broker itself says so: it is open, it knows the caller, and it
+    /// answered 404 in its own form. A proxy's 404 is [`Error::Foreign`], a sealed broker's silence is
+    /// [`Error::Unavailable`]; so this one may be acted upon.
+    #[error("not found")]
+    Absent(Refusal),
+    /// Ask the broker's operator for a policy, or use other credentials.
+    #[error("permission denied")]
+    Denied(Refusal),
+    /// Try again later; nothing is known about what was asked for.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// Somebody else wrote first: read again, and decide again.
+    #[error("somebody else wrote this secret first{0}")]
+    Conflict(Refusal),
+    /// Correct the request.
+    #[error("the broker refused the request{0}")]
+    Invalid(Refusal),
+    /// Tell the broker's operator: it has a problem of its own.
+    #[error("the broker failed{0}")]
+    Failed(Refusal),
+    /// Do not send it anything: the server's certificate was not accepted.
+    #[error("the certificate of the server is not trusted")]
+    Untrusted(#[source] Cause),
+    /// Check the address, and what stands between here and the broker: no broker answers like this.
+    #[error("the answer is not what a broker sends: {expected} was expected")]
+    Foreign {
+        /// What should have been there.
+        expected: &'static str,
+    },
+    /// Ask for less at once.
+    #[error("the answer is larger than {limit} bytes")]
+    TooLarge {
+        /// The bound.
+        limit: usize,
+    },
+    /// Correct the type, or what was written there: the secret exists, and is not of this form.
+    #[error("the secret and the type {wanted} do not have the same form")]
+    Shape {
+        /// The type that was asked for or given.
+        wanted: &'static str,
+    },
+    /// Correct the path.
+    #[error("a path has no empty, `.` or `..` segments, no control characters, and at most 1024 bytes")]
+    Path,
+    /// Correct the settings of this client.
+    #[error(transparent)]
+    Configuration(#[from] Configuration),
+    /// Refuse whoever presented this token.
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+}
+
+/// Why the broker cannot be asked now.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unavailable {
+    /// Its custodians have not opened it.
+    #[error("the broker is sealed")]
+    Sealed(Refusal),
+    /// It serves, but not this: typically its fragment service is missing, or there were too many attempts.
+    #[error("the broker cannot serve this now{0}")]
+    Refused(Refusal),
+    /// Nobody listens there, or the connection broke.
+    #[error("the broker cannot be reached")]
+    Unreachable(#[source] Cause),
+    /// No answer in time.
+    #[error("the broker did not answer in time")]
+    Timeout,
+}
+
+/// What is wrong with the settings of a client.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Configuration {
     /// The address is not a URL of ours.
     #[error("the address is not an http(s) URL with a host")]
     Address,
     /// Plain HTTP beyond this machine would carry tokens readably.
     #[error("plain HTTP is refused beyond this machine")]
     PlainHttp,
+    /// An https address, a library built without `tls`, and no HTTP client of the caller's.
+    #[error("this library is built without its feature `tls`, and was given no HTTP client that has TLS")]
+    NoTls,
     /// The CA file cannot be read.
     #[error("cannot read the CA file {path}")]
     CaFile {
         /// Which file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: Arc<std::io::Error>,
     },
     /// The CA file holds no certificate.
     #[error("the CA file {path} holds no PEM certificate")]
@@ -32,183 +111,102 @@ pub enum Error {
         /// Which file.
         path: PathBuf,
     },
-    /// The TLS library could not be set up.
-    #[error("TLS cannot be set up")]
-    Setup(#[source] reqwest::Error),
+    /// The HTTP client could not be set up.
+    #[error("the HTTP client cannot be set up")]
+    Http(#[source] Cause),
     /// A token that cannot be sent.
     #[error(transparent)]
     Token(#[from] TokenError),
-    /// A file with a token or proof cannot be read.
+    /// A file with a token or with evidence for one cannot be read.
     #[error("cannot read the token file {path}")]
     TokenFile {
         /// Which file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: Arc<std::io::Error>,
     },
-    /// A path that no broker accepts.
-    #[error("a path has no empty, `.` or `..` segments, no control characters, and at most 1024 bytes")]
-    Path,
-    /// Nobody listens there, or the connection broke.
-    #[error("the broker cannot be reached")]
-    Unreachable(#[source] reqwest::Error),
-    /// The server's certificate was not accepted.
-    #[error("the certificate of the server is not trusted")]
-    Untrusted(#[source] rustls::Error),
-    /// No answer in time.
-    #[error("the broker did not answer in time")]
-    Timeout,
-    /// An answer larger than the bound.
-    #[error("the answer is larger than {limit} bytes")]
-    TooLarge {
-        /// The bound.
-        limit: usize,
-    },
-    /// The answer is not what the interface says.
-    #[error("the answer is not what a broker sends: {expected} was expected")]
-    Protocol {
-        /// What should have been there.
-        expected: &'static str,
-    },
-    /// 403: no token, a bad one, or no permission.
-    #[error("permission denied")]
-    Denied(Refusal),
-    /// 404: truly absent, or no such route.
-    #[error("not found")]
-    NotFound(Refusal),
-    /// 503 because custodians have not unsealed it.
-    #[error("the broker is sealed")]
-    Sealed,
-    /// 503 for another reason, typically that the fragment service is missing; or 429, 502, 504.
-    #[error("the broker cannot serve this now{0}")]
-    Unavailable(Refusal),
-    /// 400 because a check-and-set did not match.
-    #[error("somebody else wrote this secret first{0}")]
-    Conflict(Refusal),
-    /// 400 and other 4xx.
-    #[error("the broker refused the request{0}")]
-    Invalid(Refusal),
-    /// 5xx.
-    #[error("the broker failed{0}")]
-    Failed(Refusal),
 }
 
-/// Status and messages of a refusal, bounded and free of control characters so that they can be printed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    status: u16,
-    messages: Vec<String>,
-}
-
-impl Refusal {
-    pub(crate) fn new(status: u16, messages: &[String]) -> Self {
-        let clean = |text: &String| -> String {
-            let one_line = text.replace(['\n', '\t'], " ");
-            let shown = one_line.chars().filter(|c| !c.is_control()).take(MESSAGE_CHARS_MAX);
-            shown.collect::<String>().trim().to_owned()
-        };
-        Self { status, messages: messages.iter().take(MESSAGES_MAX).map(clean).collect() }
-    }
-
-    /// HTTP status.
-    #[must_use]
-    pub fn status(&self) -> u16 {
-        self.status
-    }
-
-    /// What the server said.
-    #[must_use]
-    pub fn messages(&self) -> &[String] {
-        &self.messages
-    }
-
-    fn says(&self, text: &str) -> bool {
-        self.messages.iter().any(|message| message.contains(text))
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.messages.is_empty() {
-            return write!(out, " (status {})", self.status);
-        }
-        write!(out, ": {}", self.messages.join("; "))
-    }
+/// Why a workload token that another presented does not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Rejected {
+    /// It is not a signed access token at all.
+    #[error("this is not a workload token")]
+    Malformed,
+    /// The broker publishes no such key.
+    #[error("the token names a key that the broker does not publish")]
+    UnknownKey,
+    /// Somebody else signed it, or changed it.
+    #[error("the signature of the token does not hold")]
+    Signature,
+    /// Its time is over, or has not come.
+    #[error("the token is not valid at this time")]
+    Expired,
+    /// It is for another service.
+    #[error("the token was made for another audience")]
+    Audience,
+    /// It comes from another issuer.
+    #[error("the token was made by another issuer")]
+    Issuer,
 }
 
 impl Error {
+    /// Whether the same call may succeed later without anybody changing it.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+
+    /// How long the broker asked to wait, if it did.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Unavailable(Unavailable::Sealed(refusal) | Unavailable::Refused(refusal)) => {
+                refusal.retry_after()
+            }
+            _ => None,
+        }
+    }
+
     /// Sorts a refusal by what the caller must do about it.
     pub(crate) fn from_refusal(refusal: Refusal) -> Self {
-        match refusal.status {
+        match refusal.status() {
             401 | 403 => Self::Denied(refusal),
-            404 => Self::NotFound(refusal),
-            503 if refusal.says("is sealed") => Self::Sealed,
-            429 | 502 | 503 | 504 => Self::Unavailable(refusal),
+            404 if !refusal.is_ours() => Self::Foreign { expected: "a 404 in the form of the API" },
+            404 => Self::Absent(refusal),
+            503 if refusal.says("is sealed") => Unavailable::Sealed(refusal).into(),
+            429 | 502 | 503 | 504 => Unavailable::Refused(refusal).into(),
             409 | 412 => Self::Conflict(refusal),
             400 if refusal.says("check-and-set parameter did not match") => Self::Conflict(refusal),
             400..=499 => Self::Invalid(refusal),
-            _ => Self::Failed(refusal),
+            500..=599 => Self::Failed(refusal),
+            // Redirects are not followed: a token would go with them.
+            _ => Self::Foreign { expected: "success or a refusal" },
         }
     }
 
     /// Sorts a transport error. URLs are dropped from it: a path may name a secret.
     pub(crate) fn from_transport(error: reqwest::Error) -> Self {
         if error.is_timeout() {
-            return Self::Timeout;
+            return Unavailable::Timeout.into();
         }
-        match tls_problem(&error) {
-            Some(problem) => Self::Untrusted(problem),
-            None => Self::Unreachable(error.without_url()),
+        #[cfg(feature = "tls")]
+        if let Some(problem) = tls_problem(&error) {
+            return Self::Untrusted(Arc::new(problem));
         }
+        Unavailable::Unreachable(Arc::new(error.without_url())).into()
     }
+}
 
-    /// What to do next, in one sentence.
-    #[must_use]
-    pub fn hint(&self) -> &'static str {
-        match self {
-            Self::Address => "give it as https://host:port, with --address or SYMBOLON_ADDR",
-            Self::PlainHttp => "use https:// and give the CA with --ca-cert or SYMBOLON_CACERT",
-            Self::CaFile { .. } | Self::CaEmpty { .. } => {
-                "--ca-cert and SYMBOLON_CACERT name a PEM file with the certificate that signed the broker's"
-            }
-            Self::Setup(_) => "check that the CA file holds certificates, and report this if it does",
-            Self::Token(_) => "log in again with `symbolon login`, or check SYMBOLON_TOKEN",
-            Self::TokenFile { .. } => "check that the file exists and that this user may read it",
-            Self::Path => "write the path as team/service/name, without slashes at the start",
-            Self::Unreachable(_) => {
-                "check that the broker runs and that SYMBOLON_ADDR names its host and port"
-            }
-            Self::Untrusted(_) => {
-                "if this is your broker, give its CA with --ca-cert or SYMBOLON_CACERT; \
-                 if it was trusted before, do not send it anything"
-            }
-            Self::Timeout => {
-                "check the network between here and the broker, or give more time with --timeout"
-            }
-            Self::TooLarge { .. } => "ask for less at once",
-            Self::Protocol { .. } => {
-                "check that SYMBOLON_ADDR names a Symbolon broker and not a proxy's error page"
-            }
-            Self::Denied(_) => {
-                "log in with `symbolon login`, or ask for a policy that allows this (`symbolon token lookup`)"
-            }
-            Self::NotFound(_) => "check the spelling of mount and path (`symbolon kv list`)",
-            Self::Sealed => "custodians must give their shares with `symbolon operator unseal`",
-            Self::Unavailable(_) => {
-                "see `symbolon operator status`; if the remote is suspended, its operator must resume it"
-            }
-            Self::Conflict(_) => {
-                "read the current version with `symbolon kv get` and write again with its number as --cas"
-            }
-            Self::Invalid(_) => "see the message above; `symbolon <command> --help` shows what is expected",
-            Self::Failed(_) => {
-                "see the broker's log; a full disk or a damaged store stops it before anything is lost"
-            }
-        }
+impl From<TokenError> for Error {
+    fn from(error: TokenError) -> Self {
+        Configuration::Token(error).into()
     }
 }
 
 /// Finds the TLS library's own error in the chain of an HTTP error.
+#[cfg(feature = "tls")]
 fn tls_problem(error: &(dyn std::error::Error + 'static)) -> Option<rustls::Error> {
     if let Some(problem) = error.downcast_ref::<rustls::Error>() {
         return Some(problem.clone());
@@ -223,28 +221,47 @@ fn tls_problem(error: &(dyn std::error::Error + 'static)) -> Option<rustls::Erro
 mod tests {
     use super::*;
 
-    fn refuse(status: u16, text: &str) -> Error {
-        Error::from_refusal(Refusal::new(status, &[text.to_owned()]))
+    fn refuse(status: u16, body: &str) -> Error {
+        Error::from_refusal(Refusal::read(status, None, body.as_bytes()))
+    }
+
+    fn said(status: u16, text: &str) -> Error {
+        refuse(status, &serde_json::json!({ "errors": [text] }).to_string())
     }
 
     #[test]
     fn sealed_is_told_from_unavailable() {
-        assert!(matches!(refuse(503, "Vault is sealed"), Error::Sealed));
-        assert!(matches!(refuse(503, "a key fragment is unavailable"), Error::Unavailable(_)));
+        assert!(matches!(said(503, "Vault is sealed"), Error::Unavailable(Unavailable::Sealed(_))));
+        let missing = said(503, "a key fragment is unavailable");
+        assert!(matches!(missing, Error::Unavailable(Unavailable::Refused(_))));
     }
 
     #[test]
     fn a_lost_race_is_told_from_bad_input() {
         let text = "check-and-set parameter did not match the current version";
-        assert!(matches!(refuse(400, text), Error::Conflict(_)));
-        assert!(matches!(refuse(400, "no data provided"), Error::Invalid(_)));
+        assert!(matches!(said(400, text), Error::Conflict(_)));
+        assert!(matches!(said(400, "no data provided"), Error::Invalid(_)));
+    }
+
+    #[test]
+    fn absence_is_only_what_the_broker_itself_says() {
+        assert!(matches!(refuse(404, r#"{"errors":[]}"#), Error::Absent(_)));
+        for proxy in
+            ["<html><h1>404 Not Found</h1></html>", "", "404 page not found\n", "{}", r#"{"message":"x"}"#]
+        {
+            assert!(matches!(refuse(404, proxy), Error::Foreign { .. }), "{proxy}");
+        }
+    }
+
+    #[test]
+    fn a_redirect_is_not_an_answer() {
+        assert!(matches!(refuse(307, ""), Error::Foreign { .. }));
     }
 
     #[test]
     fn a_hostile_server_cannot_steer_the_terminal() {
-        let error = refuse(400, "\u{1b}]0;owned\u{7}\u{1b}[2J1 error occurred:\n\t* no");
-        let text = error.to_string();
+        let text = said(400, "\u{1b}]0;owned\u{7}\u{1b}[2J1 error occurred:\n\t* no").to_string();
         assert!(text.chars().all(|c| !c.is_control()), "{text:?}");
-        assert!(refuse(400, &"x".repeat(10_000)).to_string().len() < 600);
+        assert!(said(400, &"x".repeat(10_000)).to_string().len() < 600);
     }
 }

@@ -1,164 +1,76 @@
 //! Key/value secrets, version 2.
 
-use std::collections::BTreeMap;
+mod data;
+mod metadata;
+
+use std::any::type_name;
 
 use reqwest::Method;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
-use zeroize::Zeroize;
+use serde_json::json;
 
+pub use self::data::SecretData;
+pub use self::metadata::{MetadataChange, SecretMetadata, VersionInfo, VersionMetadata};
+use crate::call::{Answer, Call};
 use crate::client::Client;
-use crate::error::{Error, Refusal};
-use crate::policy::Keys;
+use crate::error::Error;
+use crate::refusal::Refusal;
+
+/// What was expected where something else came.
+const SECRET: &str = "a secret with its metadata";
+const WRITTEN: &str = "facts about the version written";
 
 /// One mount of secrets: see [`Client::kv`].
+#[derive(Debug, Clone, Copy)]
 pub struct Kv<'a> {
     client: &'a Client,
     mount: &'a str,
 }
 
-/// A secret's fields. No `Debug`; texts are wiped on drop.
-#[derive(Deserialize, Serialize)]
-#[serde(transparent)]
-pub struct SecretData(Map<String, Value>);
-
-/// A version of a secret.
-#[derive(Deserialize)]
-pub struct Secret {
-    /// The fields.
-    pub data: SecretData,
+/// A version of a secret, in the form that the caller asked for.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Secret<T = SecretData> {
+    /// What was written.
+    pub data: T,
     /// Facts about the version.
     pub metadata: VersionMetadata,
 }
 
+/// What must hold for a write to happen (check-and-set).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cas {
+    /// Nothing. Whoever wrote last wins.
+    Any,
+    /// There is no such secret yet.
+    Absent,
+    /// This is the current version, as [`VersionMetadata::version`] told.
+    Version(u64),
+}
+
 /// A version whose data may be gone.
 #[derive(Deserialize)]
-struct MaybeSecret {
-    data: Option<SecretData>,
+struct MaybeSecret<T> {
+    data: Option<T>,
     metadata: VersionMetadata,
 }
 
-/// Facts about a version.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct VersionMetadata {
-    /// Its number.
-    pub version: u64,
-    /// When it was written, RFC 3339.
-    pub created_time: String,
-    /// When it was or will be deleted, RFC 3339; empty if never.
-    #[serde(default)]
-    pub deletion_time: String,
-    /// Whether its payload is gone for good.
-    #[serde(default)]
-    pub destroyed: bool,
-    /// The secret's custom metadata.
-    #[serde(default)]
-    pub custom_metadata: Option<BTreeMap<String, String>>,
+#[derive(Deserialize)]
+struct Keys {
+    keys: Vec<String>,
 }
 
-/// Facts about a version that was written.
-pub type WroteVersion = VersionMetadata;
-
-/// Facts about a secret and all of its versions.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct SecretMetadata {
-    /// Newest version; 0 if none was written.
-    pub current_version: u64,
-    /// Oldest version that is kept.
-    #[serde(default)]
-    pub oldest_version: u64,
-    /// When the secret was made, RFC 3339.
-    pub created_time: String,
-    /// When it last changed, RFC 3339.
-    #[serde(default)]
-    pub updated_time: String,
-    /// Versions to keep; 0 takes the mount's.
-    #[serde(default)]
-    pub max_versions: u64,
-    /// Whether writes must carry `cas`.
-    #[serde(default)]
-    pub cas_required: bool,
-    /// Lifetime of versions, such as `0s`.
-    #[serde(default)]
-    pub delete_version_after: String,
-    /// Free facts.
-    #[serde(default)]
-    pub custom_metadata: Option<BTreeMap<String, String>>,
-    /// Facts per version.
-    #[serde(default)]
-    pub versions: BTreeMap<String, Versions>,
-}
-
-/// Facts about one version in a list of versions.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Versions {
-    /// When it was written, RFC 3339.
-    pub created_time: String,
-    /// When it was or will be deleted, RFC 3339; empty if never.
-    #[serde(default)]
-    pub deletion_time: String,
-    /// Whether its payload is gone for good.
-    #[serde(default)]
-    pub destroyed: bool,
-}
-
-/// Changes to a secret's metadata; what is not given stays.
-#[derive(Debug, Default, Clone, Serialize)]
-pub struct MetadataChange {
-    /// Versions to keep.
+#[derive(Serialize)]
+struct Write<'a, T: ?Sized> {
+    data: &'a T,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_versions: Option<u64>,
-    /// Whether writes must carry `cas`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cas_required: Option<bool>,
-    /// Lifetime of versions, such as `720h`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub delete_version_after: Option<String>,
-    /// Replaces the whole map.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub custom_metadata: Option<BTreeMap<String, String>>,
+    options: Option<Options>,
 }
 
-impl SecretData {
-    /// Takes fields.
-    #[must_use]
-    pub fn new(fields: Map<String, Value>) -> Self {
-        Self(fields)
-    }
-
-    /// A field as it is.
-    #[must_use]
-    pub fn field(&self, name: &str) -> Option<&Value> {
-        self.0.get(name)
-    }
-
-    /// All fields in order.
-    pub fn fields(&self) -> impl Iterator<Item = (&String, &Value)> {
-        self.0.iter()
-    }
-}
-
-impl Secret {
-    /// A field that is text.
-    #[must_use]
-    pub fn text(&self, name: &str) -> Option<&str> {
-        self.data.field(name)?.as_str()
-    }
-}
-
-impl Drop for SecretData {
-    fn drop(&mut self) {
-        self.0.iter_mut().for_each(|(_, value)| wipe(value));
-    }
-}
-
-fn wipe(value: &mut Value) {
-    match value {
-        Value::String(text) => text.zeroize(),
-        Value::Array(items) => items.iter_mut().for_each(wipe),
-        Value::Object(fields) => fields.iter_mut().for_each(|(_, value)| wipe(value)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
+#[derive(Serialize)]
+struct Options {
+    cas: u64,
 }
 
 impl Client {
@@ -170,63 +82,64 @@ impl Client {
 }
 
 impl Kv<'_> {
-    fn path(&self, kind: &str, path: &str) -> String {
-        format!("{}/{kind}/{path}", self.mount)
+    fn call(&self, method: Method, kind: &str, path: &str) -> Call<'_> {
+        self.client.call(method, &format!("{}/{kind}/{path}", self.mount))
     }
 
-    /// A version, or the newest one. A deleted version is [`Error::NotFound`].
-    pub async fn get(&self, path: &str, version: Option<u64>) -> Result<Secret, Error> {
-        let mut call = self.client.v1(Method::GET, &self.path("data", path)).accept(&[404]);
-        if let Some(version) = version {
-            call = call.query("version", &version.to_string());
-        }
-        let answer = call.send().await?;
-        if answer.status() != 404 {
-            let secret: MaybeSecret = answer.data("a secret with its metadata")?;
-            let gone = || Error::NotFound(Refusal::new(404, &["this version is deleted".to_owned()]));
-            return Ok(Secret { data: secret.data.ok_or_else(gone)?, metadata: secret.metadata });
-        }
-        // 404 with an envelope: the version existed and was deleted or destroyed.
-        let reason = match answer.data::<MaybeSecret>("a secret") {
-            Ok(secret) if secret.metadata.destroyed => "this version was destroyed",
-            Ok(_) => "this version was deleted; `symbolon kv undelete` takes that back",
-            Err(_) => "no such secret",
-        };
-        Err(Error::NotFound(Refusal::new(404, &[reason.to_owned()])))
+    /// The newest version. One that is deleted is [`Error::Absent`].
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<Secret<T>, Error> {
+        let call = self.call(Method::GET, "data", path);
+        read(&call.accept(&[404]).send().await?)
     }
 
-    /// Writes a new version. `cas` is the expected current version; 0 means that none must exist.
-    pub async fn put(&self, path: &str, data: &SecretData, cas: Option<u64>) -> Result<WroteVersion, Error> {
-        let call = self.client.v1(Method::PUT, &self.path("data", path)).json(&Write::new(data, cas));
-        call.send().await?.data("facts about the version written")
+    /// One version.
+    pub async fn get_version<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        version: u64,
+    ) -> Result<Secret<T>, Error> {
+        let call = self.call(Method::GET, "data", path).query("version", &version.to_string());
+        read(&call.accept(&[404]).send().await?)
+    }
+
+    /// Writes a new version, if what `cas` asks for holds; otherwise it is [`Error::Conflict`].
+    pub async fn put<T: Serialize + ?Sized>(
+        &self,
+        path: &str,
+        data: &T,
+        cas: Cas,
+    ) -> Result<VersionMetadata, Error> {
+        let call = self.call(Method::PUT, "data", path).json(&Write::new(data, cas));
+        call.send().await?.data(WRITTEN)
     }
 
     /// Changes some fields of the current version; null removes a field.
-    pub async fn patch(
+    pub async fn patch<T: Serialize + ?Sized>(
         &self,
         path: &str,
-        data: &SecretData,
-        cas: Option<u64>,
-    ) -> Result<WroteVersion, Error> {
-        let call =
-            self.client.v1(Method::PATCH, &self.path("data", path)).merge_patch(&Write::new(data, cas));
-        call.send().await?.data("facts about the version written")
+        data: &T,
+        cas: Cas,
+    ) -> Result<VersionMetadata, Error> {
+        let call = self.call(Method::PATCH, "data", path).merge_patch(&Write::new(data, cas));
+        call.send().await?.data(WRITTEN)
     }
 
-    /// Names in a folder; folders end with `/`. The empty path is the mount itself.
+    /// Names in a folder; folders end with `/`. The empty path is the mount itself. A folder without names
+    /// does not exist: [`Error::Absent`].
     pub async fn list(&self, folder: &str) -> Result<Vec<String>, Error> {
         let folder = folder.trim_end_matches('/');
-        let path =
-            if folder.is_empty() { self.path("metadata", "") } else { self.path("metadata", folder) + "/" };
-        let call = self.client.v1(Method::GET, &path).query("list", "true");
+        let folder = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+        let call = self.call(Method::GET, "metadata", &folder).query("list", "true");
         Ok(call.send().await?.data::<Keys>("names of secrets")?.keys)
     }
 
-    /// Deletes the newest version, or the given ones. They can be undeleted.
-    pub async fn delete(&self, path: &str, versions: &[u64]) -> Result<(), Error> {
-        if versions.is_empty() {
-            return self.client.v1(Method::DELETE, &self.path("data", path)).send().await.map(drop);
-        }
+    /// Deletes the newest version. It can be undeleted.
+    pub async fn delete(&self, path: &str) -> Result<(), Error> {
+        self.call(Method::DELETE, "data", path).send().await.map(drop)
+    }
+
+    /// Deletes these versions. They can be undeleted.
+    pub async fn delete_versions(&self, path: &str, versions: &[u64]) -> Result<(), Error> {
         self.change_versions("delete", path, versions).await
     }
 
@@ -241,37 +154,60 @@ impl Kv<'_> {
     }
 
     async fn change_versions(&self, what: &str, path: &str, versions: &[u64]) -> Result<(), Error> {
-        let call = self.client.v1(Method::PUT, &self.path(what, path)).json(&json!({ "versions": versions }));
+        let call = self.call(Method::PUT, what, path).json(&json!({ "versions": versions }));
         call.send().await.map(drop)
     }
 
     /// Facts about a secret and its versions.
     pub async fn metadata(&self, path: &str) -> Result<SecretMetadata, Error> {
-        let call = self.client.v1(Method::GET, &self.path("metadata", path));
-        call.send().await?.data("metadata of a secret")
+        self.call(Method::GET, "metadata", path).send().await?.data("metadata of a secret")
     }
 
     /// Changes a secret's metadata; makes the secret, without versions, if it is absent.
     pub async fn put_metadata(&self, path: &str, change: &MetadataChange) -> Result<(), Error> {
-        let call = self.client.v1(Method::PUT, &self.path("metadata", path)).json(change);
-        call.send().await.map(drop)
+        self.call(Method::PUT, "metadata", path).json(change).send().await.map(drop)
     }
 
     /// Removes a secret with all versions and metadata, for good.
     pub async fn delete_metadata(&self, path: &str) -> Result<(), Error> {
-        self.client.v1(Method::DELETE, &self.path("metadata", path)).send().await.map(drop)
+        self.call(Method::DELETE, "metadata", path).send().await.map(drop)
     }
 }
 
-#[derive(Serialize)]
-struct Write<'a> {
-    data: &'a SecretData,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    options: Option<Value>,
-}
-
-impl<'a> Write<'a> {
-    fn new(data: &'a SecretData, cas: Option<u64>) -> Self {
-        Self { data, options: cas.map(|version| json!({ "cas": version })) }
+/// The version in an answer; 404 with metadata says that it existed and is gone.
+fn read<T: DeserializeOwned>(answer: &Answer) -> Result<Secret<T>, Error> {
+    if answer.status() == 404 {
+        return Err(match answer.data::<MaybeSecret<IgnoredAny>>(SECRET) {
+            Ok(gone) => absent(&gone.metadata),
+            Err(_) => answer.refused(),
+        });
+    }
+    match answer.data::<MaybeSecret<T>>(SECRET) {
+        Ok(MaybeSecret { data: Some(data), metadata }) => Ok(Secret { data, metadata }),
+        Ok(MaybeSecret { data: None, metadata }) => Err(absent(&metadata)),
+        // The error of the parser would repeat what it found, so it is dropped.
+        Err(_) if answer.data::<MaybeSecret<IgnoredAny>>(SECRET).is_ok() => {
+            Err(Error::Shape { wanted: type_name::<T>() })
+        }
+        Err(foreign) => Err(foreign),
     }
 }
+
+fn absent(metadata: &VersionMetadata) -> Error {
+    let what = if metadata.destroyed { "this version was destroyed" } else { "this version was deleted" };
+    Error::Absent(Refusal::absent(what))
+}
+
+impl<'a, T: ?Sized> Write<'a, T> {
+    fn new(data: &'a T, cas: Cas) -> Self {
+        let cas = match cas {
+            Cas::Any => None,
+            Cas::Absent => Some(0),
+            Cas::Version(version) => Some(version),
+        };
+        Self { data, options: cas.map(|cas| Options { cas }) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

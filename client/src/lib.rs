@@ -1,58 +1,35 @@
-//! Client of a Symbolon broker, for services and for the `symbolon` binary.
-//!
-//! Speaks the Vault dialect (`/v1/…`), the token endpoint (`/oauth2/token`) and the public log (`/log/…`).
-//!
-//! ```no_run
-//! # async fn example() -> Result<(), symbolon::Error> {
-//! use symbolon::{Client, Service, ServiceLogin};
-//!
-//! let client = Client::builder("https://broker.internal:8200").ca_file("/etc/symbolon/ca.pem").build()?;
-//! let service = Service::new(client, ServiceLogin::kubernetes("payments"));
-//! let secret = service.fetch("secret", "payments/database").await?;
-//! let password = secret.text("password");
-//! let bearer = service.workload_token("https://ledger.internal").await?;
-//! # Ok(()) }
-//! ```
-//!
-//! What it promises: TLS with a CA file or the system's roots, no redirects (a token never follows one), no plain HTTP
-//! beyond this machine, bounded answers, deadlines on every call, tokens that do not appear in `Debug` output.
-//! What it does not do: retry writes, or cache secrets.
+#![doc = include_str!("../README.md")]
+#![warn(missing_debug_implementations)]
 
-pub mod audit;
 mod auth;
 mod call;
 mod client;
-mod custody;
-#[cfg(feature = "servers")]
-pub mod demo;
 mod error;
-pub mod eso;
+mod evidence;
+mod http;
 mod kv;
-#[cfg(feature = "servers")]
-pub mod load;
-mod oauth;
-mod policy;
-mod rotation;
-mod service;
-mod sys;
+mod path;
+mod refusal;
+mod retry;
+mod source;
+#[cfg(test)]
+mod testing;
 mod token;
-pub mod workload;
+mod workload;
 
-pub use self::auth::{Auth, CreateToken, Login, TokenInfo};
+pub use reqwest::Method;
+
+pub use self::auth::{Auth, Login, TokenInfo};
+pub use self::call::{Answer, Call};
 pub use self::client::{Builder, Client};
-pub use self::custody::{
-    Ceremony, CeremonyState, Collected, KeptCeremony, Proving, Refused, Wanted, WantedCustodian,
-};
-pub use self::error::{Error, Refusal};
+pub use self::error::{Configuration, Error, Rejected, Unavailable};
+pub use self::evidence::{Evidence, KUBERNETES_TOKEN_FILE};
 pub use self::kv::{
-    Kv, MetadataChange, Secret, SecretData, SecretMetadata, VersionMetadata, Versions, WroteVersion,
+    Cas, Kv, MetadataChange, Secret, SecretData, SecretMetadata, VersionInfo, VersionMetadata,
 };
-pub use self::oauth::{SubjectToken, WorkloadToken};
-pub use self::policy::Policies;
-pub use self::rotation::{
-    FragmentKeys, GroupChange, LeavingNode, MountKeks, OwnKeks, RemoteKeyStatus, RewrapProgress,
-    RotationStatus, Rotations,
-};
-pub use self::service::{KUBERNETES_TOKEN_FILE, Service, ServiceLogin};
-pub use self::sys::{InitAnswer, InitRequest, SealStatus};
+pub use self::refusal::Refusal;
+pub use self::source::TokenSource;
 pub use self::token::{SecretText, Token, TokenError};
+#[cfg(feature = "verify")]
+pub use self::workload::verify::{Caller, Verifier};
+pub use self::workload::{WorkloadToken, WorkloadTokens};

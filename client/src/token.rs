@@ -1,16 +1,23 @@
 //! Tokens as clients hold them: checked once, never printed by accident, wiped on drop.
 
+use std::fmt;
+use std::sync::Arc;
+
 use reqwest::header::HeaderValue;
+use serde::{Deserialize, Serialize, Serializer};
 use zeroize::Zeroizing;
 
 /// Longest token in bytes. Machine tokens are sealed state and longer than service tokens.
 const TOKEN_BYTES_MAX: usize = 8 << 10;
 
-/// A bearer token. It has no `Debug`, no `Display` and no `==`; [`Token::expose`] is the one way to its text.
-pub struct Token(Zeroizing<String>);
+/// A bearer token: the broker's, or a JWT that proves who we are. [`Token::expose`] is the one way to its
+/// text, which is wiped when the last clone is dropped.
+#[derive(Clone)]
+pub struct Token(Arc<Zeroizing<String>>);
 
 /// Why a text is not a token. Says nothing of the text itself.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TokenError {
     /// Nothing there.
     #[error("the token is empty")]
@@ -36,13 +43,18 @@ impl Token {
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(TokenError::Characters);
         }
-        Ok(Self(Zeroizing::new(text.to_owned())))
+        Ok(Self(Arc::new(Zeroizing::new(text.to_owned()))))
     }
 
     /// The text, for the wire or for a file that only its owner may read.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it is the same token. Both are ours, so how long the comparison takes tells nobody anything.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || *self.0 == *other.0
     }
 
     /// A header value that HTTP libraries neither log nor index.
@@ -53,8 +65,15 @@ impl Token {
     }
 }
 
-/// Any other text that must not be printed by accident, such as a share: no `Debug`, wiped on drop.
-#[derive(serde::Deserialize)]
+impl fmt::Debug for Token {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Token(…)")
+    }
+}
+
+/// Any other text that must not be printed by accident, such as a password in a type that [`crate::Kv::get`]
+/// reads: wiped on drop, and `…` in `Debug` output.
+#[derive(Deserialize)]
 #[serde(from = "String")]
 pub struct SecretText(Zeroizing<String>);
 
@@ -69,6 +88,19 @@ impl SecretText {
 impl From<String> for SecretText {
     fn from(text: String) -> Self {
         Self(Zeroizing::new(text))
+    }
+}
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("SecretText(…)")
+    }
+}
+
+/// For writing it to a broker; it writes the text.
+impl Serialize for SecretText {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        out.serialize_str(&self.0)
     }
 }
 
@@ -93,5 +125,14 @@ mod tests {
     #[test]
     fn the_header_is_marked_as_sensitive() {
         assert!(Token::new("hvs.abc").unwrap().header().is_sensitive());
+    }
+
+    #[test]
+    fn nothing_secret_is_printed() {
+        let token = Token::new("hvs.abc").unwrap();
+        assert_eq!(
+            format!("{token:?} {:?}", SecretText::from("s3cret".to_owned())),
+            "Token(…) SecretText(…)"
+        );
     }
 }

@@ -5,16 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use symbolon::audit::{LogError, LogSource, verify};
-use symbolon::demo::world::World;
 use symbolon_broker::audit::log::rows::{
     TABLE_BUNDLES, TABLE_CHECKPOINT, TABLE_TILES, decode_bundle, encode_bundle,
 };
 use symbolon_broker::clock::SystemClock;
 use symbolon_broker::faces::server::{ServerLimits, serve};
 use symbolon_broker::run::assemble;
-use symbolon_broker::store::Store;
 use symbolon_broker::store::memory::{Failure, MemoryStore};
+use symbolon_cli::audit::{LogError, LogSource, verify};
+use symbolon_cli::demo::world::World;
 use symbolon_proto::log::{Checkpoint, VerifierKey};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;

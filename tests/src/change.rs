@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use symbolon::demo::world::{World, until};
-use symbolon::{Ceremony, Error, InitRequest};
+use symbolon::Error;
+use symbolon_cli::demo::world::{World, until};
+use symbolon_cli::{Ceremony, InitRequest};
 use symbolon_proto::custody::transcript::{EventKind, Transcript};
 use symbolon_proto::custody::{Card, KeyKind, KeyPair, Parcel, Purpose, Submission};
 use symbolon_proto::log::VerifierKey;
@@ -36,8 +37,8 @@ fn cards(people: &[Person]) -> Vec<String> {
 }
 
 /// The operator of a site: the root token.
-fn operator(site: &Site) -> symbolon::Client {
-    site.client().with_token(Arc::new(symbolon::Token::new(&site.root).unwrap()))
+fn operator(site: &Site) -> symbolon_cli::Operator {
+    site.client().with_token(symbolon::Token::new(&site.root).unwrap())
 }
 
 async fn under_way(site: &Site) -> Ceremony {

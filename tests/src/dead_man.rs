@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::site::{BRISK, Site};
-use symbolon::demo::world::World;
+use symbolon_cli::demo::world::World;
 
 const HOUR_MS: u64 = 3_600_000;
 

@@ -29,8 +29,13 @@ fn rules() -> Vec<Rule> {
 
 /// Direct dependencies by package name as they are built: features resolved, tests' own dependencies left out.
 fn shipped() -> BTreeMap<String, Vec<String>> {
+    tree(&["--workspace"])
+}
+
+fn tree(which: &[&str]) -> BTreeMap<String, Vec<String>> {
     let output = Command::new(env!("CARGO"))
-        .args(["tree", "--workspace", "--edges", "normal,build", "--prefix", "depth", "--format", " {p}"])
+        .args(["tree", "--edges", "normal,build", "--prefix", "depth", "--format", " {p}"])
+        .args(which)
         .current_dir(root())
         .output()
         .unwrap();
@@ -76,4 +81,19 @@ fn the_check_finds_a_pure_crate_that_does_io() {
     let mut graph = shipped();
     graph.get_mut("symbolon-core").unwrap().push("tokio".to_owned());
     assert_eq!(violations(&graph, &rules()), ["symbolon-core depends on tokio"]);
+}
+
+/// A service that brings its own TLS, or has none, builds no cryptography and nothing else of ours.
+#[test]
+fn the_clients_library_without_features_is_an_http_client_and_nothing_else() {
+    let graph = tree(&["--package", "symbolon", "--no-default-features"]);
+    let own = ["bytes", "reqwest", "serde", "serde_json", "thiserror", "tokio", "zeroize"];
+    assert_eq!(graph["symbolon"], own);
+    let heavy = |name: &&String| {
+        name.starts_with("symbolon-")
+            || name.starts_with("aws-lc")
+            || name.contains("rustls")
+            || *name == "jsonwebtoken"
+    };
+    assert_eq!(graph.keys().filter(heavy).collect::<Vec<_>>(), Vec::<&String>::new());
 }

@@ -6,7 +6,6 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use symbolon::demo::world::World;
 use symbolon_broker::access::mounts::MOUNTS;
 use symbolon_broker::access::policies::POLICIES;
 use symbolon_broker::access::tokens::ACCESSORS;
@@ -22,6 +21,7 @@ use symbolon_broker::keys::CAPSULES;
 use symbolon_broker::rows::COUNTERS;
 use symbolon_broker::rows::SYSTEM;
 use symbolon_broker::rows::Table;
+use symbolon_cli::demo::world::World;
 
 use crate::rows::{self, Rows};
 use crate::site::{CALM, Site};

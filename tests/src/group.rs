@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use symbolon::demo::world::{World, free_port, let_go};
+use symbolon_cli::demo::world::{World, free_port, let_go};
 use symbolon_kms_fragment::{Grants, Options, Sealing, Service};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -323,7 +323,7 @@ async fn waits_for(site: &Site, is_so: impl Fn(&Value) -> bool) {
         if is_so(&rotation(site).await["leaving"]) {
             return;
         }
-        tokio::time::sleep(symbolon::demo::world::LOOK_AGAIN).await;
+        tokio::time::sleep(symbolon_cli::demo::world::LOOK_AGAIN).await;
     }
     panic!("the nodes that left stay as they are: {}", rotation(site).await["leaving"]);
 }
@@ -340,7 +340,7 @@ async fn rotated(site: &Site, key_epoch: u32) {
         if last["key_epoch"] == key_epoch && !last["finished"].is_null() {
             return;
         }
-        tokio::time::sleep(symbolon::demo::world::LOOK_AGAIN).await;
+        tokio::time::sleep(symbolon_cli::demo::world::LOOK_AGAIN).await;
     }
     panic!("the rotation does not end: {}", rotation(site).await);
 }

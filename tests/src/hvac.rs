@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use symbolon::demo::world::{Pace, World};
+use symbolon_cli::demo::world::{Pace, World};
 
 use crate::tools::python;
 

@@ -12,6 +12,7 @@ mod dead_man;
 mod dependencies;
 mod differential;
 mod disk;
+mod examples;
 mod go;
 mod group;
 mod histories;

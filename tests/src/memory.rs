@@ -16,8 +16,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use symbolon::SubjectToken;
-use symbolon::demo::world::World;
+use symbolon::Token;
 use symbolon_broker::clock::SystemClock;
 use symbolon_broker::config::Config;
 use symbolon_broker::custody::App;
@@ -32,6 +31,7 @@ use symbolon_broker::run::Broker;
 use symbolon_broker::run::furnishing;
 use symbolon_broker::store::Store;
 use symbolon_broker::store::embedded::EmbeddedStore;
+use symbolon_cli::demo::world::World;
 use symbolon_core::keyring::KekSlot;
 use symbolon_core::seal::{Sealed, Unsealed};
 use symbolon_proto::context::{RecordContext, RecordKind, wrap_context};
@@ -158,7 +158,7 @@ async fn work(site: &Site) {
     site.root_put("auth/kubernetes/role/workload", &rule).await.expect(204);
     for number in 0..20 {
         let now = jsonwebtoken::get_current_timestamp();
-        let proof = SubjectToken::new(&site.cluster.token("apps", "writer", &issuer, now).unwrap()).unwrap();
+        let proof = Token::new(&site.cluster.token("apps", "writer", &issuer, now).unwrap()).unwrap();
         site.client().exchange_token(&proof, "https://ledger").await.unwrap();
         site.write(&format!("app/{number}"), &format!("value of {number}")).await;
         let body = json!({ "data": { "value": "x".repeat(number * 1000) } });

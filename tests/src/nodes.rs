@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use getrandom::SysRng;
 use rand_core::UnwrapErr;
-use symbolon::demo::world::{Pace, World, free_port, let_go};
+use symbolon_cli::demo::world::{Pace, World, free_port, let_go};
 use symbolon_kms_fragment::clock::{Clock, Now, SystemClock};
 use symbolon_kms_fragment::{Grants, Options, Sealing, Service};
 use symbolon_proto::order::{Action, Officer, OfficerKey, Officers, SignedOrder};

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::json;
-use symbolon::demo::world::until;
 use symbolon_broker::keys::CAPSULES;
+use symbolon_cli::demo::world::until;
 use symbolon_kms_fragment::{Options, Sealing, Service};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use symbolon::demo::world::World;
 use symbolon_broker::rows::Table;
 use symbolon_broker::store::embedded::EmbeddedStore;
 use symbolon_broker::store::{Expect, Op, Scan, Store, StoreError};
+use symbolon_cli::demo::world::World;
 
 /// Everything in a store, in order of its keys.
 pub type Rows = BTreeMap<Vec<u8>, Vec<u8>>;

@@ -252,7 +252,7 @@ async fn one_store_has_one_broker_at_a_time() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn configurations_with_mistakes_are_refused_by_name() {
-    let mut world = symbolon::demo::world::World::new(CALM, None).unwrap();
+    let mut world = symbolon_cli::demo::world::World::new(CALM, None).unwrap();
     world.start_fragment().await.unwrap();
     world.broker_config(false).unwrap();
     let right = std::fs::read_to_string(world.path("broker.toml")).unwrap();

@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use symbolon::demo::cluster::Cluster;
-use symbolon::demo::world::{LOOK_AGAIN, Pace, World, WorldError, until};
-use symbolon::{Client, InitRequest};
+use symbolon::Client;
 use symbolon_broker::run::RunError;
 use symbolon_broker::store::StoreError;
+use symbolon_cli::demo::cluster::Cluster;
+use symbolon_cli::demo::world::{LOOK_AGAIN, Pace, World, WorldError, until};
+use symbolon_cli::{InitRequest, Operator};
 use symbolon_kms_fragment::Service;
 use symbolon_proto::Zeroizing;
 use tokio::runtime::Runtime;
@@ -99,7 +100,12 @@ impl Site {
         services: &[Arc<Service>],
         request: &InitRequest,
     ) -> (Self, Vec<String>) {
-        let client = Client::builder(base).ca_pem(world.ca_pem().as_bytes()).build().unwrap();
+        let client: Operator = Client::builder(base)
+            .ca_pem(world.ca_pem().as_bytes())
+            .retry_within(Duration::ZERO)
+            .build()
+            .unwrap()
+            .into();
         let approving = async {
             loop {
                 let read_out = client.seal_status().await.unwrap().fact("enrolling").unwrap_or_default();
@@ -185,7 +191,7 @@ impl Site {
     }
 
     /// The project's own client, without a token.
-    pub fn client(&self) -> Client {
+    pub fn client(&self) -> Operator {
         self.world.client().unwrap()
     }
 

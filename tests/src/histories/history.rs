@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use symbolon::demo::world::until;
+use symbolon_cli::demo::world::until;
 use symbolon_proto::order::Action;
 
 use super::scene::{LEASE, NODES, Scene, THRESHOLD};

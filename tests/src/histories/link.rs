@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use symbolon::demo::world::free_port;
+use symbolon_cli::demo::world::free_port;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;

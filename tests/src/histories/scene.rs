@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use symbolon::demo::world::{Pace, World};
+use symbolon_cli::demo::world::{Pace, World};
 use symbolon_proto::evaluate::RemoteKey;
 use symbolon_proto::hierarchy::CapsuleKey;
 use tokio::runtime::Runtime;

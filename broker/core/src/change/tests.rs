@@ -150,7 +150,7 @@ fn a_record_names_an_epoch_that_its_shares_can_have() {
     let changed = Change::Epoch.apply(&sealed, &fragment, NOW, &mut rng()).unwrap().unwrap();
     let record = changed.sealed.record();
     assert!(Sealed::open(record.clone()).is_ok());
-    for (format, frag_epoch) in [(1, 2), (2, 0), (3, 2), (0, 0)] {
+    for (format, frag_epoch) in [(1, 2), (2, 0), (4, 2), (0, 0)] {
         let wrong = SealRecord { format, frag_epoch, ..record.clone() };
         assert!(Sealed::open(wrong).is_err(), "format {format}, epoch {frag_epoch}");
     }

@@ -20,7 +20,13 @@ use self::modules::Crate;
 use crate::source::{Sources, read};
 
 /// The crates that are checked: root file, and the page that has the order.
-const CRATES: &[(&str, &str)] = &[];
+const CRATES: &[(&str, &str)] = &[
+    ("proto/src/lib.rs", "proto/README.md"),
+    ("net/src/lib.rs", "net/README.md"),
+    ("broker/core/src/lib.rs", "broker/core/README.md"),
+    ("broker/src/lib.rs", "broker/README.md"),
+    ("kms-fragment/src/lib.rs", "kms-fragment/README.md"),
+];
 
 #[test]
 fn every_room_uses_only_those_above_it() {

@@ -1,0 +1,408 @@
+//! `symbolon kv`: secrets.
+
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value};
+use symbolon::{Cas, Error, MetadataChange, Secret, SecretData};
+
+use crate::failure::Failure;
+use crate::globals::Globals;
+use crate::input;
+use crate::output::{plain, printable};
+
+/// `symbolon kv`
+#[derive(Subcommand)]
+pub enum Kv {
+    /// Print a secret, or one field of it
+    Get(Get),
+    /// Write a new version
+    #[command(after_help = FIELDS_HELP)]
+    Put(Put),
+    /// Change some fields of the current version
+    #[command(after_help = FIELDS_HELP)]
+    Patch(Put),
+    /// List names; folders end with `/`
+    List(Place),
+    /// Delete the newest version, or some; `undelete` takes it back
+    Delete(SomeVersions),
+    /// Take deletes back
+    Undelete(TheseVersions),
+    /// Remove payloads for good
+    Destroy(TheseVersions),
+    /// Facts about a secret and its versions
+    #[command(subcommand)]
+    Metadata(Metadata),
+}
+
+const FIELDS_HELP: &str = "\
+Fields:
+  name=value      a text (it shows in the shell's history and in process lists)
+  name=@file      the content of a file, byte for byte
+  name=-          typed without echo, or standard input without its last line feed
+  @file.json, -   a whole JSON object";
+
+/// A mount and a path in it.
+#[derive(Args)]
+pub struct Place {
+    /// Path, such as secret/team/database; its first segment is the mount unless --mount is given
+    path: String,
+    /// Mount of the secrets, if it has slashes in it
+    #[arg(long)]
+    mount: Option<String>,
+}
+
+impl Place {
+    fn split(&self) -> Result<(&str, &str), Failure> {
+        let path = self.path.trim_start_matches('/');
+        if let Some(mount) = &self.mount {
+            return Ok((mount.trim_matches('/'), path));
+        }
+        match path.split_once('/') {
+            Some((mount, rest)) if !mount.is_empty() => Ok((mount, rest)),
+            None if !path.is_empty() => Ok((path, "")),
+            _ => Err(Failure::usage("the path names no mount").hint("write it as secret/team/database")),
+        }
+    }
+
+    /// Like [`Self::split`], for commands that need one secret.
+    fn secret(&self) -> Result<(&str, &str), Failure> {
+        match self.split()? {
+            (mount, "") => {
+                Err(Failure::usage(format!("the path names the mount {} but no secret", printable(mount)))
+                    .hint("write it as secret/team/database, or give the mount with --mount"))
+            }
+            found => Ok(found),
+        }
+    }
+}
+
+/// `symbolon kv get`
+#[derive(Args)]
+pub struct Get {
+    #[command(flatten)]
+    place: Place,
+    /// Print this field only, without a line feed if standard output is not a terminal
+    #[arg(long, short)]
+    field: Option<String>,
+    /// Which version; the newest if not given
+    #[arg(long)]
+    version: Option<u64>,
+}
+
+/// `symbolon kv put`
+#[derive(Args)]
+pub struct Put {
+    #[command(flatten)]
+    place: Place,
+    /// What to write
+    #[arg(required = true, value_name = "FIELD")]
+    fields: Vec<String>,
+    /// Write only if this is the current version; 0: only if there is none
+    #[arg(long)]
+    cas: Option<u64>,
+}
+
+/// Versions that may be left out.
+#[derive(Args)]
+pub struct SomeVersions {
+    #[command(flatten)]
+    place: Place,
+    /// Which versions, such as 1,2
+    #[arg(long, value_delimiter = ',')]
+    versions: Vec<u64>,
+}
+
+/// Versions that must be named.
+#[derive(Args)]
+pub struct TheseVersions {
+    #[command(flatten)]
+    place: Place,
+    /// Which versions, such as 1,2
+    #[arg(long, value_delimiter = ',', required = true)]
+    versions: Vec<u64>,
+}
+
+/// `symbolon kv metadata`
+#[derive(Subcommand)]
+pub enum Metadata {
+    /// Print facts about a secret and its versions
+    Get(Place),
+    /// Change them
+    Put(MetadataPut),
+    /// Remove a secret with all of its versions, for good
+    Delete(Place),
+}
+
+/// `symbolon kv metadata put`
+#[derive(Args)]
+pub struct MetadataPut {
+    #[command(flatten)]
+    place: Place,
+    /// Versions to keep
+    #[arg(long)]
+    max_versions: Option<u64>,
+    /// Whether writes must say which version they replace
+    #[arg(long)]
+    cas_required: Option<bool>,
+    /// Lifetime of versions, such as 720h
+    #[arg(long)]
+    delete_version_after: Option<String>,
+    /// Free fact, NAME=VALUE; all given ones replace all that were there
+    #[arg(long, value_name = "NAME=VALUE")]
+    custom: Vec<String>,
+}
+
+impl Kv {
+    pub async fn run(self, globals: &Globals) -> Result<(), Failure> {
+        // Whatever is wrong with the arguments is said before anything is asked of the broker.
+        match self {
+            Self::Get(command) => command.run(globals).await,
+            Self::Put(command) => command.run(globals, false).await,
+            Self::Patch(command) => command.run(globals, true).await,
+            Self::List(place) => list(globals, &place).await,
+            Self::Delete(command) => {
+                let (mount, path) = command.place.secret()?;
+                let client = globals.client()?;
+                match command.versions.as_slice() {
+                    [] => client.kv(mount).delete(path).await?,
+                    versions => client.kv(mount).delete_versions(path, versions).await?,
+                }
+                globals.out().done("deleted; `symbolon kv undelete` takes it back")
+            }
+            Self::Undelete(command) => {
+                let (mount, path) = command.place.secret()?;
+                globals.client()?.kv(mount).undelete(path, &command.versions).await?;
+                globals.out().done("undeleted")
+            }
+            Self::Destroy(command) => {
+                let (mount, path) = command.place.secret()?;
+                globals.client()?.kv(mount).destroy(path, &command.versions).await?;
+                globals.out().done("destroyed")
+            }
+            Self::Metadata(command) => command.run(globals).await,
+        }
+    }
+}
+
+async fn list(globals: &Globals, place: &Place) -> Result<(), Failure> {
+    let (mount, folder) = place.split()?;
+    let names = globals.client()?.kv(mount).list(folder).await?;
+    globals.out().names(&names)
+}
+
+impl Get {
+    async fn run(self, globals: &Globals) -> Result<(), Failure> {
+        let (mount, path) = self.place.secret()?;
+        let client = globals.client()?;
+        let kv = client.kv(mount);
+        let got = match self.version {
+            Some(version) => kv.get_version(path, version).await,
+            None => kv.get(path).await,
+        };
+        let secret = got.map_err(gone)?;
+        match &self.field {
+            Some(field) => print_field(globals, &secret, field),
+            None => print_secret(globals, &secret),
+        }
+    }
+}
+
+/// Says what a deleted version can still be saved by.
+fn gone(error: Error) -> Failure {
+    let is_deleted = matches!(&error, Error::Absent(refusal)
+        if refusal.messages().iter().any(|text| text.contains("was deleted")));
+    let failure = Failure::from(error);
+    if is_deleted { failure.hint("`symbolon kv undelete` takes that back") } else { failure }
+}
+
+fn print_field(globals: &Globals, secret: &Secret, field: &str) -> Result<(), Failure> {
+    use std::io::IsTerminal;
+    let Some(value) = secret.data.field(field) else {
+        let names: Vec<String> = secret.data.fields().map(|(name, _)| printable(name)).collect();
+        return Err(
+            Failure::general("the secret has no such field").hint(format!("it has: {}", names.join(", ")))
+        );
+    };
+    let out = globals.out();
+    if out.is_json() {
+        return out.json(value);
+    }
+    let text = plain(value);
+    if std::io::stdout().is_terminal() { out.line(&printable(&text)) } else { out.text(&text) }
+}
+
+fn print_secret(globals: &Globals, secret: &Secret) -> Result<(), Failure> {
+    let out = globals.out();
+    if out.is_json() {
+        return out.json(&serde_json::json!({ "data": &secret.data, "metadata": &secret.metadata }));
+    }
+    let rows =
+        secret.data.fields().map(|(name, value)| vec![printable(name), printable(&plain(value))]).collect();
+    out.rows(&(), &["FIELD", "VALUE"], rows)
+}
+
+impl Put {
+    async fn run(self, globals: &Globals, is_patch: bool) -> Result<(), Failure> {
+        let (mount, path) = self.place.secret()?;
+        let data = fields(&self.fields)?;
+        let client = globals.client()?;
+        let kv = client.kv(mount);
+        let cas = match self.cas {
+            None => Cas::Any,
+            Some(0) => Cas::Absent,
+            Some(version) => Cas::Version(version),
+        };
+        let wrote = if is_patch { kv.patch(path, &data, cas).await } else { kv.put(path, &data, cas).await }?;
+        let facts = [("version", wrote.version.to_string()), ("created", wrote.created_time.clone())];
+        globals.out().facts(&wrote, &facts)
+    }
+}
+
+/// Turns `name=value`, `name=@file`, `name=-`, `@file` and `-` into fields.
+fn fields(arguments: &[String]) -> Result<SecretData, Failure> {
+    if let [whole] = arguments
+        && (whole == "-" || whole.starts_with('@'))
+    {
+        let text =
+            if whole == "-" { input::secret("JSON object")? } else { input::file(whole[1..].as_ref())? };
+        let object: Map<String, Value> = serde_json::from_str(&text).map_err(|_| {
+            Failure::usage("the input is not a JSON object").hint(r#"such as {"password": "…"}"#)
+        })?;
+        return Ok(SecretData::new(object));
+    }
+    if arguments.iter().filter(|argument| argument.ends_with("=-")).count() > 1
+        && !std::io::IsTerminal::is_terminal(&std::io::stdin())
+    {
+        return Err(Failure::usage("only one field can come from standard input")
+            .hint("use name=@file for the others"));
+    }
+    let mut object = Map::new();
+    for argument in arguments {
+        let Some((name, value)) = argument.split_once('=').filter(|(name, _)| !name.is_empty()) else {
+            return Err(Failure::usage("a field is written name=value").hint("see `symbolon kv put --help`"));
+        };
+        let text = match value {
+            "-" => input::secret(name)?.to_string(),
+            _ => match value.strip_prefix('@') {
+                Some(path) => input::file(path.as_ref())?.to_string(),
+                None => value.to_owned(),
+            },
+        };
+        if object.insert(name.to_owned(), Value::String(text)).is_some() {
+            return Err(Failure::usage(format!("the field {} is given twice", printable(name))));
+        }
+    }
+    Ok(SecretData::new(object))
+}
+
+impl Metadata {
+    async fn run(self, globals: &Globals) -> Result<(), Failure> {
+        match self {
+            Self::Get(place) => {
+                let (mount, path) = place.secret()?;
+                let metadata = globals.client()?.kv(mount).metadata(path).await?;
+                print_metadata(globals, &metadata)
+            }
+            Self::Put(command) => {
+                let (mount, path) = command.place.secret()?;
+                let change = command.change()?;
+                globals.client()?.kv(mount).put_metadata(path, &change).await?;
+                globals.out().done("written")
+            }
+            Self::Delete(place) => {
+                let (mount, path) = place.secret()?;
+                globals.client()?.kv(mount).delete_metadata(path).await?;
+                globals.out().done("removed with all versions")
+            }
+        }
+    }
+}
+
+impl MetadataPut {
+    fn change(&self) -> Result<MetadataChange, Failure> {
+        let pair = |text: &String| {
+            let parts = text.split_once('=').filter(|(name, _)| !name.is_empty());
+            parts.map(|(name, value)| (name.to_owned(), value.to_owned()))
+        };
+        let custom: Option<_> = self.custom.iter().map(pair).collect();
+        let Some(custom) = custom else {
+            return Err(Failure::usage("--custom is written NAME=VALUE"));
+        };
+        Ok(MetadataChange {
+            max_versions: self.max_versions,
+            cas_required: self.cas_required,
+            delete_version_after: self.delete_version_after.clone(),
+            custom_metadata: (!self.custom.is_empty()).then_some(custom),
+        })
+    }
+}
+
+fn print_metadata(globals: &Globals, metadata: &symbolon::SecretMetadata) -> Result<(), Failure> {
+    let out = globals.out();
+    if out.is_json() {
+        return out.json(metadata);
+    }
+    let mut facts = vec![
+        ("current version", metadata.current_version.to_string()),
+        ("oldest version", metadata.oldest_version.to_string()),
+        ("created", metadata.created_time.clone()),
+        ("updated", metadata.updated_time.clone()),
+        ("versions kept", metadata.max_versions.to_string()),
+        ("cas required", metadata.cas_required.to_string()),
+        ("versions live", metadata.delete_version_after.clone()),
+    ];
+    for (name, value) in metadata.custom_metadata.iter().flatten() {
+        facts.push(("custom", printable(&format!("{name}={value}"))));
+    }
+    out.facts(&(), &facts)?;
+    let mut versions: Vec<_> = metadata.versions.iter().collect();
+    versions.sort_by_key(|(number, _)| number.parse::<u64>().unwrap_or(0));
+    let row = |(number, version): (&String, &symbolon::VersionInfo)| {
+        let state = match (version.destroyed, version.deletion_time.is_empty()) {
+            (true, _) => "destroyed".to_owned(),
+            (false, false) => format!("deleted {}", version.deletion_time),
+            (false, true) => String::new(),
+        };
+        vec![number.clone(), version.created_time.clone(), state]
+    };
+    out.line("")?;
+    out.rows(&(), &["VERSION", "CREATED", "STATE"], versions.into_iter().map(row).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn place(path: &str, mount: Option<&str>) -> Place {
+        Place { path: path.to_owned(), mount: mount.map(str::to_owned) }
+    }
+
+    #[test]
+    fn the_first_segment_is_the_mount() {
+        assert_eq!(place("secret/team/db", None).secret().unwrap(), ("secret", "team/db"));
+        assert_eq!(place("/secret/db", None).secret().unwrap(), ("secret", "db"));
+        assert_eq!(place("db", Some("team/secret/")).secret().unwrap(), ("team/secret", "db"));
+        assert_eq!(place("secret", None).split().unwrap(), ("secret", ""));
+        assert!(place("secret", None).secret().is_err());
+        assert!(place("/", None).split().is_err());
+    }
+
+    #[test]
+    fn fields_come_from_arguments_and_files() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "line\n").unwrap();
+        let data = fields(&["a=b=c".to_owned(), format!("f=@{}", file.path().display())]).unwrap();
+        assert_eq!(data.field("a").unwrap(), "b=c");
+        assert_eq!(data.field("f").unwrap(), "line\n");
+        assert!(fields(&["novalue".to_owned()]).is_err());
+        assert!(fields(&["a=1".to_owned(), "a=2".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn a_whole_object_comes_from_a_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), r#"{"n": 12345678901234567890.5, "s": "x"}"#).unwrap();
+        let data = fields(&[format!("@{}", file.path().display())]).unwrap();
+        assert_eq!(data.field("n").unwrap().to_string(), "12345678901234567890.5");
+    }
+}

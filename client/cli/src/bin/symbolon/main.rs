@@ -1,0 +1,132 @@
+//! The `symbolon` binary: every role of the system, and the tools of those who run it.
+//!
+//! One file per command group. Commands talk to a broker through the library, print through [`output`], and
+//! fail with a [`failure::Failure`]: what happened, what to do next, and a documented exit code
+//! (`docs/cli.md`).
+
+mod advice;
+mod audit;
+mod ceremony;
+mod completion;
+mod custodian;
+mod environment;
+mod eso;
+mod failure;
+mod globals;
+mod indent;
+mod input;
+mod key_file;
+mod kv;
+#[cfg(feature = "servers")]
+mod load;
+mod login;
+mod moment;
+mod officer;
+mod operator;
+mod operator_rotate;
+mod output;
+mod policy;
+#[cfg(feature = "servers")]
+mod recovery;
+#[cfg(feature = "servers")]
+mod servers;
+mod token;
+mod token_file;
+mod workload;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::failure::{EXIT_CODES_HELP, Failure};
+use crate::globals::Asking;
+
+/// Split-key secrets and identity broker: servers, and the tools of those who run them.
+#[derive(Parser)]
+#[command(name = "symbolon", version, after_help = EXIT_CODES_HELP)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Initialise, unseal, seal, and see the state of a broker
+    Operator(Asking<operator::Operator>),
+    /// Follow a ceremony: who has given, who is missing, what is wrong
+    Ceremony(Asking<ceremony::CeremonyCommand>),
+    /// Keys of those who hold shares, and giving a share
+    Custodian(Asking<custodian::Custodian>),
+    /// Keys of those whose orders a fragment service carries out
+    Officer(Asking<officer::Officer>),
+    /// Read and write secrets
+    Kv(Asking<kv::Kv>),
+    /// Escrow of the remote key: make it, prove it on a copy of the store, use it when the vendor is gone
+    #[cfg(feature = "servers")]
+    Recovery(Asking<recovery::Recovery>),
+    /// Manage policies
+    Policy(Asking<policy::Policy>),
+    /// Make, look up, renew and revoke tokens
+    Token(Asking<token::Token>),
+    /// Exchange evidence for a token and keep it
+    Login(login::Login),
+    /// Tokens with which a workload presents itself to others
+    Workload(Asking<workload::Workload>),
+    /// Read and verify the audit log
+    Audit(Asking<audit::Audit>),
+    /// Manifests for the External Secrets Operator
+    Eso(Asking<eso::Eso>),
+    /// Print a completion script for a shell
+    Completion(completion::Completion),
+    #[cfg(feature = "servers")]
+    #[command(flatten)]
+    Servers(servers::Servers),
+    /// Measure a broker: fill it, then read over TLS from many connections
+    #[cfg(feature = "servers")]
+    Load(load::Load),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::general("the runtime cannot start").because(&error).report(),
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), Failure> {
+    match cli.command {
+        Command::Operator(asking) => asking.command.run(&asking.globals).await,
+        Command::Ceremony(asking) => asking.command.run(&asking.globals).await,
+        Command::Custodian(asking) => asking.command.run(&asking.globals).await,
+        Command::Officer(asking) => asking.command.run(asking.globals.out()),
+        Command::Kv(asking) => asking.command.run(&asking.globals).await,
+        #[cfg(feature = "servers")]
+        Command::Recovery(asking) => asking.command.run(asking.globals.out()).await,
+        Command::Policy(asking) => asking.command.run(&asking.globals).await,
+        Command::Token(asking) => asking.command.run(&asking.globals).await,
+        Command::Login(login) => login.run().await,
+        Command::Workload(asking) => asking.command.run(&asking.globals).await,
+        Command::Audit(asking) => asking.command.run(&asking.globals).await,
+        Command::Eso(asking) => asking.command.run(&asking.globals),
+        Command::Completion(completion) => completion.run(),
+        #[cfg(feature = "servers")]
+        Command::Servers(command) => command.run().await,
+        #[cfg(feature = "servers")]
+        Command::Load(load) => load.run().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn no_two_options_share_a_name() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,159 @@
+//! The story: what is carried from act to act, and their order.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+use symbolon_proto::Zeroizing;
+use symbolon_proto::log::VerifierKey;
+
+use super::acts;
+use super::cluster::{Cluster, ClusterError};
+use super::eso::{self, EsoError, Traffic};
+use super::estate::{self, AppRole};
+use super::homelab::Homelab;
+use super::memory::OwnMemory;
+use super::narrator::Narrator;
+use super::world::{Pace, World, WorldError};
+use crate::Operator;
+use crate::audit::LogError;
+use symbolon::Error;
+
+/// Leases short enough to watch them end.
+const PACE: Pace = Pace { lease_secs: 4, heartbeat_secs: 1 };
+
+/// Who holds a share.
+pub const CUSTODIANS: [&str; 3] = ["ana", "boris", "carla"];
+/// Shares that open the broker.
+pub const THRESHOLD: u8 = 2;
+
+/// What is carried from act to act.
+pub struct Story {
+    pub(super) world: World,
+    pub(super) memory: OwnMemory,
+    pub(super) cluster: Cluster,
+    pub(super) homelab: Homelab,
+    /// What was written: path to fields.
+    pub(super) values: BTreeMap<String, Map<String, Value>>,
+    /// One share per custodian, in order.
+    pub(super) shares: Vec<Zeroizing<String>>,
+    pub(super) root_token: Zeroizing<String>,
+    pub(super) log_key: Option<VerifierKey>,
+    pub(super) app_role: Option<AppRole>,
+    pub(super) traffic: Traffic,
+}
+
+/// Why the story cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum StoryError {
+    /// Something that runs.
+    #[error(transparent)]
+    World(#[from] WorldError),
+    /// A call of our client.
+    #[error(transparent)]
+    Call(#[from] Error),
+    /// A call of ESO.
+    #[error(transparent)]
+    Eso(#[from] EsoError),
+    /// The cluster.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// A JWT that the independent library refuses.
+    #[error("the independent library refuses the token")]
+    Jwt(#[from] jsonwebtoken::errors::Error),
+    /// A plain HTTP request.
+    #[error("a request failed")]
+    Http(#[from] reqwest::Error),
+    /// Files and memory of this machine.
+    #[error("a file or the memory of this process cannot be read")]
+    Machine(#[from] std::io::Error),
+    /// What an act needs is not there.
+    #[error("{what} is missing")]
+    Missing {
+        /// What.
+        what: &'static str,
+    },
+}
+
+/// Tells the whole story. True if everything held.
+pub async fn tell(narrator: &mut Narrator) -> bool {
+    narrator.remark(
+        "Everything below happens now, in this process: real sockets, TLS, loopback, a temporary directory.",
+    );
+    if let Err(error) = Story::tell(narrator).await {
+        narrator.fail(&error);
+    }
+    narrator.finish()
+}
+
+impl Story {
+    async fn tell(narrator: &mut Narrator) -> Result<(), StoryError> {
+        let mut story = Self::new()?;
+        acts::opening::fragment_service_starts(&mut story, narrator).await?;
+        acts::opening::broker_is_initialised(&mut story, narrator).await?;
+        acts::opening::two_custodians_unseal(&mut story, narrator).await?;
+        acts::homelab::workload_is_written(&mut story, narrator).await?;
+        acts::homelab::eso_fetches_everything(&mut story, narrator).await?;
+        acts::custody::wrong_share_names_its_custodian(&mut story, narrator).await?;
+        acts::identity::workload_token_is_verified(&mut story, narrator).await?;
+        acts::log::audit_log_is_verified(&mut story, narrator).await?;
+        acts::kill_switch::remote_is_suspended(&mut story, narrator).await?;
+        acts::kill_switch::remote_is_resumed(&mut story, narrator).await?;
+        acts::kill_switch::remote_goes_silent(&mut story, narrator).await?;
+        acts::ending::sealed_memory_holds_no_key(&mut story, narrator).await?;
+        story.world.stop_broker().await?;
+        Ok(story.world.stop_fragment().await?)
+    }
+
+    fn new() -> Result<Self, StoryError> {
+        Ok(Self {
+            // Opened first: a broker makes its process undumpable, and then only root may look.
+            memory: OwnMemory::open()?,
+            world: World::new(PACE, None)?,
+            cluster: Cluster::generate()?,
+            homelab: Homelab::mdapi(),
+            values: BTreeMap::new(),
+            shares: Vec::new(),
+            root_token: Zeroizing::default(),
+            log_key: None,
+            app_role: None,
+            traffic: Traffic::default(),
+        })
+    }
+
+    /// A client with the root token.
+    pub(super) fn root(&self) -> Result<Operator, Error> {
+        self.world.client_as(&self.root_token)
+    }
+
+    /// ESO's store with Kubernetes logins.
+    pub(super) fn kubernetes_store(&self) -> Result<eso::Store, StoryError> {
+        let (namespace, account) = estate::ESO_ACCOUNT;
+        let jwt = self.cluster.token(namespace, account, estate::ESO_AUDIENCE, now_secs())?;
+        Ok(self.store(eso::StoreAuth::Kubernetes { role: "eso".to_owned(), jwt }))
+    }
+
+    /// ESO's store with application roles.
+    pub(super) fn approle_store(&self) -> Result<eso::Store, StoryError> {
+        let role = self.app_role.as_ref().ok_or(StoryError::Missing { what: "the application role" })?;
+        let auth =
+            eso::StoreAuth::AppRole { role_id: role.role_id.clone(), secret_id: role.secret_id.clone() };
+        Ok(self.store(auth))
+    }
+
+    fn store(&self, auth: eso::StoreAuth) -> eso::Store {
+        let ca_pem = self.world.ca_pem().to_owned();
+        eso::Store { server: self.world.broker_url(), ca_pem, mount: estate::MOUNT.to_owned(), auth }
+    }
+
+    pub(super) fn log_key(&self) -> Result<&VerifierKey, StoryError> {
+        self.log_key.as_ref().ok_or(StoryError::Missing { what: "the log's key" })
+    }
+}
+
+/// Unix time in seconds.
+pub(super) fn now_secs() -> u64 {
+    jsonwebtoken::get_current_timestamp()
+}

@@ -1,0 +1,49 @@
+//! A client with the calls of those who run a broker: life cycle, custody, rotations, policies, other
+//! people's tokens.
+
+mod custody;
+mod policy;
+mod rotation;
+mod sys;
+mod tokens;
+
+use std::ops::Deref;
+
+use symbolon::{Client, Token};
+
+pub use self::custody::{
+    Ceremony, CeremonyState, Collected, KeptCeremony, Proving, Refused, Wanted, WantedCustodian,
+};
+pub use self::policy::Policies;
+pub use self::rotation::{
+    FragmentKeys, GroupChange, LeavingNode, MountKeks, OwnKeks, RemoteKeyStatus, RewrapProgress,
+    RotationStatus, Rotations,
+};
+pub use self::sys::{InitAnswer, InitRequest, SealStatus};
+pub use self::tokens::CreateToken;
+
+/// A [`Client`] that knows an operator's calls as well. Cheap to clone.
+#[derive(Clone)]
+pub struct Operator(Client);
+
+impl Operator {
+    /// The same connections, speaking as another.
+    #[must_use]
+    pub fn with_token(&self, token: Token) -> Self {
+        Self(self.0.with_token(token))
+    }
+}
+
+impl From<Client> for Operator {
+    fn from(client: Client) -> Self {
+        Self(client)
+    }
+}
+
+impl Deref for Operator {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.0
+    }
+}

@@ -1,0 +1,245 @@
+//! Verifying the workload tokens that others present, with the keys that the broker publishes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+
+use crate::client::Client;
+use crate::error::{Error, Rejected};
+
+/// How long fetched keys are used without asking again, as the broker's `Cache-Control` says.
+const FRESH: Duration = Duration::from_secs(300);
+/// How long they are used while the broker cannot be asked, as it says too.
+const STALE: Duration = Duration::from_secs(86_400);
+/// Keys are fetched again for an unknown key, but no more often than this: anybody can name one.
+const FETCH_EVERY: Duration = Duration::from_secs(10);
+/// How far clocks of ours may be apart, in seconds.
+const LEEWAY_SECS: u64 = 5;
+/// Longest token, and longest published document.
+const TOKEN_BYTES_MAX: usize = 4096;
+const DOCUMENT_BYTES_MAX: usize = 64 << 10;
+
+/// Verifies workload tokens for one audience: this service.
+pub struct Verifier {
+    client: Client,
+    audience: String,
+    known: Mutex<Option<Arc<Published>>>,
+    /// Held by the one caller who fetches.
+    gate: tokio::sync::Mutex<()>,
+}
+
+/// Who presents a token, as the broker attests.
+#[derive(Debug, Clone, Deserialize)]
+#[non_exhaustive]
+pub struct Caller {
+    /// `<login mount>:<subject>`, such as `kubernetes:system:serviceaccount:shop:checkout`.
+    #[serde(rename = "sub")]
+    pub subject: String,
+    /// What it may do here, as far as its role says.
+    #[serde(rename = "scope", default, deserialize_with = "words")]
+    pub scopes: Vec<String>,
+    /// Identifier of the token, for a log.
+    #[serde(rename = "jti", default)]
+    pub id: String,
+    /// Until when the token is valid, Unix seconds.
+    #[serde(rename = "exp")]
+    pub expires: u64,
+    /// Facts that the login has attested.
+    #[serde(rename = "symbolon.attrs", default)]
+    pub attributes: Map<String, Value>,
+}
+
+/// What the broker publishes, and when we fetched it.
+struct Published {
+    issuer: String,
+    keys: HashMap<String, DecodingKey>,
+    fetched: Instant,
+}
+
+#[derive(Deserialize)]
+struct Discovery {
+    issuer: String,
+}
+
+fn words<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Vec<String>, D::Error> {
+    let text = String::deserialize(input)?;
+    Ok(text.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect())
+}
+
+impl Verifier {
+    /// Accepts tokens that the broker of this client made for `audience`. Connects to nothing yet.
+    #[must_use]
+    pub fn new(client: Client, audience: &str) -> Self {
+        let audience = audience.to_owned();
+        Self { client, audience, known: Mutex::default(), gate: tokio::sync::Mutex::default() }
+    }
+
+    /// Who presents this token; [`Error::Rejected`] if it does not hold, other errors if that cannot be told
+    /// now.
+    pub async fn verify(&self, token: &str) -> Result<Caller, Error> {
+        let kid = key_id(token)?;
+        let published = self.published(&kid).await?;
+        let key = published.keys.get(&kid).ok_or(Rejected::UnknownKey)?;
+        let mut rules = Validation::new(Algorithm::ES256);
+        rules.leeway = LEEWAY_SECS;
+        rules.validate_nbf = true;
+        rules.set_audience(&[&self.audience]);
+        rules.set_issuer(&[&published.issuer]);
+        rules.set_required_spec_claims(&["exp", "aud", "iss", "sub"]);
+        Ok(decode::<Caller>(token, key, &rules).map_err(|error| rejected(error.kind()))?.claims)
+    }
+
+    /// The keys, fetched if they are old or do not have this one.
+    async fn published(&self, kid: &str) -> Result<Arc<Published>, Error> {
+        if let Some(known) = self.known().filter(|known| known.serves(kid)) {
+            return Ok(known);
+        }
+        let _gate = self.gate.lock().await;
+        let known = self.known();
+        if let Some(known) = known.clone().filter(|known| known.serves(kid)) {
+            return Ok(known); // somebody else has fetched meanwhile
+        }
+        match self.fetch().await {
+            Ok(published) => {
+                let published = Arc::new(published);
+                *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&published));
+                Ok(published)
+            }
+            Err(error) => match known {
+                Some(known) if error.is_temporary() && known.lasts(kid) => Ok(known),
+                _ => Err(error),
+            },
+        }
+    }
+
+    async fn fetch(&self) -> Result<Published, Error> {
+        let fetched = Instant::now();
+        let discovery: Discovery =
+            self.document(".well-known/openid-configuration", "a discovery document").await?;
+        let set: JwkSet = self.document("oauth2/jwks", "a key set").await?;
+        let keys = set.keys.iter().filter_map(|jwk| {
+            let kid = jwk.common.key_id.clone()?;
+            Some((kid, DecodingKey::from_jwk(jwk).ok()?))
+        });
+        Ok(Published { issuer: discovery.issuer, keys: keys.collect(), fetched })
+    }
+
+    async fn document<T: serde::de::DeserializeOwned>(
+        &self,
+        path: &str,
+        expected: &'static str,
+    ) -> Result<T, Error> {
+        self.client.public(Method::GET, path).limit(DOCUMENT_BYTES_MAX).send().await?.raw(expected)
+    }
+
+    fn known(&self) -> Option<Arc<Published>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Published {
+    fn age(&self) -> Duration {
+        self.fetched.elapsed()
+    }
+
+    /// Whether this key may be used although the broker cannot be asked.
+    fn lasts(&self, kid: &str) -> bool {
+        self.keys.contains_key(kid) && self.age() < STALE
+    }
+
+    /// Whether nothing would be gained by fetching again.
+    fn serves(&self, kid: &str) -> bool {
+        let bound = if self.keys.contains_key(kid) { FRESH } else { FETCH_EVERY };
+        self.age() < bound
+    }
+}
+
+/// Which key a token names, if it is an access token (RFC 9068) at all.
+fn key_id(token: &str) -> Result<String, Rejected> {
+    if token.len() > TOKEN_BYTES_MAX {
+        return Err(Rejected::Malformed);
+    }
+    let header = decode_header(token).map_err(|_| Rejected::Malformed)?;
+    let is_access_token = header.typ.is_some_and(|typ| typ.eq_ignore_ascii_case("at+jwt"));
+    header.kid.filter(|_| is_access_token && header.alg == Algorithm::ES256).ok_or(Rejected::Malformed)
+}
+
+fn rejected(kind: &ErrorKind) -> Rejected {
+    match kind {
+        ErrorKind::InvalidSignature => Rejected::Signature,
+        ErrorKind::ExpiredSignature | ErrorKind::ImmatureSignature => Rejected::Expired,
+        ErrorKind::InvalidAudience => Rejected::Audience,
+        ErrorKind::InvalidIssuer => Rejected::Issuer,
+        _ => Rejected::Malformed,
+    }
+}
+
+impl std::fmt::Debug for Verifier {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Verifier")
+            .field("client", &self.client)
+            .field("audience", &self.audience)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use tokio::time::{advance, pause, resume};
+
+    use super::*;
+    use crate::testing::Server;
+
+    /// `{"alg":"ES256","typ":"at+jwt","kid":"k"}`, `{}` and no signature.
+    const TOKEN: &str = "eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCIsImtpZCI6ImsifQ.e30.AA";
+
+    #[tokio::test]
+    async fn whoever_names_unknown_keys_cannot_make_us_ask_all_the_time() {
+        let is_sealed = Arc::new(AtomicBool::new(false));
+        let now_sealed = Arc::clone(&is_sealed);
+        let server = Server::start(move |_, asked| match asked.line.contains("jwks") {
+            _ if now_sealed.load(Ordering::SeqCst) => (503, "", r#"{"errors":["Vault is sealed"]}"#.into()),
+            true => (200, "", r#"{"keys":[]}"#.into()),
+            false => (200, "", r#"{"issuer":"https://broker"}"#.into()),
+        })
+        .await;
+        let verifier =
+            Verifier::new(server.client().retry_within(Duration::ZERO).build().unwrap(), "https://me");
+        for _ in 0..5 {
+            assert!(matches!(verifier.verify(TOKEN).await, Err(Error::Rejected(Rejected::UnknownKey))));
+        }
+        assert_eq!(server.count("jwks"), 1);
+        pause();
+        advance(FETCH_EVERY).await;
+        resume();
+        is_sealed.store(true, Ordering::SeqCst);
+        let unsure = verifier.verify(TOKEN).await.unwrap_err();
+        assert!(unsure.is_temporary(), "the key may be a new one: {unsure:?}");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_access_token_is_refused_without_asking() {
+        let server = Server::start(|_, _| (500, "", String::new())).await;
+        let verifier = Verifier::new(server.client().build().unwrap(), "https://me");
+        let plain_jwt = "eyJhbGciOiJFUzI1NiIsImtpZCI6ImsifQ.e30.AA";
+        let unsigned = "eyJhbGciOiJub25lIiwidHlwIjoiYXQrand0Iiwia2lkIjoiayJ9.e30.";
+        for text in ["", "a.b.c", plain_jwt, unsigned, &"a".repeat(TOKEN_BYTES_MAX + 1)] {
+            assert!(
+                matches!(verifier.verify(text).await, Err(Error::Rejected(Rejected::Malformed))),
+                "{text}"
+            );
+        }
+        assert!(server.asked().is_empty());
+    }
+}
