@@ -1,6 +1,4 @@
-//! What the `symbolon` binary is made of, and what the tests of whole systems share with it.
-//!
-//! A service needs none of this: its library is `symbolon`.
+#![doc = include_str!("../README.md")]
 
 pub mod audit;
 #[cfg(feature = "servers")]
