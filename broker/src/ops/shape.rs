@@ -61,6 +61,32 @@ fn put_together() -> Shape {
 mod tests {
     use super::*;
 
+    /// The page of the documents that lists what is served.
+    const PAGE: &str = include_str!("../../../docs/vault-dialect.md");
+
+    fn listed(all: impl Iterator<Item = impl AsRef<str>>) -> String {
+        let all: Vec<String> = all.map(|one| format!("`{}`", one.as_ref())).collect();
+        if all.is_empty() { "none".to_owned() } else { all.join(", ") }
+    }
+
+    fn row(room: &str, facts: &Facts) -> String {
+        let place = facts.builtin.map_or("where it is enabled".to_owned(), |path| format!("always `{path}/`"));
+        let open = listed(facts.open.iter().map(|(verb, path)| format!("{verb} {path}")));
+        let tables = facts.tables.iter().map(|table| table.name).collect::<Vec<_>>().join(", ");
+        let tables = if tables.is_empty() { "none of its own" } else { &tables };
+        let sudo = listed(facts.sudo.iter());
+        format!("| {room} | `{}` | {place} | {sudo} | {open} | {tables} |\n", facts.kind)
+    }
+
+    #[test]
+    fn the_documents_list_what_the_descriptors_say() {
+        let shape = shape();
+        let rows = [("system", &shape.system), ("engine", &shape.engines), ("login method", &shape.methods)];
+        let rows = rows.iter().flat_map(|(room, all)| all.iter().map(|facts| row(room, facts)));
+        let rows: String = rows.collect();
+        assert!(PAGE.contains(&rows), "docs/vault-dialect.md must have this table:\n{rows}");
+    }
+
     #[test]
     fn no_two_tables_share_a_number() {
         let tables = shape().tables();
