@@ -60,6 +60,9 @@ pub struct ShownEntry {
     /// Version of the secret; 0 if none applies.
     #[serde(default)]
     pub version: u64,
+    /// What it was about beside the path, such as the token that was made.
+    #[serde(default)]
+    pub object: String,
     /// Role or policy that decided.
     #[serde(default)]
     pub role: String,

@@ -246,10 +246,11 @@ impl Printer {
 /// Index, time, how it ended, what it was, on what, by whom, from where; then why not.
 fn entry_line(entry: &ShownEntry) -> String {
     let ShownEntry { index, time, action, outcome, path, caller, remote, reason, .. } = entry;
+    let about = if entry.object.is_empty() { String::new() } else { format!("  {}", entry.object) };
     let version = if entry.version > 0 { format!(" v{}", entry.version) } else { String::new() };
     let by = if caller.is_empty() { "-" } else { caller };
     let mut line =
-        format!("{index:>8}  {time:<20.20}  {outcome:<7}  {action:<15}  {path}{version}  {by}  {remote}");
+        format!("{index:>8}  {time:<20.20}  {outcome:<7}  {action:<15}  {path}{version}  {by}  {remote}{about}");
     if !reason.is_empty() {
         line = format!("{line}  ({reason})");
     }
