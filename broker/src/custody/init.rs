@@ -7,7 +7,7 @@
 //!
 //! Nothing is written before everything has succeeded, so a failed `init` leaves an empty store.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use symbolon_core::audit::{Action, Detail, Draft, Outcome};
@@ -27,8 +27,9 @@ use tracing::{info, warn};
 
 use super::ceremony::archive::{self, Kept};
 use super::deployment::Deployment;
+use super::places::{GENERATION, Generation, SEAL_COPY};
 use super::seal::View;
-use super::unseal::{GENERATION, Generation, SEAL_COPY, start_log};
+use super::unseal::start_log;
 use super::{App, enrolment_rows, escrow};
 use crate::access::mounts::{self, MountList, Side};
 use crate::access::shape::Shape;
@@ -98,25 +99,6 @@ pub struct CustodianShare {
     pub bytes: Zeroizing<Vec<u8>>,
 }
 
-/// The one initialisation that may be under way, and what both operators compare meanwhile.
-#[derive(Default)]
-pub struct Initialising {
-    turn: tokio::sync::Mutex<()>,
-    fingerprint: Mutex<String>,
-}
-
-impl Initialising {
-    /// The broker's fingerprint while `init` waits for approval; empty otherwise.
-    #[must_use]
-    pub fn enrolling(&self) -> String {
-        self.fingerprint.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn announce(&self, fingerprint: String) {
-        *self.fingerprint.lock().unwrap_or_else(PoisonError::into_inner) = fingerprint;
-    }
-}
-
 /// What the operator wants, checked.
 struct Plan {
     threshold: Threshold,
@@ -159,7 +141,7 @@ fn holders(wish: &Init, configured: &[String]) -> Result<Vec<Holder>, InitError>
 
 /// Initialises the deployment. Waits for the operator of the fragment service if it has not approved this broker yet.
 pub async fn init(app: &App, wish: &Init) -> Result<InitAnswer, OpError> {
-    let _only_one = app.init.turn.try_lock().map_err(|_| OpError::BUSY)?;
+    let _only_one = app.init.begin()?;
     if !matches!(app.seal.view(), View::Uninitialised) {
         return Err(OpError::refused("the broker is already initialised"));
     }

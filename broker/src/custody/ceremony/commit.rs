@@ -22,7 +22,7 @@ use super::Over;
 use super::archive::Kept;
 use crate::access::Session;
 use crate::custody::deployment::Deployment;
-use crate::custody::unseal::SEAL_COPY;
+use crate::custody::places::SEAL_COPY;
 use crate::error::{OpError, Text};
 use crate::rows::seal_record_key;
 use crate::store::{Expect, Op};

@@ -16,9 +16,9 @@ use symbolon_proto::custody::transcript::CeremonyType;
 use symbolon_proto::share::Share;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::alarm::Alarm;
 use super::ceremony::{Desk, Notice};
 use super::unseal::Unsealer;
+use super::unseal::alarm::Alarm;
 use crate::access::Session;
 use crate::error::{Busy, OpError, Text};
 
