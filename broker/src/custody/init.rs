@@ -25,7 +25,7 @@ use symbolon_proto::share::{Dealing, Holder, Share, ShareKind, ShareSetManifest,
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
-use super::ceremony::archive::{self, Kept};
+use super::ceremony::archive::{self, Archived};
 use super::deployment::Deployment;
 use super::places::{GENERATION, Generation, SEAL_COPY};
 use super::seal::View;
@@ -269,7 +269,7 @@ async fn write(
     deployment: &Deployment,
     enrolled: &Enrolled,
     escrow: Option<&EscrowKey>,
-    ceremony: &Kept,
+    ceremony: &Archived,
 ) -> Result<Zeroizing<String>, OpError> {
     let leases = Leases::default();
     let remote =
@@ -384,7 +384,7 @@ fn transcript(
     deployment: &Deployment,
     set: &ShareSetManifest,
     handed: &Handed,
-) -> Result<Kept, OpError> {
+) -> Result<Archived, OpError> {
     let now = app.clock.now();
     let mut transcript = Transcript::begin_fresh(CeremonyType::Init, set.deployment(), &mut os_rng());
     let whole = |kind, digest| Event::of_ceremony(kind, now.unix_ms, digest);
@@ -403,7 +403,7 @@ fn transcript(
     transcript.sign_as_broker(&seed);
     let mut signed = SignedShareSet::new(set.clone());
     signed.sign_as_broker(&seed);
-    Ok(Kept::new(&transcript, None, Some(&signed), &handed.envelopes, now))
+    Ok(Archived::new(&transcript, None, Some(&signed), &handed.envelopes, now))
 }
 
 impl From<InitError> for OpError {

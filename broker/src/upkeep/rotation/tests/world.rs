@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
-use symbolon_core::change::{Change, Changed};
 use symbolon_core::clock::Clock;
 use symbolon_core::dead_man::DeadMan;
 use symbolon_core::json::Map;
 use symbolon_core::path::{ApiPath, MountPath, SecretPath};
 use symbolon_core::seal::{EpochKeys, Sealed};
+use symbolon_core::succession::{Change, Changed};
 use symbolon_core::token::TokenClaims;
 use symbolon_proto::Zeroizing;
 use symbolon_proto::custody::transcript::{Event, EventKind, Transcript};
