@@ -13,7 +13,7 @@ use tracing::info;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::custody::App;
-use crate::custody::init::Initialising;
+use crate::custody::initialising::Initialising;
 use crate::custody::seal::SealHandle;
 use crate::custody::unseal::{Furnishing, Unsealer};
 use crate::faces::server::{ServeError, ServerLimits, TlsError, serve, tls_config};

@@ -1,15 +1,11 @@
-//! Logins and tokens of the Vault dialect.
+//! What a login asks and what it gives, in the Vault dialect.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use reqwest::Method;
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::json;
 use zeroize::Zeroizing;
 
-use crate::client::Client;
-use crate::error::Error;
 use crate::token::Token;
 
 /// Evidence for a token.
@@ -49,7 +45,7 @@ impl Login<'_> {
     }
 
     /// Borrowed, so that the evidence has no copy that nobody wipes.
-    fn body(&self) -> BTreeMap<&'static str, &str> {
+    pub(crate) fn body(&self) -> BTreeMap<&'static str, &str> {
         BTreeMap::from(match *self {
             Self::AppRole { role_id, secret_id } => [("role_id", role_id), ("secret_id", secret_id)],
             Self::Kubernetes { role, jwt } | Self::Jwt { role, jwt } => [("role", role), ("jwt", jwt)],
@@ -136,34 +132,4 @@ pub struct TokenInfo {
     /// `service` or `batch`.
     #[serde(rename = "type", default)]
     pub kind: String,
-}
-
-impl Client {
-    /// Exchanges evidence for a token; `mount` is the login mount, such as `kubernetes`. Whoever needs a
-    /// token for longer than one task takes a [`crate::TokenSource`] instead.
-    pub async fn login(&self, mount: &str, login: &Login<'_>) -> Result<Auth, Error> {
-        let call = self.call(Method::PUT, &format!("auth/{mount}/login")).repeatable(true);
-        call.json(&login.body()).speak(None).await?.auth()
-    }
-
-    /// Extends a token by what it was issued for.
-    pub(crate) async fn renew(&self, token: &Token) -> Result<Auth, Error> {
-        self.call(Method::PUT, "auth/token/renew-self").json(&json!({})).speak(Some(token)).await?.auth()
-    }
-
-    /// Facts about our own token.
-    pub async fn lookup_self(&self) -> Result<TokenInfo, Error> {
-        self.call(Method::GET, "auth/token/lookup-self").send().await?.data("facts about a token")
-    }
-
-    /// Extends our own token; `increment` such as `1h`.
-    pub async fn renew_self(&self, increment: Option<&str>) -> Result<Auth, Error> {
-        let body = increment.map_or_else(|| json!({}), |increment| json!({ "increment": increment }));
-        self.call(Method::PUT, "auth/token/renew-self").json(&body).send().await?.auth()
-    }
-
-    /// Ends our own token.
-    pub async fn revoke_self(&self) -> Result<(), Error> {
-        self.call(Method::PUT, "auth/token/revoke-self").send().await.map(drop)
-    }
 }

@@ -1,278 +1,107 @@
-//! One request and its answer: paths encoded once, bodies bounded and wiped, refusals sorted.
+//! A request of ours, sent with a token from the client's source. Paths are encoded once.
 
 use std::fmt;
-use std::time::Duration;
 
-use bytes::Bytes;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
-use reqwest::{Method, RequestBuilder, Url};
+use reqwest::{Method, Url};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
-use zeroize::Zeroizing;
 
-use crate::auth::Auth;
-use crate::client::Client;
+use crate::connection::Connection;
 use crate::error::Error;
-use crate::path::join;
-use crate::refusal::{Refusal, printable};
-use crate::retry::{Patience, retry_after};
-use crate::token::Token;
+use crate::exchange::{Answer, Exchange};
+use crate::source::TokenSource;
 
-/// Largest answer in bytes, unless a call knows better: a secret is at most 1 MiB, a long list is the
-/// largest.
-const ANSWER_BYTES_MAX: usize = 32 << 20;
-/// Reserved for an answer before it comes, at most: a buffer that grows leaves copies of a secret behind.
-const RESERVED_BYTES: u64 = 64 << 10;
-/// The same for a body that we send.
-const RESERVED_BODY: usize = 4 << 10;
-/// Largest error body that is read for its messages.
-const REFUSAL_BYTES_MAX: usize = 64 << 10;
-
-/// A request being put together: see [`Client::call`].
+/// A request being put together: see [`Client::call`](crate::Client::call).
 #[must_use = "call send()"]
 pub struct Call<'a> {
-    client: &'a Client,
-    method: Method,
-    url: Result<Url, Error>,
-    body: Result<Option<Body>, Error>,
-    has_token: bool,
-    is_repeatable: bool,
-    limit: usize,
-    accept: &'static [u16],
-}
-
-/// Wiped when the last request that sends it is gone.
-struct Body {
-    media_type: &'static str,
-    bytes: Bytes,
-}
-
-/// A successful answer. Its body is wiped on drop.
-pub struct Answer {
-    status: u16,
-    body: Zeroizing<Vec<u8>>,
-}
-
-/// The envelope of the Vault dialect, as far as this client looks.
-#[derive(serde::Deserialize)]
-struct Envelope<T> {
-    data: Option<T>,
-    #[serde(default)]
-    warnings: Option<Vec<String>>,
-}
-
-#[derive(serde::Deserialize)]
-struct AuthEnvelope {
-    auth: Option<Auth>,
+    connection: &'a Connection,
+    source: Option<&'a TokenSource>,
+    exchange: Exchange<'a>,
 }
 
 impl<'a> Call<'a> {
     /// `path` is not encoded yet; a slash at its end is kept.
-    pub(crate) fn new(client: &'a Client, method: Method, prefix: &str, path: &str) -> Self {
-        Self {
-            client,
-            is_repeatable: method == Method::GET,
-            method,
-            url: join(client.base(), prefix, path),
-            body: Ok(None),
-            has_token: true,
-            limit: ANSWER_BYTES_MAX,
-            accept: &[],
-        }
+    pub(crate) fn new(
+        connection: &'a Connection,
+        source: Option<&'a TokenSource>,
+        method: Method,
+        prefix: &str,
+        path: &str,
+    ) -> Self {
+        Self { connection, source, exchange: Exchange::new(connection, method, prefix, path) }
     }
 
     /// Sends no token.
     pub fn without_token(mut self) -> Self {
-        self.has_token = false;
+        self.source = None;
         self
     }
 
     /// Whether the call is made again when the broker asks to come back later. Reads are; a write only if it
     /// is said here, because what became of the first one may be unknown.
     pub fn repeatable(mut self, is_repeatable: bool) -> Self {
-        self.is_repeatable = is_repeatable;
+        self.exchange.is_repeatable = is_repeatable;
         self
     }
 
     /// Adds `?name=value`.
     pub fn query(mut self, name: &str, value: &str) -> Self {
-        if let Ok(url) = &mut self.url {
+        if let Ok(url) = &mut self.exchange.url {
             url.query_pairs_mut().append_pair(name, value);
         }
         self
     }
 
     /// Sends a JSON body.
-    pub fn json<T: Serialize + ?Sized>(self, body: &T) -> Self {
-        self.serialised("application/json", body)
+    pub fn json<T: Serialize + ?Sized>(mut self, body: &T) -> Self {
+        self.exchange = self.exchange.serialised("application/json", body);
+        self
     }
 
     /// Sends a JSON merge patch (RFC 7396).
-    pub(crate) fn merge_patch<T: Serialize + ?Sized>(self, body: &T) -> Self {
-        self.serialised("application/merge-patch+json", body)
-    }
-
-    fn serialised<T: Serialize + ?Sized>(mut self, media_type: &'static str, body: &T) -> Self {
-        let mut bytes = Zeroizing::new(Vec::with_capacity(RESERVED_BODY));
-        self.body = match serde_json::to_writer(&mut *bytes, body) {
-            Ok(()) => Ok(Some(Body::new(media_type, bytes))),
-            Err(_) => Err(Error::Shape { wanted: std::any::type_name::<T>() }),
-        };
+    pub(crate) fn merge_patch<T: Serialize + ?Sized>(mut self, body: &T) -> Self {
+        self.exchange = self.exchange.serialised("application/merge-patch+json", body);
         self
     }
 
     /// Sends a form body.
     pub(crate) fn form(mut self, pairs: &[(&str, &str)]) -> Self {
-        // The one encoder of forms at hand is that of queries.
-        let mut encoder = Url::parse("form:x").expect("a constant");
-        encoder.query_pairs_mut().extend_pairs(pairs);
-        let bytes = Zeroizing::new(encoder.query().unwrap_or_default().as_bytes().to_vec());
-        self.body = Ok(Some(Body::new("application/x-www-form-urlencoded", bytes)));
+        self.exchange = self.exchange.form(pairs);
         self
     }
 
     /// Takes at most so many bytes of answer.
     pub fn limit(mut self, bytes: usize) -> Self {
-        self.limit = bytes;
+        self.exchange.limit = bytes;
         self
     }
 
     /// Statuses beyond 2xx whose body is an answer and not a refusal.
     pub fn accept(mut self, statuses: &'static [u16]) -> Self {
-        self.accept = statuses;
+        self.exchange.accept = statuses;
         self
     }
 
     /// Sends it with the client's token. A token that is refused is replaced once, if the client's source has
     /// another.
     pub async fn send(self) -> Result<Answer, Error> {
-        let Some(source) = self.client.source().filter(|_| self.has_token) else {
-            return self.speak(None).await;
-        };
-        let token = source.token(self.client).await?;
-        match self.speak(Some(&token)).await {
-            Err(Error::Denied(refusal)) => match source.instead_of(self.client, &token).await? {
+        let Some(source) = self.source else { return self.exchange.speak(None).await };
+        let token = source.token(self.connection).await?;
+        match self.exchange.speak(Some(&token)).await {
+            Err(Error::Denied(refusal)) => match source.instead_of(self.connection, &token).await? {
                 // Nothing was done for the first one, so a write may be sent again as well.
-                Some(token) => self.speak(Some(&token)).await,
+                Some(token) => self.exchange.speak(Some(&token)).await,
                 None => Err(Error::Denied(refusal)),
             },
             other => other,
         }
-    }
-
-    /// Sends it with this token. Waits for a broker that asks for it, if the call may be repeated.
-    pub(crate) async fn speak(&self, token: Option<&Token>) -> Result<Answer, Error> {
-        let within = if self.is_repeatable { self.client.retry_within() } else { Duration::ZERO };
-        let mut patience = Patience::new(within);
-        loop {
-            match self.once(token).await {
-                Err(error) if patience.outlasts(&error).await => {}
-                other => return other,
-            }
-        }
-    }
-
-    async fn once(&self, token: Option<&Token>) -> Result<Answer, Error> {
-        let mut response = self.request(token)?.send().await.map_err(Error::from_transport)?;
-        let status = response.status().as_u16();
-        if response.status().is_success() || self.accept.contains(&status) {
-            let body = read_bounded(&mut response, self.limit).await?;
-            return Ok(Answer { status, body });
-        }
-        let retry_after = retry_after(response.headers());
-        // A refusal stays a refusal when its body is oversized or broken.
-        let body = read_bounded(&mut response, REFUSAL_BYTES_MAX).await.unwrap_or_default();
-        Err(Error::from_refusal(Refusal::read(status, retry_after, &body)))
-    }
-
-    fn request(&self, token: Option<&Token>) -> Result<RequestBuilder, Error> {
-        let mut request = self.client.request(self.method.clone(), self.url.clone()?);
-        request = request.header(ACCEPT, HeaderValue::from_static("application/json, text/plain, */*;q=0.5"));
-        if let Some(token) = token {
-            request = request.header("X-Vault-Token", token.header());
-        }
-        if let Some(body) = self.body.as_ref().map_err(Error::clone)? {
-            request = request.header(CONTENT_TYPE, body.media_type).body(body.bytes.clone());
-        }
-        Ok(request)
-    }
-}
-
-impl Body {
-    fn new(media_type: &'static str, bytes: Zeroizing<Vec<u8>>) -> Self {
-        Self { media_type, bytes: Bytes::from_owner(bytes) }
-    }
-}
-
-impl Answer {
-    /// HTTP status.
-    #[must_use]
-    pub fn status(&self) -> u16 {
-        self.status
-    }
-
-    /// The body as it came.
-    #[must_use]
-    pub fn body(&self) -> &[u8] {
-        &self.body
-    }
-
-    /// The whole body as JSON, for routes without an envelope. `expected` says what should be there, for the
-    /// error.
-    pub fn raw<T: DeserializeOwned>(&self, expected: &'static str) -> Result<T, Error> {
-        serde_json::from_slice(&self.body).map_err(|_| Error::Foreign { expected })
-    }
-
-    /// The `data` of the envelope. `expected` says what should be there, for the error.
-    pub fn data<T: DeserializeOwned>(&self, expected: &'static str) -> Result<T, Error> {
-        let envelope: Envelope<T> = self.raw(expected)?;
-        envelope.data.ok_or(Error::Foreign { expected })
-    }
-
-    /// The `auth` of the envelope.
-    pub fn auth(&self) -> Result<Auth, Error> {
-        let expected = "an `auth` object with a token";
-        self.raw::<AuthEnvelope>(expected)?.auth.ok_or(Error::Foreign { expected })
-    }
-
-    /// Warnings of the envelope, made printable.
-    #[must_use]
-    pub fn warnings(&self) -> Vec<String> {
-        let envelope = serde_json::from_slice::<Envelope<serde::de::IgnoredAny>>(&self.body);
-        printable(&envelope.ok().and_then(|envelope| envelope.warnings).unwrap_or_default())
-    }
-
-    /// An accepted answer that turns out to be a refusal.
-    pub(crate) fn refused(&self) -> Error {
-        Error::from_refusal(Refusal::read(self.status, None, &self.body))
     }
 }
 
 /// Method and URL; neither a token nor a body.
 impl fmt::Debug for Call<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "Call({} {:?})", self.method, self.url.as_ref().map(Url::path))
+        write!(out, "Call({} {:?})", self.exchange.method, self.exchange.url.as_ref().map(Url::path))
     }
-}
-
-/// The status, not the body.
-impl fmt::Debug for Answer {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "Answer({})", self.status)
-    }
-}
-
-/// Reads a body chunk by chunk, so that a hostile length costs nothing.
-async fn read_bounded(response: &mut reqwest::Response, limit: usize) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let expected = response.content_length().unwrap_or(0).min(RESERVED_BYTES);
-    let mut body = Zeroizing::new(Vec::with_capacity(usize::try_from(expected).unwrap_or(0)));
-    while let Some(chunk) = response.chunk().await.map_err(Error::from_transport)? {
-        if body.len() + chunk.len() > limit {
-            return Err(Error::TooLarge { limit });
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
 }
 
 #[cfg(test)]

@@ -1,15 +1,18 @@
 //! Where the broker is, whom it must be, and as whom we speak.
 
+mod own_token;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::{Method, RequestBuilder, Url};
+use reqwest::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::call::Call;
+use crate::connection::Connection;
 use crate::error::Error;
 use crate::http;
 use crate::source::TokenSource;
@@ -23,16 +26,8 @@ const RETRY_WITHIN: Duration = Duration::from_secs(10);
 /// A broker's client. Cheap to clone; clones share connections and tokens.
 #[derive(Clone)]
 pub struct Client {
-    shared: Arc<Shared>,
+    connection: Arc<Connection>,
     source: Option<Arc<TokenSource>>,
-}
-
-struct Shared {
-    http: reqwest::Client,
-    base: Url,
-    namespace: Option<String>,
-    timeout: Duration,
-    retry_within: Duration,
 }
 
 /// Settings of a [`Client`].
@@ -70,13 +65,13 @@ impl Client {
     /// The same connections, with tokens from another source.
     #[must_use]
     pub fn with_source(&self, source: TokenSource) -> Self {
-        Self { shared: Arc::clone(&self.shared), source: Some(Arc::new(source)) }
+        Self { connection: Arc::clone(&self.connection), source: Some(Arc::new(source)) }
     }
 
     /// The address that calls go to.
     #[must_use]
     pub fn address(&self) -> &str {
-        self.shared.base.as_str().trim_end_matches('/')
+        self.connection.base.as_str().trim_end_matches('/')
     }
 
     /// Whether calls carry a token.
@@ -103,34 +98,12 @@ impl Client {
 
     /// A call of any route of the Vault dialect; `path` is below `/v1/` and not encoded.
     pub fn call(&self, method: Method, path: &str) -> Call<'_> {
-        Call::new(self, method, "v1", path)
+        Call::new(&self.connection, self.source.as_deref(), method, "v1", path)
     }
 
     /// A call outside the dialect, without a token, such as `log/checkpoint`; `path` is not encoded.
     pub fn public(&self, method: Method, path: &str) -> Call<'_> {
-        Call::new(self, method, "", path).without_token()
-    }
-
-    pub(crate) fn base(&self) -> &Url {
-        &self.shared.base
-    }
-
-    pub(crate) fn source(&self) -> Option<&TokenSource> {
-        self.source.as_deref()
-    }
-
-    pub(crate) fn retry_within(&self) -> Duration {
-        self.shared.retry_within
-    }
-
-    /// A request with what all requests carry.
-    pub(crate) fn request(&self, method: Method, url: Url) -> RequestBuilder {
-        let request = self.shared.http.request(method, url).timeout(self.shared.timeout);
-        let request = request.header("X-Vault-Request", "true");
-        match &self.shared.namespace {
-            Some(namespace) => request.header("X-Vault-Namespace", namespace),
-            None => request,
-        }
+        Call::new(&self.connection, None, method, "", path)
     }
 }
 
@@ -204,7 +177,7 @@ impl Builder {
             None => http::client(&base, &self.ca, self.timeout)?,
         };
         let Self { source, namespace, timeout, retry_within, .. } = self;
-        let shared = Shared { http, base, namespace, timeout, retry_within };
-        Ok(Client { shared: Arc::new(shared), source: source.map(Arc::new) })
+        let connection = Connection { http, base, namespace, timeout, retry_within };
+        Ok(Client { connection: Arc::new(connection), source: source.map(Arc::new) })
     }
 }

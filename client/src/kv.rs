@@ -12,9 +12,10 @@ use serde_json::json;
 
 pub use self::data::SecretData;
 pub use self::metadata::{MetadataChange, SecretMetadata, VersionInfo, VersionMetadata};
-use crate::call::{Answer, Call};
+use crate::call::Call;
 use crate::client::Client;
 use crate::error::Error;
+use crate::exchange::Answer;
 use crate::refusal::Refusal;
 
 /// What was expected where something else came.

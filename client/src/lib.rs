@@ -4,10 +4,13 @@
 mod auth;
 mod call;
 mod client;
+mod connection;
 mod error;
 mod evidence;
+mod exchange;
 mod http;
 mod kv;
+mod login;
 mod path;
 mod refusal;
 mod retry;
@@ -20,10 +23,11 @@ mod workload;
 pub use reqwest::Method;
 
 pub use self::auth::{Auth, Login, TokenInfo};
-pub use self::call::{Answer, Call};
+pub use self::call::Call;
 pub use self::client::{Builder, Client};
 pub use self::error::{Configuration, Error, Rejected, Unavailable};
 pub use self::evidence::{Evidence, KUBERNETES_TOKEN_FILE};
+pub use self::exchange::Answer;
 pub use self::kv::{
     Cas, Kv, MetadataChange, Secret, SecretData, SecretMetadata, VersionInfo, VersionMetadata,
 };

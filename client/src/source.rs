@@ -16,9 +16,10 @@ use tokio::time::Instant;
 
 use self::held::{Held, Look};
 use crate::auth::{Auth, Login};
-use crate::client::Client;
+use crate::connection::Connection;
 use crate::error::Error;
 use crate::evidence::{Evidence, read_token};
+use crate::login::{login, renew};
 use crate::token::Token;
 
 /// Where a client's tokens come from.
@@ -99,7 +100,7 @@ impl TokenSource {
     }
 
     /// A token that is good now, from a login if need be.
-    pub(crate) async fn token(&self, client: &Client) -> Result<Token, Error> {
+    pub(crate) async fn token(&self, connection: &Connection) -> Result<Token, Error> {
         if let Origin::Fixed(token) = &self.origin {
             return Ok(token.clone());
         }
@@ -107,14 +108,18 @@ impl TokenSource {
             Look::Good(token) => Ok(token),
             Look::Due(token) => {
                 let Ok(_gate) = self.gate.try_lock() else { return Ok(token) };
-                Ok(self.replace(client).await.unwrap_or(token))
+                Ok(self.replace(connection).await.unwrap_or(token))
             }
-            Look::Nothing => self.first(client).await,
+            Look::Nothing => self.first(connection).await,
         }
     }
 
     /// Another token than the refused one, if there may be one.
-    pub(crate) async fn instead_of(&self, client: &Client, refused: &Token) -> Result<Option<Token>, Error> {
+    pub(crate) async fn instead_of(
+        &self,
+        connection: &Connection,
+        refused: &Token,
+    ) -> Result<Option<Token>, Error> {
         if matches!(self.origin, Origin::Fixed(_)) {
             return Ok(None);
         }
@@ -129,19 +134,19 @@ impl TokenSource {
                 return Ok(None);
             }
         }
-        let token = self.obtain(client, None).await?;
+        let token = self.obtain(connection, None).await?;
         Ok((!token.is(refused)).then_some(token))
     }
 
     /// Waits for the login of whoever came first, and logs in if nobody did.
-    async fn first(&self, client: &Client) -> Result<Token, Error> {
+    async fn first(&self, connection: &Connection) -> Result<Token, Error> {
         let arrived = Instant::now();
         let _gate = self.gate.lock().await;
         if let Look::Good(token) | Look::Due(token) = self.look() {
             return Ok(token);
         }
         self.failed_since(arrived)?;
-        self.obtain(client, None).await
+        self.obtain(connection, None).await
     }
 
     /// The error of an attempt that a caller has waited for.
@@ -153,20 +158,24 @@ impl TokenSource {
     }
 
     /// Renews the token that is held, or gets another one. Only with the gate held.
-    async fn replace(&self, client: &Client) -> Result<Token, Error> {
+    async fn replace(&self, connection: &Connection) -> Result<Token, Error> {
         let renewable = self.state().held.as_ref().and_then(Held::renewable);
-        self.obtain(client, renewable).await
+        self.obtain(connection, renewable).await
     }
 
     /// Gets a token and keeps it. Only with the gate held.
-    async fn obtain(&self, client: &Client, renewable: Option<(Token, Duration)>) -> Result<Token, Error> {
+    async fn obtain(
+        &self,
+        connection: &Connection,
+        renewable: Option<(Token, Duration)>,
+    ) -> Result<Token, Error> {
         let asked = Instant::now();
         let got = match &self.origin {
             Origin::Fixed(token) => Ok(Held::fixed(token.clone(), asked)),
             Origin::File(path) => read_token(path).await.map(|token| Held::from_file(token, asked)),
             Origin::Login { mount, credentials } => {
                 let lifetime = renewable.as_ref().map(|(_, lifetime)| *lifetime);
-                let auth = credentials.renew_or_log_in(client, mount, renewable).await;
+                let auth = credentials.renew_or_log_in(connection, mount, renewable).await;
                 auth.map(|auth| Held::issued(auth, asked, lifetime))
             }
         };
@@ -215,32 +224,32 @@ impl Credentials {
     /// A renewal that gives less than half of the first lifetime says that the token's end is near.
     async fn renew_or_log_in(
         &self,
-        client: &Client,
+        connection: &Connection,
         mount: &str,
         renewable: Option<(Token, Duration)>,
     ) -> Result<Auth, Error> {
         if let Some((token, lifetime)) = renewable
-            && let Ok(auth) = client.renew(&token).await
+            && let Ok(auth) = renew(connection, &token).await
             && Duration::from_secs(auth.lease_duration) * 2 >= lifetime
         {
             return Ok(auth);
         }
-        let (text, login);
+        let (text, evidence);
         match self {
             Self::AppRole { role_id, secret_id } => {
                 text = secret_id.read().await?;
-                login = Login::AppRole { role_id, secret_id: text.expose() };
+                evidence = Login::AppRole { role_id, secret_id: text.expose() };
             }
             Self::Kubernetes { role, jwt } => {
                 text = jwt.read().await?;
-                login = Login::Kubernetes { role, jwt: text.expose() };
+                evidence = Login::Kubernetes { role, jwt: text.expose() };
             }
             Self::Jwt { role, jwt } => {
                 text = jwt.read().await?;
-                login = Login::Jwt { role, jwt: text.expose() };
+                evidence = Login::Jwt { role, jwt: text.expose() };
             }
         }
-        client.login(mount, &login).await
+        login(connection, mount, &evidence).await
     }
 }
 

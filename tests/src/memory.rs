@@ -20,7 +20,7 @@ use symbolon::Token;
 use symbolon_broker::clock::SystemClock;
 use symbolon_broker::config::Config;
 use symbolon_broker::custody::App;
-use symbolon_broker::custody::alarm::Alarm;
+use symbolon_broker::custody::unseal::alarm::Alarm;
 use symbolon_broker::custody::unseal::Unsealer;
 use symbolon_broker::engines::kv::VERSIONS;
 use symbolon_broker::keys::CAPSULES;

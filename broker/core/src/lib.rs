@@ -2,11 +2,10 @@
 
 pub mod attempts;
 pub mod audit;
-pub mod carried;
-pub mod change;
 pub mod clock;
 pub mod dead_man;
 pub mod identity;
+pub mod inherited_keys;
 pub mod json;
 pub mod keyring;
 pub mod kv;
@@ -15,5 +14,6 @@ pub mod path;
 pub mod policy;
 pub mod seal;
 pub mod source;
+pub mod succession;
 pub mod token;
 pub mod workload;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use symbolon_core::clock::Clock;
 
-use super::init::Initialising;
+use super::initialising::Initialising;
 use super::seal::SealHandle;
 use crate::access::Session;
 use crate::access::shape::Shape;

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use rand_core::CryptoRng;
-use symbolon_core::carried::Carried;
 use symbolon_core::clock::Clock;
+use symbolon_core::inherited_keys::InheritedKeys;
 use symbolon_core::seal::{EpochKeys, Unsealed};
 use symbolon_proto::Zeroizing;
 use symbolon_proto::context::{ContextBytes, RecordContext, RecordKind};
@@ -28,7 +28,7 @@ use crate::store::{Expect, Op, Store};
 
 const IDENTITY: SecretId = SecretId::from_bytes(*b"network-identity");
 const LOG_SEED: SecretId = SecretId::from_bytes(*b"log-signing-seed");
-const CARRIED: SecretId = SecretId::from_bytes(*b"carried-over-key");
+const INHERITED: SecretId = SecretId::from_bytes(*b"carried-over-key");
 
 /// The Ed25519 seed of the audit log.
 pub struct LogSeed(Secret<32>);
@@ -109,7 +109,7 @@ impl Deployment {
     /// Everything under K_netkey sealed anew for the keys that follow, and what is carried over to them.
     pub fn succession(&self, after: &Unsealed) -> Result<Vec<Op>, OpError> {
         let mut rows = self.rows_over(after, Expect::Any)?;
-        rows.push(seal(after, CARRIED, &after.carried(), Expect::Any)?);
+        rows.push(seal(after, INHERITED, &after.inherited(), Expect::Any)?);
         Ok(rows)
     }
 
@@ -123,14 +123,15 @@ impl Deployment {
 
 /// Joins the keys of a finished ceremony with what the store carried over from earlier fragment epochs.
 pub async fn complete(store: &dyn Store, keys: EpochKeys) -> Result<Unsealed, OpError> {
-    let carried = open(store, keys.net(), keys.deployment(), CARRIED).await?;
-    let carried = carried.map(|bytes| Carried::decode(&bytes)).transpose().map_err(|_| OpError::INTEGRITY)?;
+    let carried = open(store, keys.net(), keys.deployment(), INHERITED).await?;
+    let carried =
+        carried.map(|bytes| InheritedKeys::decode(&bytes)).transpose().map_err(|_| OpError::INTEGRITY)?;
     keys.complete(carried).map_err(|_| OpError::INTEGRITY)
 }
 
 /// The end of a change of keys: what is carried over without the keys of the epoch before.
 pub fn settled(unsealed: &Unsealed) -> Result<Op, OpError> {
-    seal(unsealed, CARRIED, &unsealed.carried_for_good(), Expect::Any)
+    seal(unsealed, INHERITED, &unsealed.inherited_for_good(), Expect::Any)
 }
 
 fn key(name: SecretId) -> Vec<u8> {

@@ -1,4 +1,4 @@
-//! The enrolment as the broker's store keeps it, sealed under K_index: who can write the store still cannot plant another
+//! The enrolment as the broker's store keeps it, encrypted under K_index: who can write the store still cannot plant another
 //! (`docs/skb1.md` 6.8).
 //!
 //! The newest manifest has a row of its own, which every deployment has. A second row holds what only some have: several
@@ -6,17 +6,15 @@
 
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
-use symbolon_core::audit::{Action, Draft};
 use symbolon_proto::id::{DeploymentId, NodeId};
 use symbolon_proto::manifest::VerifiedManifest;
 use symbolon_proto::proposal::Proposal;
 use symbolon_proto::signing::SigningPublicKey;
 
-use super::unseal::GENERATION;
-use crate::access::Session;
+use super::places::GENERATION;
 use crate::error::OpError;
+use crate::remote::EnrolError;
 use crate::remote::enrolled::{Enrolled, Member};
-use crate::remote::{EnrolError, Remote};
 use crate::rows::{Place, Rows};
 use crate::store::{Expect, Op};
 
@@ -63,13 +61,11 @@ pub async fn read(rows: &Rows, root: &[u8; 32], deployment: &DeploymentId) -> Re
     let (StoredManifest(manifest), _) = rows.read(MANIFEST).await?.ok_or(OpError::INTEGRITY)?;
     let manifest = bytes(&manifest)?;
     let Some((remote, _)) = rows.read::<StoredRemote>(REMOTE).await? else {
-        return Ok(Enrolled::restore(root, &manifest, deployment)?);
+        return first_enrolment(root, &manifest, deployment);
     };
     let root = root_key(&remote.root)?;
-    let verified =
-        |bytes: &[u8]| VerifiedManifest::first(bytes, &root, deployment).map_err(EnrolError::Manifest);
-    let older =
-        remote.older.iter().map(|held| Ok(verified(&bytes(held)?)?)).collect::<Result<_, OpError>>()?;
+    let verified = |manifest: &[u8]| verified(manifest, &root, deployment);
+    let older = remote.older.iter().map(|held| verified(&bytes(held)?)).collect::<Result<_, _>>()?;
     let members = remote.members.iter().map(member).collect::<Result<_, _>>()?;
     let group = match remote.group.as_str() {
         "" => None,
@@ -78,10 +74,24 @@ pub async fn read(rows: &Rows, root: &[u8; 32], deployment: &DeploymentId) -> Re
     Ok(Enrolled { root, manifest: verified(&manifest)?, older, members, group })
 }
 
-/// Stores what the remote has accepted since; an older manifest is never accepted again. Does nothing if nothing is new.
-pub async fn keep(session: &Session, remote: &Remote) -> Result<(), OpError> {
-    let rows = &session.rows;
-    let (manifest, rest) = stored(&remote.enrolled());
+/// With one service that holds the whole key, whose root stands in the seal record.
+fn first_enrolment(root: &[u8; 32], manifest: &[u8], deployment: &DeploymentId) -> Result<Enrolled, OpError> {
+    let root = SigningPublicKey::from_bytes(root).map_err(|_| OpError::INTEGRITY)?;
+    let manifest = verified(manifest, &root, deployment)?;
+    Ok(Enrolled::alone(root, manifest))
+}
+
+fn verified(
+    manifest: &[u8],
+    root: &SigningPublicKey,
+    deployment: &DeploymentId,
+) -> Result<VerifiedManifest, OpError> {
+    Ok(VerifiedManifest::first(manifest, root, deployment).map_err(EnrolError::Manifest)?)
+}
+
+/// What must be written so that `enrolled` is what is stored. Nothing if nothing is new.
+pub async fn newer_rows(rows: &Rows, enrolled: &Enrolled) -> Result<Vec<Op>, OpError> {
+    let (manifest, rest) = stored(enrolled);
     let (held_manifest, manifest_at) =
         rows.read::<StoredManifest>(MANIFEST).await?.ok_or(OpError::INTEGRITY)?;
     let held_rest = rows.read::<StoredRemote>(REMOTE).await?;
@@ -93,11 +103,7 @@ pub async fn keep(session: &Session, remote: &Remote) -> Result<(), OpError> {
     if held_rest.is_none_or(|(held, _)| held != rest) {
         changes.push(rows.put(REMOTE, &rest, rest_at)?);
     }
-    if changes.is_empty() {
-        return Ok(());
-    }
-    let draft = Draft::by_broker(Action::Remote, "newer manifest of the fragment service");
-    session.commit(changes, draft).await.map(drop)
+    Ok(changes)
 }
 
 fn stored(enrolled: &Enrolled) -> (StoredManifest, StoredRemote) {

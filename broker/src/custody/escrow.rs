@@ -10,13 +10,10 @@ use serde::{Deserialize, Serialize};
 use symbolon_proto::custody::escrow::{EscrowEnvelope, EscrowError, EscrowKey, EscrowKeyError};
 use symbolon_proto::manifest::Manifest;
 
-use symbolon_core::audit::{Action, Draft};
-
-use super::unseal::GENERATION;
-use crate::access::Session;
-use crate::error::OpError;
+use super::places::GENERATION;
+use crate::error::{OpError, Text};
 use crate::remote::group::escrow::{collect, fits};
-use crate::remote::{EnrolError, Evaluator, Remote};
+use crate::remote::{EnrolError, Remote};
 use crate::rows::{Place, Rows};
 use crate::store::{Expect, Op};
 
@@ -53,6 +50,12 @@ pub struct StoredEnvelopes(Vec<String>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("more than {ENVELOPES_MAX} escrow envelopes; acknowledge or retire old epochs first")]
 pub struct TooManyEnvelopes;
+
+impl From<TooManyEnvelopes> for OpError {
+    fn from(error: TooManyEnvelopes) -> Self {
+        Self::Refused(Text::of(&error))
+    }
+}
 
 impl StoredEnvelopes {
     /// Reads them back.
@@ -93,6 +96,11 @@ impl StoredEnvelopes {
         manifest.nodes.iter().map(|node| node.index).filter(|index| !there(*index)).collect()
     }
 
+    /// Drops the envelopes of key epochs that are no more.
+    pub fn keep_epochs(&mut self, living: &[u32]) {
+        self.retain(|place| living.contains(&place.key_epoch));
+    }
+
     fn retain(&mut self, keep: impl Fn(&symbolon_proto::custody::escrow::EscrowPlace) -> bool) {
         self.0.retain(|text| {
             let envelope = EscrowEnvelope::decode(&HEXLOWER.decode(text.as_bytes()).unwrap_or_default());
@@ -105,31 +113,10 @@ impl StoredEnvelopes {
 pub(crate) async fn first_rows(rows: &Rows, remote: &Remote, key: &EscrowKey) -> Result<Vec<Op>, OpError> {
     let mut envelopes = StoredEnvelopes::default();
     for envelope in &collect(remote).await.map_err(EnrolError::Group)? {
-        envelopes.put(envelope).map_err(|_| OpError::INTEGRITY)?;
+        envelopes.put(envelope)?;
     }
     Ok(vec![
         rows.put(ESCROW_KEY, &StoredEscrowKey::from(key), Expect::Absent)?,
         rows.put(ESCROW_ENVELOPES, &envelopes, Expect::Absent)?,
     ])
-}
-
-/// Fetches the envelopes of shares that are new since, and drops those of shares and key epochs that are no more. Does
-/// nothing without an escrow, or if nothing is new.
-pub(crate) async fn keep(session: &Session, remote: &Remote) -> Result<(), OpError> {
-    let Some((mut held, revision)) = session.rows.read::<StoredEnvelopes>(ESCROW_ENVELOPES).await? else {
-        return Ok(());
-    };
-    let manifest = remote.manifest();
-    if held.missing(manifest.manifest()).is_empty() {
-        return Ok(());
-    }
-    let fetched = collect(remote).await.map_err(EnrolError::Group)?;
-    let living = remote.key_epochs();
-    held.retain(|place| living.contains(&place.key_epoch));
-    held.keep_sharing(manifest.manifest());
-    for envelope in &fetched {
-        held.put(envelope).map_err(|_| OpError::INTEGRITY)?;
-    }
-    let change = session.rows.put(ESCROW_ENVELOPES, &held, Expect::Revision(revision))?;
-    session.commit(vec![change], Draft::by_broker(Action::Remote, "newer shares in escrow")).await.map(drop)
 }

@@ -7,7 +7,7 @@
 //!
 //! Nothing is written before everything has succeeded, so a failed `init` leaves an empty store.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use symbolon_core::audit::{Action, Detail, Draft, Outcome};
@@ -25,10 +25,11 @@ use symbolon_proto::share::{Dealing, Holder, Share, ShareKind, ShareSetManifest,
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
-use super::ceremony::archive::{self, Kept};
+use super::ceremony::archive::{self, Archived};
 use super::deployment::Deployment;
+use super::places::{GENERATION, Generation, SEAL_COPY};
 use super::seal::View;
-use super::unseal::{GENERATION, Generation, SEAL_COPY, start_log};
+use super::unseal::start_log;
 use super::{App, enrolment_rows, escrow};
 use crate::access::mounts::{self, MountList, Side};
 use crate::access::shape::Shape;
@@ -98,25 +99,6 @@ pub struct CustodianShare {
     pub bytes: Zeroizing<Vec<u8>>,
 }
 
-/// The one initialisation that may be under way, and what both operators compare meanwhile.
-#[derive(Default)]
-pub struct Initialising {
-    turn: tokio::sync::Mutex<()>,
-    fingerprint: Mutex<String>,
-}
-
-impl Initialising {
-    /// The broker's fingerprint while `init` waits for approval; empty otherwise.
-    #[must_use]
-    pub fn enrolling(&self) -> String {
-        self.fingerprint.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn announce(&self, fingerprint: String) {
-        *self.fingerprint.lock().unwrap_or_else(PoisonError::into_inner) = fingerprint;
-    }
-}
-
 /// What the operator wants, checked.
 struct Plan {
     threshold: Threshold,
@@ -159,7 +141,7 @@ fn holders(wish: &Init, configured: &[String]) -> Result<Vec<Holder>, InitError>
 
 /// Initialises the deployment. Waits for the operator of the fragment service if it has not approved this broker yet.
 pub async fn init(app: &App, wish: &Init) -> Result<InitAnswer, OpError> {
-    let _only_one = app.init.turn.try_lock().map_err(|_| OpError::BUSY)?;
+    let _only_one = app.init.begin()?;
     if !matches!(app.seal.view(), View::Uninitialised) {
         return Err(OpError::refused("the broker is already initialised"));
     }
@@ -287,7 +269,7 @@ async fn write(
     deployment: &Deployment,
     enrolled: &Enrolled,
     escrow: Option<&EscrowKey>,
-    ceremony: &Kept,
+    ceremony: &Archived,
 ) -> Result<Zeroizing<String>, OpError> {
     let leases = Leases::default();
     let remote =
@@ -402,7 +384,7 @@ fn transcript(
     deployment: &Deployment,
     set: &ShareSetManifest,
     handed: &Handed,
-) -> Result<Kept, OpError> {
+) -> Result<Archived, OpError> {
     let now = app.clock.now();
     let mut transcript = Transcript::begin_fresh(CeremonyType::Init, set.deployment(), &mut os_rng());
     let whole = |kind, digest| Event::of_ceremony(kind, now.unix_ms, digest);
@@ -421,7 +403,7 @@ fn transcript(
     transcript.sign_as_broker(&seed);
     let mut signed = SignedShareSet::new(set.clone());
     signed.sign_as_broker(&seed);
-    Ok(Kept::new(&transcript, None, Some(&signed), &handed.envelopes, now))
+    Ok(Archived::new(&transcript, None, Some(&signed), &handed.envelopes, now))
 }
 
 impl From<InitError> for OpError {

@@ -10,7 +10,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::config::Config;
-use crate::dialect::vault::request::BODY_BYTES_MAX;
+use crate::dialect::vault::limits::BODY_BYTES_MAX;
 use crate::run::assemble;
 use crate::store::Store;
 use crate::store::memory::MemoryStore;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use symbolon_core::carried::Previous;
+use symbolon_core::inherited_keys::Previous;
 use symbolon_core::keyring::OpenKek;
 use symbolon_proto::blind::Blinded;
 use symbolon_proto::capsule::{self, Capsule, Kek, SharedSecret};

@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use symbolon_core::audit::{Action, Detail, Draft, Outcome};
-use symbolon_core::change::Change;
 use symbolon_core::path::ApiPath;
 use symbolon_core::policy::Operation;
+use symbolon_core::succession::Change;
 use symbolon_proto::custody::Submission;
 use symbolon_proto::log::VerifierKey;
 

@@ -37,7 +37,7 @@ use crate::auth::approle::SECRET_IDS;
 use crate::auth::{self, roles, token};
 use crate::config::Config;
 use crate::custody::App;
-use crate::custody::init::Initialising;
+use crate::custody::initialising::Initialising;
 use crate::custody::seal::SealHandle;
 use crate::engines::kv::{self, ENTRIES, KvTarget, SECRETS, WriteSecret};
 use crate::error::OpError;

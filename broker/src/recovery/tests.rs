@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use data_encoding::HEXLOWER;
-use symbolon_core::change::Change;
 use symbolon_core::kv::{SecretMeta, VersionMeta};
 use symbolon_core::path::MountPath;
 use symbolon_core::seal::{FIRST_EPOCH, Recovery};
+use symbolon_core::succession::Change;
 use symbolon_proto::capsule::{self, Kek};
 use symbolon_proto::context::{CapsuleContext, RecordContext, RecordKind, Scope};
 use symbolon_proto::custody::escrow::EscrowedShare;

@@ -106,9 +106,6 @@ pub enum EnrolError {
     /// Manifest and connection disagree.
     #[error("the manifest names another TLS key than the connection has; somebody stands in between")]
     OtherConnection,
-    /// What was stored is no enrolment.
-    #[error("the stored enrolment is damaged")]
-    Stored,
 }
 
 /// Asks a service for enrolment.

@@ -2,14 +2,12 @@
 
 use symbolon_proto::card::VerifiedCard;
 use symbolon_proto::fingerprint::Fingerprint;
-use symbolon_proto::id::{DeploymentId, NodeId};
+use symbolon_proto::id::NodeId;
 use symbolon_proto::manifest::{ManifestNode, VerifiedManifest};
 use symbolon_proto::proposal::Proposal;
 use symbolon_proto::signing::SigningPublicKey;
 use tracing::warn;
 
-use super::enrol::EnrolError;
-use super::group::GroupError;
 use super::tls::SpkiHash;
 use crate::config;
 
@@ -45,19 +43,12 @@ impl Enrolled {
         Self { root, manifest, older: Vec::new(), members, group: None }
     }
 
-    /// The enrolment with a group, whose lead signs the chain.
-    pub(crate) fn group(group: Proposal, manifest: VerifiedManifest) -> Result<Self, GroupError> {
+    /// The enrolment with a group, whose lead signs the chain; none if it has no members.
+    pub(crate) fn group(group: Proposal, manifest: VerifiedManifest) -> Option<Self> {
         let member = |card: &VerifiedCard| Member { node: card.card().node, root: card.card().root };
         let members: Vec<_> = group.cards().iter().map(member).collect();
-        let root = members.first().map(|member| member.root).ok_or(GroupError::NotAGroup)?;
-        Ok(Self { root, manifest, older: Vec::new(), members, group: Some(group) })
-    }
-
-    /// From the broker's own storage, which must be authenticated.
-    pub fn restore(root: &[u8; 32], manifest: &[u8], deployment: &DeploymentId) -> Result<Self, EnrolError> {
-        let root = SigningPublicKey::from_bytes(root).map_err(|_| EnrolError::Stored)?;
-        let manifest = VerifiedManifest::first(manifest, &root, deployment).map_err(EnrolError::Manifest)?;
-        Ok(Self::alone(root, manifest))
+        let root = members.first().map(|member| member.root)?;
+        Some(Self { root, manifest, older: Vec::new(), members, group: Some(group) })
     }
 
     /// Where each node of the newest manifest is, and the TLS key to expect there. Members are found by the fingerprints of

@@ -2,13 +2,12 @@
 //!
 //! ```text
 //! enrol.rs   once: two operators compare fingerprints, a verified manifest comes back
-//! remote.rs  all nodes together: hello at unseal, heartbeats, manifests
+//! nodes.rs   all nodes together: hello at unseal, heartbeats, manifests
 //! quorum.rs  an evaluation by t of n nodes: the quickest first, the others soon after
 //! node.rs    one node: mutual TLS, deadline, proof
+//! shared.rs  what the nodes have in common: who asks, under which manifests
 //! chain.rs   the manifests still needed: the newest, and the last of each older key epoch
 //! group/     making, refreshing and passing on a key among nodes that do not talk to each other
-//! stored.rs  the enrolment in the store
-//! rotation.rs  new key epochs and the end of old ones
 //! leases.rs  until when cached keys may be used, and the signal to wipe them
 //! ```
 
@@ -31,10 +30,11 @@ pub mod leases;
 mod node;
 pub(crate) mod nodes;
 mod problem;
+mod progress;
 mod quorum;
 mod shared;
-
 pub(crate) mod tls;
+mod told;
 pub(crate) mod wire;
 
 pub use enrol::{EnrolError, EnrolOutcome, Enroller};
@@ -44,6 +44,7 @@ pub use identity::{BrokerIdentity, IdentityError};
 pub use leases::{LeaseState, Leases, NodeLease};
 pub use nodes::{NodeReport, Remote};
 pub use problem::FragmentProblem;
+pub use progress::Progress;
 pub use tls::SpkiHash;
 pub use wire::RemoteConfigError;
 

@@ -25,12 +25,13 @@ use tracing::warn;
 
 use super::enrolled::{Enrolled, Member};
 use super::error::NodeFailure;
-use super::group::{Progress, Told};
 use super::identity::BrokerIdentity;
 use super::leases::{LeaseState, Leases};
 use super::node::{Node, current};
+use super::progress::Progress;
 use super::shared::Common;
 use super::tls::{ClientKey, SpkiHash};
+use super::told::Told;
 use super::wire::RemoteConfigError;
 use super::{EvaluateError, Evaluated, Evaluator, quorum};
 use crate::config;

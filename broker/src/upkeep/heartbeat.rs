@@ -11,13 +11,12 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, warn};
 
 use super::group::Changer;
-use super::rotation;
+use super::{enrolment, escrow, rotation};
 use crate::access::Session;
 use crate::auth::{token, workload};
-use crate::custody::alarm::{Alarm, Reason};
+use crate::custody::unseal::alarm::{Alarm, Reason};
 use crate::custody::unseal::contact::contact;
 use crate::custody::unseal::{Intervals, Link};
-use crate::custody::{enrolment_rows, escrow};
 use crate::keys::Keys;
 use crate::upkeep::rotation::Rotation;
 
@@ -85,7 +84,7 @@ async fn keep_lease(session: Weak<Session>, link: Link, every: Duration, alarm: 
         if let Err(error) = Changer::new(&session, &link.remote).tend().await {
             warn!(%error, "a change of the fragment services did not go on; the next heartbeat tries again");
         }
-        if let Err(error) = enrolment_rows::keep(&session, &link.remote).await {
+        if let Err(error) = enrolment::keep(&session, &link.remote).await {
             warn!(%error, "the newest manifest of the fragment service could not be stored; the next heartbeat tries again");
         }
         if let Err(error) = escrow::keep(&session, &link.remote).await {

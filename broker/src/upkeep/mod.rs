@@ -1,5 +1,14 @@
-//! Upkeep.
+//! What an open broker does by itself.
+//!
+//! ```text
+//! heartbeat.rs  the tasks of a session: leases, heartbeats, dead man's switch, sweeps
+//! group/        changes of the group of nodes, resumed after a crash
+//! rotation/     data re-encrypted under new keys
+//! enrolment.rs  the newest manifest is stored          escrow.rs  newer shares are put into escrow
+//! ```
 
+pub mod enrolment;
+mod escrow;
 pub mod group;
 pub mod heartbeat;
 pub mod rotation;

@@ -16,7 +16,7 @@ use symbolon_proto::log::{
     Checkpoint, Entry, Finding, Frontier, Hash, Replay, Tile, TileKind, Verified, VerifierKey,
 };
 
-use crate::Operator;
+use crate::operator::Operator;
 use symbolon::{Error, Method};
 
 pub use self::copy::copy;

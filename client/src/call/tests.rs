@@ -1,7 +1,10 @@
 #![allow(clippy::unwrap_used)]
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::*;
+use crate::client::Client;
 use crate::error::Unavailable;
 use crate::testing::Server;
 

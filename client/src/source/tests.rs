@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio::time::{advance, pause, resume};
 
 use super::*;
+use crate::client::Client;
 use crate::testing::{Asked, Server, Told};
 
 fn issued(token: &str, secs: u64, renewable: bool) -> Told {

@@ -16,7 +16,7 @@ use rand_core::UnwrapErr;
 use symbolon_broker::access::session::Session;
 use symbolon_broker::clock::SystemClock;
 use symbolon_broker::config;
-use symbolon_broker::custody::alarm::Alarm;
+use symbolon_broker::custody::unseal::alarm::Alarm;
 use symbolon_broker::custody::unseal::Unsealer;
 use symbolon_broker::engines::kv::VERSIONS;
 use symbolon_broker::keys::CAPSULES;

@@ -7,7 +7,7 @@ use symbolon_proto::hierarchy::{AuditKey, Fragment, NameKey, NetKey, PurposeKeys
 use symbolon_proto::id::{BrokerId, DeploymentId};
 
 use super::{FIRST_EPOCH, Sealed};
-use crate::carried::{Carried, ForeignKeys, Lasting, Previous};
+use crate::inherited_keys::{ForeignKeys, InheritedKeys, Lasting, Previous};
 
 /// The purpose keys of the fragment epoch in use, fresh from a ceremony. They open no row before
 /// [`Self::complete`].
@@ -45,10 +45,10 @@ impl EpochKeys {
     }
 
     /// Joins what the store carried over from earlier epochs. Only a first epoch has nothing.
-    pub fn complete(self, carried: Option<Carried>) -> Result<Unsealed, ForeignKeys> {
-        let Carried { lasting, previous } = match carried {
-            Some(carried) => carried,
-            None if self.keys.epoch == FIRST_EPOCH => Carried { lasting: self.first(), previous: None },
+    pub fn complete(self, inherited: Option<InheritedKeys>) -> Result<Unsealed, ForeignKeys> {
+        let InheritedKeys { lasting, previous } = match inherited {
+            Some(inherited) => inherited,
+            None if self.keys.epoch == FIRST_EPOCH => InheritedKeys { lasting: self.first(), previous: None },
             None => return Err(ForeignKeys),
         };
         Ok(self.with(lasting, previous))
@@ -148,14 +148,14 @@ impl Unsealed {
 
     /// What the next unseal needs beside the shares, for a row that is encrypted under K_netkey.
     #[must_use]
-    pub fn carried(&self) -> Zeroizing<Vec<u8>> {
-        Carried::encode(&self.lasting, self.previous().as_deref())
+    pub fn inherited(&self) -> Zeroizing<Vec<u8>> {
+        InheritedKeys::encode(&self.lasting, self.previous().as_deref())
     }
 
     /// The same without the keys of the epoch before, once everything that they encrypted has been
     /// re-encrypted.
     #[must_use]
-    pub fn carried_for_good(&self) -> Zeroizing<Vec<u8>> {
-        Carried::encode(&self.lasting, None)
+    pub fn inherited_for_good(&self) -> Zeroizing<Vec<u8>> {
+        InheritedKeys::encode(&self.lasting, None)
     }
 }

@@ -38,7 +38,7 @@ struct Last {
 
 /// A ceremony that is over. Wire type, format 1; binary values in base64.
 #[derive(Clone, Serialize, Deserialize)]
-pub struct Kept {
+pub struct Archived {
     format: u8,
     ended_ms: u64,
     transcript: String,
@@ -51,7 +51,7 @@ pub struct Kept {
 
 /// The same, decoded.
 pub struct Record {
-    kept: Kept,
+    kept: Archived,
     transcript: Transcript,
     given: Option<ShareSetManifest>,
     made: Option<SignedShareSet>,
@@ -77,7 +77,7 @@ pub fn digest_of(envelope: &ShareEnvelope) -> [u8; 32] {
     Sha256::digest(envelope.as_bytes()).into()
 }
 
-impl Kept {
+impl Archived {
     /// Of a ceremony whose transcript the broker has signed.
     #[must_use]
     pub fn new(
@@ -132,13 +132,13 @@ pub async fn last(rows: &Rows) -> Result<Option<(Record, u64)>, OpError> {
 
 /// A ceremony by its nonce.
 pub async fn read(rows: &Rows, nonce: &str) -> Result<Option<(Record, u64)>, OpError> {
-    let Some((kept, revision)) = rows.read::<Kept>(place(nonce)).await? else { return Ok(None) };
+    let Some((kept, revision)) = rows.read::<Archived>(place(nonce)).await? else { return Ok(None) };
     Ok(Some((kept.decode()?, revision)))
 }
 
 /// All that are over, oldest first.
 pub async fn list(rows: &Rows) -> Result<Vec<Record>, OpError> {
-    let kept = rows.list::<Kept>(place("")).await?;
+    let kept = rows.list::<Archived>(place("")).await?;
     let mut records = kept.into_iter().map(|(kept, _)| kept.decode()).collect::<Result<Vec<_>, _>>()?;
     records.sort_by_key(|record| record.kept.ended_ms);
     Ok(records)
@@ -204,7 +204,7 @@ impl Record {
 
     /// The change that keeps it with the signatures it has now.
     pub fn row(&self, rows: &Rows, revision: u64) -> Result<Op, OpError> {
-        let kept = Kept {
+        let kept = Archived {
             transcript: BASE64.encode(&self.transcript.encode()),
             made: self.made.as_ref().map(|set| BASE64.encode(&set.encode())),
             ..self.kept.clone()

@@ -11,18 +11,18 @@
 use std::sync::Arc;
 
 use symbolon_core::audit::{Action, Detail, Draft, Outcome};
-use symbolon_core::change::Changed;
 use symbolon_core::seal::{Sealed, Unsealed};
+use symbolon_core::succession::Changed;
 use symbolon_proto::custody::ShareEnvelope;
 use symbolon_proto::custody::transcript::Transcript;
 use symbolon_proto::share::SignedShareSet;
 use symbolon_proto::signing::SigningSeed;
 
 use super::Over;
-use super::archive::Kept;
+use super::archive::Archived;
 use crate::access::Session;
 use crate::custody::deployment::Deployment;
-use crate::custody::unseal::SEAL_COPY;
+use crate::custody::places::SEAL_COPY;
 use crate::error::{OpError, Text};
 use crate::rows::seal_record_key;
 use crate::store::{Expect, Op};
@@ -49,7 +49,7 @@ pub async fn commit(session: &Session, over: Over) -> Result<Option<Successor>, 
         }
     };
     let made = successor.as_ref().filter(|_| !envelopes.is_empty()).map(|after| signed_set(after, &seed));
-    let kept = Kept::new(&transcript, Some(&given), made.as_ref(), &envelopes, session.now());
+    let kept = Archived::new(&transcript, Some(&given), made.as_ref(), &envelopes, session.now());
     let changes = match &successor {
         None => kept.rows(&session.rows)?,
         Some(after) => succession(session, &deployment, after, &kept)?,
@@ -100,7 +100,7 @@ fn succession(
     session: &Session,
     deployment: &Deployment,
     after: &Successor,
-    kept: &Kept,
+    kept: &Archived,
 ) -> Result<Vec<Op>, OpError> {
     let rows = session.rows.under(Arc::clone(&after.unsealed));
     let mut changes = kept.rows(&rows)?;

@@ -6,17 +6,17 @@
 //!          └── reset, 30 minutes, a wrong combination ────────────────┴─▶ t of them: recombined, and the key is gone
 //!
 //! open     an operator begins a change ─▶ t shares as above ─▶ new shares dealt, sealed to their holders' cards ─▶ everybody
-//!          proves that the share opens ─▶ one commit ─▶ the broker opens itself anew with the new keys ─▶ signatures
+//!          proves that the share opens ─▶ one commit ─▶ the broker opens itself again with the new keys ─▶ signatures
 //!
-//! desk.rs    where shares are given              commit.rs  the rows of a change
-//! change.rs  a ceremony that changes something   kept.rs    what is kept of it, and who signed
+//! desk.rs         where shares are given          commit.rs   the rows of a change
+//! change_desk.rs  one that changes something      archive.rs  what is kept of it, and who signed
 //! ```
 //!
 //! Before the commit nothing has changed, and after it everything has: a ceremony that is cancelled, interrupted or forgotten
 //! leaves the old shares in force.
 
 pub mod archive;
-mod change;
+mod change_desk;
 pub mod commit;
 mod desk;
 
@@ -26,7 +26,7 @@ use crate::error::{OpError, Text};
 use crate::rows::{Layout, Table};
 use symbolon_proto::custody::SubmissionError;
 
-pub use self::change::{ChangeDesk, Over};
+pub use self::change_desk::{ChangeDesk, Over};
 pub use self::desk::Desk;
 
 /// Refusals that the state shows.
@@ -48,7 +48,7 @@ pub enum CeremonyRefusal {
     None,
     /// The keys of an earlier change are still needed.
     #[error(
-        "what fragment epoch {epoch} has closed is still being closed anew; wait for it (`symbolon operator rotate status`), then begin"
+        "what fragment epoch {epoch} has encrypted is still being re-encrypted; wait for it (`symbolon operator rotate status`), then begin"
     )]
     Changing {
         /// The epoch before the present one.
@@ -56,7 +56,7 @@ pub enum CeremonyRefusal {
     },
     /// A new set that cannot be dealt.
     #[error(transparent)]
-    Set(#[from] symbolon_core::change::NewSetError),
+    Set(#[from] symbolon_core::succession::NewSetError),
     /// A drill with too few shares.
     #[error(
         "{given} of {needed} shares were given; a drill ends when at least so many as open the broker are there"
@@ -144,7 +144,7 @@ pub struct Notice {
     pub missing: Vec<String>,
     /// Shares needed.
     pub threshold: u8,
-    /// For whom new shares are wished, so that custodians see whom they give theirs for.
+    /// For whom new shares are to be made, so that custodians see whom they give theirs for.
     pub wanted: Option<Wanted>,
     /// The new set, if there is one.
     pub prove: Option<Proof>,

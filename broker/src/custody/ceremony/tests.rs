@@ -1,8 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
-use symbolon_core::change::{Change, NewSet};
 use symbolon_core::clock::Now;
 use symbolon_core::seal::{CEREMONY_MS_MAX, FIRST_EPOCH, Recovery, SEAL_RECORD_FORMAT, SealRecord, Sealed};
+use symbolon_core::succession::{Change, NewSet};
 use symbolon_proto::custody::{
     Card, CeremonyBinding, KeyKind, KeyPair, Purpose, ShareEnvelope, Submission, XWingPublicKey,
 };

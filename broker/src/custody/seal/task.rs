@@ -11,9 +11,9 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use super::{Command, Given, View};
-use crate::custody::alarm::{Alarm, Reason};
-use crate::custody::anchor::Anchor;
 use crate::custody::ceremony::{ChangeDesk, Desk};
+use crate::custody::unseal::alarm::{Alarm, Reason};
+use crate::custody::unseal::anchor::Anchor;
 use crate::custody::unseal::{Opened, Unsealer};
 use crate::error::{Closed, OpError, Text};
 use crate::key_thread;

@@ -7,12 +7,12 @@ use symbolon_core::clock::Clock;
 use symbolon_core::seal::{SealRecord, Sealed, Unsealed};
 use tracing::{error, warn};
 
-use super::SEAL_COPY;
+use super::alarm::Reason;
+use super::anchor::{Anchor, AnchorError};
 use crate::audit::writer::{LogKeys, StartError, Writer};
-use crate::custody::alarm::Reason;
-use crate::custody::anchor::{Anchor, AnchorError};
 use crate::custody::deployment::LogSeed;
 use crate::custody::enrolment_rows;
+use crate::custody::places::SEAL_COPY;
 use crate::error::OpError;
 use crate::remote::Enrolled;
 use crate::rows::Rows;

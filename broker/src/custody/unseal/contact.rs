@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tracing::{error, info, warn};
 
-use crate::custody::alarm::Reason;
-use crate::custody::anchor::{Anchor, AnchorError};
+use super::alarm::Reason;
+use super::anchor::{Anchor, AnchorError};
 use crate::keys::Keys;
 use crate::remote::{LeaseState, Remote};
 

@@ -1,28 +1,16 @@
 //! The commit that makes the unseal one: its entry, the next generation, and the format of the seal record.
 
 use rand_core::Rng;
-use serde::{Deserialize, Serialize};
 use symbolon_core::audit::{Action, Draft};
 use symbolon_core::seal::Sealed;
-use symbolon_proto::id::TenantId;
 use tracing::{error, info};
 
 use crate::audit::writer::Writer;
+use crate::custody::places::{GENERATION, Generation, SEAL_COPY};
 use crate::error::OpError;
 use crate::random::os_rng;
-use crate::rows::{COUNTERS, NO_SCOPE, Place, Rows, seal_record_key};
+use crate::rows::{Rows, seal_record_key};
 use crate::store::{Expect, Op};
-
-/// The newest generation of a deployment. Wire type.
-#[derive(Clone, Copy, Default, Serialize, Deserialize)]
-pub struct Generation(pub u64);
-
-/// Where the generation is kept.
-pub const GENERATION: Place<'static> =
-    Place { tenant: TenantId::SYSTEM, table: COUNTERS, scope: NO_SCOPE, group: "", name: "generation" };
-
-/// Where a sealed copy of the public seal record is kept.
-pub const SEAL_COPY: Place<'static> = Place { name: "seal record", ..GENERATION };
 
 /// A count of unseals in the upper half, chance in the lower one. A copy of the store counts like its original, and the
 /// remote would serve both; so chance makes one of the two newer, and the other is fenced (`docs/skb1.md` 6.9).

@@ -5,6 +5,8 @@
 //! next generation committed with the unseal's entry ▶ mounts and policies read ▶
 //! hello (generation registered, lease) ▶ canary ▶ anchor put ▶ background tasks
 //!
+//! anchor.rs    whether the store is the newest one
+//! alarm.rs     why an open broker seals itself
 //! contact.rs   what is said to the remote, now and at each heartbeat
 //! checks.rs    what must hold of a store before anything is written to it
 //! entry.rs     the commit that makes the unseal one: generation, format of the seal record
@@ -22,8 +24,8 @@ use symbolon_core::clock::Clock;
 use symbolon_core::dead_man::DeadMan;
 use symbolon_core::seal::{EpochKeys, Sealed, Unsealed};
 
-use super::alarm::Alarm;
-use super::anchor::Anchor;
+use self::alarm::Alarm;
+use self::anchor::Anchor;
 use super::deployment::{self, Deployment};
 use crate::access::mounts::Mounts;
 use crate::access::policies::Policies;
@@ -36,13 +38,14 @@ use crate::remote::{Leases, Remote};
 use crate::rows::{Rows, seal_record_key};
 use crate::store::Store;
 
+pub mod alarm;
+pub mod anchor;
 mod checks;
 pub mod contact;
 mod entry;
 
 pub(crate) use checks::{read_enrolment, start_log};
 pub use contact::Link;
-pub use entry::{GENERATION, Generation, SEAL_COPY};
 
 /// How often and how long.
 #[derive(Clone, Copy, Debug)]

@@ -76,7 +76,7 @@ pub enum FaceError {
     /// The body did not arrive as a whole.
     #[error(
         "the request body must arrive within 30 seconds and have at most {} bytes",
-        super::request::BODY_BYTES_MAX
+        super::limits::BODY_BYTES_MAX
     )]
     Body(BodyError),
     /// The route exists, but not for this method.

@@ -4,12 +4,14 @@
 //! request.rs   head and body → one path, one verb, one set of fields       fields.rs    typed reading of those
 //! call.rs      the same in a session, as engines and methods get it        envelope.rs  answers in Vault's envelope
 //! reply.rs     what goes back                                              error.rs     what goes back instead
+//! limits.rs    bounds that several of these name
 //! ```
 
 pub mod call;
 pub mod envelope;
 pub mod error;
 pub mod fields;
+pub mod limits;
 pub mod reply;
 pub mod request;
 

@@ -18,8 +18,6 @@ use super::error::FaceError;
 use super::fields::{Fields, parse_bool};
 use crate::dialect::time;
 
-/// Largest body of a request: a secret of 1 MiB with room for its JSON and escapes.
-pub const BODY_BYTES_MAX: usize = (1 << 20) + (64 << 10);
 /// Most members of a query or form.
 const FORM_MEMBERS_MAX: usize = 256;
 

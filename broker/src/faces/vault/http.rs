@@ -6,7 +6,8 @@ use axum::response::Response;
 use bytes::Bytes;
 use symbolon_proto::Zeroizing;
 
-use crate::dialect::vault::request::{BODY_BYTES_MAX, Head};
+use crate::dialect::vault::limits::BODY_BYTES_MAX;
+use crate::dialect::vault::request::Head;
 use crate::dialect::vault::{FaceError, Reply, VaultRequest};
 use crate::faces::body;
 use crate::faces::ids::request_id;

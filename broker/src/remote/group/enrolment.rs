@@ -110,6 +110,6 @@ impl GroupEnroller {
             let Run { key, key_epoch, share_epoch, .. } = run;
             node.ask_done(GroupOp::Acknowledge { key, key_epoch, share_epoch }).await?;
         }
-        Enrolled::group(self.proposal.clone(), manifest)
+        Enrolled::group(self.proposal.clone(), manifest).ok_or(GroupError::NotAGroup)
     }
 }

@@ -2,15 +2,16 @@
 //! (`docs/skb1.md` 6.7 and 16.14).
 //!
 //! ```text
-//! envoy.rs     one node as the ceremony sees it: its card, checked against the fingerprint in the configuration
+//! member.rs    one node as the ceremony sees it: its card, checked against the fingerprint in the configuration
+//! meeting.rs   who takes part in a change, each met at its address
 //! relay.rs     deal, verify, commit: a run carried from node to node; every dealing and signature is checked here, too
 //! cosign.rs    one manifest, signed by every node with its own key
 //! enrolment.rs the first group of a deployment
-//! change.rs    what happens to a group later: renewal, refresh, another t or n, a fresh key. Resumed after a crash
-//! leaving.rs   nodes that a reshare leaves behind are told until they have erased their shares
 //! escrow.rs    shares sealed to the customer's escrow key
 //! canary.rs    proof that new shares work, before old ones are given up
 //! ```
+//!
+//! What happens to a group later, and is resumed after a crash, is stored state: `upkeep/group/`.
 
 use symbolon_proto::card::CardError;
 use symbolon_proto::dkg::{DkgError, DkgFault};
@@ -27,38 +28,13 @@ pub(crate) mod canary;
 pub(crate) mod cosign;
 mod enrolment;
 pub(crate) mod escrow;
+pub(crate) mod meeting;
 pub(crate) mod member;
 
 pub(crate) mod relay;
-mod told;
 
 pub use enrolment::GroupEnroller;
 pub(crate) use relay::Certified;
-pub(crate) use told::Told;
-
-/// How far a ceremony has come, for status pages and terminals. Wire type.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Progress {
-    /// What is being done: `refresh`, `reshare`, `rotate`, `renew`; empty if nothing is.
-    pub change: &'static str,
-    /// The step under way.
-    pub step: &'static str,
-    /// Nodes or checks done in this step.
-    pub done: usize,
-    /// Of how many.
-    pub total: usize,
-}
-
-impl Progress {
-    /// The step of a change that is over.
-    pub(crate) const DONE: &'static str = "done";
-
-    /// Whether something was begun and is not over.
-    #[must_use]
-    pub fn is_under_way(&self) -> bool {
-        !self.change.is_empty() && self.step != Self::DONE
-    }
-}
 
 /// Why a ceremony stopped. Nothing is lost: repeat it when who is named has acted.
 #[derive(Debug, thiserror::Error)]

@@ -10,7 +10,7 @@ use super::real::{Party, Running};
 use super::*;
 use crate::audit::writer::Writer;
 use crate::audit::writer::tests::{Bench, draft};
-use crate::custody::anchor::{Anchor, AnchorError, RolledBack};
+use crate::custody::unseal::anchor::{Anchor, AnchorError, RolledBack};
 use crate::store::Store;
 use crate::store::memory::MemoryStore;
 

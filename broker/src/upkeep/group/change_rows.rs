@@ -11,7 +11,7 @@ use symbolon_proto::proposal::Proposal;
 use super::leaving_rows::{self, Leaver};
 use crate::access::Session;
 use crate::custody::enrolment_rows::{bytes, proposal};
-use crate::custody::unseal::GENERATION;
+use crate::custody::places::GENERATION;
 use crate::error::OpError;
 use crate::remote::group::Certified;
 use crate::rows::{Place, Rows};

@@ -14,8 +14,8 @@ use tracing::{info, warn};
 
 use crate::config::RemoteNode;
 
-use super::change::Changer;
 use super::change_rows::Change;
+use super::changer::Changer;
 use super::leaving_rows::{self, Leaver};
 use crate::remote::group::{GroupError, NodeProblem};
 
@@ -75,7 +75,7 @@ impl Changer<'_> {
             let Some(url) = addresses.get(&card.card().node) else { continue };
             let fingerprint = card.card().fingerprint().to_string();
             let node = RemoteNode { url: url.clone(), fingerprint };
-            let shown = async { self.meet(&node).await?.approves(&group.to_bytes()).await };
+            let shown = async { self.meeting().with(&node).await?.approves(&group.to_bytes()).await };
             if let Err(error) = shown.await {
                 warn!(%error, "a fragment service that is to leave could not be shown the new group; it is told later");
             }
@@ -132,7 +132,7 @@ impl Changer<'_> {
             Err(GroupError::Node { problem, .. }) => problem,
             Err(_) => NodeProblem::OtherAnswer,
         };
-        if self.remote.told().note(leaver.node(), &problem) {
+        if self.remote.told().note(leaver.node(), problem.to_string()) {
             warn!(url = leaver.url, %problem, "a fragment service that left the group has not erased its share");
         }
         Ok(())
@@ -149,7 +149,7 @@ impl Changer<'_> {
             return Err(GroupError::Node { url, problem: NodeProblem::NoAddress });
         }
         let fingerprint = leaver.card.card().fingerprint().to_string();
-        let envoy = self.meet(&RemoteNode { url: leaver.url.clone(), fingerprint }).await?;
+        let envoy = self.meeting().with(&RemoteNode { url: leaver.url.clone(), fingerprint }).await?;
         if !envoy.approves(&leaver.group.to_bytes()).await? {
             return Err(envoy.problem(NodeProblem::KeepsShare));
         }

@@ -15,7 +15,7 @@ use tracing::warn;
 
 use crate::access::Session;
 use crate::custody::enrolment_rows::{bytes, proposal};
-use crate::custody::unseal::GENERATION;
+use crate::custody::places::GENERATION;
 use crate::error::OpError;
 use crate::rows::{Place, Rows};
 use crate::store::{Expect, Op};

@@ -1,9 +1,23 @@
-//! Group changes.
+//! What happens to a group after its enrolment: renewal of its manifest, refresh of its shares, another t or n,
+//! a fresh key.
+//!
+//! ```text
+//! refresh.rs   new shares for the same nodes                  change_rows.rs   a change that was begun, stored
+//! reshare.rs   the same key for other nodes                   leaving_rows.rs  nodes that left, stored
+//! epoch.rs     a fresh key beside the old one, and its end
+//! changer.rs   a change from its first store to its end, whichever of these began it
+//! leaving.rs   nodes that a reshare leaves behind are told until they have erased their shares
+//! ```
+//!
+//! What is asked of which node, and how it is checked, is in `remote/group/`.
 
-pub mod change;
-pub mod change_rows;
-pub mod leaving;
-pub mod leaving_rows;
+mod change_rows;
+mod changer;
+mod epoch;
+mod leaving;
+mod leaving_rows;
+mod refresh;
+mod reshare;
 
-pub use change::Changer;
+pub use changer::Changer;
 pub use leaving::Leaving;

@@ -4,9 +4,9 @@ use std::future::Future;
 use std::pin::Pin;
 
 use crate::access::Session;
-use crate::custody::enrolment_rows;
-use crate::remote::group::{GroupError, Progress};
-use crate::remote::{EvaluateError, Remote};
+use crate::remote::group::GroupError;
+use crate::remote::{EvaluateError, Progress, Remote};
+use crate::upkeep::enrolment;
 use crate::upkeep::group::{Changer, Leaving};
 
 /// Why the remote did not do it.
@@ -79,7 +79,7 @@ impl RemoteRotation for Remote {
         Box::pin(async move {
             Changer::new(session, self).retire(key_epoch).await?;
             self.forget_epoch(key_epoch);
-            enrolment_rows::keep(session, self).await.map_err(|_| GroupError::Store)?;
+            enrolment::keep(session, self).await.map_err(|_| GroupError::Store)?;
             Ok(())
         })
     }

@@ -5,7 +5,7 @@ use crate::access::Session;
 use crate::access::mounts::Tier;
 use crate::error::OpError;
 use crate::keys::{MountKeks, Phase, SystemKeks};
-use crate::remote::group::Progress as GroupProgress;
+use crate::remote::Progress as GroupProgress;
 use crate::upkeep::group::Leaving;
 
 /// Everything.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use symbolon::Method;
 
-use crate::Operator;
+use crate::operator::Operator;
 use symbolon::Error;
 
 /// What to look for in the log; everything not given fits.

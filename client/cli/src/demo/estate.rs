@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::cluster::Cluster;
 use super::homelab::Homelab;
-use crate::Operator;
+use crate::operator::Operator;
 use symbolon::Error;
 
 /// Mount of the secrets.

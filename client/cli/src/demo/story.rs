@@ -1,4 +1,4 @@
-//! The story: what is carried from act to act, and their order.
+//! The story: what is carried from act to act.
 
 use std::collections::BTreeMap;
 
@@ -6,16 +6,14 @@ use serde_json::{Map, Value};
 use symbolon_proto::Zeroizing;
 use symbolon_proto::log::VerifierKey;
 
-use super::acts;
 use super::cluster::{Cluster, ClusterError};
 use super::eso::{self, EsoError, Traffic};
 use super::estate::{self, AppRole};
 use super::homelab::Homelab;
 use super::memory::OwnMemory;
-use super::narrator::Narrator;
 use super::world::{Pace, World, WorldError};
-use crate::Operator;
 use crate::audit::LogError;
+use crate::operator::Operator;
 use symbolon::Error;
 
 /// Leases short enough to watch them end.
@@ -77,37 +75,8 @@ pub enum StoryError {
     },
 }
 
-/// Tells the whole story. True if everything held.
-pub async fn tell(narrator: &mut Narrator) -> bool {
-    narrator.remark(
-        "Everything below happens now, in this process: real sockets, TLS, loopback, a temporary directory.",
-    );
-    if let Err(error) = Story::tell(narrator).await {
-        narrator.fail(&error);
-    }
-    narrator.finish()
-}
-
 impl Story {
-    async fn tell(narrator: &mut Narrator) -> Result<(), StoryError> {
-        let mut story = Self::new()?;
-        acts::opening::fragment_service_starts(&mut story, narrator).await?;
-        acts::opening::broker_is_initialised(&mut story, narrator).await?;
-        acts::opening::two_custodians_unseal(&mut story, narrator).await?;
-        acts::homelab::workload_is_written(&mut story, narrator).await?;
-        acts::homelab::eso_fetches_everything(&mut story, narrator).await?;
-        acts::custody::wrong_share_names_its_custodian(&mut story, narrator).await?;
-        acts::identity::workload_token_is_verified(&mut story, narrator).await?;
-        acts::log::audit_log_is_verified(&mut story, narrator).await?;
-        acts::kill_switch::remote_is_suspended(&mut story, narrator).await?;
-        acts::kill_switch::remote_is_resumed(&mut story, narrator).await?;
-        acts::kill_switch::remote_goes_silent(&mut story, narrator).await?;
-        acts::ending::sealed_memory_holds_no_key(&mut story, narrator).await?;
-        story.world.stop_broker().await?;
-        Ok(story.world.stop_fragment().await?)
-    }
-
-    fn new() -> Result<Self, StoryError> {
+    pub(super) fn new() -> Result<Self, StoryError> {
         Ok(Self {
             // Opened first: a broker makes its process undumpable, and then only root may look.
             memory: OwnMemory::open()?,

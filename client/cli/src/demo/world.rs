@@ -19,8 +19,8 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::pki::ServerIdentity;
-use crate::Operator;
-use crate::{InitAnswer, InitRequest};
+use crate::operator::Operator;
+use crate::operator::{InitAnswer, InitRequest};
 use symbolon::{Client, Error, Token};
 
 /// How long anything in the world may take to come about before it counts as failed.
@@ -108,7 +108,7 @@ pub enum WorldError {
 impl World {
     /// A directory, certificates, and two ports, the broker's at `listen` if that is given. Nothing runs yet.
     pub fn new(pace: Pace, listen: Option<SocketAddr>) -> Result<Self, WorldError> {
-        crate::install_crypto_provider();
+        crate::provider::install();
         let directory = tempfile::Builder::new().prefix("symbolon-").tempdir()?;
         let identity = ServerIdentity::for_loopback("symbolon broker")?;
         let (fragment_address, broker_address) = (free_port()?, listen.map_or_else(free_port, Ok)?);

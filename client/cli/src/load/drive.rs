@@ -15,7 +15,7 @@ use super::report::{Cost, Filled, Reads, Report, Size};
 use super::requests::{self, Read};
 use super::times::Times;
 use super::{LoadError, Plan, log_size};
-use crate::Operator;
+use crate::operator::Operator;
 use symbolon::Token;
 
 /// Time before the reads that count: every connection is up, every key is open.

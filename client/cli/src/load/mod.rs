@@ -23,7 +23,7 @@ mod requests;
 pub mod stage;
 mod times;
 
-use crate::Operator;
+use crate::operator::Operator;
 use symbolon::{Error, Method};
 
 pub use self::drive::{Target, run};

@@ -18,9 +18,9 @@ use tokio::time::sleep;
 use super::LoadError;
 use super::drive::Target;
 use super::endpoint::Endpoint;
-use crate::Operator;
 use crate::demo::pki::ServerIdentity;
-use crate::{InitAnswer, InitRequest};
+use crate::operator::Operator;
+use crate::operator::{InitAnswer, InitRequest};
 use symbolon::{Client, Error, Login, Token};
 
 /// How long anything on the stage may take to come about.

@@ -26,6 +26,8 @@ const CRATES: &[(&str, &str)] = &[
     ("broker/core/src/lib.rs", "broker/core/README.md"),
     ("broker/src/lib.rs", "broker/README.md"),
     ("kms-fragment/src/lib.rs", "kms-fragment/README.md"),
+    ("client/src/lib.rs", "client/README.md"),
+    ("client/cli/src/lib.rs", "client/cli/README.md"),
 ];
 
 #[test]

@@ -14,7 +14,7 @@
 use data_encoding::{BASE64, HEXLOWER};
 use hyper::StatusCode;
 use serde_json::{Map, Value, json};
-use symbolon_core::change::{Change, NewSet};
+use symbolon_core::succession::{Change, NewSet};
 use symbolon_proto::custody::Card;
 use symbolon_proto::custody::transcript::{CeremonyType, Standing};
 use symbolon_proto::log::VerifierKey;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use symbolon_core::change::{Change, NewSet};
+use symbolon_core::succession::{Change, NewSet};
 
 use super::world::World;
 use crate::custody::ceremony::archive;

@@ -5,7 +5,7 @@ use symbolon_proto::Zeroizing;
 
 use super::super::narrator::Narrator;
 use super::super::story::{CUSTODIANS, Story, StoryError, THRESHOLD};
-use crate::InitRequest;
+use crate::operator::InitRequest;
 use symbolon::{Error, SecretData, Unavailable};
 
 /// The far half comes first: a broker without it can make no key.

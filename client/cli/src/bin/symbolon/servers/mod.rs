@@ -110,7 +110,7 @@ fn refused(error: CliError) -> Failure {
 async fn tell() -> Option<bool> {
     let mut narrator = Narrator::to_stdout();
     tokio::select! {
-        held = symbolon_cli::demo::story::tell(&mut narrator) => Some(held),
+        held = symbolon_cli::demo::acts::tell(&mut narrator) => Some(held),
         _ = stop_signal() => None,
     }
 }

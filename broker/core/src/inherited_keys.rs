@@ -1,8 +1,8 @@
 //! What a new fragment epoch, or a new fragment, takes over from the one before (`docs/skb1.md` 16.60).
 //!
 //! ```text
-//! carried = format(1)=1 ‖ names(32) ‖ state(32) ‖ audit(32)
-//!           ‖ count(1) ‖ count × { epoch(4) ‖ capsule(32) ‖ index(32) }
+//! inherited = format(1)=1 ‖ names(32) ‖ state(32) ‖ audit(32)
+//!             ‖ count(1) ‖ count × { epoch(4) ‖ capsule(32) ‖ index(32) }
 //! ```
 //!
 //! Three keys stay for good. What they were used for cannot be made again: the names of tokens and secrets on
@@ -43,7 +43,7 @@ pub struct Previous {
 }
 
 /// Everything that was carried over.
-pub struct Carried {
+pub struct InheritedKeys {
     /// For good.
     pub lasting: Lasting,
     /// Until all that it encrypted has been re-encrypted.
@@ -101,7 +101,7 @@ impl Previous {
     }
 }
 
-impl Carried {
+impl InheritedKeys {
     /// The bytes of keys that are carried over. Secret: for an encrypted row and nothing else.
     #[must_use]
     pub fn encode(lasting: &Lasting, previous: Option<&Previous>) -> Zeroizing<Vec<u8>> {
@@ -169,8 +169,8 @@ mod tests {
     fn keys_come_back_each_in_its_place() {
         let (first, before) = (keys(1), keys(7));
         for previous in [None, Some(Previous::of(&before))] {
-            let bytes = Carried::encode(&lasting(&first), previous.as_ref());
-            let back = Carried::decode(&bytes).unwrap();
+            let bytes = InheritedKeys::encode(&lasting(&first), previous.as_ref());
+            let back = InheritedKeys::decode(&bytes).unwrap();
             assert!(back.lasting.names.secret().same_as(NameKey::of(&first.index).secret()));
             assert!(back.lasting.state.secret().same_as(first.state.secret()));
             assert!(back.lasting.audit.secret().same_as(first.audit.secret()));
@@ -185,15 +185,15 @@ mod tests {
 
     #[test]
     fn other_bytes_are_refused() {
-        let bytes = Carried::encode(&lasting(&keys(1)), Some(&Previous::of(&keys(2))));
+        let bytes = InheritedKeys::encode(&lasting(&keys(1)), Some(&Previous::of(&keys(2))));
         for cut in 0..bytes.len() {
-            assert_eq!(Carried::decode(&bytes[..cut]).err(), Some(ForeignKeys), "{cut} bytes");
+            assert_eq!(InheritedKeys::decode(&bytes[..cut]).err(), Some(ForeignKeys), "{cut} bytes");
         }
         for (at, wrong) in [(0, 2), (LASTING_BYTES - 1, 0), (LASTING_BYTES - 1, 2)] {
             let mut changed = bytes.to_vec();
             changed[at] = wrong;
-            assert_eq!(Carried::decode(&changed).err(), Some(ForeignKeys), "byte {at}");
+            assert_eq!(InheritedKeys::decode(&changed).err(), Some(ForeignKeys), "byte {at}");
         }
-        assert!(Carried::decode(&[bytes.as_slice(), &[0]].concat()).is_err());
+        assert!(InheritedKeys::decode(&[bytes.as_slice(), &[0]].concat()).is_err());
     }
 }

@@ -4,8 +4,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use symbolon_core::change::Change;
 use symbolon_core::clock::Now;
+use symbolon_core::succession::Change;
 use symbolon_proto::custody::Submission;
 use tracing::{error, info, warn};
 

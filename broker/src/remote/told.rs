@@ -6,8 +6,6 @@ use std::sync::{Mutex, PoisonError};
 
 use symbolon_proto::id::NodeId;
 
-use super::NodeProblem;
-
 /// What those who left have said since the unseal, and whose turn it is. Only for the status: what counts is stored.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
@@ -27,8 +25,7 @@ impl Told {
     }
 
     /// Whether it says something new.
-    pub(crate) fn note(&self, node: NodeId, problem: &NodeProblem) -> bool {
-        let text = problem.to_string();
+    pub(crate) fn note(&self, node: NodeId, text: String) -> bool {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         said.insert(node, text.clone()).is_none_or(|before| before != text)
     }

@@ -2,27 +2,27 @@
 //!
 //! Requests read the open [`Session`] from a watch channel and keep it for as long as they run. Sealing takes the session
 //! out of the channel, waits for the requests under way, and only then reports: at that point no key is left in memory.
-//! A ceremony that changes keys ends in the same way, with the next session opened at once (`seal/change.rs`).
+//! A ceremony that changes keys ends in the same way, with the next session opened at once (`rekey.rs`).
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use symbolon_core::attempts::Attempts;
-use symbolon_core::change::Change;
 use symbolon_core::clock::Clock;
 use symbolon_core::seal::{CeremonyError, Progress, Sealed};
+use symbolon_core::succession::Change;
 use symbolon_proto::custody::Submission;
 use symbolon_proto::custody::transcript::CeremonyType;
 use symbolon_proto::share::Share;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::alarm::Alarm;
 use super::ceremony::{Desk, Notice};
 use super::unseal::Unsealer;
+use super::unseal::alarm::Alarm;
 use crate::access::Session;
 use crate::error::{Busy, OpError, Text};
 
-mod change;
+mod rekey;
 mod task;
 
 use task::{SealTask, closed};

@@ -129,10 +129,10 @@ fn what_stays_stays_and_the_epoch_before_decrypts_what_it_encrypted() {
     assert!(same(previous.index.secret(), before.keys().index.secret()));
     // The next unseal finds the same, and nothing without the row.
     let again = || EpochKeys::derive(&fragment, &changed.sealed);
-    let carried = |bytes: &[u8]| Some(crate::carried::Carried::decode(bytes).unwrap());
-    let reopened = again().complete(carried(&after.carried())).unwrap();
+    let inherited = |bytes: &[u8]| Some(crate::inherited_keys::InheritedKeys::decode(bytes).unwrap());
+    let reopened = again().complete(inherited(&after.inherited())).unwrap();
     assert!(same(&reopened.previous().unwrap().capsule.secret().duplicate(), previous.capsule.secret()));
-    assert!(again().complete(carried(&after.carried_for_good())).unwrap().previous().is_none());
+    assert!(again().complete(inherited(&after.inherited_for_good())).unwrap().previous().is_none());
     assert!(again().complete(None).is_err());
     // Other people may take the shares over meanwhile: what is still to be opened stays so.
     let (_, cards) = people(&["Cid", "Dan"]);

@@ -8,9 +8,9 @@
 //! The proofs are the drill of section 7.3: the dealer has recombined every share before it sealed them, and a share that its
 //! holder opens and hands back has the digest of the one that was recombined.
 
-use symbolon_core::change::{Change, ChangeError, Changed, NewSet};
 use symbolon_core::clock::Now;
 use symbolon_core::seal::{Ceremony, CeremonyError, Sealed};
+use symbolon_core::succession::{Change, ChangeError, Changed, NewSet};
 use symbolon_proto::custody::transcript::{CeremonyType, Event, EventKind, Transcript};
 use symbolon_proto::custody::{ShareEnvelope, Submission};
 use symbolon_proto::secret::wipe_stack;
