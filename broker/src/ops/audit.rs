@@ -1,6 +1,6 @@
 //! The audit log as an authorised person reads it: with its details open. Reading it leaves an entry, too.
 
-use symbolon_core::audit::Action;
+use symbolon_core::audit::{Action, Withheld};
 use symbolon_core::path::ApiPath;
 use symbolon_core::policy::Operation;
 
@@ -16,6 +16,7 @@ pub async fn search(who: &Asker<'_>, api: &ApiPath, filter: &Filter, range: Rang
     let unsealed = request.session().unsealed();
     let page = reader.search(&unsealed.audit(), unsealed.deployment(), filter, range).await;
     let page = request.record_failure(page.map_err(|_| OpError::INTEGRITY)).await?;
-    drop(request.commit_for_disclosure(Object::Path, Vec::new()).await?); // the entry is durable: names may leave
-    Ok(page)
+    let object = Object::Named(format!("{} entries", page.found.len()));
+    let page = Withheld::new(page); // it names things, though it holds no secret
+    Ok(page.disclose(request.commit_for_disclosure(object, Vec::new()).await?))
 }

@@ -48,7 +48,7 @@ pub async fn begin(
 /// Ends a drill with the shares that are there.
 pub async fn finish(app: &App, who: &Requester<'_>, api: &ApiPath) -> Result<Option<Arc<Notice>>, OpError> {
     let request = authorise(app, who, api, Operation::Update).await?;
-    request.commit(Object::Path, Vec::new()).await?;
+    request.commit(Object::Named("the drill ends with the shares given".to_owned()), Vec::new()).await?;
     request.record_failure(app.seal.finish_change().await).await?;
     drop(request);
     state(app).await
@@ -57,7 +57,7 @@ pub async fn finish(app: &App, who: &Requester<'_>, api: &ApiPath) -> Result<Opt
 /// Gives a ceremony up. Everything stays as it is.
 pub async fn cancel(app: &App, who: &Requester<'_>, api: &ApiPath) -> Result<(), OpError> {
     let request = authorise(app, who, api, Operation::Update).await?;
-    request.commit(Object::Path, Vec::new()).await?;
+    request.commit(Object::Named("the ceremony is given up".to_owned()), Vec::new()).await?;
     request.record_failure(app.seal.cancel_change().await).await
 }
 
@@ -93,7 +93,7 @@ pub async fn list(
     let request = authorise(app, who, api, Operation::Read).await?;
     let listed = request.record_failure(archive::list(&request.session().rows).await).await?;
     let broker = request.record_failure(broker_key(app)).await?;
-    request.commit(Object::Path, Vec::new()).await?;
+    request.commit(Object::names(listed.len()), Vec::new()).await?;
     Ok((listed, broker))
 }
 

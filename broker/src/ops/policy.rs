@@ -22,7 +22,7 @@ pub async fn list(who: &Asker<'_>, api: &ApiPath) -> Result<Vec<String>, OpError
     let mut names = request.session().policy_names();
     names.push(PolicyName::root().as_str().to_owned());
     names.sort();
-    request.commit(Object::Path, Vec::new()).await?;
+    request.commit(Object::names(names.len()), Vec::new()).await?;
     Ok(names)
 }
 
@@ -30,8 +30,12 @@ pub async fn list(who: &Asker<'_>, api: &ApiPath) -> Result<Vec<String>, OpError
 pub async fn read(who: &Asker<'_>, api: &ApiPath, name: &PolicyName) -> Result<StoredPolicy, OpError> {
     let request = Request::begin(who, Action::PolicyRead, api).await?.authorise(Operation::Read).await?;
     let found = request.record_failure(find(request.session(), name).await).await?;
-    request.commit(Object::Path, Vec::new()).await?;
+    request.commit(named(name), Vec::new()).await?;
     Ok(found)
+}
+
+fn named(name: &PolicyName) -> Object {
+    Object::Named(format!("policy {}", name.as_str()))
 }
 
 async fn find(session: &Session, name: &PolicyName) -> Result<StoredPolicy, OpError> {
@@ -50,7 +54,7 @@ pub async fn write(who: &Asker<'_>, api: &ApiPath, name: &PolicyName, text: &str
     let change = request.session().rows.put(place(name), &stored, Expect::Any)?;
     let name = name.clone();
     request
-        .commit_and_take(Object::Path, vec![change], move |session| {
+        .commit_and_take(named(&name), vec![change], move |session| {
             session.replace_policy(&name, Some(parsed))
         })
         .await?;
@@ -74,7 +78,7 @@ pub async fn delete(who: &Asker<'_>, api: &ApiPath, name: &PolicyName) -> Result
     let change = request.session().rows.delete(place(name), Expect::Any);
     let name = name.clone();
     request
-        .commit_and_take(Object::Path, vec![change], move |session| session.replace_policy(&name, None))
+        .commit_and_take(named(&name), vec![change], move |session| session.replace_policy(&name, None))
         .await?;
     Ok(())
 }

@@ -25,7 +25,11 @@ const TRIES_MAX: usize = 16;
 pub async fn remote(who: &Asker<'_>, api: &ApiPath) -> Result<u32, OpError> {
     let request = begin(who, api, Action::KeyRotate, Operation::Update).await?;
     let unfinished = request.record_failure(may_begin(request.session()).await).await?;
-    request.commit(Object::Path, Vec::new()).await?; // the beginning is on record before anything begins
+    let asked = match unfinished {
+        Some(newest) => format!("the rotation to key epoch {newest} goes on"),
+        None => "a new key epoch of the remote".to_owned(),
+    };
+    request.commit(Object::Named(asked), Vec::new()).await?; // on record before anything begins
     let newest = match unfinished {
         Some(newest) => newest,
         None => {
@@ -53,7 +57,7 @@ async fn may_begin(session: &Session) -> Result<Option<u32>, OpError> {
 pub async fn retire(who: &Asker<'_>, api: &ApiPath) -> Result<u32, OpError> {
     let request = begin(who, api, Action::KeyRotate, Operation::Update).await?;
     let oldest = request.record_failure(may_retire(request.session()).await).await?;
-    request.commit(Object::Path, Vec::new()).await?;
+    request.commit(Object::Named(format!("the end of key epoch {oldest}")), Vec::new()).await?;
     let retired = Rotation::of(request.session()).remote().retire(request.session(), oldest).await;
     request.record_failure(retired.map_err(OpError::from)).await?;
     let what = "the oldest key epoch of the remote was retired";
@@ -89,7 +93,11 @@ async fn may_retire(session: &Session) -> Result<u32, OpError> {
 /// New shares of the remote key for its nodes, or for those of the configuration. The key, and every capsule, stays.
 pub async fn shares(who: &Asker<'_>, api: &ApiPath, wanted: NewShares) -> Result<(), OpError> {
     let request = begin(who, api, Action::KeyRotate, Operation::Update).await?;
-    request.commit(Object::Path, Vec::new()).await?; // the beginning is on record before anything begins
+    let asked = match wanted {
+        NewShares::Refresh => "new shares for the same services",
+        NewShares::Reshare => "new shares for the services of the configuration",
+    };
+    request.commit(Object::Named(asked.to_owned()), Vec::new()).await?; // on record before anything begins
     let changed = Rotation::of(request.session()).remote().new_shares(request.session(), wanted).await;
     request.record_failure(changed.map_err(OpError::from)).await
 }
@@ -99,7 +107,7 @@ pub async fn proposed(who: &Asker<'_>, api: &ApiPath) -> Result<String, OpError>
     let request = begin(who, api, Action::Other, Operation::Read).await?;
     let proposed = Rotation::of(request.session()).remote().proposed(request.session()).await;
     let fingerprint = request.record_failure(proposed.map_err(OpError::from)).await?;
-    request.commit(Object::Path, Vec::new()).await?;
+    request.commit(Object::Named("the group that a reshare would make".to_owned()), Vec::new()).await?;
     Ok(fingerprint)
 }
 
@@ -124,9 +132,13 @@ fn kv_mount(session: &Session, path: &MountPath) -> Result<MountId, OpError> {
 /// Writes down that KEKs of one mount, or all, shall be rolled, and wakes the task.
 async fn wish(request: &Authorised, only: Option<MountId>) -> Result<(), OpError> {
     let session = request.session();
+    let asked = match only {
+        Some(mount) => format!("new KEKs for mount {mount}"),
+        None => "new KEKs for all KV mounts and the deployment".to_owned(),
+    };
     for _ in 0..TRIES_MAX {
         let changes = request.record_failure(wishes(session, only).await).await?;
-        match request.commit(Object::Path, changes).await {
+        match request.commit(Object::Named(asked.clone()), changes).await {
             Err(OpError::Conflict(_)) => {}
             done => {
                 Rotation::of(session).wake();

@@ -50,6 +50,8 @@ use crate::store::{Answer, Expect, Op, Row, Scan, Store};
 use crate::upkeep::rotation::Rotation;
 use crate::upkeep::rotation::remote::{RemoteRotation, Rotated};
 
+mod objects;
+
 /// The remote is suspended.
 struct Away;
 

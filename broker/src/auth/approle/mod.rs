@@ -1,7 +1,7 @@
 //! AppRole: a role id that says who, and a secret id that proves it.
 
 use serde::{Deserialize, Serialize};
-use symbolon_core::audit::Action;
+use symbolon_core::audit::{Action, Withheld};
 use symbolon_core::identity::approle::{
     AppRole, AppRoleError, REFUSED, SecretIdRecord, SecretIdRequest, SecretIdUse, check_id, new_id,
     secret_id_hash,
@@ -152,9 +152,17 @@ pub async fn create_secret_id(
 ) -> Result<NewSecretId, OpError> {
     let request = Request::begin(who, Action::AuthWrite, api).await?.authorise(Operation::Update).await?;
     let made = plan_secret_id(request.session(), mount, role, wanted, custom).await;
-    let (made, changes) = request.record_failure(made).await?;
-    drop(request.commit_for_disclosure(Object::Path, changes).await?);
-    Ok(made)
+    let Planned { secret_id, record, changes } = request.record_failure(made).await?;
+    let object = Object::secret_id(role, &record.accessor);
+    let receipt = request.commit_for_disclosure(object, changes).await?;
+    Ok(NewSecretId { secret_id: secret_id.disclose(receipt), record })
+}
+
+/// A secret id before its entry.
+struct Planned {
+    secret_id: Withheld<Zeroizing<String>>,
+    record: SecretIdRecord,
+    changes: Vec<Op>,
 }
 
 async fn plan_secret_id(
@@ -163,7 +171,7 @@ async fn plan_secret_id(
     name: &RoleName,
     wanted: &SecretIdRequest,
     custom: Option<Zeroizing<String>>,
-) -> Result<(NewSecretId, Vec<Op>), OpError> {
+) -> Result<Planned, OpError> {
     let (role, _) = find_role::<AppRole>(session, mount, name).await?.ok_or(OpError::NOT_FOUND)?;
     let held = session.rows.count(secret_id_place(mount, name, ""), SECRET_IDS_MAX).await?;
     if held >= SECRET_IDS_MAX {
@@ -183,7 +191,7 @@ async fn plan_secret_id(
             Expect::Absent,
         )?,
     ];
-    Ok((NewSecretId { secret_id, record }, changes))
+    Ok(Planned { secret_id: Withheld::new(secret_id), record, changes })
 }
 
 /// Which secret id of a role is meant.
@@ -218,6 +226,10 @@ fn check_accessor(found: bool, which: Which<'_>) -> Result<(), OpError> {
     if !found && matches!(which, Which::Accessor(_)) { Err(OpError::NOT_FOUND) } else { Ok(()) }
 }
 
+fn object_of(role: &RoleName, found: Option<&(SecretIdRecord, u64)>) -> Object {
+    found.map_or(Object::Path, |(record, _)| Object::secret_id(role, &record.accessor))
+}
+
 /// Facts about a secret id; `None` if there is none.
 pub async fn lookup_secret_id(
     who: &Asker<'_>,
@@ -229,7 +241,7 @@ pub async fn lookup_secret_id(
     let request = Request::begin(who, Action::AuthRead, api).await?.authorise(Operation::Update).await?;
     let found = request.record_failure(find_secret_id(request.session(), mount, role, which).await).await?;
     request.record_failure(check_accessor(found.is_some(), which)).await?;
-    request.commit(Object::Path, Vec::new()).await?;
+    request.commit(object_of(role, found.as_ref()), Vec::new()).await?;
     Ok(found.map(|(record, _)| record))
 }
 
@@ -246,7 +258,7 @@ pub async fn list_secret_ids(
     accessors.sort_unstable();
     let accessors = if accessors.is_empty() { Err(OpError::NOT_FOUND) } else { Ok(accessors) };
     let accessors = request.record_failure(accessors).await?;
-    request.commit(Object::Path, Vec::new()).await?;
+    request.commit(Object::names(accessors.len()), Vec::new()).await?;
     Ok(accessors)
 }
 
@@ -265,7 +277,7 @@ pub async fn destroy_secret_id(
         Some((record, _)) => removal(request.session(), mount, record, Expect::Any).to_vec(),
         None => Vec::new(),
     };
-    request.commit(Object::Path, changes).await?;
+    request.commit(object_of(role, found.as_ref()), changes).await?;
     Ok(found.is_some())
 }
 

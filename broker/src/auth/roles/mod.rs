@@ -125,7 +125,7 @@ pub async fn list_roles<R: Role>(
     names.sort_unstable();
     let names = if names.is_empty() { Err(OpError::NOT_FOUND) } else { Ok(names) };
     let names = request.record_failure(names).await?;
-    request.commit(Object::Path, Vec::new()).await?;
+    request.commit(Object::names(names.len()), Vec::new()).await?;
     Ok(names)
 }
 
@@ -170,7 +170,8 @@ pub async fn delete_role<R: Role>(
     let mut removals = R::belongings(session, mount, name).await?;
     while removals.len() + changes.len() > JOB_OPS_MAX {
         let rest = removals.split_off(removals.len().min(JOB_OPS_MAX));
-        request.commit(Object::Path, std::mem::replace(&mut removals, rest)).await?;
+        let batch = std::mem::replace(&mut removals, rest);
+        request.commit(Object::Named("what belongs to the role".to_owned()), batch).await?;
     }
     changes.extend(removals);
     request.commit(Object::Path, changes).await

@@ -54,6 +54,9 @@ pub type CapabilitiesAnswer = Vec<(String, Capabilities)>;
 /// Descendants that one commit of a revocation removes; they are dead already.
 const SWEEP_BATCH: usize = 512;
 
+/// What an entry calls them.
+const SWEPT: &str = "descendants of the revoked token";
+
 /// Which token a request means.
 #[derive(Clone, Copy)]
 pub enum Which<'a> {
@@ -76,7 +79,8 @@ pub async fn create(who: &Asker<'_>, api: &ApiPath, wanted: &CreateRequest) -> R
     let unknown = unknown_policies(session, &claims);
     let made = make(session, wanted.kind.unwrap_or(TokenKind::Service), claims).await;
     let mut made = request.record_failure(made).await?;
-    let receipt = request.commit_for_disclosure(Object::Path, std::mem::take(&mut made.changes)).await?;
+    let changes = std::mem::take(&mut made.changes);
+    let receipt = request.commit_for_disclosure(Object::token(&made.caller), changes).await?;
     Ok(made.issued(receipt, capped.map(|capped| capped.to_string()).into_iter().chain(unknown).collect()))
 }
 
@@ -93,7 +97,7 @@ pub async fn lookup(who: &Asker<'_>, api: &ApiPath, which: Which<'_>) -> Result<
     let request = Request::begin(who, Action::TokenLookup, api).await?;
     let request = request.authorise(operation).await?;
     let found = request.record_failure(resolve(&request, which).await).await?;
-    request.commit(Object::Path, Vec::new()).await?;
+    request.commit(Object::token(&found), Vec::new()).await?;
     Ok(found)
 }
 
@@ -147,7 +151,7 @@ pub async fn renew(
     let caller = request.record_failure(resolve(&request, which).await).await?;
     let renewed = request.record_failure(renewed(request.session(), &caller, increment_secs).await).await;
     let (renewed, change) = renewed?;
-    request.commit(Object::Path, vec![change]).await?;
+    request.commit(Object::token(&caller), vec![change]).await?;
     Ok(Renewal {
         ttl_secs: renewed.ttl_secs,
         warnings: renewed.capped.map(|capped| capped.to_string()).into_iter().collect(),
@@ -176,11 +180,12 @@ pub async fn revoke(who: &Asker<'_>, api: &ApiPath, which: Which<'_>, orphans: b
     let hash = request.record_failure(hash).await?;
     let mut adopted = if orphans { adopt_out(request.session(), &hash).await? } else { Vec::new() };
     while adopted.len() > SWEEP_BATCH {
-        request.commit(Object::Path, adopted.split_off(adopted.len() - SWEEP_BATCH)).await?; // two changes per child stay together
+        let batch = adopted.split_off(adopted.len() - SWEEP_BATCH); // two changes per child stay together
+        request.commit(Object::token(&caller), batch).await?;
     }
     let mut changes = removal(request.session(), &hash, caller.accessor.as_deref(), caller.parent);
     changes.extend(adopted);
-    request.commit(Object::Path, changes).await?;
+    request.commit(Object::token(&caller), changes).await?;
     if orphans { Ok(()) } else { sweep(&request, hash).await }
 }
 
@@ -220,14 +225,15 @@ async fn sweep(request: &Authorised, root: TokenHash) -> Result<(), OpError> {
             changes.extend(removal(session, &child, accessor, Some(parent)));
             parents.push(child);
             if changes.len() >= SWEEP_BATCH {
-                request.commit(Object::Path, std::mem::take(&mut changes)).await?;
+                let batch = std::mem::take(&mut changes);
+                request.commit(Object::Named(SWEPT.to_owned()), batch).await?;
             }
         }
     }
     if changes.is_empty() {
         return Ok(());
     }
-    request.commit(Object::Path, changes).await
+    request.commit(Object::Named(SWEPT.to_owned()), changes).await
 }
 
 /// Removes the rows of tokens that have expired.
@@ -257,7 +263,7 @@ pub async fn capabilities(
     let request = Request::begin(who, Action::Capabilities, api).await?.authorise(Operation::Update).await?;
     let subject = request.record_failure(resolve(&request, which).await).await?;
     let acl = request.session().acl(&subject.policies);
-    request.commit(Object::Path, Vec::new()).await?;
+    request.commit(Object::token(&subject), Vec::new()).await?;
     Ok(paths.iter().map(|path| (path.as_str().to_owned(), acl.capabilities(path))).collect())
 }
 

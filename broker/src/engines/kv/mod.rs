@@ -157,7 +157,7 @@ async fn find_version(session: &Session, target: &KvTarget, version: u64) -> Res
 pub async fn list(who: &Asker<'_>, folder: &KvFolder, page: &Page) -> Result<Vec<String>, OpError> {
     let request = Request::begin(who, Action::List, &folder.api).await?.authorise(Operation::List).await?;
     let names = request.record_failure(names::in_folder(request.session(), folder).await).await?;
-    request.commit(Object::Path, Vec::new()).await?;
+    request.commit(Object::names(names.len()), Vec::new()).await?;
     let after = page.after.as_deref().unwrap_or_default();
     let limit = if page.limit == 0 { usize::MAX } else { page.limit };
     Ok(names.into_iter().filter(|name| name.as_str() > after).take(limit).collect())
@@ -234,7 +234,7 @@ pub async fn delete_metadata(who: &Asker<'_>, target: &KvTarget) -> Result<(), O
     let mut tries = Tries::default();
     loop {
         let changes = request.record_failure(removal(request.session(), target).await).await?;
-        let done = request.commit(Object::Path, changes).await;
+        let done = request.commit(Object::Named("all versions".to_owned()), changes).await;
         if !tries.again(&done) {
             return done;
         }
@@ -253,8 +253,11 @@ async fn removal(session: &Session, target: &KvTarget) -> Result<Vec<Op>, OpErro
 pub async fn delete_latest(who: &Asker<'_>, target: &KvTarget) -> Result<(), OpError> {
     let request =
         Request::begin(who, Action::SecretDelete, &target.api).await?.authorise(Operation::Delete).await?;
-    change_meta(&request, target, |meta, now| Ok(meta.delete_latest(now).map(|meta| (meta, Vec::new()))))
-        .await
+    let newest = |meta: &SecretMeta| Object::Version(meta.current);
+    change_meta(&request, target, newest, |meta, now| {
+        Ok(meta.delete_latest(now).map(|meta| (meta, Vec::new())))
+    })
+    .await
 }
 
 /// Deletes, undeletes or destroys the versions named.
@@ -270,7 +273,8 @@ pub async fn change_versions(
         VersionsChange::Destroy => Action::SecretDestroy,
     };
     let request = Request::begin(who, action, &target.api).await?.authorise(Operation::Update).await?;
-    change_meta(&request, target, |meta, now| match change {
+    let named = |_: &SecretMeta| Object::versions(versions);
+    change_meta(&request, target, named, |meta, now| match change {
         VersionsChange::Delete => Ok(meta.delete(versions, now)?.map(|meta| (meta, Vec::new()))),
         VersionsChange::Undelete => Ok(meta.undelete(versions, now)?.map(|meta| (meta, Vec::new()))),
         VersionsChange::Destroy => {
@@ -287,14 +291,16 @@ type Decision = Result<Option<(SecretMeta, Vec<u64>)>, OpError>;
 async fn change_meta(
     request: &Authorised,
     target: &KvTarget,
+    object: impl Fn(&SecretMeta) -> Object,
     decide: impl Fn(&SecretMeta, u64) -> Decision,
 ) -> Result<(), OpError> {
     let mut tries = Tries::default();
     loop {
         let found = find_meta(request.session(), target).await?;
+        let object = found.as_ref().map_or(Object::Path, |(meta, _)| object(meta));
         let changes =
             request.record_failure(decided_changes(request.session(), target, found, &decide)).await?;
-        let done = request.commit(Object::Path, changes).await;
+        let done = request.commit(object, changes).await;
         if !tries.again(&done) {
             return done;
         }
