@@ -9,7 +9,7 @@ use symbolon_proto::id::TenantId;
 
 use crate::access::mounts::{Enable, MOUNTS_MAX, Mount, MountList, Mounts, Side, new_mount};
 use crate::access::shape::Facts;
-use crate::access::{Asker, Authorised, Object, Request};
+use crate::access::{Asker, Authorised, Object, Request, Route};
 use crate::auth::{METHODS, Method};
 use crate::engines::{ENGINES, engine_of};
 use crate::error::{OpError, Text};
@@ -22,16 +22,36 @@ const DESCRIPTION_BYTES_MAX: usize = 1024;
 const DELETE_BATCH: usize = 4096;
 
 /// All mounts of one side.
-pub async fn list(who: &Asker<'_>, api: &ApiPath, side: Side) -> Result<Vec<Mount>, OpError> {
-    let request = Request::begin(who, side.actions()[0], api).await?.authorise(Operation::Read).await?;
+pub async fn list(who: &Asker<'_>, side: Side) -> Result<Vec<Mount>, OpError> {
+    let request = Request::begin(who, side.actions()[0], &Route::system(side.collection()))
+        .await?
+        .authorise(Operation::Read)
+        .await?;
     let mounts = side.of(&request.session().mounts()).0.clone();
     request.commit(Object::names(mounts.len()), Vec::new()).await?;
     Ok(mounts)
 }
 
 /// One mount.
-pub async fn read(who: &Asker<'_>, api: &ApiPath, side: Side, path: &MountPath) -> Result<Mount, OpError> {
-    let request = Request::begin(who, side.actions()[0], api).await?.authorise(Operation::Read).await?;
+pub async fn read(who: &Asker<'_>, side: Side, path: &MountPath) -> Result<Mount, OpError> {
+    read_at(who, &at(side, path), side, path).await
+}
+
+/// The same for somebody who wants to see its settings: another right, at another path.
+pub async fn read_tuning(who: &Asker<'_>, side: Side, path: &MountPath) -> Result<Mount, OpError> {
+    read_at(who, &tuning(side, path), side, path).await
+}
+
+fn at(side: Side, path: &MountPath) -> Route {
+    Route::system(format_args!("{}/{path}", side.collection()))
+}
+
+fn tuning(side: Side, path: &MountPath) -> Route {
+    Route::system(format_args!("{}/{path}/tune", side.collection()))
+}
+
+async fn read_at(who: &Asker<'_>, route: &Route, side: Side, path: &MountPath) -> Result<Mount, OpError> {
+    let request = Request::begin(who, side.actions()[0], route).await?.authorise(Operation::Read).await?;
     let found = side.of(&request.session().mounts()).at(path).cloned();
     let found = request.record_failure(found.ok_or(OpError::invalid("no mount at this path"))).await?;
     request.commit(Object::mount(&found), Vec::new()).await?;
@@ -39,8 +59,11 @@ pub async fn read(who: &Asker<'_>, api: &ApiPath, side: Side, path: &MountPath) 
 }
 
 /// The mount that answers for a path, for anyone who may do anything below it (`sys/internal/ui/mounts/:path`).
-pub async fn visible(who: &Asker<'_>, api: &ApiPath, path: &ApiPath) -> Result<Mount, OpError> {
-    let request = Request::begin(who, Action::MountRead, api).await?.about_itself();
+pub async fn visible(who: &Asker<'_>, path: &ApiPath) -> Result<Mount, OpError> {
+    let request =
+        Request::begin(who, Action::MountRead, &Route::system(format!("internal/ui/mounts/{path}")))
+            .await?
+            .about_itself();
     let mounts = request.session().mounts();
     let found =
         mounts.secret(path).map(|(mount, _)| mount).filter(|mount| request.acl().reaches(&mount.path));
@@ -50,8 +73,9 @@ pub async fn visible(who: &Asker<'_>, api: &ApiPath, path: &ApiPath) -> Result<M
 }
 
 /// Mounts that the caller may do anything below, both sides (`sys/internal/ui/mounts`).
-pub async fn all_visible(who: &Asker<'_>, api: &ApiPath) -> Result<Mounts, OpError> {
-    let request = Request::begin(who, Action::MountRead, api).await?.about_itself();
+pub async fn all_visible(who: &Asker<'_>) -> Result<Mounts, OpError> {
+    let request =
+        Request::begin(who, Action::MountRead, &Route::system("internal/ui/mounts")).await?.about_itself();
     let mut mounts = Mounts::clone(&request.session().mounts());
     mounts.secrets.0.retain(|mount| request.acl().reaches(&mount.path));
     mounts.logins.0.retain(|mount| {
@@ -63,14 +87,9 @@ pub async fn all_visible(who: &Asker<'_>, api: &ApiPath) -> Result<Mounts, OpErr
 }
 
 /// Enables an engine or login method.
-pub async fn enable(
-    who: &Asker<'_>,
-    api: &ApiPath,
-    side: Side,
-    path: MountPath,
-    spec: Enable,
-) -> Result<(), OpError> {
-    let request = Request::begin(who, side.actions()[1], api).await?.authorise(Operation::Update).await?;
+pub async fn enable(who: &Asker<'_>, side: Side, path: MountPath, spec: Enable) -> Result<(), OpError> {
+    let request =
+        Request::begin(who, side.actions()[1], &at(side, &path)).await?.authorise(Operation::Update).await?;
     let options = request.record_failure(options(side, &spec)).await?;
     request.record_failure(check_path(side, &path)).await?;
     let mount = new_mount(path, Enable { options, ..spec });
@@ -145,11 +164,13 @@ fn unknown_kind(what: &str, all: impl Iterator<Item = &'static Facts>) -> OpErro
 /// Changes the options of an engine, as far as it lets itself be changed.
 pub async fn tune(
     who: &Asker<'_>,
-    api: &ApiPath,
     path: &MountPath,
     options: &BTreeMap<String, String>,
 ) -> Result<(), OpError> {
-    let request = Request::begin(who, Action::MountWrite, api).await?.authorise(Operation::Update).await?;
+    let request = Request::begin(who, Action::MountWrite, &tuning(Side::Secrets, path))
+        .await?
+        .authorise(Operation::Update)
+        .await?;
     let found = Side::Secrets.of(&request.session().mounts()).at(path).cloned();
     let mount = request.record_failure(found.ok_or(OpError::invalid("no mount at this path"))).await?;
     let engine = engine_of(&mount).ok_or(OpError::invalid("this mount has no options"));
@@ -167,8 +188,9 @@ pub async fn tune(
 }
 
 /// Disables an engine or login method and removes everything below it. Disabling an absent one is no error.
-pub async fn disable(who: &Asker<'_>, api: &ApiPath, side: Side, path: &MountPath) -> Result<(), OpError> {
-    let request = Request::begin(who, side.actions()[2], api).await?.authorise(Operation::Delete).await?;
+pub async fn disable(who: &Asker<'_>, side: Side, path: &MountPath) -> Result<(), OpError> {
+    let request =
+        Request::begin(who, side.actions()[2], &at(side, path)).await?.authorise(Operation::Delete).await?;
     let Some(mount) = side.of(&request.session().mounts()).at(path).cloned() else {
         request.commit(Object::Path, Vec::new()).await?;
         return Ok(());

@@ -14,11 +14,11 @@ use symbolon_proto::id::TenantId;
 
 use super::Method;
 use super::login::Login;
-use super::roles::{CONFIGS, ROLES, Role, find_role};
+use super::roles::{CONFIGS, ROLES, Role, find_role, role_route};
 use crate::access::mounts::Mount;
 use crate::access::shape::Facts;
 use crate::access::tokens::IssuedToken;
-use crate::access::{Asker, Object, Request, Session};
+use crate::access::{Asker, Object, Request, Route, Session};
 use crate::dialect::vault::{Answering, Call};
 use crate::error::{OpError, Text};
 use crate::random::os_rng;
@@ -144,13 +144,16 @@ pub struct NewSecretId {
 /// Makes a secret id for a role, a random one or the one given.
 pub async fn create_secret_id(
     who: &Asker<'_>,
-    api: &ApiPath,
     mount: &Mount,
     role: &RoleName,
     wanted: &SecretIdRequest,
     custom: Option<Zeroizing<String>>,
 ) -> Result<NewSecretId, OpError> {
-    let request = Request::begin(who, Action::AuthWrite, api).await?.authorise(Operation::Update).await?;
+    let part = if custom.is_some() { "custom-secret-id" } else { "secret-id" };
+    let request = Request::begin(who, Action::AuthWrite, &secret_ids_route(mount, role, part))
+        .await?
+        .authorise(Operation::Update)
+        .await?;
     let made = plan_secret_id(request.session(), mount, role, wanted, custom).await;
     let Planned { secret_id, record, changes } = request.record_failure(made).await?;
     let object = Object::secret_id(role, &record.accessor);
@@ -203,6 +206,20 @@ pub enum Which<'a> {
     Accessor(&'a str),
 }
 
+impl Which<'_> {
+    fn route(self, mount: &Mount, role: &RoleName, verb: &str) -> Route {
+        let named = match self {
+            Self::SecretId(_) => "secret-id",
+            Self::Accessor(_) => "secret-id-accessor",
+        };
+        secret_ids_route(mount, role, &format!("{named}/{verb}"))
+    }
+}
+
+fn secret_ids_route(mount: &Mount, role: &RoleName, part: &str) -> Route {
+    role_route::<AppRole>(mount, role, part)
+}
+
 async fn find_secret_id(
     session: &Session,
     mount: &Mount,
@@ -233,12 +250,14 @@ fn object_of(role: &RoleName, found: Option<&(SecretIdRecord, u64)>) -> Object {
 /// Facts about a secret id; `None` if there is none.
 pub async fn lookup_secret_id(
     who: &Asker<'_>,
-    api: &ApiPath,
     mount: &Mount,
     role: &RoleName,
     which: Which<'_>,
 ) -> Result<Option<SecretIdRecord>, OpError> {
-    let request = Request::begin(who, Action::AuthRead, api).await?.authorise(Operation::Update).await?;
+    let request = Request::begin(who, Action::AuthRead, &which.route(mount, role, "lookup"))
+        .await?
+        .authorise(Operation::Update)
+        .await?;
     let found = request.record_failure(find_secret_id(request.session(), mount, role, which).await).await?;
     request.record_failure(check_accessor(found.is_some(), which)).await?;
     request.commit(object_of(role, found.as_ref()), Vec::new()).await?;
@@ -248,11 +267,13 @@ pub async fn lookup_secret_id(
 /// Accessors of a role's secret ids.
 pub async fn list_secret_ids(
     who: &Asker<'_>,
-    api: &ApiPath,
     mount: &Mount,
     role: &RoleName,
 ) -> Result<Vec<String>, OpError> {
-    let request = Request::begin(who, Action::AuthRead, api).await?.authorise(Operation::List).await?;
+    let request = Request::begin(who, Action::AuthRead, &secret_ids_route(mount, role, "secret-id"))
+        .await?
+        .authorise(Operation::List)
+        .await?;
     let records = request.session().rows.list::<SecretIdRecord>(secret_id_place(mount, role, "")).await?;
     let mut accessors: Vec<String> = records.into_iter().map(|(record, _)| record.accessor).collect();
     accessors.sort_unstable();
@@ -265,12 +286,14 @@ pub async fn list_secret_ids(
 /// Destroys a secret id; tells whether there was one.
 pub async fn destroy_secret_id(
     who: &Asker<'_>,
-    api: &ApiPath,
     mount: &Mount,
     role: &RoleName,
     which: Which<'_>,
 ) -> Result<bool, OpError> {
-    let request = Request::begin(who, Action::AuthDelete, api).await?.authorise(Operation::Update).await?;
+    let request = Request::begin(who, Action::AuthDelete, &which.route(mount, role, "destroy"))
+        .await?
+        .authorise(Operation::Update)
+        .await?;
     let found = request.record_failure(find_secret_id(request.session(), mount, role, which).await).await?;
     request.record_failure(check_accessor(found.is_some(), which)).await?;
     let changes = match &found {

@@ -19,7 +19,7 @@ use crate::access::shape::Facts;
 use crate::access::tokens::{
     Address, IssuedToken, Pointer, TOKENS, authenticate, find, hash, make, removal, require_ancestors,
 };
-use crate::access::{Asker, Authorised, Object, Request, Session};
+use crate::access::{Asker, Authorised, Object, Request, Route, Session};
 use crate::dialect::vault::{Answering, Call};
 use crate::error::{OpError, Text};
 use crate::store::{Expect, Op};
@@ -62,19 +62,61 @@ const SWEPT: &str = "descendants of the revoked token";
 pub enum Which<'a> {
     /// The caller's own.
     Own,
+    /// The caller's own, because a route that takes the text of any token was given none.
+    Unnamed,
     /// By its text.
     Token(&'a str),
     /// By its accessor.
     Accessor(&'a str),
 }
 
-/// `auth/token/create` and its orphan form.
-pub async fn create(who: &Asker<'_>, api: &ApiPath, wanted: &CreateRequest) -> Result<IssuedToken, OpError> {
-    let request = Request::begin(who, Action::TokenCreate, api).await?.authorise(Operation::Update).await?;
+impl Which<'_> {
+    /// A verb as the dialects spell it for a token that is named like this.
+    fn named(self, verb: &str) -> String {
+        match self {
+            Self::Own => format!("{verb}-self"),
+            Self::Unnamed | Self::Token(_) => verb.to_owned(),
+            Self::Accessor(_) => format!("{verb}-accessor"),
+        }
+    }
+
+    fn route(self, verb: &str) -> Route {
+        Route::tokens(self.named(verb))
+    }
+}
+
+/// Which of the two routes makes a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Making {
+    /// `create`: a child of the caller's, unless it wants none and has `sudo`.
+    Child,
+    /// `create-orphan`, which is a right of its own.
+    Orphan,
+}
+
+impl Making {
+    fn route(self) -> Route {
+        Route::tokens(match self {
+            Self::Child => "create",
+            Self::Orphan => "create-orphan",
+        })
+    }
+}
+
+/// Makes a token.
+pub async fn create(
+    who: &Asker<'_>,
+    making: Making,
+    mut wanted: CreateRequest,
+) -> Result<IssuedToken, OpError> {
+    wanted.orphan |= making == Making::Orphan;
+    let request =
+        Request::begin(who, Action::TokenCreate, &making.route()).await?.authorise(Operation::Update).await?;
     let session = request.session();
     let now = session.now().unix_secs();
     let limits = TtlLimits::of_mount(0, 0);
-    let decided = create_child(request.caller(), wanted, request.has_sudo(), api.as_str(), limits, now);
+    let decided =
+        create_child(request.caller(), &wanted, request.has_sudo(), request.path().as_str(), limits, now);
     let (claims, capped) = request.record_failure(decided.map_err(OpError::from)).await?;
     let unknown = unknown_policies(session, &claims);
     let made = make(session, wanted.kind.unwrap_or(TokenKind::Service), claims).await;
@@ -92,9 +134,10 @@ fn unknown_policies(session: &Session, claims: &TokenClaims) -> Option<String> {
 }
 
 /// The facts of a token.
-pub async fn lookup(who: &Asker<'_>, api: &ApiPath, which: Which<'_>) -> Result<Caller, OpError> {
-    let operation = if matches!(which, Which::Own) { Operation::Read } else { Operation::Update };
-    let request = Request::begin(who, Action::TokenLookup, api).await?;
+pub async fn lookup(who: &Asker<'_>, which: Which<'_>) -> Result<Caller, OpError> {
+    let operation =
+        if matches!(which, Which::Own | Which::Unnamed) { Operation::Read } else { Operation::Update };
+    let request = Request::begin(who, Action::TokenLookup, &which.route("lookup")).await?;
     let request = request.authorise(operation).await?;
     let found = request.record_failure(resolve(&request, which).await).await?;
     request.commit(Object::token(&found), Vec::new()).await?;
@@ -104,7 +147,7 @@ pub async fn lookup(who: &Asker<'_>, api: &ApiPath, which: Which<'_>) -> Result<
 async fn resolve(request: &Authorised, which: Which<'_>) -> Result<Caller, OpError> {
     let session = request.session();
     match which {
-        Which::Own => Ok(request.caller().clone()),
+        Which::Own | Which::Unnamed => Ok(request.caller().clone()),
         Which::Token(token) if TokenShape::of(token)? == TokenShape::Batch => {
             authenticate(session, Some(token), None).await.map_err(named)
         }
@@ -141,13 +184,11 @@ pub struct Renewal {
 }
 
 /// Renews a service token; 0 asks for its own lifetime again.
-pub async fn renew(
-    who: &Asker<'_>,
-    api: &ApiPath,
-    which: Which<'_>,
-    increment_secs: u64,
-) -> Result<Renewal, OpError> {
-    let request = Request::begin(who, Action::TokenRenew, api).await?.authorise(Operation::Update).await?;
+pub async fn renew(who: &Asker<'_>, which: Which<'_>, increment_secs: u64) -> Result<Renewal, OpError> {
+    let request = Request::begin(who, Action::TokenRenew, &which.route("renew"))
+        .await?
+        .authorise(Operation::Update)
+        .await?;
     let caller = request.record_failure(resolve(&request, which).await).await?;
     let renewed = request.record_failure(renewed(request.session(), &caller, increment_secs).await).await;
     let (renewed, change) = renewed?;
@@ -173,8 +214,10 @@ async fn renewed(
 }
 
 /// Revokes a token and its descendants; `orphans` lets the descendants live on without a parent.
-pub async fn revoke(who: &Asker<'_>, api: &ApiPath, which: Which<'_>, orphans: bool) -> Result<(), OpError> {
-    let request = Request::begin(who, Action::TokenRevoke, api).await?.authorise(Operation::Update).await?;
+pub async fn revoke(who: &Asker<'_>, which: Which<'_>, orphans: bool) -> Result<(), OpError> {
+    let route = if orphans { Route::tokens("revoke-orphan") } else { which.route("revoke") };
+    let request =
+        Request::begin(who, Action::TokenRevoke, &route).await?.authorise(Operation::Update).await?;
     let caller = request.record_failure(resolve(&request, which).await).await?;
     let hash = caller.token.ok_or(OpError::invalid("batch tokens cannot be revoked"));
     let hash = request.record_failure(hash).await?;
@@ -256,11 +299,13 @@ pub async fn sweep_expired(session: &Session) -> Result<(), OpError> {
 /// What a token may do on some paths: the caller's own, or another's.
 pub async fn capabilities(
     who: &Asker<'_>,
-    api: &ApiPath,
     which: Which<'_>,
     paths: &[ApiPath],
 ) -> Result<CapabilitiesAnswer, OpError> {
-    let request = Request::begin(who, Action::Capabilities, api).await?.authorise(Operation::Update).await?;
+    let request = Request::begin(who, Action::Capabilities, &Route::system(which.named("capabilities")))
+        .await?
+        .authorise(Operation::Update)
+        .await?;
     let subject = request.record_failure(resolve(&request, which).await).await?;
     let acl = request.session().acl(&subject.policies);
     request.commit(Object::token(&subject), Vec::new()).await?;

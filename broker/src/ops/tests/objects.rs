@@ -11,8 +11,7 @@ use crate::audit::log::{Filter, Range};
 async fn objects(bench: &Bench, action: Action) -> Vec<String> {
     let filter = Filter { action: Some(action), ..Filter::default() };
     let range = Range { from: 0, until: u64::MAX, newest_first: false, limit: 100 };
-    let route = api("sys/symbolon/audit");
-    let page = bench.as_root(async |who| audit::search(&who, &route, &filter, range).await).await.unwrap();
+    let page = bench.as_root(async |who| audit::search(&who, &filter, range).await).await.unwrap();
     page.found.into_iter().map(|found| found.detail.unwrap().object).collect()
 }
 
@@ -21,14 +20,13 @@ async fn the_entry_of_a_token_names_accessor_and_policies() {
     let bench = Bench::new().await;
     let policies = ["reader", "writer"].map(|name| PolicyName::parse(name).unwrap()).to_vec();
     let wanted = CreateRequest { policies: Some(policies), no_default_policy: true, ..Default::default() };
-    let route = api("auth/token/create");
-    let issued = bench.as_root(async |who| token::create(&who, &route, &wanted).await).await.unwrap();
+    let issued =
+        bench.as_root(async |who| token::create(&who, token::Making::Child, wanted).await).await.unwrap();
     let accessor = issued.caller.accessor.clone().unwrap();
     let said = format!("token {accessor} with policies reader,writer");
     assert_eq!(objects(&bench, Action::TokenCreate).await, [said.clone()]);
-    let route = api("auth/token/revoke-accessor");
     let which = token::Which::Accessor(&accessor);
-    bench.as_root(async |who| token::revoke(&who, &route, which, false).await).await.unwrap();
+    bench.as_root(async |who| token::revoke(&who, which, false).await).await.unwrap();
     assert_eq!(objects(&bench, Action::TokenRevoke).await, [said], "the token concerned, not the caller's");
 }
 
@@ -51,13 +49,10 @@ async fn the_entries_of_a_secret_id_and_its_login_name_what_was_made() {
         },
     };
     let edit = |_: Option<AppRole>| Ok::<_, OpError>(role.clone());
-    let route = api("auth/a/role/ci");
-    bench.as_root(async |who| roles::edit_role(&who, &route, &mount, &name, edit).await).await.unwrap();
-    let (route, wanted) = (api("auth/a/role/ci/secret-id"), SecretIdRequest::default());
+    bench.as_root(async |who| roles::edit_role(&who, &mount, &name, edit).await).await.unwrap();
+    let wanted = SecretIdRequest::default();
     let made = bench
-        .as_root(async |who| {
-            auth::approle::create_secret_id(&who, &route, &mount, &name, &wanted, None).await
-        })
+        .as_root(async |who| auth::approle::create_secret_id(&who, &mount, &name, &wanted, None).await)
         .await
         .unwrap();
     let said = format!("secret id {} of role ci", made.record.accessor);
