@@ -113,6 +113,12 @@ impl<T> Withheld<T> {
         Withheld(work(self.0))
     }
 
+    /// Two secrets of one answer, which one entry lets leave.
+    #[must_use]
+    pub fn and<U>(self, other: Withheld<U>) -> Withheld<(T, U)> {
+        Withheld((self.0, other.0))
+    }
+
     /// Gives the secret to an answer whose audit entry is durable.
     #[must_use]
     pub fn disclose(self, receipt: Receipt) -> T {

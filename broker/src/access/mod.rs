@@ -5,7 +5,7 @@
 //! session.rs    what an open broker works with      object.rs    what the entry is about
 //! tokens.rs     a token's rows and whom it means    policies.rs  the policies in force
 //! mounts.rs     what answers below which path       shape.rs     what engines and methods say of themselves
-//! state.rs      what folders keep while it is open
+//! route.rs      the path that policies judge      state.rs     what folders keep while it is open
 //! ```
 
 use crate::rows::Table;
@@ -15,6 +15,7 @@ mod object;
 pub mod policies;
 mod request;
 mod requester;
+mod route;
 pub mod session;
 pub mod shape;
 mod state;
@@ -24,6 +25,7 @@ pub use object::Object;
 pub(crate) use request::describe;
 pub use request::{Authorised, Request, malformed, unrouted};
 pub use requester::{Asker, Requester};
+pub use route::Route;
 pub use session::Session;
 
 /// Tables of this room.

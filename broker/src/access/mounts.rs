@@ -201,6 +201,15 @@ impl Side {
         }
     }
 
+    /// Where the system lists and changes them, below `sys/`.
+    #[must_use]
+    pub const fn collection(self) -> &'static str {
+        match self {
+            Self::Secrets => "mounts",
+            Self::Logins => "auth",
+        }
+    }
+
     /// What entries call reading, writing and deleting its mounts.
     pub fn actions(self) -> [Action; 3] {
         match self {

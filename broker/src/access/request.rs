@@ -11,6 +11,7 @@ use symbolon_core::policy::{Acl, Grant, Operation};
 use symbolon_core::token::Caller;
 
 use super::object::Object;
+use super::route::Route;
 use super::session::Session;
 use super::{Asker, Requester, tokens};
 use crate::error::OpError;
@@ -39,10 +40,18 @@ struct Asked {
 }
 
 impl<'a> Request<'a> {
-    /// Turns the token into a caller. A refused token leaves an entry too. The path is what policies will judge.
-    pub async fn begin(who: &Asker<'a>, action: Action, path: &ApiPath) -> Result<Self, OpError> {
+    /// Turns the token into a caller. A refused token leaves an entry too. The route is what policies will judge: derived from
+    /// what will be done, and the same that the face was asked for, or nothing is done at all.
+    pub async fn begin(who: &Asker<'a>, action: Action, route: &Route) -> Result<Self, OpError> {
+        let path = route.path()?;
+        if let Some(asked) = who.asked
+            && asked.as_str() != path.as_str()
+        {
+            debug_assert!(false, "asked for {asked}, derived {path}");
+            return Err(OpError::INTEGRITY);
+        }
         let session = Arc::clone(who.session);
-        let mut detail = describe(&who.requester, path);
+        let mut detail = describe(&who.requester, &path);
         let caller = match tokens::authenticate(&session, who.requester.token, who.requester.remote).await {
             Ok(caller) => caller,
             Err(error) => return Err(refuse_token(&session, action, detail, error).await?),
@@ -50,7 +59,7 @@ impl<'a> Request<'a> {
         detail.caller.clone_from(&caller.display_name);
         detail.accessor = caller.accessor.clone().unwrap_or_default();
         let acl = session.acl(&caller.policies);
-        let asked = Asked { session, caller, acl, action, path: path.clone(), detail };
+        let asked = Asked { session, caller, acl, action, path, detail };
         Ok(Self { asked, parameters: who.requester.parameters })
     }
 
@@ -125,6 +134,12 @@ impl Authorised {
     #[must_use]
     pub fn caller(&self) -> &Caller {
         &self.asked.caller
+    }
+
+    /// The path that was judged.
+    #[must_use]
+    pub fn path(&self) -> &ApiPath {
+        self.grant.as_ref().map_or(&self.asked.path, Grant::path)
     }
 
     /// The caller's merged policies, for answers about capabilities.
@@ -206,11 +221,11 @@ pub(crate) fn describe(who: &Requester<'_>, path: &ApiPath) -> Detail {
 
 /// Ends a request for which there is no route. Always an error: the caller is unknown, may not ask, or nothing is mounted there.
 pub async fn unrouted(who: &Asker<'_>, path: &ApiPath, operation: Operation) -> Result<Infallible, OpError> {
-    let request = Request::begin(who, Action::Other, path).await?.authorise(operation).await?;
+    let request = Request::begin(who, Action::Other, &Route::whole(path)).await?.authorise(operation).await?;
     request.record_failure(Err(OpError::NO_ROUTE)).await
 }
 
 /// Whether a caller may be told that its request is malformed, or not for this method. Leaves the request's entry.
 pub async fn malformed(who: &Asker<'_>, path: &ApiPath) -> Result<(), OpError> {
-    Request::begin(who, Action::Other, path).await?.refuse().await
+    Request::begin(who, Action::Other, &Route::whole(path)).await?.refuse().await
 }

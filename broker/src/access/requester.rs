@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use symbolon_core::json::Map;
+use symbolon_core::path::ApiPath;
 
 use super::session::Session;
 
@@ -27,12 +28,14 @@ pub struct Asker<'a> {
     pub session: &'a Arc<Session>,
     /// Who asks.
     pub requester: Requester<'a>,
+    /// The path that the face was asked for, if it has paths. What the operation derives must be the same.
+    pub asked: Option<&'a ApiPath>,
 }
 
 impl<'a> Requester<'a> {
     /// Asks in a session.
     #[must_use]
     pub const fn of(self, session: &'a Arc<Session>) -> Asker<'a> {
-        Asker { session, requester: self }
+        Asker { session, requester: self, asked: None }
     }
 }

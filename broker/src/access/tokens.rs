@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-use symbolon_core::audit::{Action, Draft, Receipt};
+use symbolon_core::audit::{Action, Draft, Receipt, Withheld};
 use symbolon_core::token::{
     self, BadToken, Caller, MachineToken, ServiceToken, Spent, TokenClaims, TokenHash, TokenKind, TokenShape,
 };
@@ -169,8 +169,8 @@ async fn spend(session: &Session, row: &ServiceToken, revision: u64) -> Result<(
 
 /// A token ready to be committed and shown.
 pub struct NewToken {
-    /// The text, shown once.
-    pub token: Zeroizing<String>,
+    /// The text, shown once, after its entry.
+    pub token: Withheld<Zeroizing<String>>,
     /// Whom it stands for.
     pub caller: Caller,
     /// Rows to commit; none for a machine token.
@@ -181,10 +181,9 @@ impl NewToken {
     /// The answer, after the changes are durable.
     #[must_use]
     pub fn issued(self, receipt: Receipt, warnings: Vec<String>) -> IssuedToken {
-        drop(receipt);
         IssuedToken {
             ttl_secs: self.caller.creation_ttl_secs,
-            token: self.token,
+            token: self.token.disclose(receipt),
             caller: self.caller,
             warnings,
         }
@@ -205,13 +204,13 @@ async fn make_machine(session: &Session, claims: TokenClaims) -> Result<NewToken
     let token = machine.seal(key.kek.secret(), &mut os_rng()).map_err(|_| {
         OpError::invalid("the token would be too long; give it fewer policies or less metadata")
     })?;
-    Ok(NewToken { token, caller: machine.caller(), changes: Vec::new() })
+    Ok(NewToken { token: Withheld::new(token), caller: machine.caller(), changes: Vec::new() })
 }
 
 fn make_service(session: &Session, claims: TokenClaims) -> Result<NewToken, OpError> {
     let text = token::new_service_token(&mut os_rng());
     let (row, changes) = service_rows(&session.rows, session.unsealed().names().secret(), &text, claims)?;
-    Ok(NewToken { token: text, caller: row.describe(TenantId::SYSTEM), changes })
+    Ok(NewToken { token: Withheld::new(text), caller: row.describe(TenantId::SYSTEM), changes })
 }
 
 /// The rows of a service token, also for the root token that `init` makes before there is a session.

@@ -11,7 +11,7 @@ use symbolon_proto::id::TenantId;
 
 use crate::access::mounts::Mount;
 use crate::access::tokens::{self, IssuedToken, NewToken};
-use crate::access::{Asker, Session, describe};
+use crate::access::{Asker, Object, Session, describe};
 use crate::error::OpError;
 use crate::store::Op;
 
@@ -79,6 +79,7 @@ impl<'a> Login<'a> {
         spent.append(&mut made.changes);
         self.detail.caller.clone_from(&made.caller.display_name);
         self.detail.accessor = made.caller.accessor.clone().unwrap_or_default();
+        self.detail.object = Object::token(&made.caller).text();
         let draft = Draft { action: Action::Login, outcome: Outcome::Allowed, detail: self.detail };
         let receipt = self.session.commit(spent, draft).await?;
         Ok(made.issued(receipt, issued.capped.map(|capped| capped.to_string()).into_iter().collect()))

@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use symbolon_core::audit::{Action, Draft, Outcome};
+use symbolon_core::audit::{Action, Draft, Outcome, Withheld};
 use symbolon_core::clock::Now;
 use symbolon_core::keyring::OpenKek;
 use symbolon_core::oauth::{
@@ -94,14 +94,13 @@ pub async fn issue(
 ) -> Result<AccessToken, WorkloadError> {
     let session = Arc::clone(who.session);
     match prepare(issuer, &session, request).await {
-        Ok((token, subject)) => {
+        Ok(Signed { token, jti, subject }) => {
             let mut detail = describe(&who.requester, api);
             detail.caller = subject;
-            detail.role = format!("token {} for {}", token.jti(), request.audience());
+            detail.role = format!("token {jti} for {}", request.audience());
             let draft = Draft { action: Action::WorkloadToken, outcome: Outcome::Allowed, detail };
             let receipt = session.commit(Vec::new(), draft).await?;
-            drop(receipt); // the entry is durable: the token may leave
-            Ok(token)
+            Ok(token.disclose(receipt))
         }
         Err(error) => {
             let mut detail = describe(&who.requester, api);
@@ -114,11 +113,14 @@ pub async fn issue(
     }
 }
 
-async fn prepare(
-    issuer: &str,
-    session: &Session,
-    request: &TokenRequest,
-) -> Result<(AccessToken, String), WorkloadError> {
+/// A token before its entry.
+struct Signed {
+    token: Withheld<AccessToken>,
+    jti: String,
+    subject: String,
+}
+
+async fn prepare(issuer: &str, session: &Session, request: &TokenRequest) -> Result<Signed, WorkloadError> {
     let Admitted { mount, identity, rule } =
         evidence::identify(session, issuer, request).await?.ok_or(OAuthError::InvalidGrant)?;
     let granted = rule.grant(request)?;
@@ -135,7 +137,8 @@ async fn prepare(
     let (_, signer) = signers.0.iter().find(|(kid, _)| kid == key.kid()).ok_or(OpError::INTEGRITY)?;
     let signature = signer.sign(unsigned.signing_input()).await.map_err(|_| OpError::INTEGRITY)?;
     let token = unsigned.with_signature(&signature).map_err(|_| OpError::INTEGRITY)?;
-    Ok((token, subject))
+    let jti = token.jti().to_owned();
+    Ok(Signed { token: Withheld::new(token), jti, subject })
 }
 
 /// The key set that verifiers fetch.

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use symbolon_core::audit::{Action, Detail, Draft, Outcome};
+use symbolon_core::audit::{Action, Detail, Draft, Outcome, Receipt, Withheld};
 use symbolon_core::seal::{
     FIRST_EPOCH, InitError, Recovery, SEAL_RECORD_FORMAT, SealRecord, Sealed, Unsealed,
 };
@@ -159,13 +159,13 @@ pub async fn init(app: &App, wish: &Init) -> Result<InitAnswer, OpError> {
     let unsealed = Arc::new(Unsealed::first(&fragment, &sealed));
     drop(fragment);
     let record = transcript(app, &deployment, &set, &handed)?;
-    let root_token =
-        write(app, &sealed, unsealed, &deployment, &enrolled, plan.escrow.as_ref(), &record).await;
+    let written = write(app, &sealed, unsealed, &deployment, &enrolled, plan.escrow.as_ref(), &record).await;
     app.init.announce(String::new());
-    let root_token = root_token?;
+    let (root_token, receipt) = written?;
     let log_key = sealed.record().log_key.clone();
     app.seal.adopt(sealed).await?;
     let Handed { shares, parcels, .. } = handed;
+    let (shares, root_token) = shares.and(root_token).disclose(receipt);
     Ok(InitAnswer { shares, parcels, root_token: root_token.to_string(), log_key })
 }
 
@@ -270,7 +270,7 @@ async fn write(
     enrolled: &Enrolled,
     escrow: Option<&EscrowKey>,
     ceremony: &Archived,
-) -> Result<Zeroizing<String>, OpError> {
+) -> Result<(Withheld<Zeroizing<String>>, Receipt), OpError> {
     let leases = Leases::default();
     let remote =
         deployment.connect(&app.config.remote, sealed.broker(), enrolled.clone(), &leases, &app.clock)?;
@@ -294,11 +294,11 @@ async fn write(
     let writer = start_log(&app.store, &app.clock, &unsealed, &deployment.log).await?;
     let detail = Detail { role: sealed.record().recovery.as_str().to_owned(), ..Detail::default() };
     let draft = Draft { action: Action::Init, outcome: Outcome::Allowed, detail };
-    let _receipt = writer.commit(changes, draft).await.map_err(|_| OpError::UNLOGGED)?;
+    let receipt = writer.commit(changes, draft).await.map_err(|_| OpError::UNLOGGED)?;
     writer.stop().await;
     keys.close();
     info!("initialised; the broker is sealed until custodians give their shares");
-    Ok(token)
+    Ok((token, receipt))
 }
 
 /// Waits until the operator of every node has approved the escrow key, and takes what the nodes seal to it.
@@ -329,7 +329,7 @@ fn contents(
     unsealed: &Unsealed,
     keys: &Keys,
     app: &App,
-) -> Result<(Zeroizing<String>, Vec<Op>), OpError> {
+) -> Result<(Withheld<Zeroizing<String>>, Vec<Op>), OpError> {
     let now = app.clock.now();
     let (system_capsule, system_kek) = keys.create(SYSTEM_SLOT)?;
     let (token_capsule, _) = keys.create(TOKEN_SLOT)?;
@@ -346,7 +346,7 @@ fn contents(
     let token = new_service_token(&mut os_rng());
     let index = unsealed.names().secret();
     changes.extend(tokens::service_rows(rows, index, &token, TokenClaims::root(now.unix_secs()))?.1);
-    Ok((token, changes))
+    Ok((Withheld::new(token), changes))
 }
 
 /// The mounts that always exist on a side.
@@ -356,26 +356,26 @@ fn builtins(shape: &Shape, side: Side) -> MountList {
 
 /// The shares as they leave: to cards in envelopes, to everybody else as text.
 struct Handed {
-    shares: Vec<CustodianShare>,
+    shares: Withheld<Vec<CustodianShare>>,
     parcels: Vec<(String, String)>,
     envelopes: Vec<ShareEnvelope>,
 }
 
 fn hand_out(plan: &Plan, set: &ShareSetManifest, shares: &[Share]) -> Result<Handed, OpError> {
-    let mut handed = Handed { shares: Vec::new(), parcels: Vec::new(), envelopes: Vec::new() };
+    let (mut texts, mut parcels, mut envelopes) = (Vec::new(), Vec::new(), Vec::new());
     for (holder, share) in plan.holders.iter().zip(shares) {
         let name = holder.name.clone();
         if holder.keys.is_none() {
             let bytes = Zeroizing::new(share.to_bytes().expose().to_vec());
-            handed.shares.push(CustodianShare { name, text: share.to_text(), bytes });
+            texts.push(CustodianShare { name, text: share.to_text(), bytes });
             continue;
         }
         let envelope = ShareEnvelope::seal(share, set, &mut os_rng()).map_err(|_| OpError::INTEGRITY)?;
         let parcel = Parcel::new(set.clone(), share.x(), envelope.clone()).map_err(|_| OpError::INTEGRITY)?;
-        handed.parcels.push((name, parcel.to_text()));
-        handed.envelopes.push(envelope);
+        parcels.push((name, parcel.to_text()));
+        envelopes.push(envelope);
     }
-    Ok(handed)
+    Ok(Handed { shares: Withheld::new(texts), parcels, envelopes })
 }
 
 /// What happened, signed by the broker: nobody has given or proven a share yet, so nobody else signs.

@@ -4,13 +4,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use symbolon_core::audit::{Action, Detail, Draft, Outcome};
-use symbolon_core::path::ApiPath;
 use symbolon_core::policy::Operation;
 use symbolon_core::succession::Change;
 use symbolon_proto::custody::Submission;
 use symbolon_proto::log::VerifierKey;
 
-use crate::access::{Authorised, Object, Request, Requester};
+use crate::access::{Authorised, Object, Request, Requester, Route};
 use crate::custody::App;
 use crate::custody::ceremony::archive::{self, Record, Signature};
 use crate::custody::ceremony::{CeremonyRefusal, Notice};
@@ -32,13 +31,8 @@ pub async fn state(app: &App) -> Result<Option<Arc<Notice>>, OpError> {
 }
 
 /// Begins a ceremony that changes something. Nothing changes before custodians have given their shares.
-pub async fn begin(
-    app: &App,
-    who: &Requester<'_>,
-    api: &ApiPath,
-    change: Change,
-) -> Result<Option<Arc<Notice>>, OpError> {
-    let request = authorise(app, who, api, Operation::Update).await?;
+pub async fn begin(app: &App, who: &Requester<'_>, change: Change) -> Result<Option<Arc<Notice>>, OpError> {
+    let request = authorise(app, who, "ceremony/begin", Operation::Update).await?;
     request.commit(Object::Named(change.to_string()), Vec::new()).await?; // on record before anybody is asked for a share
     request.record_failure(app.seal.begin_change(change).await).await?;
     drop(request);
@@ -46,18 +40,18 @@ pub async fn begin(
 }
 
 /// Ends a drill with the shares that are there.
-pub async fn finish(app: &App, who: &Requester<'_>, api: &ApiPath) -> Result<Option<Arc<Notice>>, OpError> {
-    let request = authorise(app, who, api, Operation::Update).await?;
-    request.commit(Object::Path, Vec::new()).await?;
+pub async fn finish(app: &App, who: &Requester<'_>) -> Result<Option<Arc<Notice>>, OpError> {
+    let request = authorise(app, who, "ceremony/finish", Operation::Update).await?;
+    request.commit(Object::Named("the drill ends with the shares given".to_owned()), Vec::new()).await?;
     request.record_failure(app.seal.finish_change().await).await?;
     drop(request);
     state(app).await
 }
 
 /// Gives a ceremony up. Everything stays as it is.
-pub async fn cancel(app: &App, who: &Requester<'_>, api: &ApiPath) -> Result<(), OpError> {
-    let request = authorise(app, who, api, Operation::Update).await?;
-    request.commit(Object::Path, Vec::new()).await?;
+pub async fn cancel(app: &App, who: &Requester<'_>) -> Result<(), OpError> {
+    let request = authorise(app, who, "ceremony/cancel", Operation::Update).await?;
+    request.commit(Object::Named("the ceremony is given up".to_owned()), Vec::new()).await?;
     request.record_failure(app.seal.cancel_change().await).await
 }
 
@@ -85,26 +79,17 @@ pub async fn sign(app: &App, signature: &Signature<'_>) -> Result<Option<Arc<Not
 }
 
 /// All ceremonies that are over, oldest first, and the key that verifies the broker's signatures.
-pub async fn list(
-    app: &App,
-    who: &Requester<'_>,
-    api: &ApiPath,
-) -> Result<(Vec<Record>, VerifierKey), OpError> {
-    let request = authorise(app, who, api, Operation::Read).await?;
+pub async fn list(app: &App, who: &Requester<'_>) -> Result<(Vec<Record>, VerifierKey), OpError> {
+    let request = authorise(app, who, "ceremonies", Operation::Read).await?;
     let listed = request.record_failure(archive::list(&request.session().rows).await).await?;
     let broker = request.record_failure(broker_key(app)).await?;
-    request.commit(Object::Path, Vec::new()).await?;
+    request.commit(Object::names(listed.len()), Vec::new()).await?;
     Ok((listed, broker))
 }
 
 /// One of them by its nonce, hex.
-pub async fn read(
-    app: &App,
-    who: &Requester<'_>,
-    api: &ApiPath,
-    nonce: &str,
-) -> Result<(Record, VerifierKey), OpError> {
-    let request = authorise(app, who, api, Operation::Read).await?;
+pub async fn read(app: &App, who: &Requester<'_>, nonce: &str) -> Result<(Record, VerifierKey), OpError> {
+    let request = authorise(app, who, format!("ceremonies/{nonce}"), Operation::Read).await?;
     let found = archive::read(&request.session().rows, nonce).await;
     let found = found.and_then(|found| found.ok_or(OpError::NOT_FOUND));
     let (record, _) = request.record_failure(found).await?;
@@ -128,9 +113,10 @@ fn verifier(sealed: &symbolon_core::seal::Sealed) -> Result<VerifierKey, OpError
 async fn authorise(
     app: &App,
     who: &Requester<'_>,
-    api: &ApiPath,
+    what: impl std::fmt::Display,
     operation: Operation,
 ) -> Result<Authorised, OpError> {
     let session = app.session()?;
-    Request::begin(&who.of(&session), Action::Ceremony, api).await?.authorise(operation).await
+    let route = Route::system(format_args!("symbolon/{what}"));
+    Request::begin(&who.of(&session), Action::Ceremony, &route).await?.authorise(operation).await
 }

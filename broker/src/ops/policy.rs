@@ -1,11 +1,11 @@
 //! Policies: list, read, write, delete.
 
 use symbolon_core::audit::Action;
-use symbolon_core::path::{ApiPath, PolicyName};
+use symbolon_core::path::PolicyName;
 use symbolon_core::policy::{Operation, Policy, PolicyError};
 
 use crate::access::policies::{StoredPolicy, place};
-use crate::access::{Asker, Object, Request, Session};
+use crate::access::{Asker, Object, Request, Route, Session};
 use crate::error::{OpError, Text};
 use crate::store::Expect;
 
@@ -16,22 +16,54 @@ const UNCHANGEABLE: OpError = OpError::invalid("cannot update \"root\" policy");
 const UNDELETABLE: OpError = OpError::invalid("cannot delete \"root\" policy");
 const DEFAULT_STAYS: OpError = OpError::invalid("cannot delete default policy");
 
+/// Which of the two spellings of the routes. Each is a path of its own, and a right of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spelling {
+    /// `sys/policies/acl`.
+    Current,
+    /// `sys/policy`: in Vault's dialect with other member names, and lists also with GET.
+    Old,
+}
+
+impl Spelling {
+    const fn collection(self) -> &'static str {
+        match self {
+            Self::Current => "policies/acl",
+            Self::Old => "policy",
+        }
+    }
+
+    fn route(self, name: &PolicyName) -> Route {
+        Route::system(format_args!("{}/{name}", self.collection()))
+    }
+}
+
 /// Names of all policies, `root` included, in order.
-pub async fn list(who: &Asker<'_>, api: &ApiPath) -> Result<Vec<String>, OpError> {
-    let request = Request::begin(who, Action::PolicyRead, api).await?.authorise(Operation::List).await?;
+pub async fn list(who: &Asker<'_>, spelling: Spelling) -> Result<Vec<String>, OpError> {
+    let request = Request::begin(who, Action::PolicyRead, &Route::system(spelling.collection()))
+        .await?
+        .authorise(Operation::List)
+        .await?;
     let mut names = request.session().policy_names();
     names.push(PolicyName::root().as_str().to_owned());
     names.sort();
-    request.commit(Object::Path, Vec::new()).await?;
+    request.commit(Object::names(names.len()), Vec::new()).await?;
     Ok(names)
 }
 
 /// One policy's text. `root` has none.
-pub async fn read(who: &Asker<'_>, api: &ApiPath, name: &PolicyName) -> Result<StoredPolicy, OpError> {
-    let request = Request::begin(who, Action::PolicyRead, api).await?.authorise(Operation::Read).await?;
+pub async fn read(who: &Asker<'_>, spelling: Spelling, name: &PolicyName) -> Result<StoredPolicy, OpError> {
+    let request = Request::begin(who, Action::PolicyRead, &spelling.route(name))
+        .await?
+        .authorise(Operation::Read)
+        .await?;
     let found = request.record_failure(find(request.session(), name).await).await?;
-    request.commit(Object::Path, Vec::new()).await?;
+    request.commit(named(name), Vec::new()).await?;
     Ok(found)
+}
+
+fn named(name: &PolicyName) -> Object {
+    Object::Named(format!("policy {}", name.as_str()))
 }
 
 async fn find(session: &Session, name: &PolicyName) -> Result<StoredPolicy, OpError> {
@@ -43,14 +75,22 @@ async fn find(session: &Session, name: &PolicyName) -> Result<StoredPolicy, OpEr
 }
 
 /// Creates or replaces a policy, after it has been parsed.
-pub async fn write(who: &Asker<'_>, api: &ApiPath, name: &PolicyName, text: &str) -> Result<(), OpError> {
-    let request = Request::begin(who, Action::PolicyWrite, api).await?.authorise(Operation::Update).await?;
+pub async fn write(
+    who: &Asker<'_>,
+    spelling: Spelling,
+    name: &PolicyName,
+    text: &str,
+) -> Result<(), OpError> {
+    let request = Request::begin(who, Action::PolicyWrite, &spelling.route(name))
+        .await?
+        .authorise(Operation::Update)
+        .await?;
     let parsed = request.record_failure(check(request.session(), name, text)).await?;
     let stored = StoredPolicy { name: name.clone(), text: text.to_owned() };
     let change = request.session().rows.put(place(name), &stored, Expect::Any)?;
     let name = name.clone();
     request
-        .commit_and_take(Object::Path, vec![change], move |session| {
+        .commit_and_take(named(&name), vec![change], move |session| {
             session.replace_policy(&name, Some(parsed))
         })
         .await?;
@@ -68,13 +108,16 @@ fn check(session: &Session, name: &PolicyName, text: &str) -> Result<Policy, OpE
 }
 
 /// Removes a policy; tokens that name it lose what it gave. Removing an absent one is no error.
-pub async fn delete(who: &Asker<'_>, api: &ApiPath, name: &PolicyName) -> Result<(), OpError> {
-    let request = Request::begin(who, Action::PolicyDelete, api).await?.authorise(Operation::Delete).await?;
+pub async fn delete(who: &Asker<'_>, spelling: Spelling, name: &PolicyName) -> Result<(), OpError> {
+    let request = Request::begin(who, Action::PolicyDelete, &spelling.route(name))
+        .await?
+        .authorise(Operation::Delete)
+        .await?;
     request.record_failure(deletable(name)).await?;
     let change = request.session().rows.delete(place(name), Expect::Any);
     let name = name.clone();
     request
-        .commit_and_take(Object::Path, vec![change], move |session| session.replace_policy(&name, None))
+        .commit_and_take(named(&name), vec![change], move |session| session.replace_policy(&name, None))
         .await?;
     Ok(())
 }

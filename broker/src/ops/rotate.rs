@@ -4,11 +4,11 @@
 //! a restart.
 
 use symbolon_core::audit::{Action, Draft};
-use symbolon_core::path::{ApiPath, MountPath};
+use symbolon_core::path::MountPath;
 use symbolon_core::policy::Operation;
 use symbolon_proto::id::MountId;
 
-use crate::access::{Asker, Authorised, Object, Request, Session};
+use crate::access::{Asker, Authorised, Object, Request, Route, Session};
 use crate::error::OpError;
 use crate::keys::MountKeks;
 use crate::remote::EnrolError;
@@ -17,15 +17,32 @@ use crate::upkeep::rotation::Rotation;
 use crate::upkeep::rotation::remote::{NewShares, RotateError};
 use crate::upkeep::rotation::{self, Progress, RotationRefusal, Status, census, wish_system_keks};
 
+/// Which of the two routes asks for new KEKs everywhere. Each is a right of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spelling {
+    /// `sys/rotate`.
+    Vault,
+    /// `sys/symbolon/rotate/kek`.
+    Own,
+}
+
+fn rotating(what: impl std::fmt::Display) -> Route {
+    Route::system(format_args!("symbolon/rotate/{what}"))
+}
+
 /// How often a wish is written again after the task, or somebody else, has changed the same rows first.
 const TRIES_MAX: usize = 16;
 
 /// Has the remote make a new key epoch and every capsule re-wrapped for it. If a rotation is under way, that one goes on.
 /// Answers the newest epoch.
-pub async fn remote(who: &Asker<'_>, api: &ApiPath) -> Result<u32, OpError> {
-    let request = begin(who, api, Action::KeyRotate, Operation::Update).await?;
+pub async fn remote(who: &Asker<'_>) -> Result<u32, OpError> {
+    let request = begin(who, rotating("remote"), Action::KeyRotate, Operation::Update).await?;
     let unfinished = request.record_failure(may_begin(request.session()).await).await?;
-    request.commit(Object::Path, Vec::new()).await?; // the beginning is on record before anything begins
+    let asked = match unfinished {
+        Some(newest) => format!("the rotation to key epoch {newest} goes on"),
+        None => "a new key epoch of the remote".to_owned(),
+    };
+    request.commit(Object::Named(asked), Vec::new()).await?; // on record before anything begins
     let newest = match unfinished {
         Some(newest) => newest,
         None => {
@@ -50,10 +67,10 @@ async fn may_begin(session: &Session) -> Result<Option<u32>, OpError> {
 }
 
 /// Tells the remote that the oldest key epoch is needed no more. Refused while a capsule of it is left. Answers the epoch.
-pub async fn retire(who: &Asker<'_>, api: &ApiPath) -> Result<u32, OpError> {
-    let request = begin(who, api, Action::KeyRotate, Operation::Update).await?;
+pub async fn retire(who: &Asker<'_>) -> Result<u32, OpError> {
+    let request = begin(who, rotating("retire"), Action::KeyRotate, Operation::Update).await?;
     let oldest = request.record_failure(may_retire(request.session()).await).await?;
-    request.commit(Object::Path, Vec::new()).await?;
+    request.commit(Object::Named(format!("the end of key epoch {oldest}")), Vec::new()).await?;
     let retired = Rotation::of(request.session()).remote().retire(request.session(), oldest).await;
     request.record_failure(retired.map_err(OpError::from)).await?;
     let what = "the oldest key epoch of the remote was retired";
@@ -87,30 +104,38 @@ async fn may_retire(session: &Session) -> Result<u32, OpError> {
 }
 
 /// New shares of the remote key for its nodes, or for those of the configuration. The key, and every capsule, stays.
-pub async fn shares(who: &Asker<'_>, api: &ApiPath, wanted: NewShares) -> Result<(), OpError> {
-    let request = begin(who, api, Action::KeyRotate, Operation::Update).await?;
-    request.commit(Object::Path, Vec::new()).await?; // the beginning is on record before anything begins
+pub async fn shares(who: &Asker<'_>, wanted: NewShares) -> Result<(), OpError> {
+    let (route, asked) = match wanted {
+        NewShares::Refresh => (rotating("refresh"), "new shares for the same services"),
+        NewShares::Reshare => (rotating("reshare"), "new shares for the services of the configuration"),
+    };
+    let request = begin(who, route, Action::KeyRotate, Operation::Update).await?;
+    request.commit(Object::Named(asked.to_owned()), Vec::new()).await?; // on record before anything begins
     let changed = Rotation::of(request.session()).remote().new_shares(request.session(), wanted).await;
     request.record_failure(changed.map_err(OpError::from)).await
 }
 
 /// The fingerprint that the operators of all nodes compare before a reshare.
-pub async fn proposed(who: &Asker<'_>, api: &ApiPath) -> Result<String, OpError> {
-    let request = begin(who, api, Action::Other, Operation::Read).await?;
+pub async fn proposed(who: &Asker<'_>) -> Result<String, OpError> {
+    let request = begin(who, rotating("reshare"), Action::Other, Operation::Read).await?;
     let proposed = Rotation::of(request.session()).remote().proposed(request.session()).await;
     let fingerprint = request.record_failure(proposed.map_err(OpError::from)).await?;
-    request.commit(Object::Path, Vec::new()).await?;
+    request.commit(Object::Named("the group that a reshare would make".to_owned()), Vec::new()).await?;
     Ok(fingerprint)
 }
 
 /// New KEKs for every KV mount and for the deployment itself (Vault's `sys/rotate`).
-pub async fn keks(who: &Asker<'_>, api: &ApiPath) -> Result<(), OpError> {
-    wish(&begin(who, api, Action::KeyRotate, Operation::Update).await?, None).await
+pub async fn keks(who: &Asker<'_>, spelling: Spelling) -> Result<(), OpError> {
+    let route = match spelling {
+        Spelling::Vault => Route::system("rotate"),
+        Spelling::Own => rotating("kek"),
+    };
+    wish(&begin(who, route, Action::KeyRotate, Operation::Update).await?, None).await
 }
 
 /// New KEKs for one KV mount.
-pub async fn mount_keks(who: &Asker<'_>, api: &ApiPath, path: &MountPath) -> Result<(), OpError> {
-    let request = begin(who, api, Action::KeyRotate, Operation::Update).await?;
+pub async fn mount_keks(who: &Asker<'_>, path: &MountPath) -> Result<(), OpError> {
+    let request = begin(who, rotating(format!("kek/{path}")), Action::KeyRotate, Operation::Update).await?;
     let mount = request.record_failure(kv_mount(request.session(), path)).await?;
     wish(&request, Some(mount)).await
 }
@@ -124,9 +149,13 @@ fn kv_mount(session: &Session, path: &MountPath) -> Result<MountId, OpError> {
 /// Writes down that KEKs of one mount, or all, shall be rolled, and wakes the task.
 async fn wish(request: &Authorised, only: Option<MountId>) -> Result<(), OpError> {
     let session = request.session();
+    let asked = match only {
+        Some(mount) => format!("new KEKs for mount {mount}"),
+        None => "new KEKs for all KV mounts and the deployment".to_owned(),
+    };
     for _ in 0..TRIES_MAX {
         let changes = request.record_failure(wishes(session, only).await).await?;
-        match request.commit(Object::Path, changes).await {
+        match request.commit(Object::Named(asked.clone()), changes).await {
             Err(OpError::Conflict(_)) => {}
             done => {
                 Rotation::of(session).wake();
@@ -150,8 +179,8 @@ async fn wishes(session: &Session, only: Option<MountId>) -> Result<Vec<Op>, OpE
 }
 
 /// How rotations stand.
-pub async fn status(who: &Asker<'_>, api: &ApiPath) -> Result<Status, OpError> {
-    let request = begin(who, api, Action::Other, Operation::Read).await?;
+pub async fn status(who: &Asker<'_>) -> Result<Status, OpError> {
+    let request = begin(who, Route::system("symbolon/rotation"), Action::Other, Operation::Read).await?;
     let status = request.record_failure(rotation::status(request.session()).await).await?;
     request.commit(Object::Path, Vec::new()).await?;
     Ok(status)
@@ -159,11 +188,11 @@ pub async fn status(who: &Asker<'_>, api: &ApiPath) -> Result<Status, OpError> {
 
 async fn begin(
     who: &Asker<'_>,
-    api: &ApiPath,
+    route: Route,
     action: Action,
     operation: Operation,
 ) -> Result<Authorised, OpError> {
-    Request::begin(who, action, api).await?.authorise(operation).await
+    Request::begin(who, action, &route).await?.authorise(operation).await
 }
 
 impl From<RotateError> for OpError {

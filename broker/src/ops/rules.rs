@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use symbolon_core::audit::Action;
-use symbolon_core::path::ApiPath;
 use symbolon_core::policy::{Capabilities, Operation};
 
-use crate::access::{Asker, Object, Request};
+use crate::access::{Asker, Object, Request, Route};
 use crate::error::OpError;
 
 /// Patterns and what each gives.
@@ -20,8 +19,11 @@ pub struct Rules {
 }
 
 /// The caller's own rules.
-pub async fn own(who: &Asker<'_>, api: &ApiPath) -> Result<Rules, OpError> {
-    let request = Request::begin(who, Action::Capabilities, api).await?.authorise(Operation::Read).await?;
+pub async fn own(who: &Asker<'_>) -> Result<Rules, OpError> {
+    let request = Request::begin(who, Action::Capabilities, &Route::system("internal/ui/resultant-acl"))
+        .await?
+        .authorise(Operation::Read)
+        .await?;
     request.commit(Object::Path, Vec::new()).await?;
     let (exact, globs) = request.acl().rules();
     Ok(Rules { root: request.acl().is_root(), exact, globs })

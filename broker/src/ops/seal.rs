@@ -1,12 +1,11 @@
 //! Seal status, custodians' shares, and the seal command.
 
 use symbolon_core::audit::Action;
-use symbolon_core::path::ApiPath;
 use symbolon_core::policy::Operation;
 use symbolon_proto::secret::memory_mode;
 use symbolon_proto::share::{Share, ShareTextError};
 
-use crate::access::{Object, Request, Requester};
+use crate::access::{Object, Request, Requester, Route};
 use crate::custody::App;
 use crate::custody::seal::View;
 use crate::error::{OpError, Text};
@@ -124,10 +123,10 @@ pub async fn reset(app: &App) -> Result<SealStatus, OpError> {
 }
 
 /// Erases every key; answers when none is left in memory.
-pub async fn seal(app: &App, who: &Requester<'_>, api: &ApiPath) -> Result<(), OpError> {
+pub async fn seal(app: &App, who: &Requester<'_>) -> Result<(), OpError> {
     {
         let session = app.session()?;
-        let request = Request::begin(&who.of(&session), Action::Seal, api).await?;
+        let request = Request::begin(&who.of(&session), Action::Seal, &Route::system("seal")).await?;
         let request = request.authorise(Operation::Update).await?;
         request.commit(Object::Path, Vec::new()).await?;
     } // sealing waits for everybody who holds the session

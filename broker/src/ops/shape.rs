@@ -70,7 +70,8 @@ mod tests {
     }
 
     fn row(room: &str, facts: &Facts) -> String {
-        let place = facts.builtin.map_or("where it is enabled".to_owned(), |path| format!("always `{path}/`"));
+        let place =
+            facts.builtin.map_or("where it is enabled".to_owned(), |path| format!("always `{path}/`"));
         let open = listed(facts.open.iter().map(|(verb, path)| format!("{verb} {path}")));
         let tables = facts.tables.iter().map(|table| table.name).collect::<Vec<_>>().join(", ");
         let tables = if tables.is_empty() { "none of its own" } else { &tables };

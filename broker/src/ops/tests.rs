@@ -23,6 +23,7 @@ use symbolon_proto::secret::Secret;
 use symbolon_proto::share::{Dealing, Holder, ShareKind, Threshold};
 use symbolon_proto::signing::SigningSeed;
 
+use super::policy::Spelling;
 use super::*;
 use crate::access;
 use crate::access::mounts::{Enable, Side, new_mount};
@@ -49,6 +50,8 @@ use crate::store::memory::MemoryStore;
 use crate::store::{Answer, Expect, Op, Row, Scan, Store};
 use crate::upkeep::rotation::Rotation;
 use crate::upkeep::rotation::remote::{RemoteRotation, Rotated};
+
+mod objects;
 
 /// The remote is suspended.
 struct Away;
@@ -237,9 +240,7 @@ impl Bench {
     /// A token of a fresh policy.
     async fn token_with(&self, policy: &str) -> Zeroizing<String> {
         let name = PolicyName::parse("tested").unwrap();
-        self.as_root(async |who| policy::write(&who, &api("sys/policies/acl/tested"), &name, policy).await)
-            .await
-            .unwrap();
+        self.as_root(async |who| policy::write(&who, Spelling::Current, &name, policy).await).await.unwrap();
         self.token(TokenClaims { policies: vec![name], ttl_secs: 60, ..TokenClaims::root(1_709_210_096) })
             .await
     }
@@ -254,18 +255,18 @@ impl Bench {
         self.ask(&self.root, ask).await
     }
 
-    fn target(&self, route: &str, name: &str) -> KvTarget {
+    fn target(&self, name: &str) -> KvTarget {
         let mount = self.session.mounts().secrets.0[0].clone();
-        KvTarget { api: api(&format!("{route}{name}")), mount, secret: SecretPath::parse(name).unwrap() }
+        KvTarget::new(mount, SecretPath::parse(name).unwrap())
     }
 
     /// Rows of a secret without versions, as its creation would write them.
     fn secret_rows(&self, name: &str) -> Vec<Op> {
         let rows = &self.session.rows;
-        let target = self.target("secret/metadata/", name);
+        let target = self.target(name);
         let meta = SecretMeta::new(SecretId::random(&mut os_rng()), 0, 1);
         let mut changes = vec![rows.put(meta_place(&target), &meta, Expect::Absent).unwrap()];
-        for (folder, child) in target.secret.trail() {
+        for (folder, child) in target.secret().trail() {
             let child = child.to_string();
             let place = Place { table: ENTRIES, group: folder.as_str(), name: &child, ..meta_place(&target) };
             changes.push(rows.put(place, &child, Expect::Any).unwrap());
@@ -303,9 +304,9 @@ fn meta_place(target: &KvTarget) -> Place<'_> {
     Place {
         tenant: TenantId::SYSTEM,
         table: SECRETS,
-        scope: target.mount.id,
+        scope: target.mount().id,
         group: "",
-        name: target.secret.as_str(),
+        name: target.secret().as_str(),
     }
 }
 
@@ -333,7 +334,7 @@ async fn a_folder_stays_while_a_secret_comes_into_it() {
     let new = bench.secret_rows("a/b/new");
     // The folder `a/b` is looked through, and only then does the new secret come.
     bench.meddle(&bench.secret_rows("a/b/old")[3], GROUP_BYTES, new);
-    let target = bench.target("secret/metadata/", "a/b/old");
+    let target = bench.target("a/b/old");
     bench.as_root(async |who| kv::delete_metadata(&who, &target).await).await.unwrap();
     assert_eq!(bench.names_in("a/b").await, ["new"]);
     assert_eq!(bench.names_in("a").await, ["b/"], "the folder of a living secret is listed");
@@ -345,7 +346,7 @@ async fn leave_to_create_is_no_leave_to_overwrite() {
     let writer = bench.token_with(r#"path "secret/data/*" { capabilities = ["create"] }"#).await;
     let data = Map::new();
     let input = WriteSecret { data: &data, cas: None };
-    let target = bench.target("secret/data/", "x");
+    let target = bench.target("x");
     let rows = bench.secret_rows("x");
     bench.meddle(&bench.secret_rows("x")[0], KEY_BYTES, rows);
     let answer = bench.ask(&writer, async |who| kv::write(&who, &target, &input).await).await;
@@ -358,14 +359,14 @@ async fn leave_to_create_is_no_leave_to_overwrite() {
 async fn a_policy_takes_effect_though_the_asker_has_gone() {
     let bench = Bench::new().await;
     let reader = bench.token_with(r#"path "secret/metadata/*" { capabilities = ["read"] }"#).await;
-    let (route, name) = (api("sys/policies/acl/tested"), PolicyName::parse("tested").unwrap());
-    let target = bench.target("secret/metadata/", "x");
+    let name = PolicyName::parse("tested").unwrap();
+    let target = bench.target("x");
     bench.commit(bench.secret_rows("x")).await;
     bench.ask(&reader, async |who| kv::read_metadata(&who, &target).await).await.unwrap();
     bench
         .as_root(async |who| {
             bench.store.rows.pause();
-            let delete = policy::delete(&who, &route, &name);
+            let delete = policy::delete(&who, Spelling::Current, &name);
             let gone = tokio::time::timeout(std::time::Duration::from_millis(20), delete).await;
             assert!(gone.is_err(), "the asker goes while the commit is under way");
             bench.store.rows.resume();
@@ -388,9 +389,7 @@ async fn no_engine_is_mounted_where_other_rules_hold() {
             default_ttl_secs: 0,
             max_ttl_secs: 0,
         };
-        let route = api("sys/mounts/x");
-        let answer =
-            bench.as_root(async |who| mount::enable(&who, &route, Side::Secrets, path, spec).await).await;
+        let answer = bench.as_root(async |who| mount::enable(&who, Side::Secrets, path, spec).await).await;
         assert!(matches!(answer, Err(OpError::Invalid(_))));
     }
 }
@@ -404,22 +403,21 @@ async fn nothing_is_called_absent_while_no_key_opens() {
             "{error:?}, though no key opens: this store has no capsules"
         );
     };
-    let target = bench.target("secret/metadata/", "x");
+    let target = bench.target("x");
     keyless(bench.as_root(async |who| kv::read_metadata(&who, &target).await).await.unwrap_err());
     let route = api("nowhere/data/x");
     let asked = bench
         .as_root(async |who| access::unrouted(&who, &route, symbolon_core::policy::Operation::Read).await)
         .await;
     keyless(asked.unwrap_err());
-    let (route, role) = (api("auth/a/role/r/secret-id-accessor/lookup"), RoleName::parse("r").unwrap());
+    let role = RoleName::parse("r").unwrap();
     let which = auth::approle::Which::Accessor("none");
     let asked = bench
-        .as_root(async |who| auth::approle::lookup_secret_id(&who, &route, &target.mount, &role, which).await)
+        .as_root(async |who| auth::approle::lookup_secret_id(&who, target.mount(), &role, which).await)
         .await;
     keyless(asked.unwrap_err());
-    let route = api("auth/token/lookup");
     let which = token::Which::Token("hvb.AAAA");
-    keyless(bench.as_root(async |who| token::lookup(&who, &route, which).await).await.unwrap_err());
+    keyless(bench.as_root(async |who| token::lookup(&who, which).await).await.unwrap_err());
 }
 
 #[tokio::test]
@@ -430,11 +428,10 @@ async fn a_spent_token_leaves_no_rows() {
     let is_ours = |key: &Vec<u8>| [TOKENS.number(), ACCESSORS.number()].contains(&key[16]);
     let count = || bench.store.rows.rows().keys().filter(|key| is_ours(key)).count();
     assert_eq!(count(), 4);
-    let route = api("auth/token/lookup-self");
-    let found = bench.ask(&once, async |who| token::lookup(&who, &route, token::Which::Own).await).await;
+    let found = bench.ask(&once, async |who| token::lookup(&who, token::Which::Own).await).await;
     assert_eq!(found.unwrap().num_uses, 1);
     assert_eq!(count(), 2, "the root token and its accessor");
-    let again = bench.ask(&once, async |who| token::lookup(&who, &route, token::Which::Own).await).await;
+    let again = bench.ask(&once, async |who| token::lookup(&who, token::Which::Own).await).await;
     assert!(matches!(again, Err(OpError::Unauthenticated(_))));
 }
 
@@ -442,7 +439,7 @@ async fn a_spent_token_leaves_no_rows() {
 async fn a_role_with_very_many_secret_ids_can_be_removed() {
     let bench = Bench::new().await;
     let mount = bench.session.mounts().secrets.0[0].clone();
-    let (route, name) = (api("auth/a/role/r"), RoleName::parse("r").unwrap());
+    let name = RoleName::parse("r").unwrap();
     let role = AppRole {
         name: name.clone(),
         role_id: "id".to_owned(),
@@ -453,7 +450,7 @@ async fn a_role_with_very_many_secret_ids_can_be_removed() {
         token: Default::default(),
     };
     let edit = |_: Option<AppRole>| Ok::<_, OpError>(role.clone());
-    bench.as_root(async |who| roles::edit_role(&who, &route, &mount, &name, edit).await).await.unwrap();
+    bench.as_root(async |who| roles::edit_role(&who, &mount, &name, edit).await).await.unwrap();
     let ids = 5000;
     let record = |number: usize| {
         let record = role.secret_id(&Default::default(), number.to_string(), number.to_string(), 1).unwrap();
@@ -471,10 +468,7 @@ async fn a_role_with_very_many_secret_ids_can_be_removed() {
     }
     let count = || bench.store.rows.rows().keys().filter(|key| key[16] == SECRET_IDS.number()).count();
     assert_eq!(count(), ids);
-    bench
-        .as_root(async |who| roles::delete_role::<AppRole>(&who, &route, &mount, &name).await)
-        .await
-        .unwrap();
+    bench.as_root(async |who| roles::delete_role::<AppRole>(&who, &mount, &name).await).await.unwrap();
     assert_eq!(count(), 0);
 }
 
@@ -493,8 +487,7 @@ async fn a_login_that_fails_leaves_an_entry() {
         token: TokenParams { token_type: TokenType::Batch, ..TokenParams::default() },
     };
     let edit = |_: Option<AppRole>| Ok::<_, OpError>(role.clone());
-    let route = api("auth/a/role/r");
-    bench.as_root(async |who| roles::edit_role(&who, &route, &mount, &name, edit).await).await.unwrap();
+    bench.as_root(async |who| roles::edit_role(&who, &mount, &name, edit).await).await.unwrap();
     let before = bench.session.ledger().writer.size();
     let (route, parameters) = (api("auth/a/login"), Map::new());
     let remote = Some("10.1.1.1".parse().unwrap());

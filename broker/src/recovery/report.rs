@@ -99,7 +99,7 @@ impl Recovered {
         let secrets = recover_mount(&self.session, mount).await.map_err(RecoveryError::from)?;
         for secret in secrets {
             report.secrets += 1;
-            let name = secret.secret.as_str().to_owned();
+            let name = secret.secret().as_str().to_owned();
             let versions = secret.versions(&self.session).await;
             for (version, found) in versions {
                 match found {

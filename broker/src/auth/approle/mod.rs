@@ -1,7 +1,7 @@
 //! AppRole: a role id that says who, and a secret id that proves it.
 
 use serde::{Deserialize, Serialize};
-use symbolon_core::audit::Action;
+use symbolon_core::audit::{Action, Withheld};
 use symbolon_core::identity::approle::{
     AppRole, AppRoleError, REFUSED, SecretIdRecord, SecretIdRequest, SecretIdUse, check_id, new_id,
     secret_id_hash,
@@ -14,11 +14,11 @@ use symbolon_proto::id::TenantId;
 
 use super::Method;
 use super::login::Login;
-use super::roles::{CONFIGS, ROLES, Role, find_role};
+use super::roles::{CONFIGS, ROLES, Role, find_role, role_route};
 use crate::access::mounts::Mount;
 use crate::access::shape::Facts;
 use crate::access::tokens::IssuedToken;
-use crate::access::{Asker, Object, Request, Session};
+use crate::access::{Asker, Object, Request, Route, Session};
 use crate::dialect::vault::{Answering, Call};
 use crate::error::{OpError, Text};
 use crate::random::os_rng;
@@ -144,17 +144,28 @@ pub struct NewSecretId {
 /// Makes a secret id for a role, a random one or the one given.
 pub async fn create_secret_id(
     who: &Asker<'_>,
-    api: &ApiPath,
     mount: &Mount,
     role: &RoleName,
     wanted: &SecretIdRequest,
     custom: Option<Zeroizing<String>>,
 ) -> Result<NewSecretId, OpError> {
-    let request = Request::begin(who, Action::AuthWrite, api).await?.authorise(Operation::Update).await?;
+    let part = if custom.is_some() { "custom-secret-id" } else { "secret-id" };
+    let request = Request::begin(who, Action::AuthWrite, &secret_ids_route(mount, role, part))
+        .await?
+        .authorise(Operation::Update)
+        .await?;
     let made = plan_secret_id(request.session(), mount, role, wanted, custom).await;
-    let (made, changes) = request.record_failure(made).await?;
-    drop(request.commit_for_disclosure(Object::Path, changes).await?);
-    Ok(made)
+    let Planned { secret_id, record, changes } = request.record_failure(made).await?;
+    let object = Object::secret_id(role, &record.accessor);
+    let receipt = request.commit_for_disclosure(object, changes).await?;
+    Ok(NewSecretId { secret_id: secret_id.disclose(receipt), record })
+}
+
+/// A secret id before its entry.
+struct Planned {
+    secret_id: Withheld<Zeroizing<String>>,
+    record: SecretIdRecord,
+    changes: Vec<Op>,
 }
 
 async fn plan_secret_id(
@@ -163,7 +174,7 @@ async fn plan_secret_id(
     name: &RoleName,
     wanted: &SecretIdRequest,
     custom: Option<Zeroizing<String>>,
-) -> Result<(NewSecretId, Vec<Op>), OpError> {
+) -> Result<Planned, OpError> {
     let (role, _) = find_role::<AppRole>(session, mount, name).await?.ok_or(OpError::NOT_FOUND)?;
     let held = session.rows.count(secret_id_place(mount, name, ""), SECRET_IDS_MAX).await?;
     if held >= SECRET_IDS_MAX {
@@ -183,7 +194,7 @@ async fn plan_secret_id(
             Expect::Absent,
         )?,
     ];
-    Ok((NewSecretId { secret_id, record }, changes))
+    Ok(Planned { secret_id: Withheld::new(secret_id), record, changes })
 }
 
 /// Which secret id of a role is meant.
@@ -193,6 +204,20 @@ pub enum Which<'a> {
     SecretId(&'a str),
     /// By its accessor, which must belong to the role (CVE-2023-24999).
     Accessor(&'a str),
+}
+
+impl Which<'_> {
+    fn route(self, mount: &Mount, role: &RoleName, verb: &str) -> Route {
+        let named = match self {
+            Self::SecretId(_) => "secret-id",
+            Self::Accessor(_) => "secret-id-accessor",
+        };
+        secret_ids_route(mount, role, &format!("{named}/{verb}"))
+    }
+}
+
+fn secret_ids_route(mount: &Mount, role: &RoleName, part: &str) -> Route {
+    role_route::<AppRole>(mount, role, part)
 }
 
 async fn find_secret_id(
@@ -218,54 +243,64 @@ fn check_accessor(found: bool, which: Which<'_>) -> Result<(), OpError> {
     if !found && matches!(which, Which::Accessor(_)) { Err(OpError::NOT_FOUND) } else { Ok(()) }
 }
 
+fn object_of(role: &RoleName, found: Option<&(SecretIdRecord, u64)>) -> Object {
+    found.map_or(Object::Path, |(record, _)| Object::secret_id(role, &record.accessor))
+}
+
 /// Facts about a secret id; `None` if there is none.
 pub async fn lookup_secret_id(
     who: &Asker<'_>,
-    api: &ApiPath,
     mount: &Mount,
     role: &RoleName,
     which: Which<'_>,
 ) -> Result<Option<SecretIdRecord>, OpError> {
-    let request = Request::begin(who, Action::AuthRead, api).await?.authorise(Operation::Update).await?;
+    let request = Request::begin(who, Action::AuthRead, &which.route(mount, role, "lookup"))
+        .await?
+        .authorise(Operation::Update)
+        .await?;
     let found = request.record_failure(find_secret_id(request.session(), mount, role, which).await).await?;
     request.record_failure(check_accessor(found.is_some(), which)).await?;
-    request.commit(Object::Path, Vec::new()).await?;
+    request.commit(object_of(role, found.as_ref()), Vec::new()).await?;
     Ok(found.map(|(record, _)| record))
 }
 
 /// Accessors of a role's secret ids.
 pub async fn list_secret_ids(
     who: &Asker<'_>,
-    api: &ApiPath,
     mount: &Mount,
     role: &RoleName,
 ) -> Result<Vec<String>, OpError> {
-    let request = Request::begin(who, Action::AuthRead, api).await?.authorise(Operation::List).await?;
+    let request = Request::begin(who, Action::AuthRead, &secret_ids_route(mount, role, "secret-id"))
+        .await?
+        .authorise(Operation::List)
+        .await?;
     let records = request.session().rows.list::<SecretIdRecord>(secret_id_place(mount, role, "")).await?;
     let mut accessors: Vec<String> = records.into_iter().map(|(record, _)| record.accessor).collect();
     accessors.sort_unstable();
     let accessors = if accessors.is_empty() { Err(OpError::NOT_FOUND) } else { Ok(accessors) };
     let accessors = request.record_failure(accessors).await?;
-    request.commit(Object::Path, Vec::new()).await?;
+    request.commit(Object::names(accessors.len()), Vec::new()).await?;
     Ok(accessors)
 }
 
 /// Destroys a secret id; tells whether there was one.
 pub async fn destroy_secret_id(
     who: &Asker<'_>,
-    api: &ApiPath,
     mount: &Mount,
     role: &RoleName,
     which: Which<'_>,
 ) -> Result<bool, OpError> {
-    let request = Request::begin(who, Action::AuthDelete, api).await?.authorise(Operation::Update).await?;
+    let request = Request::begin(who, Action::AuthDelete, &which.route(mount, role, "destroy"))
+        .await?
+        .authorise(Operation::Update)
+        .await?;
     let found = request.record_failure(find_secret_id(request.session(), mount, role, which).await).await?;
     request.record_failure(check_accessor(found.is_some(), which)).await?;
     let changes = match &found {
         Some((record, _)) => removal(request.session(), mount, record, Expect::Any).to_vec(),
         None => Vec::new(),
     };
-    request.commit(Object::Path, changes).await?;
+    request.commit(object_of(role, found.as_ref()), changes).await?;
     Ok(found.is_some())
 }
 

@@ -65,7 +65,7 @@ async fn role(call: Call<'_>, mount: &Mount, name: &str) -> Answer {
 
 async fn read_role_id(call: Call<'_>, mount: &Mount, name: &str) -> Answer {
     let name = RoleName::parse(name)?;
-    let role: AppRole = roles::read_role(&call.who(), &call.path, mount, &name).await?;
+    let role: AppRole = roles::read_part(&call.who(), mount, &name, "role-id").await?;
     Ok(call
         .request
         .envelope(roles::route::kind(mount), json!({ "role_id": role.role_id }), &call.fields.reader())
@@ -80,7 +80,7 @@ async fn write_role_id(call: Call<'_>, mount: &Mount, name: &str) -> Answer {
         None => Err(FaceError::Invalid("the role does not exist").into()),
     };
     let who = call.who();
-    roles::edit_role(&who, &call.path, mount, &name, edit).await?;
+    roles::edit_part(&who, mount, &name, "role-id", edit).await?;
     Ok(call.done(roles::route::kind(mount), &read))
 }
 
@@ -89,7 +89,7 @@ async fn new_secret_id(call: Call<'_>, mount: &Mount, name: &str, custom: bool) 
     let given =
         if custom { Some(Zeroizing::new(required(&read, "secret_id", "missing secret_id")?)) } else { None };
     let (wish, who) = (parse_secret_id(&read)?, call.who());
-    let made = operations::create_secret_id(&who, &call.path, mount, &name, &wish, given).await?;
+    let made = operations::create_secret_id(&who, mount, &name, &wish, given).await?;
     let data = json!({
         "secret_id": made.secret_id.as_str(),
         "secret_id_accessor": made.record.accessor,
@@ -101,7 +101,7 @@ async fn new_secret_id(call: Call<'_>, mount: &Mount, name: &str, custom: bool) 
 
 async fn list_secret_ids(call: Call<'_>, mount: &Mount, name: &str) -> Answer {
     let name = RoleName::parse(name)?;
-    let keys = operations::list_secret_ids(&call.who(), &call.path, mount, &name).await?;
+    let keys = operations::list_secret_ids(&call.who(), mount, &name).await?;
     Ok(call
         .request
         .envelope(roles::route::kind(mount), json!({ "keys": keys }), &call.fields.reader())
@@ -135,7 +135,7 @@ async fn lookup(call: Call<'_>, mount: &Mount, name: &str, by: By) -> Answer {
     let (name, read) = (RoleName::parse(name)?, call.fields.reader());
     let text = by.read(&read)?;
     let which = by.which(&text);
-    let found = operations::lookup_secret_id(&call.who(), &call.path, mount, &name, which).await?;
+    let found = operations::lookup_secret_id(&call.who(), mount, &name, which).await?;
     Ok(match found {
         Some(record) => {
             call.request.envelope(roles::route::kind(mount), secret_id_facts(&record), &read).into_reply()
@@ -148,7 +148,7 @@ async fn destroy(call: Call<'_>, mount: &Mount, name: &str, by: By) -> Answer {
     let (name, read) = (RoleName::parse(name)?, call.fields.reader());
     let text = by.read(&read)?;
     let which = by.which(&text);
-    operations::destroy_secret_id(&call.who(), &call.path, mount, &name, which).await?;
+    operations::destroy_secret_id(&call.who(), mount, &name, which).await?;
     Ok(Reply::no_content())
 }
 

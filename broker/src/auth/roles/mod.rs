@@ -3,13 +3,13 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use symbolon_core::audit::Action;
-use symbolon_core::path::{ApiPath, RoleName};
+use symbolon_core::path::RoleName;
 use symbolon_core::policy::Operation;
 use symbolon_proto::id::TenantId;
 
 use super::jwks::LoginKeys;
-use crate::access::mounts::Mount;
-use crate::access::{Asker, Object, Request, Session};
+use crate::access::mounts::{Mount, Side};
+use crate::access::{Asker, Object, Request, Route, Session};
 use crate::audit::writer::JOB_OPS_MAX;
 use crate::error::OpError;
 use crate::rows::{Layout, Place, Rows, Table};
@@ -30,6 +30,9 @@ pub trait Config: Serialize + DeserializeOwned + Default + Send + Sync {
 
 /// A role of a mounted method.
 pub trait Role: Serialize + DeserializeOwned + Clone + Send + Sync {
+    /// Below which segment of the mount the method has its roles.
+    const COLLECTION: &'static str = "role";
+
     /// The method's rules for it.
     fn check(&self) -> Result<(), OpError>;
     /// Its name.
@@ -58,6 +61,15 @@ pub(super) fn role_place<'a>(mount: &Mount, name: &'a RoleName) -> Place<'a> {
     Place { tenant: TenantId::SYSTEM, table: ROLES, scope: mount.id, group: "", name: name.as_str() }
 }
 
+fn config_route(mount: &Mount) -> Route {
+    Route::below(Side::Logins, mount, "config")
+}
+
+pub(super) fn role_route<R: Role>(mount: &Mount, name: &RoleName, part: &str) -> Route {
+    let slash = if part.is_empty() { "" } else { "/" };
+    Route::below(Side::Logins, mount, format_args!("{}/{name}{slash}{part}", R::COLLECTION))
+}
+
 pub(super) async fn find_config<C: Config>(session: &Session, mount: &Mount) -> Result<C, OpError> {
     Ok(session.rows.read::<C>(config_place(mount)).await?.map(|(config, _)| config).unwrap_or_default())
 }
@@ -71,8 +83,9 @@ pub(super) async fn find_role<R: Role>(
 }
 
 /// A method's configuration; the default if none was written.
-pub async fn read_config<C: Config>(who: &Asker<'_>, api: &ApiPath, mount: &Mount) -> Result<C, OpError> {
-    let request = Request::begin(who, Action::AuthRead, api).await?.authorise(Operation::Read).await?;
+pub async fn read_config<C: Config>(who: &Asker<'_>, mount: &Mount) -> Result<C, OpError> {
+    let request =
+        Request::begin(who, Action::AuthRead, &config_route(mount)).await?.authorise(Operation::Read).await?;
     let config = request.record_failure(find_config(request.session(), mount).await).await?;
     request.commit(Object::Path, Vec::new()).await?;
     Ok(config)
@@ -81,11 +94,13 @@ pub async fn read_config<C: Config>(who: &Asker<'_>, api: &ApiPath, mount: &Moun
 /// Changes a method's configuration: `edit` gets the present one.
 pub async fn edit_config<C: Config, E: From<OpError>>(
     who: &Asker<'_>,
-    api: &ApiPath,
     mount: &Mount,
     edit: impl FnOnce(C) -> Result<C, E>,
 ) -> Result<(), E> {
-    let request = Request::begin(who, Action::AuthWrite, api).await?.authorise(Operation::Update).await?;
+    let request = Request::begin(who, Action::AuthWrite, &config_route(mount))
+        .await?
+        .authorise(Operation::Update)
+        .await?;
     let session = request.session();
     let (present, expect) = match session.rows.read::<C>(config_place(mount)).await.map_err(OpError::from)? {
         Some((config, revision)) => (config, Expect::Revision(revision)),
@@ -100,13 +115,21 @@ pub async fn edit_config<C: Config, E: From<OpError>>(
 }
 
 /// One role.
-pub async fn read_role<R: Role>(
+pub async fn read_role<R: Role>(who: &Asker<'_>, mount: &Mount, name: &RoleName) -> Result<R, OpError> {
+    read_part(who, mount, name, "").await
+}
+
+/// The same for somebody who wants to see one part of it: `part` is the path of that below the role's.
+pub async fn read_part<R: Role>(
     who: &Asker<'_>,
-    api: &ApiPath,
     mount: &Mount,
     name: &RoleName,
+    part: &'static str,
 ) -> Result<R, OpError> {
-    let request = Request::begin(who, Action::AuthRead, api).await?.authorise(Operation::Read).await?;
+    let request = Request::begin(who, Action::AuthRead, &role_route::<R>(mount, name, part))
+        .await?
+        .authorise(Operation::Read)
+        .await?;
     let found = find_role::<R>(request.session(), mount, name).await?.ok_or(OpError::NOT_FOUND);
     let (role, _) = request.record_failure(found).await?;
     request.commit(Object::Path, Vec::new()).await?;
@@ -114,30 +137,39 @@ pub async fn read_role<R: Role>(
 }
 
 /// Names of all roles, in order.
-pub async fn list_roles<R: Role>(
-    who: &Asker<'_>,
-    api: &ApiPath,
-    mount: &Mount,
-) -> Result<Vec<String>, OpError> {
-    let request = Request::begin(who, Action::AuthRead, api).await?.authorise(Operation::List).await?;
+pub async fn list_roles<R: Role>(who: &Asker<'_>, mount: &Mount) -> Result<Vec<String>, OpError> {
+    let request = Request::begin(who, Action::AuthRead, &Route::below(Side::Logins, mount, R::COLLECTION))
+        .await?
+        .authorise(Operation::List)
+        .await?;
     let roles = request.session().rows.list::<R>(config_place(mount).in_table(ROLES)).await?;
     let mut names: Vec<String> = roles.iter().map(|(role, _)| role.name().to_string()).collect();
     names.sort_unstable();
     let names = if names.is_empty() { Err(OpError::NOT_FOUND) } else { Ok(names) };
     let names = request.record_failure(names).await?;
-    request.commit(Object::Path, Vec::new()).await?;
+    request.commit(Object::names(names.len()), Vec::new()).await?;
     Ok(names)
 }
 
 /// Creates or changes a role: `edit` gets the present one, if any.
 pub async fn edit_role<R: Role, E: From<OpError>>(
     who: &Asker<'_>,
-    api: &ApiPath,
     mount: &Mount,
     name: &RoleName,
     edit: impl FnOnce(Option<R>) -> Result<R, E>,
 ) -> Result<(), E> {
-    let request = Request::begin(who, Action::AuthWrite, api).await?;
+    edit_part(who, mount, name, "", edit).await
+}
+
+/// The same for one part of it: `part` is the path of that below the role's.
+pub async fn edit_part<R: Role, E: From<OpError>>(
+    who: &Asker<'_>,
+    mount: &Mount,
+    name: &RoleName,
+    part: &'static str,
+    edit: impl FnOnce(Option<R>) -> Result<R, E>,
+) -> Result<(), E> {
+    let request = Request::begin(who, Action::AuthWrite, &role_route::<R>(mount, name, part)).await?;
     let found = find_role::<R>(request.session(), mount, name).await?;
     let operation = if found.is_some() { Operation::Update } else { Operation::Create };
     let request = request.authorise(operation).await?;
@@ -153,13 +185,11 @@ pub async fn edit_role<R: Role, E: From<OpError>>(
 }
 
 /// Removes a role; tokens that it gave live on. Removing an absent one is no error.
-pub async fn delete_role<R: Role>(
-    who: &Asker<'_>,
-    api: &ApiPath,
-    mount: &Mount,
-    name: &RoleName,
-) -> Result<(), OpError> {
-    let request = Request::begin(who, Action::AuthDelete, api).await?.authorise(Operation::Delete).await?;
+pub async fn delete_role<R: Role>(who: &Asker<'_>, mount: &Mount, name: &RoleName) -> Result<(), OpError> {
+    let request = Request::begin(who, Action::AuthDelete, &role_route::<R>(mount, name, ""))
+        .await?
+        .authorise(Operation::Delete)
+        .await?;
     let session = request.session();
     let Some((role, revision)) = find_role::<R>(session, mount, name).await? else {
         return request.commit(Object::Path, Vec::new()).await;
@@ -170,7 +200,8 @@ pub async fn delete_role<R: Role>(
     let mut removals = R::belongings(session, mount, name).await?;
     while removals.len() + changes.len() > JOB_OPS_MAX {
         let rest = removals.split_off(removals.len().min(JOB_OPS_MAX));
-        request.commit(Object::Path, std::mem::replace(&mut removals, rest)).await?;
+        let batch = std::mem::replace(&mut removals, rest);
+        request.commit(Object::Named("what belongs to the role".to_owned()), batch).await?;
     }
     changes.extend(removals);
     request.commit(Object::Path, changes).await

@@ -21,15 +21,15 @@ pub async fn config<C: Config>(
     parse: impl FnOnce(&Reader<'_>) -> Result<C, FaceError>,
     show: impl FnOnce(&C) -> Value,
 ) -> Answer {
-    let (who, api, read) = (call.who(), &call.path, call.fields.reader());
+    let (who, read) = (call.who(), call.fields.reader());
     match call.verb {
         Verb::Read => {
-            let config = super::read_config(&who, api, mount).await?;
+            let config = super::read_config(&who, mount).await?;
             Ok(call.request.envelope(kind(mount), show(&config), &read).into_reply())
         }
         Verb::Write => {
             let parse = |_present| Ok::<_, VaultError>(parse(&read)?);
-            super::edit_config(&who, api, mount, parse).await?;
+            super::edit_config(&who, mount, parse).await?;
             Ok(call.done(kind(mount), &read))
         }
         Verb::List | Verb::Delete | Verb::Patch => unsupported(),
@@ -45,20 +45,20 @@ pub async fn role<R: Role>(
     show: impl FnOnce(&R) -> Value,
 ) -> Answer {
     let name = RoleName::parse(name)?;
-    let (who, api, read) = (call.who(), &call.path, call.fields.reader());
+    let (who, read) = (call.who(), call.fields.reader());
     match call.verb {
         Verb::Read => {
-            let role = super::read_role(&who, api, mount, &name).await?;
+            let role = super::read_role(&who, mount, &name).await?;
             Ok(call.request.envelope(kind(mount), show(&role), &read).into_reply())
         }
         Verb::Write => {
             let edit = |present| Ok::<_, VaultError>(edit(present, &name, &read)?);
-            super::edit_role(&who, api, mount, &name, edit).await?;
+            super::edit_role(&who, mount, &name, edit).await?;
             read.accept(&["name", "role_name"]); // clients repeat the name that stands in the path
             Ok(call.done(kind(mount), &read))
         }
         Verb::Delete => {
-            super::delete_role::<R>(&who, api, mount, &name).await?;
+            super::delete_role::<R>(&who, mount, &name).await?;
             Ok(Reply::no_content())
         }
         Verb::List | Verb::Patch => unsupported(),
@@ -70,7 +70,7 @@ pub async fn roles<R: Role>(call: Call<'_>, mount: &Mount) -> Answer {
     if call.verb != Verb::List {
         return unsupported();
     }
-    let keys = super::list_roles::<R>(&call.who(), &call.path, mount).await?;
+    let keys = super::list_roles::<R>(&call.who(), mount).await?;
     Ok(call.request.envelope(kind(mount), json!({ "keys": keys }), &call.fields.reader()).into_reply())
 }
 

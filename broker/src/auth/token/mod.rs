@@ -19,7 +19,7 @@ use crate::access::shape::Facts;
 use crate::access::tokens::{
     Address, IssuedToken, Pointer, TOKENS, authenticate, find, hash, make, removal, require_ancestors,
 };
-use crate::access::{Asker, Authorised, Object, Request, Session};
+use crate::access::{Asker, Authorised, Object, Request, Route, Session};
 use crate::dialect::vault::{Answering, Call};
 use crate::error::{OpError, Text};
 use crate::store::{Expect, Op};
@@ -54,29 +54,75 @@ pub type CapabilitiesAnswer = Vec<(String, Capabilities)>;
 /// Descendants that one commit of a revocation removes; they are dead already.
 const SWEEP_BATCH: usize = 512;
 
+/// What an entry calls them.
+const SWEPT: &str = "descendants of the revoked token";
+
 /// Which token a request means.
 #[derive(Clone, Copy)]
 pub enum Which<'a> {
     /// The caller's own.
     Own,
+    /// The caller's own, because a route that takes the text of any token was given none.
+    Unnamed,
     /// By its text.
     Token(&'a str),
     /// By its accessor.
     Accessor(&'a str),
 }
 
-/// `auth/token/create` and its orphan form.
-pub async fn create(who: &Asker<'_>, api: &ApiPath, wanted: &CreateRequest) -> Result<IssuedToken, OpError> {
-    let request = Request::begin(who, Action::TokenCreate, api).await?.authorise(Operation::Update).await?;
+impl Which<'_> {
+    /// A verb as the dialects spell it for a token that is named like this.
+    fn named(self, verb: &str) -> String {
+        match self {
+            Self::Own => format!("{verb}-self"),
+            Self::Unnamed | Self::Token(_) => verb.to_owned(),
+            Self::Accessor(_) => format!("{verb}-accessor"),
+        }
+    }
+
+    fn route(self, verb: &str) -> Route {
+        Route::tokens(self.named(verb))
+    }
+}
+
+/// Which of the two routes makes a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Making {
+    /// `create`: a child of the caller's, unless it wants none and has `sudo`.
+    Child,
+    /// `create-orphan`, which is a right of its own.
+    Orphan,
+}
+
+impl Making {
+    fn route(self) -> Route {
+        Route::tokens(match self {
+            Self::Child => "create",
+            Self::Orphan => "create-orphan",
+        })
+    }
+}
+
+/// Makes a token.
+pub async fn create(
+    who: &Asker<'_>,
+    making: Making,
+    mut wanted: CreateRequest,
+) -> Result<IssuedToken, OpError> {
+    wanted.orphan |= making == Making::Orphan;
+    let request =
+        Request::begin(who, Action::TokenCreate, &making.route()).await?.authorise(Operation::Update).await?;
     let session = request.session();
     let now = session.now().unix_secs();
     let limits = TtlLimits::of_mount(0, 0);
-    let decided = create_child(request.caller(), wanted, request.has_sudo(), api.as_str(), limits, now);
+    let decided =
+        create_child(request.caller(), &wanted, request.has_sudo(), request.path().as_str(), limits, now);
     let (claims, capped) = request.record_failure(decided.map_err(OpError::from)).await?;
     let unknown = unknown_policies(session, &claims);
     let made = make(session, wanted.kind.unwrap_or(TokenKind::Service), claims).await;
     let mut made = request.record_failure(made).await?;
-    let receipt = request.commit_for_disclosure(Object::Path, std::mem::take(&mut made.changes)).await?;
+    let changes = std::mem::take(&mut made.changes);
+    let receipt = request.commit_for_disclosure(Object::token(&made.caller), changes).await?;
     Ok(made.issued(receipt, capped.map(|capped| capped.to_string()).into_iter().chain(unknown).collect()))
 }
 
@@ -88,19 +134,20 @@ fn unknown_policies(session: &Session, claims: &TokenClaims) -> Option<String> {
 }
 
 /// The facts of a token.
-pub async fn lookup(who: &Asker<'_>, api: &ApiPath, which: Which<'_>) -> Result<Caller, OpError> {
-    let operation = if matches!(which, Which::Own) { Operation::Read } else { Operation::Update };
-    let request = Request::begin(who, Action::TokenLookup, api).await?;
+pub async fn lookup(who: &Asker<'_>, which: Which<'_>) -> Result<Caller, OpError> {
+    let operation =
+        if matches!(which, Which::Own | Which::Unnamed) { Operation::Read } else { Operation::Update };
+    let request = Request::begin(who, Action::TokenLookup, &which.route("lookup")).await?;
     let request = request.authorise(operation).await?;
     let found = request.record_failure(resolve(&request, which).await).await?;
-    request.commit(Object::Path, Vec::new()).await?;
+    request.commit(Object::token(&found), Vec::new()).await?;
     Ok(found)
 }
 
 async fn resolve(request: &Authorised, which: Which<'_>) -> Result<Caller, OpError> {
     let session = request.session();
     match which {
-        Which::Own => Ok(request.caller().clone()),
+        Which::Own | Which::Unnamed => Ok(request.caller().clone()),
         Which::Token(token) if TokenShape::of(token)? == TokenShape::Batch => {
             authenticate(session, Some(token), None).await.map_err(named)
         }
@@ -137,17 +184,15 @@ pub struct Renewal {
 }
 
 /// Renews a service token; 0 asks for its own lifetime again.
-pub async fn renew(
-    who: &Asker<'_>,
-    api: &ApiPath,
-    which: Which<'_>,
-    increment_secs: u64,
-) -> Result<Renewal, OpError> {
-    let request = Request::begin(who, Action::TokenRenew, api).await?.authorise(Operation::Update).await?;
+pub async fn renew(who: &Asker<'_>, which: Which<'_>, increment_secs: u64) -> Result<Renewal, OpError> {
+    let request = Request::begin(who, Action::TokenRenew, &which.route("renew"))
+        .await?
+        .authorise(Operation::Update)
+        .await?;
     let caller = request.record_failure(resolve(&request, which).await).await?;
     let renewed = request.record_failure(renewed(request.session(), &caller, increment_secs).await).await;
     let (renewed, change) = renewed?;
-    request.commit(Object::Path, vec![change]).await?;
+    request.commit(Object::token(&caller), vec![change]).await?;
     Ok(Renewal {
         ttl_secs: renewed.ttl_secs,
         warnings: renewed.capped.map(|capped| capped.to_string()).into_iter().collect(),
@@ -169,18 +214,21 @@ async fn renewed(
 }
 
 /// Revokes a token and its descendants; `orphans` lets the descendants live on without a parent.
-pub async fn revoke(who: &Asker<'_>, api: &ApiPath, which: Which<'_>, orphans: bool) -> Result<(), OpError> {
-    let request = Request::begin(who, Action::TokenRevoke, api).await?.authorise(Operation::Update).await?;
+pub async fn revoke(who: &Asker<'_>, which: Which<'_>, orphans: bool) -> Result<(), OpError> {
+    let route = if orphans { Route::tokens("revoke-orphan") } else { which.route("revoke") };
+    let request =
+        Request::begin(who, Action::TokenRevoke, &route).await?.authorise(Operation::Update).await?;
     let caller = request.record_failure(resolve(&request, which).await).await?;
     let hash = caller.token.ok_or(OpError::invalid("batch tokens cannot be revoked"));
     let hash = request.record_failure(hash).await?;
     let mut adopted = if orphans { adopt_out(request.session(), &hash).await? } else { Vec::new() };
     while adopted.len() > SWEEP_BATCH {
-        request.commit(Object::Path, adopted.split_off(adopted.len() - SWEEP_BATCH)).await?; // two changes per child stay together
+        let batch = adopted.split_off(adopted.len() - SWEEP_BATCH); // two changes per child stay together
+        request.commit(Object::token(&caller), batch).await?;
     }
     let mut changes = removal(request.session(), &hash, caller.accessor.as_deref(), caller.parent);
     changes.extend(adopted);
-    request.commit(Object::Path, changes).await?;
+    request.commit(Object::token(&caller), changes).await?;
     if orphans { Ok(()) } else { sweep(&request, hash).await }
 }
 
@@ -220,14 +268,15 @@ async fn sweep(request: &Authorised, root: TokenHash) -> Result<(), OpError> {
             changes.extend(removal(session, &child, accessor, Some(parent)));
             parents.push(child);
             if changes.len() >= SWEEP_BATCH {
-                request.commit(Object::Path, std::mem::take(&mut changes)).await?;
+                let batch = std::mem::take(&mut changes);
+                request.commit(Object::Named(SWEPT.to_owned()), batch).await?;
             }
         }
     }
     if changes.is_empty() {
         return Ok(());
     }
-    request.commit(Object::Path, changes).await
+    request.commit(Object::Named(SWEPT.to_owned()), changes).await
 }
 
 /// Removes the rows of tokens that have expired.
@@ -250,14 +299,16 @@ pub async fn sweep_expired(session: &Session) -> Result<(), OpError> {
 /// What a token may do on some paths: the caller's own, or another's.
 pub async fn capabilities(
     who: &Asker<'_>,
-    api: &ApiPath,
     which: Which<'_>,
     paths: &[ApiPath],
 ) -> Result<CapabilitiesAnswer, OpError> {
-    let request = Request::begin(who, Action::Capabilities, api).await?.authorise(Operation::Update).await?;
+    let request = Request::begin(who, Action::Capabilities, &Route::system(which.named("capabilities")))
+        .await?
+        .authorise(Operation::Update)
+        .await?;
     let subject = request.record_failure(resolve(&request, which).await).await?;
     let acl = request.session().acl(&subject.policies);
-    request.commit(Object::Path, Vec::new()).await?;
+    request.commit(Object::token(&subject), Vec::new()).await?;
     Ok(paths.iter().map(|path| (path.as_str().to_owned(), acl.capabilities(path))).collect())
 }
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use symbolon_core::path::PolicyName;
 use symbolon_core::token::{Caller, CreateRequest, TokenKind};
 
-use super::{self as operations, Which};
+use super::{self as operations, Making, Which};
 use crate::access::tokens::IssuedToken;
 use crate::auth::roles::route::policy_names;
 use crate::dialect::time::rfc3339;
@@ -17,8 +17,8 @@ use crate::dialect::vault::{Answer, Call, Reply, VaultRequest, Verb, unsupported
 pub async fn route(call: Call<'_>, rest: &str) -> Answer {
     let rest: Vec<&str> = rest.split('/').collect();
     match (rest.as_slice(), call.verb) {
-        (["create"], Verb::Write) => create(call, false).await,
-        (["create-orphan"], Verb::Write) => create(call, true).await,
+        (["create"], Verb::Write) => create(call, Making::Child).await,
+        (["create-orphan"], Verb::Write) => create(call, Making::Orphan).await,
         (["lookup-self"], Verb::Read | Verb::Write) => lookup(call, Whom::Own).await,
         (["lookup"], Verb::Read | Verb::Write) => lookup(call, Whom::Token).await,
         (["lookup-accessor"], Verb::Write) => lookup(call, Whom::Accessor).await,
@@ -53,6 +53,7 @@ const KNOWN: [&str; 12] = [
 #[derive(Clone, Copy)]
 enum Whom {
     Own,
+    Unnamed,
     Token,
     Accessor,
 }
@@ -66,16 +67,16 @@ struct Named {
 impl Named {
     fn read(whom: Whom, read: &Reader<'_>, call: Call<'_>) -> Result<Self, FaceError> {
         let text = match whom {
-            Whom::Own => None,
+            Whom::Own | Whom::Unnamed => None,
             Whom::Token => read.string("token")?.filter(|text| !text.is_empty()),
             Whom::Accessor => read.string("accessor")?.filter(|text| !text.is_empty()),
         };
         match (whom, text) {
-            (Whom::Own, _) => Ok(Self { whom, text: String::new() }),
+            (Whom::Own | Whom::Unnamed, _) => Ok(Self { whom, text: String::new() }),
             (_, Some(text)) => Ok(Self { whom, text }),
             // Vault's lookup without a token is about the caller's own.
             (Whom::Token, None) if call.verb == Verb::Read => {
-                Ok(Self { whom: Whom::Own, text: String::new() })
+                Ok(Self { whom: Whom::Unnamed, text: String::new() })
             }
             (Whom::Token, None) => Err(FaceError::Invalid("missing token")),
             (Whom::Accessor, None) => Err(FaceError::Invalid("missing accessor")),
@@ -85,6 +86,7 @@ impl Named {
     fn which(&self) -> Which<'_> {
         match self.whom {
             Whom::Own => Which::Own,
+            Whom::Unnamed => Which::Unnamed,
             Whom::Token => Which::Token(&self.text),
             Whom::Accessor => Which::Accessor(&self.text),
         }
@@ -93,18 +95,17 @@ impl Named {
     /// What the answer shows as the token: never one that the caller did not present.
     fn shown<'a>(&'a self, request: &'a VaultRequest) -> &'a str {
         match self.whom {
-            Whom::Own => request.token.as_ref().map_or("", |token| token.as_str()),
+            Whom::Own | Whom::Unnamed => request.token.as_ref().map_or("", |token| token.as_str()),
             Whom::Token => &self.text,
             Whom::Accessor => "",
         }
     }
 }
 
-async fn create(call: Call<'_>, orphan: bool) -> Answer {
+async fn create(call: Call<'_>, making: Making) -> Answer {
     let read = call.fields.reader();
-    let wish =
-        CreateRequest { orphan: orphan || read.bool("no_parent")?.unwrap_or(false), ..parse_create(&read)? };
-    let mut issued = operations::create(&call.who(), &call.path, &wish).await?;
+    let wish = CreateRequest { orphan: read.bool("no_parent")?.unwrap_or(false), ..parse_create(&read)? };
+    let mut issued = operations::create(&call.who(), making, wish).await?;
     issued.warnings.extend(read.unrecognised());
     Ok(issued_answer(call, "token", issued))
 }
@@ -146,7 +147,7 @@ fn parse_create(read: &Reader<'_>) -> Result<CreateRequest, FaceError> {
 async fn lookup(call: Call<'_>, whom: Whom) -> Answer {
     let read = call.fields.reader();
     let named = Named::read(whom, &read, call)?;
-    let found = operations::lookup(&call.who(), &call.path, named.which()).await?;
+    let found = operations::lookup(&call.who(), named.which()).await?;
     let facts = token_facts(&found, named.shown(call.request), call.session.now().unix_secs());
     Ok(call.request.envelope("token", facts, &read).into_reply())
 }
@@ -194,7 +195,7 @@ async fn renew(call: Call<'_>, whom: Whom) -> Answer {
     if matches!(whom, Whom::Own) {
         read.accept(&["token"]); // hvac sends it
     }
-    let renewal = operations::renew(&call.who(), &call.path, named.which(), increment_secs).await?;
+    let renewal = operations::renew(&call.who(), named.which(), increment_secs).await?;
     let mut warnings = renewal.warnings;
     warnings.extend(read.unrecognised());
     let auth = auth(&renewal.caller, named.shown(call.request), renewal.ttl_secs);
@@ -204,7 +205,7 @@ async fn renew(call: Call<'_>, whom: Whom) -> Answer {
 async fn revoke(call: Call<'_>, whom: Whom, orphans: bool) -> Answer {
     let read = call.fields.reader();
     let named = Named::read(whom, &read, call)?;
-    operations::revoke(&call.who(), &call.path, named.which(), orphans).await?;
+    operations::revoke(&call.who(), named.which(), orphans).await?;
     Ok(Reply::no_content())
 }
 

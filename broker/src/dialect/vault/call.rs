@@ -35,7 +35,7 @@ impl<'a> Call<'a> {
     /// Who asks, for operations.
     #[must_use]
     pub fn who(&self) -> Asker<'a> {
-        self.request.requester().of(self.session)
+        Asker { asked: Some(&self.request.path), ..self.request.requester().of(self.session) }
     }
 
     /// No such route: said only to those whom a policy lets ask there, because 404 makes clients delete what they hold.

@@ -21,14 +21,13 @@ use std::collections::BTreeMap;
 
 use symbolon_core::audit::{Action, SecretValue};
 use symbolon_core::kv::{KvSettings, MetadataUpdate, SecretMeta, merge_custom_metadata};
-use symbolon_core::path::ApiPath;
 use symbolon_core::policy::Operation;
 use symbolon_proto::id::TenantId;
 
 use super::Engine;
-use crate::access::mounts::{MOUNTS, Mount, Tier};
+use crate::access::mounts::{MOUNTS, Mount, Side, Tier};
 use crate::access::shape::Facts;
-use crate::access::{Asker, Authorised, Object, Request, Session};
+use crate::access::{Asker, Authorised, Object, Request, Route, Session};
 use crate::dialect::vault::{Answering, Call};
 use crate::error::OpError;
 use crate::rows::{Layout, Place, Table};
@@ -110,6 +109,10 @@ fn settings_place(mount: &Mount) -> Place<'static> {
     Place { tenant: TenantId::SYSTEM, table: MOUNTS, scope: mount.id, group: "", name: "kv settings" }
 }
 
+fn settings_route(mount: &Mount) -> Route {
+    Route::below(Side::Secrets, mount, "config")
+}
+
 async fn find_meta(session: &Session, target: &KvTarget) -> Result<Option<Found>, OpError> {
     Ok(session.rows.read::<SecretMeta>(meta_place(target)).await?)
 }
@@ -132,8 +135,21 @@ struct Version {
 
 /// Reads a version; 0 is the newest. A deleted or destroyed one answers without data.
 pub async fn read(who: &Asker<'_>, target: &KvTarget, version: u64) -> Result<ReadSecret, OpError> {
-    let request =
-        Request::begin(who, Action::SecretRead, &target.api).await?.authorise(Operation::Read).await?;
+    read_at(who, &target.route("data"), target, version).await
+}
+
+/// The same for somebody who wants to see only the names in it: another right, at another path.
+pub async fn subkeys(who: &Asker<'_>, target: &KvTarget, version: u64) -> Result<ReadSecret, OpError> {
+    read_at(who, &target.route("subkeys"), target, version).await
+}
+
+async fn read_at(
+    who: &Asker<'_>,
+    route: &Route,
+    target: &KvTarget,
+    version: u64,
+) -> Result<ReadSecret, OpError> {
+    let request = Request::begin(who, Action::SecretRead, route).await?.authorise(Operation::Read).await?;
     let found = request.record_failure(find_version(request.session(), target, version).await).await?;
     let receipt = request.commit_for_disclosure(Object::Version(found.number), Vec::new()).await?;
     Ok(ReadSecret {
@@ -155,9 +171,10 @@ async fn find_version(session: &Session, target: &KvTarget, version: u64) -> Res
 
 /// Names in a folder, folders with a slash at their end.
 pub async fn list(who: &Asker<'_>, folder: &KvFolder, page: &Page) -> Result<Vec<String>, OpError> {
-    let request = Request::begin(who, Action::List, &folder.api).await?.authorise(Operation::List).await?;
+    let request =
+        Request::begin(who, Action::List, &folder.route()).await?.authorise(Operation::List).await?;
     let names = request.record_failure(names::in_folder(request.session(), folder).await).await?;
-    request.commit(Object::Path, Vec::new()).await?;
+    request.commit(Object::names(names.len()), Vec::new()).await?;
     let after = page.after.as_deref().unwrap_or_default();
     let limit = if page.limit == 0 { usize::MAX } else { page.limit };
     Ok(names.into_iter().filter(|name| name.as_str() > after).take(limit).collect())
@@ -165,8 +182,10 @@ pub async fn list(who: &Asker<'_>, folder: &KvFolder, page: &Page) -> Result<Vec
 
 /// Facts about a secret and its versions.
 pub async fn read_metadata(who: &Asker<'_>, target: &KvTarget) -> Result<SecretMeta, OpError> {
-    let request =
-        Request::begin(who, Action::MetadataRead, &target.api).await?.authorise(Operation::Read).await?;
+    let request = Request::begin(who, Action::MetadataRead, &target.route("metadata"))
+        .await?
+        .authorise(Operation::Read)
+        .await?;
     let (meta, _) = request.record_failure(existing_meta(request.session(), target).await).await?;
     request.commit(Object::Path, Vec::new()).await?;
     Ok(meta)
@@ -178,7 +197,7 @@ pub async fn write_metadata(
     target: &KvTarget,
     update: &MetadataUpdate,
 ) -> Result<(), OpError> {
-    let request = Request::begin(who, Action::MetadataWrite, &target.api).await?;
+    let request = Request::begin(who, Action::MetadataWrite, &target.route("metadata")).await?;
     let _pass = request.session().keys.pass().await; // it may choose a bucket for a new secret
     let found = find_meta(request.session(), target).await?;
     let operation = if found.is_some() { Operation::Update } else { Operation::Create };
@@ -195,8 +214,10 @@ pub async fn patch_metadata(
     update: MetadataUpdate,
     custom: &BTreeMap<String, Option<String>>,
 ) -> Result<(), OpError> {
-    let request =
-        Request::begin(who, Action::MetadataWrite, &target.api).await?.authorise(Operation::Patch).await?;
+    let request = Request::begin(who, Action::MetadataWrite, &target.route("metadata"))
+        .await?
+        .authorise(Operation::Patch)
+        .await?;
     let changes =
         request.record_failure(metadata_patch(request.session(), target, update, custom).await).await?;
     request.commit(Object::Path, changes).await
@@ -229,12 +250,14 @@ async fn metadata_changes(
 
 /// Removes a secret with all its versions. Removing an absent one is no error.
 pub async fn delete_metadata(who: &Asker<'_>, target: &KvTarget) -> Result<(), OpError> {
-    let request =
-        Request::begin(who, Action::MetadataDelete, &target.api).await?.authorise(Operation::Delete).await?;
+    let request = Request::begin(who, Action::MetadataDelete, &target.route("metadata"))
+        .await?
+        .authorise(Operation::Delete)
+        .await?;
     let mut tries = Tries::default();
     loop {
         let changes = request.record_failure(removal(request.session(), target).await).await?;
-        let done = request.commit(Object::Path, changes).await;
+        let done = request.commit(Object::Named("all versions".to_owned()), changes).await;
         if !tries.again(&done) {
             return done;
         }
@@ -251,10 +274,15 @@ async fn removal(session: &Session, target: &KvTarget) -> Result<Vec<Op>, OpErro
 
 /// Soft-deletes the newest version. Deleting an absent one is no error.
 pub async fn delete_latest(who: &Asker<'_>, target: &KvTarget) -> Result<(), OpError> {
-    let request =
-        Request::begin(who, Action::SecretDelete, &target.api).await?.authorise(Operation::Delete).await?;
-    change_meta(&request, target, |meta, now| Ok(meta.delete_latest(now).map(|meta| (meta, Vec::new()))))
-        .await
+    let request = Request::begin(who, Action::SecretDelete, &target.route("data"))
+        .await?
+        .authorise(Operation::Delete)
+        .await?;
+    let newest = |meta: &SecretMeta| Object::Version(meta.current);
+    change_meta(&request, target, newest, |meta, now| {
+        Ok(meta.delete_latest(now).map(|meta| (meta, Vec::new())))
+    })
+    .await
 }
 
 /// Deletes, undeletes or destroys the versions named.
@@ -264,13 +292,15 @@ pub async fn change_versions(
     change: VersionsChange,
     versions: &[u64],
 ) -> Result<(), OpError> {
-    let action = match change {
-        VersionsChange::Delete => Action::SecretDelete,
-        VersionsChange::Undelete => Action::SecretUndelete,
-        VersionsChange::Destroy => Action::SecretDestroy,
+    let (action, route) = match change {
+        VersionsChange::Delete => (Action::SecretDelete, "delete"),
+        VersionsChange::Undelete => (Action::SecretUndelete, "undelete"),
+        VersionsChange::Destroy => (Action::SecretDestroy, "destroy"),
     };
-    let request = Request::begin(who, action, &target.api).await?.authorise(Operation::Update).await?;
-    change_meta(&request, target, |meta, now| match change {
+    let request =
+        Request::begin(who, action, &target.route(route)).await?.authorise(Operation::Update).await?;
+    let named = |_: &SecretMeta| Object::versions(versions);
+    change_meta(&request, target, named, |meta, now| match change {
         VersionsChange::Delete => Ok(meta.delete(versions, now)?.map(|meta| (meta, Vec::new()))),
         VersionsChange::Undelete => Ok(meta.undelete(versions, now)?.map(|meta| (meta, Vec::new()))),
         VersionsChange::Destroy => {
@@ -287,14 +317,16 @@ type Decision = Result<Option<(SecretMeta, Vec<u64>)>, OpError>;
 async fn change_meta(
     request: &Authorised,
     target: &KvTarget,
+    object: impl Fn(&SecretMeta) -> Object,
     decide: impl Fn(&SecretMeta, u64) -> Decision,
 ) -> Result<(), OpError> {
     let mut tries = Tries::default();
     loop {
         let found = find_meta(request.session(), target).await?;
+        let object = found.as_ref().map_or(Object::Path, |(meta, _)| object(meta));
         let changes =
             request.record_failure(decided_changes(request.session(), target, found, &decide)).await?;
-        let done = request.commit(Object::Path, changes).await;
+        let done = request.commit(object, changes).await;
         if !tries.again(&done) {
             return done;
         }
@@ -315,21 +347,22 @@ fn decided_changes(
 }
 
 /// Settings of a mount.
-pub async fn read_settings(who: &Asker<'_>, api: &ApiPath, mount: &Mount) -> Result<KvSettings, OpError> {
-    let request = Request::begin(who, Action::MountRead, api).await?.authorise(Operation::Read).await?;
+pub async fn read_settings(who: &Asker<'_>, mount: &Mount) -> Result<KvSettings, OpError> {
+    let request = Request::begin(who, Action::MountRead, &settings_route(mount))
+        .await?
+        .authorise(Operation::Read)
+        .await?;
     let settings = request.record_failure(mount_settings(request.session(), mount).await).await?;
     request.commit(Object::Path, Vec::new()).await?;
     Ok(settings)
 }
 
 /// Replaces the settings of a mount.
-pub async fn write_settings(
-    who: &Asker<'_>,
-    api: &ApiPath,
-    mount: &Mount,
-    settings: KvSettings,
-) -> Result<(), OpError> {
-    let request = Request::begin(who, Action::MountWrite, api).await?.authorise(Operation::Update).await?;
+pub async fn write_settings(who: &Asker<'_>, mount: &Mount, settings: KvSettings) -> Result<(), OpError> {
+    let request = Request::begin(who, Action::MountWrite, &settings_route(mount))
+        .await?
+        .authorise(Operation::Update)
+        .await?;
     request.record_failure(settings.check().map_err(OpError::from)).await?;
     let change = request.session().rows.put(settings_place(mount), &settings, Expect::Any)?;
     request.commit(Object::Path, vec![change]).await?;

@@ -27,7 +27,7 @@ pub async fn route(call: Call<'_>, mount: &Mount, rest: &str) -> Answer {
     if call.verb == Verb::Write && call.path.is_list_form() {
         return Err(FaceError::Invalid("cannot write to a path ending in '/'").into());
     }
-    let target = || target(call, mount, below);
+    let target = || target(mount, below);
     match (kind, call.verb, below.is_empty()) {
         ("config", Verb::Read, true) => read_config(call, mount).await,
         ("config", Verb::Write, true) => write_config(call, mount).await,
@@ -60,8 +60,8 @@ async fn wrong_path(call: Call<'_>) -> Answer {
     }
 }
 
-fn target(call: Call<'_>, mount: &Mount, below: &str) -> Result<KvTarget, VaultError> {
-    Ok(KvTarget { api: call.path.clone(), mount: mount.clone(), secret: SecretPath::parse(below)? })
+fn target(mount: &Mount, below: &str) -> Result<KvTarget, VaultError> {
+    Ok(KvTarget::new(mount.clone(), SecretPath::parse(below)?))
 }
 
 fn done(result: Result<(), OpError>) -> Answer {
@@ -131,7 +131,7 @@ async fn versions(call: Call<'_>, target: &KvTarget, change: VersionsChange) -> 
 async fn subkeys(call: Call<'_>, target: &KvTarget) -> Answer {
     let read = call.fields.reader();
     let (version, depth) = (read.count("version")?.unwrap_or(0), read.count("depth")?.unwrap_or(0));
-    let mut found = kv::read(&call.who(), target, version).await?;
+    let mut found = kv::subkeys(&call.who(), target, version).await?;
     found.data = found.data.map(|stored| without_values(&stored, depth));
     Ok(secret_answer(call, "subkeys", found))
 }
@@ -155,7 +155,7 @@ fn without_values(stored: &[u8], depth: u64) -> Zeroizing<Vec<u8>> {
 
 async fn list(call: Call<'_>, mount: &Mount, below: &str) -> Answer {
     let folder = if below.is_empty() { FolderPath::root() } else { FolderPath::parse(below)? };
-    let folder = KvFolder { api: call.path.clone(), mount: mount.clone(), folder };
+    let folder = KvFolder::new(mount.clone(), folder);
     let read = call.fields.reader();
     let limit = read.count("limit")?.unwrap_or(0);
     let page = Page { after: read.string("after")?, limit: usize::try_from(limit).unwrap_or(usize::MAX) };
@@ -221,7 +221,7 @@ fn parse_metadata(read: &Reader<'_>) -> Result<MetadataUpdate, FieldError> {
 
 async fn read_config(call: Call<'_>, mount: &Mount) -> Answer {
     let read = call.fields.reader();
-    let settings = kv::read_settings(&call.who(), &call.path, mount).await?;
+    let settings = kv::read_settings(&call.who(), mount).await?;
     let data = json!({
         "max_versions": settings.max_versions,
         "cas_required": settings.cas_required,
@@ -237,7 +237,7 @@ async fn write_config(call: Call<'_>, mount: &Mount) -> Answer {
         cas_required: read.bool("cas_required")?.unwrap_or(false),
         delete_version_after: read.signed_duration_ms("delete_version_after")?.unwrap_or(0),
     };
-    kv::write_settings(&call.who(), &call.path, mount, settings).await?;
+    kv::write_settings(&call.who(), mount, settings).await?;
     Ok(call.done("kv", &read))
 }
 

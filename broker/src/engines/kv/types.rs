@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use symbolon_core::json::Map;
 use symbolon_core::kv::{KvError, VersionMeta};
-use symbolon_core::path::{ApiPath, FolderPath, SecretPath};
+use symbolon_core::path::{FolderPath, SecretPath};
 
-use crate::access::mounts::Mount;
+use crate::access::Route;
+use crate::access::mounts::{Mount, Side};
 use crate::error::{OpError, Text};
 
 /// A secret's version as read.
@@ -50,26 +51,56 @@ pub enum VersionsChange {
     Destroy,
 }
 
-/// Where a KV operation goes: the path as the policy sees it, and the same path below its mount.
+/// A secret. Each operation derives the path that policies judge from it and from what the operation does.
 #[derive(Clone, Debug)]
 pub struct KvTarget {
-    /// The whole route, e.g. `secret/data/team/db`.
-    pub api: ApiPath,
-    /// The mount it lies in.
-    pub mount: Mount,
-    /// The secret.
-    pub secret: SecretPath,
+    pub(super) mount: Mount,
+    pub(super) secret: SecretPath,
 }
 
-/// Where a KV list goes.
+impl KvTarget {
+    /// A secret of a mount.
+    #[must_use]
+    pub const fn new(mount: Mount, secret: SecretPath) -> Self {
+        Self { mount, secret }
+    }
+
+    /// The mount it lies in.
+    #[must_use]
+    pub const fn mount(&self) -> &Mount {
+        &self.mount
+    }
+
+    /// Which one it is.
+    #[must_use]
+    pub const fn secret(&self) -> &SecretPath {
+        &self.secret
+    }
+
+    /// What an operation of this name stands for, e.g. `secret/data/team/db`.
+    pub(super) fn route(&self, operation: &'static str) -> Route {
+        Route::below(Side::Secrets, &self.mount, format_args!("{operation}/{}", self.secret))
+    }
+}
+
+/// A folder of secrets; the root is the mount itself.
 #[derive(Clone, Debug)]
 pub struct KvFolder {
-    /// The whole route, e.g. `secret/metadata/team/`.
-    pub api: ApiPath,
-    /// The mount it lies in.
-    pub mount: Mount,
-    /// The folder; the root is the mount itself.
-    pub folder: FolderPath,
+    pub(super) mount: Mount,
+    pub(super) folder: FolderPath,
+}
+
+impl KvFolder {
+    /// A folder of a mount.
+    #[must_use]
+    pub const fn new(mount: Mount, folder: FolderPath) -> Self {
+        Self { mount, folder }
+    }
+
+    /// What a list of it stands for, e.g. `secret/metadata/team/`.
+    pub(super) fn route(&self) -> Route {
+        Route::below(Side::Secrets, &self.mount, format_args!("metadata/{}", self.folder.as_str()))
+    }
 }
 
 /// Limits on a list page, as OpenBao has them.

@@ -39,7 +39,7 @@ pub async fn write(
     target: &KvTarget,
     input: &WriteSecret<'_>,
 ) -> Result<WroteSecret, OpError> {
-    let request = Request::begin(who, Action::SecretWrite, &target.api).await?;
+    let request = Request::begin(who, Action::SecretWrite, &target.route("data")).await?;
     let exists = find_meta(request.session(), target).await?.is_some();
     let (operation, other) = match exists {
         true => (Operation::Update, Operation::Create),
@@ -68,8 +68,10 @@ pub async fn patch(
     target: &KvTarget,
     input: &WriteSecret<'_>,
 ) -> Result<WroteSecret, OpError> {
-    let request =
-        Request::begin(who, Action::SecretWrite, &target.api).await?.authorise(Operation::Patch).await?;
+    let request = Request::begin(who, Action::SecretWrite, &target.route("data"))
+        .await?
+        .authorise(Operation::Patch)
+        .await?;
     let mut tries = Tries::default();
     loop {
         let (found, data) =

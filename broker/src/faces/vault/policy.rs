@@ -10,16 +10,7 @@ use crate::dialect::vault::envelope::Envelope;
 use crate::dialect::vault::error::FaceError;
 use crate::dialect::vault::fields::Reader;
 use crate::dialect::vault::{Answer, Call, Verb, unsupported};
-use crate::ops::policy;
-
-/// Which of the two spellings of the routes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Spelling {
-    /// `sys/policies/acl`.
-    Current,
-    /// `sys/policy`: other member names, and lists also with GET.
-    Old,
-}
+use crate::ops::policy::{self, Spelling};
 
 /// Routes a request below either prefix; `name` is `None` for the list.
 pub async fn route(call: Call<'_>, spelling: Spelling, name: Option<&str>) -> Answer {
@@ -30,11 +21,11 @@ pub async fn route(call: Call<'_>, spelling: Spelling, name: Option<&str>) -> An
         };
     };
     let name = PolicyName::parse(name)?;
-    let (who, api) = (call.who(), &call.path);
+    let who = call.who();
     let read = call.fields.reader();
     match call.verb {
         Verb::Read => {
-            let found = policy::read(&who, api, &name).await?;
+            let found = policy::read(&who, spelling, &name).await?;
             let member = if spelling == Spelling::Old { "rules" } else { "policy" };
             let data = json!({ "name": found.name.as_str(), member: found.text });
             let mut envelope = call.request.envelope("system", data, &read);
@@ -43,11 +34,11 @@ pub async fn route(call: Call<'_>, spelling: Spelling, name: Option<&str>) -> An
         }
         Verb::Write => {
             let text = text(&read)?;
-            policy::write(&who, api, &name, &text).await?;
+            policy::write(&who, spelling, &name, &text).await?;
             Ok(call.done("system", &read))
         }
         Verb::Delete => {
-            policy::delete(&who, api, &name).await?;
+            policy::delete(&who, spelling, &name).await?;
             Ok(call.done("system", &read))
         }
         Verb::List | Verb::Patch => unsupported(),
@@ -55,7 +46,7 @@ pub async fn route(call: Call<'_>, spelling: Spelling, name: Option<&str>) -> An
 }
 
 async fn list(call: Call<'_>, spelling: Spelling) -> Answer {
-    let names = policy::list(&call.who(), &call.path).await?;
+    let names = policy::list(&call.who(), spelling).await?;
     let data = match spelling {
         Spelling::Current => json!({ "keys": names }),
         Spelling::Old => json!({ "keys": names, "policies": names }),

@@ -20,7 +20,7 @@ const LIMIT_DEFAULT: u64 = 100;
 pub(super) async fn search(call: Call<'_>) -> Answer {
     let read = call.fields.reader();
     let (filter, range) = (parse_filter(&read)?, parse_range(&read)?);
-    let page = audit::search(&call.who(), &call.path, &filter, range).await?;
+    let page = audit::search(&call.who(), &filter, range).await?;
     Ok(call.request.envelope("system", page_facts(&page), &read).into_reply())
 }
 

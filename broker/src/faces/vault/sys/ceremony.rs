@@ -42,15 +42,15 @@ pub(super) async fn route(app: &App, request: &VaultRequest, what: &[&str]) -> A
         (["sign"], Verb::Write) => sign(app, &read).await,
         (["begin"], Verb::Write) => {
             let change = parse_change(&read)?;
-            let notice = ceremony::begin(app, &who, &request.path, change).await?;
+            let notice = ceremony::begin(app, &who, change).await?;
             Ok(answer(notice.as_deref()))
         }
         (["finish"], Verb::Write) => {
-            let notice = ceremony::finish(app, &who, &request.path).await?;
+            let notice = ceremony::finish(app, &who).await?;
             Ok(answer(notice.as_deref()))
         }
         (["cancel"], Verb::Write) => {
-            ceremony::cancel(app, &who, &request.path).await?;
+            ceremony::cancel(app, &who).await?;
             Ok(request.done("system", &read))
         }
         ([] | ["submit" | "sign" | "begin" | "finish" | "cancel"], _) => unsupported(),
@@ -63,12 +63,12 @@ pub(super) async fn kept(app: &App, request: &VaultRequest, what: &[&str]) -> An
     let (who, read) = (request.requester(), request.fields.reader());
     let data = match (what, request.verb) {
         ([], Verb::Read | Verb::List) => {
-            let (records, broker) = ceremony::list(app, &who, &request.path).await?;
+            let (records, broker) = ceremony::list(app, &who).await?;
             let summaries: Vec<_> = records.iter().map(|record| summary(record, &broker)).collect();
             json!({ "ceremonies": summaries })
         }
         ([nonce], Verb::Read) => {
-            let (record, broker) = ceremony::read(app, &who, &request.path, nonce).await?;
+            let (record, broker) = ceremony::read(app, &who, nonce).await?;
             let mut facts = summary(&record, &broker);
             facts["transcript"] = json!(record.transcript().to_text());
             facts["share_set"] = json!(record.made().map(|set| BASE64.encode(&set.encode())));

@@ -232,7 +232,7 @@ fn parse_unseal(fields: &Fields) -> Result<(Option<Zeroizing<String>>, bool), Fa
 }
 
 pub(super) async fn seal(app: &App, request: &VaultRequest) -> Answer {
-    ops::seal::seal(app, &request.requester(), &request.path).await?;
+    ops::seal::seal(app, &request.requester()).await?;
     Ok(Reply::no_content())
 }
 

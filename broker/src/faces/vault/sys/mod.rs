@@ -12,13 +12,15 @@ use serde_json::{Map, Value, json};
 use symbolon_core::path::ApiPath;
 use symbolon_core::policy::Capabilities;
 
-use super::policy::{self, Spelling};
+use super::policy;
 use crate::access::mounts::Side;
 use crate::auth::token::{self, Which};
 use crate::dialect::vault::call::object;
 use crate::dialect::vault::envelope::Envelope;
 use crate::dialect::vault::error::FaceError;
 use crate::dialect::vault::{Answer, Call, Verb, unsupported};
+use crate::ops::policy::Spelling;
+use crate::ops::rotate::Spelling as KekSpelling;
 use crate::ops::rules;
 
 /// Most paths that one question about capabilities may name.
@@ -36,7 +38,7 @@ pub async fn route(call: Call<'_>, rest: &[&str]) -> Answer {
         (["policies", "acl", name], _) => policy::route(call, Spelling::Current, Some(name)).await,
         (["policy"], _) => policy::route(call, Spelling::Old, None).await,
         (["policy", name], _) => policy::route(call, Spelling::Old, Some(name)).await,
-        (["rotate"], Verb::Write) => rotate::all_keks(call).await,
+        (["rotate"], Verb::Write) => rotate::all_keks(call, KekSpelling::Vault).await,
         (["symbolon", "audit"], Verb::Read) => audit::search(call).await,
         (["symbolon", "rotate", what @ ..], _) => rotate::route(call, what).await,
         (["symbolon", "rotation"], Verb::Read) => rotate::status(call).await,
@@ -76,7 +78,7 @@ async fn capabilities(call: Call<'_>, subject: Subject) -> Answer {
     }
     let paths: Vec<ApiPath> =
         asked.iter().map(|path| ApiPath::from_decoded(path)).collect::<Result<_, _>>()?;
-    let found = token::capabilities(&call.who(), &call.path, which, &paths).await?;
+    let found = token::capabilities(&call.who(), which, &paths).await?;
     let found: Vec<Capabilities> = found.into_iter().map(|(_, capabilities)| capabilities).collect();
     let mut envelope = call.request.envelope("system", capabilities_answer(&asked, &found), &read);
     envelope.copied_to_top = true;
@@ -94,7 +96,7 @@ fn capabilities_answer(asked: &[String], found: &[Capabilities]) -> Value {
 }
 
 async fn resultant_acl(call: Call<'_>) -> Answer {
-    let rules = rules::own(&call.who(), &call.path).await?;
+    let rules = rules::own(&call.who()).await?;
     let show = |rules: &BTreeMap<String, Capabilities>| -> Map<String, Value> {
         rules.iter().map(|(path, found)| (path.clone(), json!({ "capabilities": found.names() }))).collect()
     };

@@ -36,7 +36,7 @@ fn mount_path(segments: &[&str]) -> Result<MountPath, FaceError> {
 }
 
 async fn list(call: Call<'_>, side: Side) -> Answer {
-    let mounts = mount::list(&call.who(), &call.path, side).await?;
+    let mounts = mount::list(&call.who(), side).await?;
     let data: Map<String, Value> =
         mounts.iter().map(|mount| (mount.path.with_slash(), mount_facts(mount, side))).collect();
     let mut envelope = call.request.envelope("system", Value::Object(data), &call.fields.reader());
@@ -45,14 +45,14 @@ async fn list(call: Call<'_>, side: Side) -> Answer {
 }
 
 async fn read(call: Call<'_>, side: Side, path: &[&str]) -> Answer {
-    let found = mount::read(&call.who(), &call.path, side, &mount_path(path)?).await?;
+    let found = mount::read(&call.who(), side, &mount_path(path)?).await?;
     let mut envelope = call.request.envelope("system", mount_facts(&found, side), &call.fields.reader());
     envelope.copied_to_top = true;
     Ok(envelope.into_reply())
 }
 
 async fn tune(call: Call<'_>, side: Side, path: &[&str]) -> Answer {
-    let found = mount::read(&call.who(), &call.path, side, &mount_path(path)?).await?;
+    let found = mount::read_tuning(&call.who(), side, &mount_path(path)?).await?;
     let mut data = config_facts(&found, side);
     data["description"] = json!(found.description);
     data["options"] = options_facts(&found);
@@ -63,19 +63,19 @@ async fn tune(call: Call<'_>, side: Side, path: &[&str]) -> Answer {
 async fn retune(call: Call<'_>, path: &[&str]) -> Answer {
     let read = call.fields.reader();
     let Some(options) = read.pairs("options")? else { return Err(call.unrouted().await) };
-    mount::tune(&call.who(), &call.path, &mount_path(path)?, &options).await?;
+    mount::tune(&call.who(), &mount_path(path)?, &options).await?;
     Ok(call.done("system", &read))
 }
 
 async fn enable(call: Call<'_>, side: Side, path: &[&str]) -> Answer {
     let read = call.fields.reader();
     let spec = parse_enable(&read)?;
-    mount::enable(&call.who(), &call.path, side, mount_path(path)?, spec).await?;
+    mount::enable(&call.who(), side, mount_path(path)?, spec).await?;
     Ok(call.done("system", &read))
 }
 
 async fn disable(call: Call<'_>, side: Side, path: &[&str]) -> Answer {
-    mount::disable(&call.who(), &call.path, side, &mount_path(path)?).await?;
+    mount::disable(&call.who(), side, &mount_path(path)?).await?;
     Ok(call.done("system", &call.fields.reader()))
 }
 
@@ -159,7 +159,7 @@ fn uuid(hex: &str) -> String {
 }
 
 pub(super) async fn all_visible(call: Call<'_>) -> Answer {
-    let found = mount::all_visible(&call.who(), &call.path).await?;
+    let found = mount::all_visible(&call.who()).await?;
     let show = |list: &MountList, side| -> Map<String, Value> {
         list.0.iter().map(|mount| (mount.path.with_slash(), mount_facts(mount, side))).collect()
     };
@@ -171,7 +171,7 @@ pub(super) async fn all_visible(call: Call<'_>) -> Answer {
 /// The preflight of every `kv` command: which mount, and which version.
 pub(super) async fn visible(call: Call<'_>, path: &[&str]) -> Answer {
     let path = ApiPath::from_decoded(&path.join("/"))?;
-    let found = mount::visible(&call.who(), &call.path, &path).await?;
+    let found = mount::visible(&call.who(), &path).await?;
     let mut data = mount_facts(&found, Side::Secrets);
     data["path"] = json!(found.path.with_slash());
     Ok(call.request.envelope("system", data, &call.fields.reader()).into_reply())

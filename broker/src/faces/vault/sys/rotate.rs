@@ -18,14 +18,14 @@ use crate::dialect::time::rfc3339;
 use crate::dialect::vault::error::FaceError;
 use crate::dialect::vault::{Answer, Call, Verb, unsupported};
 use crate::keys::Phase;
-use crate::ops::rotate;
+use crate::ops::rotate::{self, Spelling};
 use crate::upkeep::group::Leaving;
 use crate::upkeep::rotation::remote::NewShares;
 use crate::upkeep::rotation::{MountStatus, Progress, Status};
 
-/// `PUT sys/rotate`.
-pub(super) async fn all_keks(call: Call<'_>) -> Answer {
-    rotate::keks(&call.who(), &call.path).await?;
+/// `PUT sys/rotate`, and the same below ours.
+pub(super) async fn all_keks(call: Call<'_>, spelling: Spelling) -> Answer {
+    rotate::keks(&call.who(), spelling).await?;
     Ok(call.done("system", &call.fields.reader()))
 }
 
@@ -34,29 +34,29 @@ pub(super) async fn route(call: Call<'_>, what: &[&str]) -> Answer {
     let (who, read) = (call.who(), call.fields.reader());
     match (what, call.verb) {
         (["remote"], Verb::Write) => {
-            let newest = rotate::remote(&who, &call.path).await?;
+            let newest = rotate::remote(&who).await?;
             Ok(call.request.envelope("system", json!({ "key_epoch": newest }), &read).into_reply())
         }
         (["retire"], Verb::Write) => {
-            let retired = rotate::retire(&who, &call.path).await?;
+            let retired = rotate::retire(&who).await?;
             Ok(call.request.envelope("system", json!({ "retired_key_epoch": retired }), &read).into_reply())
         }
         (["refresh"], Verb::Write) => {
-            rotate::shares(&who, &call.path, NewShares::Refresh).await?;
+            rotate::shares(&who, NewShares::Refresh).await?;
             Ok(call.done("system", &read))
         }
         (["reshare"], Verb::Write) => {
-            rotate::shares(&who, &call.path, NewShares::Reshare).await?;
+            rotate::shares(&who, NewShares::Reshare).await?;
             Ok(call.done("system", &read))
         }
         (["reshare"], Verb::Read) => {
-            let fingerprint = rotate::proposed(&who, &call.path).await?;
+            let fingerprint = rotate::proposed(&who).await?;
             Ok(call.request.envelope("system", json!({ "fingerprint": fingerprint }), &read).into_reply())
         }
-        (["kek"], Verb::Write) => all_keks(call).await,
+        (["kek"], Verb::Write) => all_keks(call, Spelling::Own).await,
         (["kek", mount @ ..], Verb::Write) => {
             let path = MountPath::parse(&mount.join("/")).map_err(FaceError::from)?;
-            rotate::mount_keks(&who, &call.path, &path).await?;
+            rotate::mount_keks(&who, &path).await?;
             Ok(call.done("system", &read))
         }
         (["remote" | "retire" | "refresh" | "reshare" | "kek"] | ["kek", ..], _) => unsupported(),
@@ -66,7 +66,7 @@ pub(super) async fn route(call: Call<'_>, what: &[&str]) -> Answer {
 
 /// `GET sys/symbolon/rotation`.
 pub(super) async fn status(call: Call<'_>) -> Answer {
-    let status = rotate::status(&call.who(), &call.path).await?;
+    let status = rotate::status(&call.who()).await?;
     Ok(call.request.envelope("system", facts(&status), &call.fields.reader()).into_reply())
 }
 

@@ -61,6 +61,7 @@ async fn machine_tokens_outlive_a_roll_until_they_expire() {
     let site = world.open().await;
     let claims = TokenClaims { ttl_secs: 86_400, ..TokenClaims::root(NOW_MS / 1000) };
     let made = tokens::make(&site.session, TokenKind::Batch, claims).await.unwrap().token;
+    let made = made.transform(Clone::clone);
     let good = async || tokens::authenticate(&site.session, Some(&made), None).await;
     good().await.unwrap();
     site.rotate_keks().await.unwrap();

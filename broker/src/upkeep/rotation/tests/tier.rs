@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::world::{World, api};
+use super::world::World;
 use crate::access::mounts::Tier;
 use crate::engines::kv::{self, VERSIONS};
 use crate::error::OpError;
@@ -58,7 +58,7 @@ async fn what_is_destroyed_or_falls_out_takes_its_key_along() {
     site.finish().await.unwrap();
     site.all_settled("with a destroyed version").await;
     assert_eq!(site.count(VERSION_CAPSULES).await, 9);
-    let target = site.target("top", "metadata", "a");
+    let target = site.target("top", "a");
     site.as_root(async |who| kv::delete_metadata(&who, &target).await).await.unwrap();
     assert_eq!((site.count(VERSION_CAPSULES).await, site.count(VERSIONS).await), (0, 0));
 }
@@ -88,8 +88,7 @@ async fn the_tier_is_chosen_once_and_by_name() {
     let site = world.open().await;
     assert_eq!((site.mount("std").tier(), site.mount("top").tier()), (Tier::Standard, Tier::High));
     let path = site.mount("std").path;
-    let route = api("sys/mounts/std/tune");
     let wanted = [(Tier::OPTION.to_owned(), "high".to_owned())].into();
-    let changed = site.as_root(async |who| mount::tune(&who, &route, &path, &wanted).await).await;
+    let changed = site.as_root(async |who| mount::tune(&who, &path, &wanted).await).await;
     assert!(matches!(changed, Err(OpError::Invalid(text)) if text.as_str().contains("enable another mount")));
 }

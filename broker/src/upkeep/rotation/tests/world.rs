@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use symbolon_core::clock::Clock;
 use symbolon_core::dead_man::DeadMan;
 use symbolon_core::json::Map;
-use symbolon_core::path::{ApiPath, MountPath, SecretPath};
+use symbolon_core::path::{MountPath, SecretPath};
 use symbolon_core::seal::{EpochKeys, Sealed};
 use symbolon_core::succession::{Change, Changed};
 use symbolon_core::token::TokenClaims;
@@ -82,10 +82,6 @@ pub fn kv_mount(path: &str, tier: Tier) -> Mount {
         path,
         Enable { kind, description: String::new(), options, default_ttl_secs: 0, max_ttl_secs: 0 },
     )
-}
-
-pub fn api(path: &str) -> ApiPath {
-    ApiPath::parse(path).unwrap()
 }
 
 impl World {
@@ -275,39 +271,38 @@ impl Site {
         self.session.mounts().secrets.at(&path).unwrap().clone()
     }
 
-    pub fn target(&self, mount: &str, route: &str, name: &str) -> KvTarget {
-        let api = api(&format!("{mount}/{route}/{name}"));
-        KvTarget { api, mount: self.mount(mount), secret: SecretPath::parse(name).unwrap() }
+    pub fn target(&self, mount: &str, name: &str) -> KvTarget {
+        KvTarget::new(self.mount(mount), SecretPath::parse(name).unwrap())
     }
 
     pub async fn write(&self, mount: &str, name: &str, value: &str) -> Result<WroteSecret, OpError> {
         let data: Map = serde_json::from_value(serde_json::json!({ "value": value })).unwrap();
-        let target = self.target(mount, "data", name);
+        let target = self.target(mount, name);
         let input = WriteSecret { data: &data, cas: None };
         self.as_root(async |who| kv::write(&who, &target, &input).await).await
     }
 
     pub async fn read(&self, mount: &str, name: &str, version: u64) -> Result<ReadSecret, OpError> {
-        let target = self.target(mount, "data", name);
+        let target = self.target(mount, name);
         self.as_root(async |who| kv::read(&who, &target, version).await).await
     }
 
     pub async fn destroy(&self, mount: &str, name: &str, version: u64) -> Result<(), OpError> {
-        let target = self.target(mount, "destroy", name);
+        let target = self.target(mount, name);
         let change = VersionsChange::Destroy;
         self.as_root(async |who| kv::change_versions(&who, &target, change, &[version]).await).await
     }
 
     pub async fn rotate_remote(&self) -> Result<u32, OpError> {
-        self.as_root(async |who| rotate::remote(&who, &api("sys/symbolon/rotate/remote")).await).await
+        self.as_root(async |who| rotate::remote(&who).await).await
     }
 
     pub async fn retire(&self) -> Result<u32, OpError> {
-        self.as_root(async |who| rotate::retire(&who, &api("sys/symbolon/rotate/retire")).await).await
+        self.as_root(async |who| rotate::retire(&who).await).await
     }
 
     pub async fn rotate_keks(&self) -> Result<(), OpError> {
-        self.as_root(async |who| rotate::keks(&who, &api("sys/rotate")).await).await
+        self.as_root(async |who| rotate::keks(&who, rotate::Spelling::Vault).await).await
     }
 
     pub async fn finish(&self) -> Result<(), OpError> {

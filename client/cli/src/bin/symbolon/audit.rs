@@ -249,8 +249,9 @@ fn entry_line(entry: &ShownEntry) -> String {
     let about = if entry.object.is_empty() { String::new() } else { format!("  {}", entry.object) };
     let version = if entry.version > 0 { format!(" v{}", entry.version) } else { String::new() };
     let by = if caller.is_empty() { "-" } else { caller };
-    let mut line =
-        format!("{index:>8}  {time:<20.20}  {outcome:<7}  {action:<15}  {path}{version}  {by}  {remote}{about}");
+    let mut line = format!(
+        "{index:>8}  {time:<20.20}  {outcome:<7}  {action:<15}  {path}{version}  {by}  {remote}{about}"
+    );
     if !reason.is_empty() {
         line = format!("{line}  ({reason})");
     }

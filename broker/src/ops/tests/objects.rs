@@ -1,0 +1,68 @@
+//! What entries are about beside the path, as somebody reads them back.
+
+use symbolon_core::audit::Action;
+use symbolon_core::identity::approle::SecretIdRequest;
+use symbolon_core::token::CreateRequest;
+
+use super::*;
+use crate::audit::log::{Filter, Range};
+
+/// The objects of the entries of an action, oldest first.
+async fn objects(bench: &Bench, action: Action) -> Vec<String> {
+    let filter = Filter { action: Some(action), ..Filter::default() };
+    let range = Range { from: 0, until: u64::MAX, newest_first: false, limit: 100 };
+    let page = bench.as_root(async |who| audit::search(&who, &filter, range).await).await.unwrap();
+    page.found.into_iter().map(|found| found.detail.unwrap().object).collect()
+}
+
+#[tokio::test]
+async fn the_entry_of_a_token_names_accessor_and_policies() {
+    let bench = Bench::new().await;
+    let policies = ["reader", "writer"].map(|name| PolicyName::parse(name).unwrap()).to_vec();
+    let wanted = CreateRequest { policies: Some(policies), no_default_policy: true, ..Default::default() };
+    let issued =
+        bench.as_root(async |who| token::create(&who, token::Making::Child, wanted).await).await.unwrap();
+    let accessor = issued.caller.accessor.clone().unwrap();
+    let said = format!("token {accessor} with policies reader,writer");
+    assert_eq!(objects(&bench, Action::TokenCreate).await, [said.clone()]);
+    let which = token::Which::Accessor(&accessor);
+    bench.as_root(async |who| token::revoke(&who, which, false).await).await.unwrap();
+    assert_eq!(objects(&bench, Action::TokenRevoke).await, [said], "the token concerned, not the caller's");
+}
+
+#[tokio::test]
+async fn the_entries_of_a_secret_id_and_its_login_name_what_was_made() {
+    let bench = Bench::new().await;
+    let mount = bench.session.mounts().secrets.0[0].clone();
+    let name = RoleName::parse("ci").unwrap();
+    let role = AppRole {
+        name: name.clone(),
+        role_id: "id".to_owned(),
+        bind_secret_id: true,
+        secret_id_bound_cidrs: Default::default(),
+        secret_id_num_uses: 0,
+        secret_id_ttl: 0,
+        token: TokenParams {
+            token_policies: vec![PolicyName::parse("deploy").unwrap()],
+            token_ttl: 60,
+            ..TokenParams::default()
+        },
+    };
+    let edit = |_: Option<AppRole>| Ok::<_, OpError>(role.clone());
+    bench.as_root(async |who| roles::edit_role(&who, &mount, &name, edit).await).await.unwrap();
+    let wanted = SecretIdRequest::default();
+    let made = bench
+        .as_root(async |who| auth::approle::create_secret_id(&who, &mount, &name, &wanted, None).await)
+        .await
+        .unwrap();
+    let said = format!("secret id {} of role ci", made.record.accessor);
+    assert!(objects(&bench, Action::AuthWrite).await.contains(&said));
+
+    let (route, parameters) = (api("auth/a/login"), Map::new());
+    let who = Requester { token: None, request_id: "test", remote: None, parameters: &parameters };
+    let who = who.of(&bench.session);
+    let issued = auth::approle::login(&who, &route, &mount, "id", &made.secret_id).await.unwrap();
+    let accessor = issued.caller.accessor.unwrap();
+    let said = format!("token {accessor} with policies default,deploy");
+    assert_eq!(objects(&bench, Action::Login).await, [said]);
+}
