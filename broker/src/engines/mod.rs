@@ -22,6 +22,8 @@ pub struct Engine {
     pub enable: fn(&BTreeMap<String, String>) -> Result<Option<BTreeMap<String, String>>, OpError>,
     /// What `POST sys/mounts/:path/tune` with options comes to: the options afterwards.
     pub tune: fn(&Mount, &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, OpError>,
+    /// Whether its mounts keep secrets as KV does: sealed under KEKs of their buckets, which are rolled, and read by recovery.
+    pub keeps_secrets: bool,
     /// From a request below its mount to an answer.
     pub route: for<'a> fn(Call<'a>, &'a Mount, &'a str) -> Answering<'a>,
 }
@@ -30,4 +32,10 @@ pub struct Engine {
 #[must_use]
 pub fn engine_of(mount: &Mount) -> Option<&'static Engine> {
     ENGINES.iter().copied().find(|engine| engine.facts.kind == mount.kind && (engine.serves)(mount))
+}
+
+/// Whether a mount keeps secrets as KV does.
+#[must_use]
+pub fn keeps_secrets(mount: &Mount) -> bool {
+    engine_of(mount).is_some_and(|engine| engine.keeps_secrets)
 }

@@ -60,6 +60,7 @@ pub static V2: Engine = Engine {
     serves: |_| true,
     enable,
     tune,
+    keeps_secrets: true,
     route: answer,
 };
 
