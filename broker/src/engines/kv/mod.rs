@@ -61,6 +61,8 @@ pub static V2: Engine = Engine {
     enable,
     tune,
     keeps_secrets: true,
+    token_removed: None,
+    sweep: None,
     route: answer,
 };
 
