@@ -46,12 +46,15 @@ pub const ENTRIES: Table = Table::new(0x11, "directory entries", Layout::Row);
 /// Versions of secrets: SKB1 records.
 pub const VERSIONS: Table = Table::new(0x12, "versions", Layout::Record);
 
+/// Tables of every engine that keeps secrets as this one does.
+pub const TABLES: &[Table] = &[SECRETS, ENTRIES, VERSIONS];
+
 /// The descriptor of version 2.
 pub static V2: Engine = Engine {
     facts: Facts {
         kind: "kv",
         builtin: None,
-        tables: &[SECRETS, ENTRIES, VERSIONS],
+        tables: TABLES,
         sudo: &[],
         folds: &[],
         open: &[],
@@ -74,10 +77,15 @@ fn enable(options: &BTreeMap<String, String>) -> Result<Option<BTreeMap<String, 
     if options.get("version").is_some_and(|version| version != "2") {
         return Err(OpError::invalid("this version serves KV version 2 only; set the option `version` to 2"));
     }
+    check_tier(options)?;
+    Ok(Some(options.clone()))
+}
+
+fn check_tier(options: &BTreeMap<String, String>) -> Result<(), OpError> {
     if options.get(Tier::OPTION).is_some_and(|tier| Tier::parse(tier).is_none()) {
         return Err(OpError::invalid("the option `tier` of a KV engine is `standard` or `high`"));
     }
-    Ok(Some(options.clone()))
+    Ok(())
 }
 
 /// A tier is chosen once. What is in the mount would have to be encrypted again, and whoever read the mount list meanwhile would
@@ -159,6 +167,10 @@ async fn find_version(session: &Session, target: &KvTarget, version: u64) -> Res
 /// Names in a folder, folders with a slash at their end.
 pub async fn list(who: &Asker<'_>, folder: &KvFolder, page: &Page) -> Result<Vec<String>, OpError> {
     let request = Request::begin(who, Action::List, &folder.api).await?.authorise(Operation::List).await?;
+    listed(&request, folder, page).await
+}
+
+async fn listed(request: &Authorised, folder: &KvFolder, page: &Page) -> Result<Vec<String>, OpError> {
     let names = request.record_failure(names::in_folder(request.session(), folder).await).await?;
     request.commit(Object::Path, Vec::new()).await?;
     let after = page.after.as_deref().unwrap_or_default();
@@ -234,6 +246,10 @@ async fn metadata_changes(
 pub async fn delete_metadata(who: &Asker<'_>, target: &KvTarget) -> Result<(), OpError> {
     let request =
         Request::begin(who, Action::MetadataDelete, &target.api).await?.authorise(Operation::Delete).await?;
+    remove(&request, target).await
+}
+
+async fn remove(request: &Authorised, target: &KvTarget) -> Result<(), OpError> {
     let mut tries = Tries::default();
     loop {
         let changes = request.record_failure(removal(request.session(), target).await).await?;
