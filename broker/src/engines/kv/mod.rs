@@ -1,10 +1,11 @@
-//! KV version 2: secrets with versions.
+//! KV: secrets with versions (version 2), and without ([`v1`]).
 //!
 //! ```text
 //! mod.rs       read, list, metadata, versions: what the faces call
 //! write.rs     new versions, with check-and-set and retries
 //! values.rs    sealed payloads, in both tiers
 //! names.rs     which folders show which names
+//! v1/          version 1, on the same rows
 //! ```
 //!
 //! The rules are `symbolon_core::kv`; here they meet rows, records and keys. Each operation authorises before it looks, except
@@ -14,6 +15,7 @@ mod names;
 mod recover;
 mod route;
 mod types;
+pub mod v1;
 pub(crate) mod values;
 mod write;
 
@@ -75,7 +77,7 @@ fn answer<'a>(call: Call<'a>, mount: &'a Mount, rest: &'a str) -> Answering<'a> 
 
 fn enable(options: &BTreeMap<String, String>) -> Result<Option<BTreeMap<String, String>>, OpError> {
     if options.get("version").is_some_and(|version| version != "2") {
-        return Err(OpError::invalid("this version serves KV version 2 only; set the option `version` to 2"));
+        return Err(OpError::invalid("the option `version` of a KV engine is 1 or 2"));
     }
     check_tier(options)?;
     Ok(Some(options.clone()))
