@@ -127,6 +127,25 @@ def test_list_delete_undelete_destroy():
     assert kv.list_secrets("app")["data"]["keys"] == ["db"]
 
 
+def test_kv_version_1_and_its_upgrade():
+    c = root()
+    c.sys.enable_secrets_engine("kv", path="old")
+    assert c.sys.list_mounted_secrets_engines()["data"]["old/"]["options"] == {"version": "1"}
+    kv = c.secrets.kv.v1
+    kv.create_or_update_secret("app/db", secret={"pass": "hunter2", "ttl": "30m"}, mount_point="old")
+    kv.create_or_update_secret("app/db", secret={"pass": "correct horse", "ttl": "30m"}, mount_point="old")
+    read = kv.read_secret("app/db", mount_point="old")
+    assert read["data"] == {"pass": "correct horse", "ttl": "30m"} and read["lease_duration"] == 1800
+    assert kv.list_secrets("app", mount_point="old")["data"]["keys"] == ["db"]
+    kv.create_or_update_secret("gone", secret={"a": "b"}, mount_point="old")
+    kv.delete_secret("gone", mount_point="old")
+    with pytest.raises(exceptions.InvalidPath):
+        kv.read_secret("gone", mount_point="old")
+    c.sys.tune_mount_configuration("old", options={"version": "2"})
+    read = c.secrets.kv.v2.read_secret_version("app/db", mount_point="old", raise_on_deleted_version=True)
+    assert read["data"]["data"]["pass"] == "correct horse" and read["data"]["metadata"]["version"] == 1
+
+
 def test_policy_round_trip_and_reserved_names():
     c = root()
     c.sys.create_or_update_policy("reader", READER)

@@ -232,7 +232,7 @@ impl Frail {
         for share in &frail.site.shares[..2] {
             frail.ask("PUT", "sys/unseal", json!({ "key": share.as_str() })).await.expect(200);
         }
-        frail.ask("PUT", "sys/mounts/secret", json!({ "type": "kv" })).await.expect(204);
+        frail.ask("PUT", "sys/mounts/secret", json!({ "type": "kv-v2" })).await.expect(204);
         frail.write("one").await.expect(200);
         frail
     }

@@ -103,7 +103,7 @@ async fn names_and_values_are_not_readable_on_disk() {
         assert!(matches!(got.status, 200 | 204), "{path}: {}", got.text);
         got
     };
-    put("sys/mounts/zanzibar-mount", json!({ "type": "kv", "description": "zanzibar-description" })).await;
+    put("sys/mounts/zanzibar-mount", json!({ "type": "kv-v2", "description": "zanzibar-description" })).await;
     let value = json!({ "zanzibar-field": "zanzibar-value-3141592653589793" });
     put("zanzibar-mount/data/zanzibar-folder/zanzibar-secret", json!({ "data": value })).await;
     let custom = json!({ "custom_metadata": { "zanzibar-metadata-key": "zanzibar-metadata-value" } });
@@ -218,7 +218,7 @@ async fn fill(site: &mut Site) -> Items {
     site.write("a", "first").await;
     site.write("a", "second").await;
     site.write("folder/b", "third").await;
-    site.root_put("sys/mounts/other", &json!({ "type": "kv" })).await.expect(204);
+    site.root_put("sys/mounts/other", &json!({ "type": "kv-v2" })).await.expect(204);
     site.root_put("other/data/c", &json!({ "data": { "value": "fourth" } })).await.expect(200);
     site.root_put("secret/config", &json!({ "max_versions": 9 })).await.expect(204);
     let team = site.token_with("team", r#"path "secret/data/*" { capabilities = ["read"] } path "auth/token/lookup-self" { capabilities = ["read"] }"#).await;

@@ -145,8 +145,8 @@ async fn start(program: &str) -> (Site, Separate) {
 
 /// What a broker does all day, so that every kind of key has been in use.
 async fn work(site: &Site) {
-    site.root_put("sys/mounts/secret", &json!({ "type": "kv" })).await.expect(204);
-    site.root_put("sys/mounts/other", &json!({ "type": "kv" })).await.expect(204);
+    site.root_put("sys/mounts/secret", &json!({ "type": "kv-v2" })).await.expect(204);
+    site.root_put("sys/mounts/other", &json!({ "type": "kv-v2" })).await.expect(204);
     site.prepare_machines().await;
     site.root_put("sys/auth/approle", &json!({ "type": "approle" })).await.expect(204);
     site.root_put("auth/approle/role/app", &json!({ "token_policies": ["reader"] })).await.expect(204);

@@ -119,7 +119,7 @@ async fn a_suspended_key_closes_everything_and_a_resumed_one_opens_it() {
     assert!(!status.sealed, "the kill switch needs no custodian to be undone");
 
     // A new engine has no key yet, and gets none: nothing may be encrypted to a remote that might never answer again.
-    site.root_put("sys/mounts/fresh", &json!({ "type": "kv" })).await.expect(204);
+    site.root_put("sys/mounts/fresh", &json!({ "type": "kv-v2" })).await.expect(204);
     let body = json!({ "data": { "value": "x" } });
     let refused = site.root_put("fresh/data/a", &body).await.expect(503);
     assert!(refused.text.contains("canary") || refused.text.contains("suspended"), "{}", refused.text);
@@ -146,7 +146,7 @@ async fn an_unseal_without_the_remote_is_healed_by_a_heartbeat() {
     site.unseal().await;
     assert_eq!(lease(&site).await, "unknown");
     nothing_is_called_absent(&site, "a key fragment is unavailable").await;
-    site.root_put("sys/mounts/fresh", &json!({ "type": "kv" })).await.expect(204);
+    site.root_put("sys/mounts/fresh", &json!({ "type": "kv-v2" })).await.expect(204);
     let body = json!({ "data": { "value": "x" } });
     let refused = site.root_put("fresh/data/a", &body).await.expect(503);
     assert!(refused.text.contains("does not answer"), "{}", refused.text);
@@ -186,7 +186,7 @@ async fn a_capsule_of_another_epoch_fails_alone() {
     let mut site = site_with_a_secret().await;
     let engines = ["one", "two", "three"];
     for engine in engines {
-        site.root_put(&format!("sys/mounts/{engine}"), &json!({ "type": "kv" })).await.expect(204);
+        site.root_put(&format!("sys/mounts/{engine}"), &json!({ "type": "kv-v2" })).await.expect(204);
         site.root_put(&format!("{engine}/data/a"), &json!({ "data": { "value": engine } })).await.expect(200);
     }
     site.restart(async |world| {

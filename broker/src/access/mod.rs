@@ -5,11 +5,13 @@
 //! session.rs    what an open broker works with      object.rs    what the entry is about
 //! tokens.rs     a token's rows and whom it means    policies.rs  the policies in force
 //! mounts.rs     what answers below which path       shape.rs     what engines and methods say of themselves
-//! route.rs      the path that policies judge      state.rs     what folders keep while it is open
+//! route.rs      the path that policies judge        state.rs     what folders keep while it is open
+//! builtins.rs   mounts that every deployment has
 //! ```
 
 use crate::rows::Table;
 
+pub mod builtins;
 pub mod mounts;
 mod object;
 pub mod policies;

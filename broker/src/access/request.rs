@@ -69,6 +69,12 @@ impl<'a> Request<'a> {
         &self.asked.session
     }
 
+    /// Who asks, for paths that mean something else for each caller. It may nothing yet.
+    #[must_use]
+    pub fn caller(&self) -> &Caller {
+        &self.asked.caller
+    }
+
     /// Asks the policies. This is the one place that authorises.
     pub async fn authorise(self, operation: Operation) -> Result<Authorised, OpError> {
         let Some(grant) = self.grant(operation) else {

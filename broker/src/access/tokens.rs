@@ -155,6 +155,7 @@ async fn spend(session: &Session, row: &ServiceToken, revision: u64) -> Result<(
             vec![session.rows.put(Address::token(&row.hash).place(), &*next, Expect::Revision(revision))?]
         }
         Spent::Last => {
+            // What else belongs to the token stays for the request that spends it: engines sweep it up later.
             let mut changes = removal(session, &row.hash, Some(&row.accessor), row.claims.parent);
             changes[0] = session.rows.delete(Address::token(&row.hash).place(), Expect::Revision(revision));
             changes

@@ -31,9 +31,7 @@ use super::places::{GENERATION, Generation, SEAL_COPY};
 use super::seal::View;
 use super::unseal::start_log;
 use super::{App, enrolment_rows, escrow};
-use crate::access::mounts::{self, MountList, Side};
-use crate::access::shape::Shape;
-use crate::access::{policies, tokens};
+use crate::access::{builtins, policies, tokens};
 use crate::error::{OpError, Text};
 use crate::keys::{Keys, SYSTEM_SLOT, TOKEN_SLOT};
 use crate::random::os_rng;
@@ -339,19 +337,12 @@ fn contents(
     }
     let default = policies::default_policy();
     changes.push(rows.put(policies::place(&default.name), &default, Expect::Absent)?);
-    for side in [Side::Secrets, Side::Logins] {
-        changes.push(mounts::first_write(rows, side, &builtins(&app.shape, side))?);
-    }
+    changes.extend(builtins::first(rows, &app.shape)?);
     changes.push(rows.put(GENERATION, &Generation(FIRST_GENERATION), Expect::Absent)?);
     let token = new_service_token(&mut os_rng());
     let index = unsealed.names().secret();
     changes.extend(tokens::service_rows(rows, index, &token, TokenClaims::root(now.unix_secs()))?.1);
     Ok((Withheld::new(token), changes))
-}
-
-/// The mounts that always exist on a side.
-fn builtins(shape: &Shape, side: Side) -> MountList {
-    MountList(shape.builtins(side).map(|(path, kind)| mounts::builtin(path, kind)).collect())
 }
 
 /// The shares as they leave: to cards in envelopes, to everybody else as text.

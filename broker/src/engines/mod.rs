@@ -1,7 +1,12 @@
 //! Secrets engines: one folder and one line each.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 
+use symbolon_core::token::TokenHash;
+use tracing::warn;
+
+use crate::access::Session;
 use crate::access::mounts::Mount;
 use crate::access::shape::Facts;
 use crate::dialect::vault::{Answering, Call};
@@ -10,7 +15,14 @@ use crate::error::OpError;
 pub mod kv;
 
 /// Every secrets engine. Several may serve one kind, as KV's versions do; the first that serves a mount has it.
-pub static ENGINES: &[&Engine] = &[&kv::V2];
+pub static ENGINES: &[&Engine] = &[&kv::v1::V1, &kv::V2];
+
+/// Something an engine does on its own account, with commits and entries of its own.
+pub type Doing<'a> = Pin<Box<dyn Future<Output = Result<(), OpError>> + Send + 'a>>;
+/// What comes after the end of a token.
+pub type TokenRemoved = for<'a> fn(&'a Session, TokenHash) -> Doing<'a>;
+/// What comes every few minutes.
+pub type Sweep = for<'a> fn(&'a Session) -> Doing<'a>;
 
 /// A secrets engine: facts, and what it does.
 pub struct Engine {
@@ -22,6 +34,13 @@ pub struct Engine {
     pub enable: fn(&BTreeMap<String, String>) -> Result<Option<BTreeMap<String, String>>, OpError>,
     /// What `POST sys/mounts/:path/tune` with options comes to: the options afterwards.
     pub tune: fn(&Mount, &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, OpError>,
+    /// Whether its mounts keep secrets as KV does: sealed under KEKs of their buckets, which are rolled, and read by
+    /// recovery.
+    pub keeps_secrets: bool,
+    /// Removes what belongs to a token that is gone for good.
+    pub token_removed: Option<TokenRemoved>,
+    /// What it removes by itself every few minutes: whatever a kill or a race has left behind.
+    pub sweep: Option<Sweep>,
     /// From a request below its mount to an answer.
     pub route: for<'a> fn(Call<'a>, &'a Mount, &'a str) -> Answering<'a>,
 }
@@ -30,4 +49,29 @@ pub struct Engine {
 #[must_use]
 pub fn engine_of(mount: &Mount) -> Option<&'static Engine> {
     ENGINES.iter().copied().find(|engine| engine.facts.kind == mount.kind && (engine.serves)(mount))
+}
+
+/// Whether a mount keeps secrets as KV does.
+#[must_use]
+pub fn keeps_secrets(mount: &Mount) -> bool {
+    engine_of(mount).is_some_and(|engine| engine.keeps_secrets)
+}
+
+/// Has every engine remove what belongs to a token whose rows are gone. What fails is left to [`sweep`]: the token
+/// opens nothing any more.
+pub async fn token_removed(session: &Session, token: TokenHash) {
+    for removed in ENGINES.iter().filter_map(|engine| engine.token_removed) {
+        if let Err(error) = removed(session, token).await {
+            warn!(%error, "what belongs to a token that was removed is still there; the next sweep tries again");
+        }
+    }
+}
+
+/// Has every engine remove what was left behind.
+pub async fn sweep(session: &Session) {
+    for sweep in ENGINES.iter().filter_map(|engine| engine.sweep) {
+        if let Err(error) = sweep(session).await {
+            warn!(%error, "what was left behind could not be removed; the next sweep tries again");
+        }
+    }
 }

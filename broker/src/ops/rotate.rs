@@ -9,6 +9,7 @@ use symbolon_core::policy::Operation;
 use symbolon_proto::id::MountId;
 
 use crate::access::{Asker, Authorised, Object, Request, Route, Session};
+use crate::engines::keeps_secrets;
 use crate::error::OpError;
 use crate::keys::MountKeks;
 use crate::remote::EnrolError;
@@ -124,7 +125,7 @@ pub async fn proposed(who: &Asker<'_>) -> Result<String, OpError> {
     Ok(fingerprint)
 }
 
-/// New KEKs for every KV mount and for the deployment itself (Vault's `sys/rotate`).
+/// New KEKs for every mount that keeps secrets and for the deployment itself (Vault's `sys/rotate`).
 pub async fn keks(who: &Asker<'_>, spelling: Spelling) -> Result<(), OpError> {
     let route = match spelling {
         Spelling::Vault => Route::system("rotate"),
@@ -133,16 +134,16 @@ pub async fn keks(who: &Asker<'_>, spelling: Spelling) -> Result<(), OpError> {
     wish(&begin(who, route, Action::KeyRotate, Operation::Update).await?, None).await
 }
 
-/// New KEKs for one KV mount.
+/// New KEKs for one mount.
 pub async fn mount_keks(who: &Asker<'_>, path: &MountPath) -> Result<(), OpError> {
     let request = begin(who, rotating(format!("kek/{path}")), Action::KeyRotate, Operation::Update).await?;
-    let mount = request.record_failure(kv_mount(request.session(), path)).await?;
+    let mount = request.record_failure(mount_of_secrets(request.session(), path)).await?;
     wish(&request, Some(mount)).await
 }
 
-fn kv_mount(session: &Session, path: &MountPath) -> Result<MountId, OpError> {
+fn mount_of_secrets(session: &Session, path: &MountPath) -> Result<MountId, OpError> {
     let mounts = session.mounts();
-    let found = mounts.secrets.at(path).filter(|mount| mount.kind == "kv");
+    let found = mounts.secrets.at(path).filter(|mount| keeps_secrets(mount));
     found.map(|mount| mount.id).ok_or(OpError::invalid("no KV mount at this path"))
 }
 
@@ -171,7 +172,7 @@ async fn wishes(session: &Session, only: Option<MountId>) -> Result<Vec<Op>, OpE
         return Ok(MountKeks::wish(&session.rows, mount, session.now().unix_ms).await?.into_iter().collect());
     }
     let mut changes = Vec::new();
-    for mount in session.mounts().secrets.0.iter().filter(|mount| mount.kind == "kv") {
+    for mount in session.mounts().secrets.0.iter().filter(|mount| keeps_secrets(mount)) {
         changes.extend(MountKeks::wish(&session.rows, mount.id, session.now().unix_ms).await?);
     }
     changes.extend(wish_system_keks(session).await?);

@@ -7,6 +7,7 @@ use symbolon_core::keyring::KekSlot;
 use super::{Recovered, RecoveryError};
 use crate::access::Session;
 use crate::access::mounts::Mount;
+use crate::engines::keeps_secrets;
 use crate::engines::kv::{RecoveredVersion, recover_mount};
 use crate::keys::{CapsulePlace, VersionSlot};
 use crate::upkeep::rotation::{PAGE_ROWS, capsule_rows};
@@ -83,7 +84,7 @@ impl Recovered {
     ) -> Result<Report, E> {
         let mut report = Report { epochs: self.epochs.clone(), ..Report::default() };
         capsules(&self.session, &mut report).await?;
-        for mount in self.session.mounts().secrets.0.iter().filter(|mount| mount.kind == "kv") {
+        for mount in self.session.mounts().secrets.0.iter().filter(|mount| keeps_secrets(mount)) {
             self.mount(mount, &mut report, &mut each).await?;
         }
         Ok(report)

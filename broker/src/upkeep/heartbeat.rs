@@ -17,12 +17,13 @@ use crate::auth::{token, workload};
 use crate::custody::unseal::alarm::{Alarm, Reason};
 use crate::custody::unseal::contact::contact;
 use crate::custody::unseal::{Intervals, Link};
+use crate::engines;
 use crate::keys::Keys;
 use crate::upkeep::rotation::Rotation;
 
 /// How often the end of the lease is looked at; a cached key outlives its lease by at most this.
 const EXPIRY_TICK: Duration = Duration::from_millis(500);
-/// How often rows of expired tokens are removed; they are refused from the moment they expire.
+/// How often rows of expired tokens are removed, which are refused from the moment they expire, and engines sweep.
 const SWEEP_TICK: Duration = Duration::from_secs(300);
 
 /// Starts the tasks of a session.
@@ -36,7 +37,7 @@ pub fn start(session: &Arc<Session>, link: Link, intervals: Intervals, alarm: &A
         keys.closing(),
         watch_dead_man(weak(), intervals.dead_man_hours, alarm.clone()),
     ));
-    tokio::spawn(until_closed(keys.closing(), sweep_tokens(weak())));
+    tokio::spawn(until_closed(keys.closing(), sweep(weak())));
     tokio::spawn(until_closed(keys.closing(), rotation::run(weak(), rotation::Pace::SERVING)));
 }
 
@@ -124,7 +125,7 @@ async fn seal_itself(session: &Session, reason: Reason, alarm: &Alarm) {
     alarm.raise(reason);
 }
 
-async fn sweep_tokens(session: Weak<Session>) {
+async fn sweep(session: Weak<Session>) {
     let mut tick = interval(SWEEP_TICK);
     tick.tick().await;
     loop {
@@ -133,5 +134,6 @@ async fn sweep_tokens(session: Weak<Session>) {
         if let Err(error) = token::sweep_expired(&session).await {
             warn!(%error, "rows of expired tokens could not be removed; the next sweep tries again");
         }
+        engines::sweep(&session).await;
     }
 }

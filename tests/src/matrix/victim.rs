@@ -73,7 +73,7 @@ impl Victim {
 
 /// A secret in each of two engines.
 pub async fn fill(site: &Site) {
-    site.root_put("sys/mounts/other", &json!({ "type": "kv" })).await.expect(204);
+    site.root_put("sys/mounts/other", &json!({ "type": "kv-v2" })).await.expect(204);
     site.write("app/db", CACHED).await;
     site.root_put("other/data/app", &json!({ "data": { "value": OTHER } })).await.expect(200);
 }

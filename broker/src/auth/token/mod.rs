@@ -21,6 +21,7 @@ use crate::access::tokens::{
 };
 use crate::access::{Asker, Authorised, Object, Request, Route, Session};
 use crate::dialect::vault::{Answering, Call};
+use crate::engines;
 use crate::error::{OpError, Text};
 use crate::store::{Expect, Op};
 
@@ -229,6 +230,7 @@ pub async fn revoke(who: &Asker<'_>, which: Which<'_>, orphans: bool) -> Result<
     let mut changes = removal(request.session(), &hash, caller.accessor.as_deref(), caller.parent);
     changes.extend(adopted);
     request.commit(Object::token(&caller), changes).await?;
+    engines::token_removed(request.session(), hash).await;
     if orphans { Ok(()) } else { sweep(&request, hash).await }
 }
 
@@ -260,23 +262,32 @@ async fn adopt_out(session: &Session, parent: &TokenHash) -> Result<Vec<Op>, OpE
 async fn sweep(request: &Authorised, root: TokenHash) -> Result<(), OpError> {
     let session = request.session();
     let mut parents = vec![root];
-    let mut changes = Vec::new();
+    let (mut changes, mut gone) = (Vec::new(), Vec::new());
     while let Some(parent) = parents.pop() {
         for child in children(session, &parent).await? {
             let row = find(session, &child).await?;
             let accessor = row.as_ref().map(|(row, _)| row.accessor.as_str());
             changes.extend(removal(session, &child, accessor, Some(parent)));
             parents.push(child);
+            gone.push(child);
             if changes.len() >= SWEEP_BATCH {
-                let batch = std::mem::take(&mut changes);
-                request.commit(Object::Named(SWEPT.to_owned()), batch).await?;
+                remove(request, &mut changes, &mut gone).await?;
             }
         }
     }
-    if changes.is_empty() {
-        return Ok(());
+    if changes.is_empty() { Ok(()) } else { remove(request, &mut changes, &mut gone).await }
+}
+
+async fn remove(
+    request: &Authorised,
+    changes: &mut Vec<Op>,
+    gone: &mut Vec<TokenHash>,
+) -> Result<(), OpError> {
+    request.commit(Object::Named(SWEPT.to_owned()), std::mem::take(changes)).await?;
+    for hash in gone.drain(..) {
+        engines::token_removed(request.session(), hash).await;
     }
-    request.commit(Object::Named(SWEPT.to_owned()), changes).await
+    Ok(())
 }
 
 /// Removes the rows of tokens that have expired.
@@ -292,6 +303,9 @@ pub async fn sweep_expired(session: &Session) -> Result<(), OpError> {
             .collect();
         let _receipt =
             session.commit(changes, Draft::by_broker(Action::TokenRevoke, "expired tokens removed")).await?;
+        for row in batch {
+            engines::token_removed(session, row.hash).await;
+        }
     }
     Ok(())
 }

@@ -1,10 +1,13 @@
-//! The commit that makes the unseal one: its entry, the next generation, and the format of the seal record.
+//! The commit that makes the unseal one: its entry, the next generation, the format of the seal record, and the
+//! mounts that came with a newer version.
 
 use rand_core::Rng;
 use symbolon_core::audit::{Action, Draft};
 use symbolon_core::seal::Sealed;
 use tracing::{error, info};
 
+use crate::access::builtins;
+use crate::access::shape::Shape;
 use crate::audit::writer::Writer;
 use crate::custody::places::{GENERATION, Generation, SEAL_COPY};
 use crate::error::OpError;
@@ -25,6 +28,7 @@ pub(super) async fn commit(
     rows: &Rows,
     writer: &Writer,
     sealed: &Sealed,
+    shape: &Shape,
 ) -> Result<(u64, Option<Sealed>), OpError> {
     let (Generation(last), revision) = rows.read(GENERATION).await?.ok_or(OpError::INTEGRITY)?;
     let next = generation_after(last);
@@ -33,6 +37,7 @@ pub(super) async fn commit(
     if let Some(raised) = &raised {
         changes.extend(replaced_record(rows, raised)?);
     }
+    changes.extend(builtins::missing(rows, shape).await?);
     let draft = Draft::by_broker(Action::Unseal, "enough custodians gave their shares");
     let _receipt = writer.commit(changes, draft).await.map_err(|reason| {
         error!(%reason, "the unseal could not be recorded; the broker stays sealed");

@@ -116,7 +116,7 @@ impl Unsealer {
         let anchor =
             Arc::new(Anchor::new(Arc::clone(&remote), Arc::clone(&self.store), Arc::clone(&unsealed)));
         checks::anchor(&anchor).await?;
-        let (generation, raised) = entry::commit(&rows, &writer, sealed).await?;
+        let (generation, raised) = entry::commit(&rows, &writer, sealed, &self.furnishing.shape).await?;
         let session = Session::assemble(Parts {
             mounts: Mounts::read(&rows).await?,
             policies: Policies::read(&rows).await?,

@@ -21,6 +21,8 @@ pub enum Data {
     None,
     /// An object of ours.
     Object(Map<String, Value>),
+    /// A stored JSON object as bytes and nothing beside it, as engines without versions answer.
+    Stored(Zeroizing<Vec<u8>>),
     /// The inside of a KV v2 read: the stored object as bytes, or `null`, with facts beside it.
     Secret {
         /// Name of the member that holds the stored object: `data`, or `subkeys`.
@@ -65,6 +67,8 @@ pub struct Auth<'a> {
 pub struct Envelope<'a> {
     /// Identifier of the request, as in the audit entry.
     pub request_id: &'a str,
+    /// For how long the client may take `data` for good, in seconds. Advice: nothing ends by itself then.
+    pub lease_secs: u64,
     /// What stands in `data`.
     pub data: Data,
     /// What stands in `auth`.
@@ -83,6 +87,7 @@ impl<'a> Envelope<'a> {
     pub fn object(request_id: &'a str, mount_type: &'static str, data: Map<String, Value>) -> Self {
         Self {
             request_id,
+            lease_secs: 0,
             data: Data::Object(data),
             auth: None,
             warnings: Vec::new(),
@@ -101,7 +106,9 @@ impl<'a> Envelope<'a> {
             self.push_copies(&mut out);
         }
         push_member(&mut out, "request_id", &self.request_id);
-        out.extend_from_slice(br#""lease_id":"","renewable":false,"lease_duration":0,"data":"#);
+        out.extend_from_slice(br#""lease_id":"","renewable":false,"#);
+        push_member(&mut out, "lease_duration", &self.lease_secs);
+        out.extend_from_slice(br#""data":"#);
         self.push_data(&mut out, &facts);
         out.extend_from_slice(br#","wrap_info":null,"#);
         push_member(&mut out, "warnings", &(!self.warnings.is_empty()).then_some(&self.warnings));
@@ -127,6 +134,7 @@ impl<'a> Envelope<'a> {
             Data::Secret { stored, .. } => {
                 ENVELOPE_BYTES + facts.len() + stored.as_ref().map_or(0, |bytes| bytes.len())
             }
+            Data::Stored(stored) => ENVELOPE_BYTES + stored.len(),
             Data::Object(_) | Data::None => ANSWER_BYTES,
         };
         data + self.auth.as_ref().map_or(0, |auth| auth.client_token.len())
@@ -154,6 +162,7 @@ impl<'a> Envelope<'a> {
         match &self.data {
             Data::None => out.extend_from_slice(b"null"),
             Data::Object(map) => push_json(out, map),
+            Data::Stored(stored) => out.extend_from_slice(stored),
             Data::Secret { name, stored, metadata: _ } => {
                 out.push(b'{');
                 push_json(out, name);
@@ -257,6 +266,20 @@ mod tests {
             let room = envelope.room(&envelope.facts());
             assert!(envelope.to_bytes().len() <= room, "{room}");
         }
+    }
+
+    #[test]
+    fn a_stored_object_can_be_the_whole_data() {
+        let stored = br#"{"pi":3.140}"#;
+        let envelope = Envelope {
+            lease_secs: u64::MAX,
+            data: Data::Stored(Zeroizing::new(stored.to_vec())),
+            ..Envelope::object("00000000-0000-4000-8000-000000000000", "kubernetes", Map::new())
+        };
+        let text = envelope.to_bytes();
+        assert!(text.len() <= envelope.room(&envelope.facts()));
+        let text = String::from_utf8(text.to_vec()).unwrap();
+        assert!(text.contains(r#""lease_duration":18446744073709551615,"data":{"pi":3.140},"#), "{text}");
     }
 
     #[test]

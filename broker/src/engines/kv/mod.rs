@@ -1,10 +1,11 @@
-//! KV version 2: secrets with versions.
+//! KV: secrets with versions (version 2), and without ([`v1`]).
 //!
 //! ```text
 //! mod.rs       read, list, metadata, versions: what the faces call
 //! write.rs     new versions, with check-and-set and retries
 //! values.rs    sealed payloads, in both tiers
 //! names.rs     which folders show which names
+//! v1/          version 1, on the same rows
 //! ```
 //!
 //! The rules are `symbolon_core::kv`; here they meet rows, records and keys. Each operation authorises before it looks, except
@@ -14,6 +15,7 @@ mod names;
 mod recover;
 mod route;
 mod types;
+pub mod v1;
 pub(crate) mod values;
 mod write;
 
@@ -45,12 +47,15 @@ pub const ENTRIES: Table = Table::new(0x11, "directory entries", Layout::Row);
 /// Versions of secrets: SKB1 records.
 pub const VERSIONS: Table = Table::new(0x12, "versions", Layout::Record);
 
+/// Tables of every engine that keeps secrets as this one does.
+pub const TABLES: &[Table] = &[SECRETS, ENTRIES, VERSIONS];
+
 /// The descriptor of version 2.
 pub static V2: Engine = Engine {
     facts: Facts {
         kind: "kv",
         builtin: None,
-        tables: &[SECRETS, ENTRIES, VERSIONS],
+        tables: TABLES,
         sudo: &[],
         folds: &[],
         open: &[],
@@ -59,6 +64,9 @@ pub static V2: Engine = Engine {
     serves: |_| true,
     enable,
     tune,
+    keeps_secrets: true,
+    token_removed: None,
+    sweep: None,
     route: answer,
 };
 
@@ -68,12 +76,17 @@ fn answer<'a>(call: Call<'a>, mount: &'a Mount, rest: &'a str) -> Answering<'a> 
 
 fn enable(options: &BTreeMap<String, String>) -> Result<Option<BTreeMap<String, String>>, OpError> {
     if options.get("version").is_some_and(|version| version != "2") {
-        return Err(OpError::invalid("this version serves KV version 2 only; set the option `version` to 2"));
+        return Err(OpError::invalid("the option `version` of a KV engine is 1 or 2"));
     }
+    check_tier(options)?;
+    Ok(Some(options.clone()))
+}
+
+fn check_tier(options: &BTreeMap<String, String>) -> Result<(), OpError> {
     if options.get(Tier::OPTION).is_some_and(|tier| Tier::parse(tier).is_none()) {
         return Err(OpError::invalid("the option `tier` of a KV engine is `standard` or `high`"));
     }
-    Ok(Some(options.clone()))
+    Ok(())
 }
 
 /// A tier is chosen once. What is in the mount would have to be encrypted again, and whoever read the mount list meanwhile would
@@ -173,6 +186,10 @@ async fn find_version(session: &Session, target: &KvTarget, version: u64) -> Res
 pub async fn list(who: &Asker<'_>, folder: &KvFolder, page: &Page) -> Result<Vec<String>, OpError> {
     let request =
         Request::begin(who, Action::List, &folder.route()).await?.authorise(Operation::List).await?;
+    listed(&request, folder, page).await
+}
+
+async fn listed(request: &Authorised, folder: &KvFolder, page: &Page) -> Result<Vec<String>, OpError> {
     let names = request.record_failure(names::in_folder(request.session(), folder).await).await?;
     request.commit(Object::names(names.len()), Vec::new()).await?;
     let after = page.after.as_deref().unwrap_or_default();
@@ -254,6 +271,10 @@ pub async fn delete_metadata(who: &Asker<'_>, target: &KvTarget) -> Result<(), O
         .await?
         .authorise(Operation::Delete)
         .await?;
+    remove(&request, target).await
+}
+
+async fn remove(request: &Authorised, target: &KvTarget) -> Result<(), OpError> {
     let mut tries = Tries::default();
     loop {
         let changes = request.record_failure(removal(request.session(), target).await).await?;

@@ -40,25 +40,47 @@ pub async fn write(
     input: &WriteSecret<'_>,
 ) -> Result<WroteSecret, OpError> {
     let request = Request::begin(who, Action::SecretWrite, &target.route("data")).await?;
-    let exists = find_meta(request.session(), target).await?.is_some();
-    let (operation, other) = match exists {
-        true => (Operation::Update, Operation::Create),
-        false => (Operation::Create, Operation::Update),
-    };
-    let may_do_either = request.would_allow(other);
-    let request = request.authorise(operation).await?;
+    let writing = Writing::begin(request, target).await?;
     let data = encode(input.data);
     let mut tries = Tries::default();
     loop {
-        let found = find_meta(request.session(), target).await?;
-        if found.is_some() != exists && !may_do_either {
-            // It came or went meanwhile, and `create` is no leave to overwrite, nor `update` to create.
-            return request.record_failure(Err(OpError::CONFLICT)).await;
-        }
-        let wrote = store_version(&request, target, found, &data, input.cas).await;
+        let found = writing.found().await?;
+        let wrote = store_version(&writing.request, target, found, &data, input.cas).await;
         if !tries.again(&wrote) {
             return wrote;
         }
+    }
+}
+
+/// A write of a secret that may exist or not, which decides between `create` and `update`.
+pub(super) struct Writing<'a> {
+    pub(super) request: Authorised,
+    target: &'a KvTarget,
+    exists: bool,
+    may_do_either: bool,
+}
+
+impl<'a> Writing<'a> {
+    /// Asks whether it exists, and then whether the caller may.
+    pub(super) async fn begin(request: Request<'_>, target: &'a KvTarget) -> Result<Self, OpError> {
+        let exists = find_meta(request.session(), target).await?.is_some();
+        let (operation, other) = match exists {
+            true => (Operation::Update, Operation::Create),
+            false => (Operation::Create, Operation::Update),
+        };
+        let may_do_either = request.would_allow(other);
+        let request = request.authorise(operation).await?;
+        Ok(Self { request, target, exists, may_do_either })
+    }
+
+    /// What one try begins with.
+    pub(super) async fn found(&self) -> Result<Option<Found>, OpError> {
+        let found = find_meta(self.request.session(), self.target).await?;
+        if found.is_some() != self.exists && !self.may_do_either {
+            // It came or went meanwhile, and `create` is no leave to overwrite, nor `update` to create.
+            return self.request.record_failure(Err(OpError::CONFLICT)).await;
+        }
+        Ok(found)
     }
 }
 
@@ -120,7 +142,8 @@ fn merge(target: &mut Map, patch: &Map) {
     }
 }
 
-fn encode(data: &Map) -> Zeroizing<Vec<u8>> {
+/// A JSON object as it is stored.
+pub(super) fn encode(data: &Map) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(serde_json::to_vec(data).expect("JSON values always serialise"))
 }
 

@@ -3,6 +3,7 @@
 use super::{Progress, Rotation};
 use crate::access::Session;
 use crate::access::mounts::Tier;
+use crate::engines::keeps_secrets;
 use crate::error::OpError;
 use crate::keys::{MountKeks, Phase, SystemKeks};
 use crate::remote::Progress as GroupProgress;
@@ -15,7 +16,7 @@ pub struct Status {
     pub fragment: FragmentStatus,
     /// The remote key.
     pub remote: RemoteStatus,
-    /// KV mounts, by path.
+    /// Mounts that keep secrets, by path.
     pub mounts: Vec<MountStatus>,
     /// The deployment's own KEKs.
     pub own: SystemKeks,
@@ -53,7 +54,7 @@ pub struct RemoteStatus {
     pub under_way: Option<GroupProgress>,
 }
 
-/// A KV mount.
+/// A mount that keeps secrets.
 #[derive(Clone, Debug)]
 pub struct MountStatus {
     /// Where it is mounted.
@@ -70,7 +71,7 @@ pub async fn status(session: &Session) -> Result<Status, OpError> {
     let live = *rotation.live();
     let progress = Progress::read(session).await?;
     let mut mounts = Vec::new();
-    for mount in session.mounts().secrets.0.iter().filter(|mount| mount.kind == "kv") {
+    for mount in session.mounts().secrets.0.iter().filter(|mount| keeps_secrets(mount)) {
         let keks = MountKeks::read(&session.rows, mount.id).await?;
         mounts.push(MountStatus { path: mount.path.as_str().to_owned(), tier: mount.tier(), keks });
     }

@@ -14,6 +14,7 @@ use super::rewrap::{Advance, Rewrap};
 use super::roll::{Roll, Rolled};
 use super::system_keks;
 use crate::access::Session;
+use crate::engines::keeps_secrets;
 use crate::error::OpError;
 use crate::keys::{Aim, MountKeks, Phase};
 
@@ -281,7 +282,7 @@ impl Work {
 /// Mounts with a roll that has not ended.
 async fn rolls(session: &Session) -> Result<VecDeque<Roll>, OpError> {
     let mut rolls = VecDeque::new();
-    for mount in session.mounts().secrets.0.iter().filter(|mount| mount.kind == "kv") {
+    for mount in session.mounts().secrets.0.iter().filter(|mount| keeps_secrets(mount)) {
         if MountKeks::read(&session.rows, mount.id).await?.phase != Phase::Settled {
             rolls.push_back(Roll::of(mount.clone()));
         }
