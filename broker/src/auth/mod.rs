@@ -24,10 +24,12 @@ mod login;
 pub mod roles;
 pub mod signer;
 pub mod token;
+pub mod userpass;
 pub mod workload;
 
 /// Every login method.
-pub static METHODS: &[&Method] = &[&token::METHOD, &approle::METHOD, &kubernetes::METHOD, &jwt::METHOD];
+pub static METHODS: &[&Method] =
+    &[&token::METHOD, &approle::METHOD, &kubernetes::METHOD, &jwt::METHOD, &userpass::METHOD];
 
 /// A login method: facts, and what it does.
 pub struct Method {
