@@ -202,6 +202,24 @@ def test_approle_login():
     assert c.secrets.kv.v2.read_secret_version("app/db", raise_on_deleted_version=True)["data"]["data"] == {"x": "3"}
 
 
+def test_userpass_login():
+    c = root()
+    c.sys.enable_auth_method("userpass")
+    c.auth.userpass.create_or_update_user("Ana", password="correct horse", policies=["reader"])
+    assert c.auth.userpass.list_user()["data"]["keys"] == ["ana"]
+    assert c.auth.userpass.read_user("ana")["data"]["token_policies"] == ["reader"]
+    login = client().auth.userpass.login("ana", "correct horse", use_token=False)
+    assert "reader" in login["auth"]["policies"] and login["auth"]["metadata"]["username"] == "ana"
+    c.auth.userpass.update_password_on_user("ana", "battery staple")
+    for name, password in [("ana", "correct horse"), ("nobody", "battery staple")]:
+        with pytest.raises(exceptions.InvalidRequest, match="invalid username or password"):
+            client().auth.userpass.login(name, password)
+    client().auth.userpass.login("ANA", "battery staple", use_token=False)
+    c.auth.userpass.delete_user("ana")
+    with pytest.raises(exceptions.InvalidRequest):
+        client().auth.userpass.login("ana", "battery staple")
+
+
 def test_jwt_login():
     c = root()
     key, public = signing_key()

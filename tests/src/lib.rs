@@ -30,3 +30,4 @@ mod selfplay;
 mod site;
 mod surface;
 mod tools;
+mod userpass;

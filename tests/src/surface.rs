@@ -172,6 +172,7 @@ fn root_has_one_spelling_and_nobody_can_assign_it() {
         site.root_put("sys/auth/approle", &json!({ "type": "approle" })).await;
         site.root_put("sys/auth/jwt", &json!({ "type": "jwt" })).await;
         site.root_put("sys/auth/kubernetes", &json!({ "type": "kubernetes" })).await;
+        site.root_put("sys/auth/userpass", &json!({ "type": "userpass" })).await;
         for name in ["root", "ROOT", "Root", "rOOt", " root", "root ", "\troot"] {
             let body = json!({ "policies": [name] }).to_string();
             let got = site.ask("PUT", "auth/token/create", &almighty, &body).await;
@@ -181,6 +182,7 @@ fn root_has_one_spelling_and_nobody_can_assign_it() {
             for (path, role) in [
                 ("auth/approle/role/r", json!({ "token_policies": [name] })),
                 ("auth/approle/role/r", json!({ "policies": format!("a,{name}") })),
+                ("auth/userpass/users/r", json!({ "password": "p", "token_policies": [name] })),
                 (
                     "auth/jwt/role/r",
                     json!({ "user_claim": "sub", "role_type": "jwt", "bound_subject": "x", "token_policies": [name] }),
@@ -262,7 +264,7 @@ fn both_ways_to_list_agree() {
 const METHODS: [&str; 6] = ["GET", "LIST", "PUT", "POST", "DELETE", "PATCH"];
 
 /// One of every route, and some that are none. `{m}` is the mount.
-const PATHS: [&str; 41] = [
+const PATHS: [&str; 44] = [
     "{m}",
     "{m}/config",
     "{m}/config/x",
@@ -303,12 +305,15 @@ const PATHS: [&str; 41] = [
     "auth/token/none",
     "auth/approle/role/x",
     "auth/approle/role/x/secret-id",
+    "auth/userpass/users",
+    "auth/userpass/users/x",
+    "auth/userpass/users/x/password",
     "auth/none/role/x",
 ];
 
 /// A body that every route accepts, so that nothing is refused before it is asked whether it may.
 const BODY: &str = r#"{"policy":"path \"none\" {}","type":"kv","token":"t","accessor":"a","paths":["x"],"path":"x",
-    "data":{},"versions":[1],"role_id":"r","secret_id":"s"}"#;
+    "data":{},"versions":[1],"role_id":"r","secret_id":"s","password":"p"}"#;
 
 /// The same with members of the wrong type.
 const WRONG_BODY: &str =
@@ -318,6 +323,7 @@ const WRONG_BODY: &str =
 fn strangers_learn_nothing_from_the_answers() {
     shared().run(async |site| {
         site.root_put("sys/auth/approle", &json!({ "type": "approle" })).await;
+        site.root_put("sys/auth/userpass", &json!({ "type": "userpass" })).await;
         let asked = |path: &str, method: &str, token: &str, body: &'static str| {
             let request =
                 site.request(method, &format!("v1/{path}")).header("X-Vault-Token", token).body(body);
@@ -359,8 +365,16 @@ fn strangers_learn_nothing_from_the_answers() {
 fn only_listed_routes_answer_without_a_token() {
     shared().run(async |site| {
         site.root_put("sys/auth/approle", &json!({ "type": "approle" })).await;
-        let more =
-            ["sys/health", "sys/seal-status", "sys/init", "sys/unseal", "sys/leader", "auth/approle/login"];
+        site.root_put("sys/auth/userpass", &json!({ "type": "userpass" })).await;
+        let more = [
+            "sys/health",
+            "sys/seal-status",
+            "sys/init",
+            "sys/unseal",
+            "sys/leader",
+            "auth/approle/login",
+            "auth/userpass/login/x",
+        ];
         let below_v1 = PATHS.iter().map(|path| format!("/v1/{}", path.replace("{m}", MOUNT)));
         let others = [
             "/",
@@ -382,6 +396,7 @@ fn only_listed_routes_answer_without_a_token() {
                 let got = site.send(site.request(method, &path[1..]).body(BODY)).await;
                 let verb = if method == "POST" && path.starts_with("/v1/") { "PUT" } else { method };
                 let named = path.replace("/approle/", "/{mount}/").replace("/log/checkpoint", "/log/{path}");
+                let named = named.replace("/userpass/login/x", "/{mount}/login/+");
                 let listed = open.contains(&(verb, named));
                 let closed = matches!(got.status, 403..=405) || (got.status == 400 && method == "PATCH");
                 assert!(
@@ -393,6 +408,7 @@ fn only_listed_routes_answer_without_a_token() {
             }
         }
         for (method, path) in open {
+            let path = path.replace("{mount}/login/+", "userpass/login/x");
             let path = path.replace("{mount}", "approle").replace("{path}", "checkpoint");
             let got = site.send(site.request(method, &path[1..]).body(BODY)).await;
             assert_ne!(got.status, 403, "{method} {path} is listed but closed");

@@ -25,7 +25,7 @@ pub struct Mount {
     /// Where, without slashes at the ends.
     #[serde(with = "mount_path")]
     pub path: MountPath,
-    /// `kv`, `system`, `identity`, `cubbyhole`; for login methods `token`, `approle`, `kubernetes`, `jwt`.
+    /// The kind of its engine or login method, as their descriptors have it.
     pub kind: String,
     /// Free text of the operator.
     pub description: String,

@@ -1,7 +1,7 @@
 //! Login methods: evidence in, token out. One folder and one line each.
 //!
 //! ```text
-//! token/ approle/ kubernetes/ jwt/   one method each: its descriptor, what it does, how the dialect asks for it
+//! approle/ …   one method each: its descriptor, what it does, how the dialect asks for it
 //! roles/       configurations and roles, which all methods keep the same way
 //! login.rs     from a verified identity to a token
 //! evidence.rs  tokens of Kubernetes and OIDC issuers, verified with the keys of a mount (jwks.rs)
@@ -24,10 +24,12 @@ mod login;
 pub mod roles;
 pub mod signer;
 pub mod token;
+pub mod userpass;
 pub mod workload;
 
 /// Every login method.
-pub static METHODS: &[&Method] = &[&token::METHOD, &approle::METHOD, &kubernetes::METHOD, &jwt::METHOD];
+pub static METHODS: &[&Method] =
+    &[&token::METHOD, &approle::METHOD, &kubernetes::METHOD, &jwt::METHOD, &userpass::METHOD];
 
 /// A login method: facts, and what it does.
 pub struct Method {

@@ -81,7 +81,7 @@ async fn status_routes_answer_before_init() {
 }
 
 /// Every route, with a verb that it knows. New routes belong here.
-const ROUTES: [(&str, &str); 76] = [
+const ROUTES: [(&str, &str); 80] = [
     ("GET", "/v1/sys/health"),
     ("GET", "/v1/sys/seal-status"),
     ("GET", "/v1/sys/init"),
@@ -142,6 +142,10 @@ const ROUTES: [(&str, &str); 76] = [
     ("GET", "/v1/auth/approle/role/x"),
     ("GET", "/v1/auth/kubernetes/config"),
     ("GET", "/v1/auth/jwt/role/x"),
+    ("PUT", "/v1/auth/userpass/login/x"),
+    ("GET", "/v1/auth/userpass/users/x"),
+    ("PUT", "/v1/auth/userpass/users/x/password"),
+    ("PUT", "/v1/auth/userpass/users/x/policies"),
     ("GET", "/v1/secret/config"),
     ("PUT", "/v1/secret/config"),
     ("GET", "/v1/secret/data/x"),
@@ -162,7 +166,7 @@ const ROUTES: [(&str, &str); 76] = [
 
 /// A body that every route accepts, so that nothing is refused before it is asked whether it may.
 const BODY: &str = r#"{"policy":"path \"x\" {}","token":"t","accessor":"a","paths":["x"],
-    "data":{},"versions":[1],"role_id":"r","secret_id":"s"}"#;
+    "data":{},"versions":[1],"role_id":"r","secret_id":"s","password":"p"}"#;
 
 #[tokio::test]
 async fn without_keys_nothing_else_answers_and_nothing_is_absent() {

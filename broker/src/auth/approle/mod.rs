@@ -86,8 +86,8 @@ impl Role for AppRole {
         Ok(Self::check(self)?)
     }
 
-    fn name(&self) -> &RoleName {
-        &self.name
+    fn name(&self) -> &str {
+        self.name.as_str()
     }
 
     /// The index from role ids to roles.

@@ -1,7 +1,7 @@
 //! Logins with a JWT of an OIDC issuer.
 
 use symbolon_core::identity::jwt_role::{JwtConfig, JwtConfigError, JwtRefusal, JwtRole, JwtRoleError};
-use symbolon_core::path::{ApiPath, RoleName};
+use symbolon_core::path::ApiPath;
 use symbolon_core::token::TokenKind;
 
 use super::Method;
@@ -56,8 +56,8 @@ impl Role for JwtRole {
         Ok(Self::check(self)?)
     }
 
-    fn name(&self) -> &RoleName {
-        &self.name
+    fn name(&self) -> &str {
+        self.name.as_str()
     }
 }
 

@@ -3,7 +3,7 @@
 use symbolon_core::identity::kubernetes::{
     self as rules, KubernetesConfig, KubernetesRefusal, KubernetesRole, KubernetesRoleError,
 };
-use symbolon_core::path::{ApiPath, RoleName};
+use symbolon_core::path::ApiPath;
 use symbolon_core::token::TokenKind;
 
 use super::Method;
@@ -57,8 +57,8 @@ impl Role for KubernetesRole {
         Ok(Self::check(self)?)
     }
 
-    fn name(&self) -> &RoleName {
-        &self.name
+    fn name(&self) -> &str {
+        self.name.as_str()
     }
 }
 

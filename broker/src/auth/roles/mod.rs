@@ -9,7 +9,7 @@ use symbolon_proto::id::TenantId;
 
 use super::jwks::LoginKeys;
 use crate::access::mounts::{Mount, Side};
-use crate::access::{Asker, Object, Request, Route, Session};
+use crate::access::{Asker, Authorised, Object, Request, Route, Session};
 use crate::audit::writer::JOB_OPS_MAX;
 use crate::error::OpError;
 use crate::rows::{Layout, Place, Rows, Table};
@@ -35,8 +35,8 @@ pub trait Role: Serialize + DeserializeOwned + Clone + Send + Sync {
 
     /// The method's rules for it.
     fn check(&self) -> Result<(), OpError>;
-    /// Its name.
-    fn name(&self) -> &RoleName;
+    /// Its name, folded.
+    fn name(&self) -> &str;
 
     /// What else changes when a role takes the place of another, or goes: rows that lead to it.
     fn changed(_: &Rows, _: &Mount, _: Option<&Self>, _: Option<&Self>) -> Result<Vec<Op>, OpError> {
@@ -143,12 +143,58 @@ pub async fn list_roles<R: Role>(who: &Asker<'_>, mount: &Mount) -> Result<Vec<S
         .authorise(Operation::List)
         .await?;
     let roles = request.session().rows.list::<R>(config_place(mount).in_table(ROLES)).await?;
-    let mut names: Vec<String> = roles.iter().map(|(role, _)| role.name().to_string()).collect();
+    let mut names: Vec<String> = roles.iter().map(|(role, _)| role.name().to_owned()).collect();
     names.sort_unstable();
     let names = if names.is_empty() { Err(OpError::NOT_FOUND) } else { Ok(names) };
     let names = request.record_failure(names).await?;
     request.commit(Object::names(names.len()), Vec::new()).await?;
     Ok(names)
+}
+
+/// A change of a role that a policy allows, and that has not been made.
+pub struct RoleChange<R> {
+    request: Authorised,
+    old: Option<R>,
+    expect: Expect,
+}
+
+/// Begins to create or change a role, for whoever has something to compute in between. Who is not allowed to make
+/// the change gets no further than this.
+pub async fn begin_change<R: Role>(
+    who: &Asker<'_>,
+    mount: &Mount,
+    name: &RoleName,
+    part: &'static str,
+) -> Result<RoleChange<R>, OpError> {
+    let request = Request::begin(who, Action::AuthWrite, &role_route::<R>(mount, name, part)).await?;
+    let found = find_role::<R>(request.session(), mount, name).await?;
+    let operation = if found.is_some() { Operation::Update } else { Operation::Create };
+    let request = request.authorise(operation).await?;
+    let expect = found.as_ref().map_or(Expect::Absent, |(_, revision)| Expect::Revision(*revision));
+    Ok(RoleChange { request, old: found.map(|(role, _)| role), expect })
+}
+
+impl<R: Role> RoleChange<R> {
+    /// The present role, if there is one.
+    #[must_use]
+    pub fn present(&self) -> Option<&R> {
+        self.old.as_ref()
+    }
+
+    /// Passes on what was computed in between, after a failure has left its entry.
+    pub async fn record_failure<T>(&self, result: Result<T, OpError>) -> Result<T, OpError> {
+        self.request.record_failure(result).await
+    }
+
+    /// Makes the change.
+    pub async fn finish(self, mount: &Mount, name: &RoleName, role: &R) -> Result<(), OpError> {
+        let Self { request, old, expect } = self;
+        request.record_failure(role.check()).await?;
+        let rows = &request.session().rows;
+        let mut changes = vec![rows.put(role_place(mount, name), role, expect)?];
+        changes.extend(R::changed(rows, mount, old.as_ref(), Some(role))?);
+        request.commit(Object::Path, changes).await
+    }
 }
 
 /// Creates or changes a role: `edit` gets the present one, if any.
@@ -169,19 +215,9 @@ pub async fn edit_part<R: Role, E: From<OpError>>(
     part: &'static str,
     edit: impl FnOnce(Option<R>) -> Result<R, E>,
 ) -> Result<(), E> {
-    let request = Request::begin(who, Action::AuthWrite, &role_route::<R>(mount, name, part)).await?;
-    let found = find_role::<R>(request.session(), mount, name).await?;
-    let operation = if found.is_some() { Operation::Update } else { Operation::Create };
-    let request = request.authorise(operation).await?;
-    let expect = found.as_ref().map_or(Expect::Absent, |(_, revision)| Expect::Revision(*revision));
-    let old = found.map(|(role, _)| role);
-    let role = edit(old.clone())?;
-    request.record_failure(role.check()).await?;
-    let rows = &request.session().rows;
-    let mut changes = vec![rows.put(role_place(mount, name), &role, expect).map_err(OpError::from)?];
-    changes.extend(R::changed(rows, mount, old.as_ref(), Some(&role))?);
-    request.commit(Object::Path, changes).await?;
-    Ok(())
+    let change = begin_change::<R>(who, mount, name, part).await?;
+    let role = edit(change.present().cloned())?;
+    Ok(change.finish(mount, name, &role).await?)
 }
 
 /// Removes a role; tokens that it gave live on. Removing an absent one is no error.
