@@ -15,7 +15,7 @@ use crate::remote::EnrolError;
 use crate::store::Op;
 use crate::upkeep::rotation::Rotation;
 use crate::upkeep::rotation::remote::{NewShares, RotateError};
-use crate::upkeep::rotation::{self, Progress, RotationRefusal, Status, census, wish_system_keks};
+use crate::upkeep::rotation::{self, Progress, RotationRefusal, Status, census, request_system_roll};
 
 /// How often a wish is written again after the task, or somebody else, has changed the same rows first.
 const TRIES_MAX: usize = 16;
@@ -139,13 +139,16 @@ async fn wish(request: &Authorised, only: Option<MountId>) -> Result<(), OpError
 
 async fn wishes(session: &Session, only: Option<MountId>) -> Result<Vec<Op>, OpError> {
     if let Some(mount) = only {
-        return Ok(MountKeks::wish(&session.rows, mount, session.now().unix_ms).await?.into_iter().collect());
+        return Ok(MountKeks::request_roll(&session.rows, mount, session.now().unix_ms)
+            .await?
+            .into_iter()
+            .collect());
     }
     let mut changes = Vec::new();
     for mount in session.mounts().secrets.0.iter().filter(|mount| mount.kind == "kv") {
-        changes.extend(MountKeks::wish(&session.rows, mount.id, session.now().unix_ms).await?);
+        changes.extend(MountKeks::request_roll(&session.rows, mount.id, session.now().unix_ms).await?);
     }
-    changes.extend(wish_system_keks(session).await?);
+    changes.extend(request_system_roll(session).await?);
     Ok(changes)
 }
 

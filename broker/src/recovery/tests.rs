@@ -226,7 +226,7 @@ impl World {
         changes
     }
 
-    /// The commit of an epoch ceremony, after which nothing has been closed anew yet.
+    /// The commit of an epoch ceremony, after which nothing has been re-encrypted yet.
     async fn begin_next_epoch(&self) {
         let row = self.store.get(&seal_record_key()).await.unwrap().unwrap();
         let sealed = Sealed::open(serde_json::from_slice(&row.value).unwrap()).unwrap();
