@@ -189,10 +189,13 @@ impl OpError {
         ))
     }
 
-    /// A step that only a bug makes fail. `what` names it.
+    /// A step that only a bug makes fail: no caller can avoid it, and no backup helps. `what` says what happened,
+    /// such as "the seal record could not be encoded"; who must act is added.
     #[must_use]
-    pub const fn bug(what: &'static str) -> Self {
-        Self::Damaged(Text::fixed(what))
+    pub fn bug(what: &'static str) -> Self {
+        Self::Damaged(Text(Cow::Owned(format!(
+            "{what}, although nothing was wrong with the request; nothing was changed: report this with the broker's log"
+        ))))
     }
 
     /// Fixed words for the log; an error's own text may be long.
@@ -211,5 +214,21 @@ impl OpError {
             Self::Busy(_) => "busy",
             Self::Unlogged(_) => "the log cannot be written",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bug_says_who_must_act_and_sends_nobody_to_a_backup() {
+        let text = OpError::bug("the seal record could not be encoded").to_string();
+        assert_eq!(
+            text,
+            "the seal record could not be encoded, although nothing was wrong with the request; \
+             nothing was changed: report this with the broker's log"
+        );
+        assert!(!OpError::no_key_made().to_string().contains("backup"));
     }
 }

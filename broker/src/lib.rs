@@ -21,4 +21,6 @@ pub mod remote;
 pub mod rows;
 pub mod run;
 pub mod store;
+#[cfg(test)]
+mod testing;
 pub mod upkeep;

@@ -57,7 +57,7 @@ async fn give(site: &Site, share: &Share) -> Result<Option<Ceremony>, Error> {
     hand_in(site, share, Purpose::Give).await
 }
 
-/// Two people have a new fragment together, and everything stored is closed anew. Answers their shares.
+/// Two people have a new fragment together, and everything stored is re-encrypted. Answers their shares.
 pub async fn rekeyed(site: &Site) -> Vec<Share> {
     let new = new_shares(site, "rekey", &typed(site), &people(&["dora", "emil"])).await;
     settled(site).await;

@@ -1,6 +1,6 @@
 //! Everything a request may use while the broker is open: keys, rows, the writer, mounts and policies.
 //!
-//! A session begins with an unseal and ends with a seal. What it does not know by name stands in its [`State`].
+//! A session begins with an unseal and ends with a seal. What it does not know by name stands in its `State`.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;

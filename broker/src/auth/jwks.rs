@@ -50,7 +50,7 @@ pub enum Source {
     },
 }
 
-/// Why an issuer's keys are not to be had.
+/// Why an issuer's keys are unavailable.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// No connection, a bad certificate, or no answer in time.
@@ -129,7 +129,7 @@ impl LoginKeys {
         self.get(mount, source, now, FRESH_MS).await
     }
 
-    /// Keys fetched anew, unless that was done a moment ago.
+    /// Keys fetched again, unless that was done a moment ago.
     pub async fn refreshed(
         &self,
         mount: MountId,

@@ -26,7 +26,7 @@ use symbolon_proto::record;
 use zeroize::Zeroize;
 
 use super::evidence::{self, Admitted};
-use super::signer::{LocalKey, Signer};
+use super::signer::{LocalKey, SignError, Signer};
 use crate::access::{Asker, Session, describe};
 use crate::error::OpError;
 use crate::random::os_rng;
@@ -134,11 +134,20 @@ async fn prepare(issuer: &str, session: &Session, request: &TokenRequest) -> Res
         session.keys.detach(); // opened while a rotation was under way
         signers = self::signers(session).await?;
     }
-    let (_, signer) = signers.0.iter().find(|(kid, _)| kid == key.kid()).ok_or(OpError::INTEGRITY)?;
-    let signature = signer.sign(unsigned.signing_input()).await.map_err(|_| OpError::INTEGRITY)?;
-    let token = unsigned.with_signature(&signature).map_err(|_| OpError::INTEGRITY)?;
+    let (_, signer) = signers.0.iter().find(|(kid, _)| kid == key.kid()).ok_or_else(no_signer)?;
+    let signature = signer.sign(unsigned.signing_input()).await.map_err(OpError::from)?;
+    let token = unsigned.with_signature(&signature).map_err(|_| OpError::from(SignError::NotSigned))?;
     let jti = token.jti().to_owned();
     Ok(Signed { token: Withheld::new(token), jti, subject })
+}
+
+/// Both rows were read, and they belong together.
+fn no_signer() -> OpError {
+    OpError::bug("the key that signs workload tokens now has no private half")
+}
+
+fn not_stored() -> OpError {
+    OpError::bug("the keys that sign workload tokens could not be encrypted")
 }
 
 /// The key set that verifiers fetch.
@@ -161,7 +170,7 @@ async fn signers(session: &Session) -> Result<Arc<Signers>, OpError> {
     let (stored, _) = private_keys(session).await?;
     let open = |key: &StoredKey| {
         let pkcs8 = Zeroizing::new(STANDARD.decode(&key.pkcs8).map_err(|_| OpError::INTEGRITY)?);
-        Ok((key.kid.clone(), LocalKey::from_pkcs8(&pkcs8).map_err(|_| OpError::INTEGRITY)?))
+        Ok((key.kid.clone(), LocalKey::from_pkcs8(&pkcs8)?))
     };
     let signers = stored.iter().map(open).collect::<Result<_, OpError>>()?;
     Ok(session.keys.attach(Signers(signers)))
@@ -245,14 +254,13 @@ struct FreshKey {
 }
 
 fn fresh() -> Result<FreshKey, OpError> {
-    let pkcs8 = LocalKey::generate().map_err(|_| OpError::no_key_made())?;
+    let pkcs8 = LocalKey::generate()?;
     let coordinates = LocalKey::from_pkcs8(&pkcs8).and_then(|key| key.coordinates());
-    let (x, y) = coordinates.map_err(|_| OpError::INTEGRITY)?;
+    let (x, y) = coordinates.map_err(|_| OpError::no_key_made())?;
     Ok(FreshKey { pkcs8: STANDARD.encode(&*pkcs8), x, y })
 }
 
 fn seal(unsealed: &Unsealed, kek: &OpenKek, keys: &[StoredKey]) -> Result<Vec<u8>, OpError> {
-    let plain = Zeroizing::new(serde_json::to_vec(keys).map_err(|_| OpError::INTEGRITY)?);
-    record::seal(&kek.kek, &context(unsealed), &kek.capsule, &plain, &mut os_rng())
-        .map_err(|_| OpError::INTEGRITY)
+    let plain = Zeroizing::new(serde_json::to_vec(keys).map_err(|_| not_stored())?);
+    record::seal(&kek.kek, &context(unsealed), &kek.capsule, &plain, &mut os_rng()).map_err(|_| not_stored())
 }

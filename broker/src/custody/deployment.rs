@@ -1,7 +1,7 @@
-//! What a deployment keeps sealed under K_netkey: who it is to the fragment service, the key that signs its log, and what later
+//! What a deployment keeps encrypted under K_netkey: who it is to the fragment service, the key that signs its log, and what later
 //! fragment epochs took over from earlier ones.
 //!
-//! Written by `init`, read at each unseal, sealed anew when the fragment epoch changes. K_netkey comes from the custodians
+//! Written by `init`, read at each unseal, re-encrypted when the fragment epoch changes. K_netkey comes from the custodians
 //! alone, so the broker can sign its log and ask the remote before the remote has answered anything.
 
 use std::sync::Arc;
@@ -41,13 +41,15 @@ impl LogSeed {
 
     /// What signs the checkpoints of a deployment. Their origin line is also the name of the key.
     pub fn signer(&self, deployment: DeploymentId) -> Result<NoteSigner, OpError> {
-        NoteSigner::new(&origin(deployment), self.signing_seed()).map_err(|_| OpError::INTEGRITY)
+        NoteSigner::new(&origin(deployment), self.signing_seed())
+            .map_err(|_| OpError::bug("the key that signs the audit log could not be named"))
     }
 
     /// What verifies them, in the form that verifiers are given.
     pub fn verifier_key(&self, deployment: DeploymentId) -> Result<String, OpError> {
         let key = VerifierKey::new(&origin(deployment), self.signing_seed().public_key());
-        key.map(|key| key.to_string()).map_err(|_| OpError::INTEGRITY)
+        key.map(|key| key.to_string())
+            .map_err(|_| OpError::bug("the key that verifies the audit log could not be named"))
     }
 
     /// The seed itself, for the broker's signature under transcripts and share sets. Their labels keep them apart from checkpoints.
@@ -72,7 +74,7 @@ pub struct Deployment {
 impl Deployment {
     /// Fresh ones, for `init`.
     pub fn generate() -> Result<Self, OpError> {
-        let identity = BrokerIdentity::generate().map_err(|_| OpError::no_key_made())?;
+        let identity = BrokerIdentity::generate()?;
         Ok(Self { identity, log: LogSeed::random(&mut os_rng()) })
     }
 
@@ -83,7 +85,7 @@ impl Deployment {
         let seed = open(store, net, deployment, LOG_SEED).await?.ok_or(OpError::INTEGRITY)?;
         let seed = <&[u8; 32]>::try_from(seed.as_slice()).map_err(|_| OpError::INTEGRITY)?;
         Ok(Self {
-            identity: BrokerIdentity::from_bytes(&identity).map_err(|_| OpError::INTEGRITY)?,
+            identity: BrokerIdentity::from_bytes(&identity)?,
             log: LogSeed(Secret::filled_by(|out| out.copy_from_slice(seed))),
         })
     }
@@ -106,7 +108,7 @@ impl Deployment {
         self.rows_over(unsealed, Expect::Absent)
     }
 
-    /// Everything under K_netkey sealed anew for the keys that follow, and what is carried over to them.
+    /// Everything under K_netkey re-encrypted for the keys that follow, and what is carried over to them.
     pub fn succession(&self, after: &Unsealed) -> Result<Vec<Op>, OpError> {
         let mut rows = self.rows_over(after, Expect::Any)?;
         rows.push(seal(after, INHERITED, &after.inherited(), Expect::Any)?);
@@ -154,7 +156,8 @@ fn context(deployment: DeploymentId, name: SecretId) -> ContextBytes {
 
 fn seal(unsealed: &Unsealed, name: SecretId, plaintext: &[u8], expect: Expect) -> Result<Op, OpError> {
     let (net, context) = (unsealed.keys().net.secret(), context(unsealed.deployment(), name));
-    let value = sealedbox::seal(net, &context, plaintext, &mut os_rng()).map_err(|_| OpError::INTEGRITY)?;
+    let value = sealedbox::seal(net, &context, plaintext, &mut os_rng())
+        .map_err(|_| OpError::bug("a row of the deployment could not be encrypted"))?;
     Ok(Op::Put { key: key(name), value, expect })
 }
 

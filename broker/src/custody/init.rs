@@ -1,7 +1,7 @@
 //! Initialisation: from nothing to a sealed deployment, in one commit.
 //!
 //! ```text
-//! check the wish ▶ network identity ▶ enrol (the remote's operator compares fingerprints) ▶ fragment, shares, drill ▶
+//! check the request ▶ network identity ▶ enrol (the remote's operator compares fingerprints) ▶ fragment, shares, drill ▶
 //! keys with the remote, proven by a canary ▶ one commit: everything, with its entry ▶ sealed; shares and root token shown once
 //! ```
 //!
@@ -27,7 +27,7 @@ use tracing::{info, warn};
 
 use super::ceremony::archive::{self, Archived};
 use super::deployment::Deployment;
-use super::places::{GENERATION, Generation, SEAL_COPY};
+use super::places::{GENERATION, Generation, SEAL_COPY, public_record};
 use super::seal::View;
 use super::unseal::start_log;
 use super::{App, enrolment_rows, escrow};
@@ -107,10 +107,10 @@ struct Plan {
 }
 
 impl Plan {
-    fn check(app: &App, wish: &Init) -> Result<Self, InitError> {
+    fn check(app: &App, request: &Init) -> Result<Self, InitError> {
         let configured = &app.config.init;
         let recovery =
-            wish.recovery.as_ref().or(configured.recovery.as_ref()).ok_or(InitError::RecoveryNotChosen)?;
+            request.recovery.as_ref().or(configured.recovery.as_ref()).ok_or(InitError::RecoveryNotChosen)?;
         let recovery = Recovery::parse(recovery)?;
         let escrow = match (recovery, configured.escrow_key()) {
             (Recovery::None, None) => None,
@@ -119,17 +119,18 @@ impl Plan {
             (Recovery::CustomerEscrow, Some(None)) => return Err(InitError::EscrowKeyUnusable),
             (Recovery::CustomerEscrow, Some(key)) => key,
         };
-        let threshold = Threshold::new(wish.threshold, wish.shares).map_err(|_| InitError::ShareNumbers)?;
-        let holders = holders(wish, &configured.custodians)?;
+        let threshold =
+            Threshold::new(request.threshold, request.shares).map_err(|_| InitError::ShareNumbers)?;
+        let holders = holders(request, &configured.custodians)?;
         Ok(Self { threshold, holders, recovery, escrow })
     }
 }
 
-/// Who holds the shares: by cards, by the names of the wish, by those of the configuration, or by number.
-fn holders(wish: &Init, configured: &[String]) -> Result<Vec<Holder>, InitError> {
-    let shares = usize::from(wish.shares);
-    let holders: Vec<Holder> = match (wish.cards.as_slice(), wish.custodians.as_slice(), configured) {
-        ([], [], []) => (1..=wish.shares).map(|x| Holder::named(format!("custodian-{x}"))).collect(),
+/// Who holds the shares: by cards, by the names of the request, by those of the configuration, or by number.
+fn holders(request: &Init, configured: &[String]) -> Result<Vec<Holder>, InitError> {
+    let shares = usize::from(request.shares);
+    let holders: Vec<Holder> = match (request.cards.as_slice(), request.custodians.as_slice(), configured) {
+        ([], [], []) => (1..=request.shares).map(|x| Holder::named(format!("custodian-{x}"))).collect(),
         ([], [], names) | ([], names, _) => names.iter().map(Holder::named).collect(),
         (cards, [], _) => cards.iter().map(Holder::from).collect(),
         (_, _, _) => return Err(InitError::NamesAndCards),
@@ -138,12 +139,12 @@ fn holders(wish: &Init, configured: &[String]) -> Result<Vec<Holder>, InitError>
 }
 
 /// Initialises the deployment. Waits for the operator of the fragment service if it has not approved this broker yet.
-pub async fn init(app: &App, wish: &Init) -> Result<InitAnswer, OpError> {
+pub async fn init(app: &App, request: &Init) -> Result<InitAnswer, OpError> {
     let _only_one = app.init.begin()?;
     if !matches!(app.seal.view(), View::Uninitialised) {
         return Err(OpError::refused("the broker is already initialised"));
     }
-    let plan = Plan::check(app, wish)?;
+    let plan = Plan::check(app, request)?;
     let deployment = Deployment::generate()?;
     let (id, broker) = (DeploymentId::random(&mut os_rng()), BrokerId::random(&mut os_rng()));
     let enrolled = enrol(app, &deployment, id, broker).await;
@@ -153,7 +154,7 @@ pub async fn init(app: &App, wish: &Init) -> Result<InitAnswer, OpError> {
     let (set, shares) = deal(app, &plan, id, &fragment)?;
     let handed = hand_out(&plan, &set, &shares)?;
     let record = seal_record(app, &plan, &set, &enrolled, &deployment, id, broker)?;
-    let sealed = Sealed::open(record).map_err(|_| OpError::INTEGRITY)?;
+    let sealed = Sealed::open(record).map_err(|_| OpError::bug("the seal record could not be read back"))?;
     let unsealed = Arc::new(Unsealed::first(&fragment, &sealed));
     drop(fragment);
     let record = transcript(app, &deployment, &set, &handed)?;
@@ -287,8 +288,7 @@ async fn write(
     changes.extend(ceremony.rows(&rows)?);
     changes.push(rows.put(SEAL_COPY, sealed.record(), Expect::Absent)?);
     changes.extend(enrolment_rows::first_rows(&rows, enrolled)?);
-    let record = serde_json::to_vec(sealed.record()).map_err(|_| OpError::INTEGRITY)?;
-    changes.push(Op::Put { key: seal_record_key(), value: record, expect: Expect::Absent });
+    changes.push(Op::Put { key: seal_record_key(), value: public_record(sealed)?, expect: Expect::Absent });
     let writer = start_log(&app.store, &app.clock, &unsealed, &deployment.log).await?;
     let detail = Detail { role: sealed.record().recovery.as_str().to_owned(), ..Detail::default() };
     let draft = Draft { action: Action::Init, outcome: Outcome::Allowed, detail };
@@ -361,12 +361,17 @@ fn hand_out(plan: &Plan, set: &ShareSetManifest, shares: &[Share]) -> Result<Han
             texts.push(CustodianShare { name, text: share.to_text(), bytes });
             continue;
         }
-        let envelope = ShareEnvelope::seal(share, set, &mut os_rng()).map_err(|_| OpError::INTEGRITY)?;
-        let parcel = Parcel::new(set.clone(), share.x(), envelope.clone()).map_err(|_| OpError::INTEGRITY)?;
+        let envelope = ShareEnvelope::seal(share, set, &mut os_rng()).map_err(|_| not_sealed())?;
+        let parcel = Parcel::new(set.clone(), share.x(), envelope.clone()).map_err(|_| not_sealed())?;
         parcels.push((name, parcel.to_text()));
         envelopes.push(envelope);
     }
     Ok(Handed { shares: Withheld::new(texts), parcels, envelopes })
+}
+
+/// Cards were checked when they were read.
+fn not_sealed() -> OpError {
+    OpError::bug("a share could not be sealed to the card of its custodian")
 }
 
 /// What happened, signed by the broker: nobody has given or proven a share yet, so nobody else signs.
@@ -388,7 +393,9 @@ fn transcript(
     }
     events.push(whole(EventKind::Committed, set.hash()));
     for event in events {
-        transcript.record(event).map_err(|_| OpError::INTEGRITY)?;
+        transcript
+            .record(event)
+            .map_err(|_| OpError::bug("the transcript of the ceremony could not be written"))?;
     }
     let seed = deployment.log.signing_seed();
     transcript.sign_as_broker(&seed);

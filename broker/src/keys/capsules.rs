@@ -114,7 +114,7 @@ impl Shared {
             self.evaluator.encapsulation_key().map_err(|error| KeyError::Fragment(error.problem()))?;
         let (keys, mut rng) = (self.unsealed.keys(), os_rng());
         let context = self.context(place, id, keys.epoch);
-        capsule::encapsulate(&context, &remote, keys, kek, &mut rng).map_err(|_| KeyError::Integrity)
+        capsule::encapsulate(&context, &remote, keys, kek, &mut rng).map_err(|_| KeyError::NotMade)
     }
 
     fn context(&self, place: CapsulePlace, capsule: CapsuleId, fragment_epoch: u32) -> CapsuleContext {

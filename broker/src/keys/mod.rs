@@ -90,14 +90,16 @@ struct Shared {
     closed: watch::Sender<bool>,
 }
 
-/// Why a KEK is not to be had.
+/// Why a KEK is unavailable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyError {
     /// The remote half is missing.
     Fragment(FragmentProblem),
     /// The capsule is damaged or from elsewhere.
     Integrity,
-    /// The capsule is not there, or the record is sealed with another one: somebody may have moved both meanwhile. Read again;
+    /// A capsule could not be made, although its key is there: a bug.
+    NotMade,
+    /// The capsule is not there, or the record is encrypted with another one: somebody may have moved both meanwhile. Read again;
     /// if nothing has changed, this is damage.
     Moved,
     /// The store failed, or too many wait.
@@ -109,6 +111,7 @@ impl From<KeyError> for OpError {
         match error {
             KeyError::Fragment(problem) => problem.into(),
             KeyError::Integrity | KeyError::Moved => Self::INTEGRITY,
+            KeyError::NotMade => Self::bug("a key could not be put into a capsule"),
             KeyError::Busy => Self::BUSY,
         }
     }
@@ -142,7 +145,7 @@ impl Keys {
         Self { shared, loads }
     }
 
-    /// The key of a place, from the keyring or through the remote. A version's is opened anew for each batch of requests.
+    /// The key of a place, from the keyring or through the remote. A version's is opened again for each batch of requests.
     pub async fn key(&self, place: impl Into<CapsulePlace>) -> Result<Arc<OpenKek>, KeyError> {
         let place = place.into();
         if let Some(kek) = self.shared.cached(&place) {
@@ -222,7 +225,7 @@ impl Keys {
         *self.shared.own.write().unwrap_or_else(PoisonError::into_inner) = epochs;
     }
 
-    /// Opens the KEK of the deployment's own records: succeeds only while the remote half is to be had.
+    /// Opens the KEK of the deployment's own records: succeeds only while the remote half is available.
     pub async fn system_kek(&self) -> Result<Arc<OpenKek>, KeyError> {
         let slot = self.system_keks().system();
         match self.kek(slot).await {

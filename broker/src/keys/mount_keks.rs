@@ -11,7 +11,7 @@ use crate::store::{Expect, Op};
 /// KEK epochs of a mount. Wire type; fields are only ever added. A mount that was never rolled has no row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MountKeks {
-    /// New payloads are sealed under this epoch.
+    /// New payloads are encrypted under this epoch.
     pub epoch: u32,
     /// How far a roll is.
     pub phase: Phase,
@@ -68,15 +68,15 @@ impl MountKeks {
     }
 
     /// The change that asks for a roll; `None` if one is under way.
-    pub async fn wish(rows: &Rows, mount: MountId, now_ms: u64) -> Result<Option<Op>, OpError> {
+    pub async fn request_roll(rows: &Rows, mount: MountId, now_ms: u64) -> Result<Option<Op>, OpError> {
         let (keks, expect) = Self::row(rows, mount).await?;
         if keks.phase != Phase::Settled {
             return Ok(None);
         }
         let next =
             keks.epoch.checked_add(1).ok_or(OpError::invalid("no KEK epoch is left for this mount"))?;
-        let wished =
+        let requested =
             Self { phase: Phase::Preparing { next }, moved: 0, started_ms: now_ms, finished_ms: 0, ..keks };
-        Ok(Some(wished.put(rows, mount, expect)?))
+        Ok(Some(requested.put(rows, mount, expect)?))
     }
 }

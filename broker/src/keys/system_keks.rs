@@ -1,6 +1,6 @@
 //! Which KEKs the deployment's own records have now: one for its records, one that seals machine tokens.
 //!
-//! A machine token does not say which KEK sealed it, and nobody can seal it anew. So the KEK of an older epoch stays until
+//! A machine token does not say which KEK encrypted it, and nobody can re-encrypt it. So the KEK of an older epoch stays until
 //! the longest token that it may have sealed has expired.
 
 use serde::{Deserialize, Serialize};
@@ -36,7 +36,7 @@ pub struct SystemKeks {
 pub struct OlderTokens {
     /// The epoch.
     pub epoch: u32,
-    /// Unix seconds after which no token sealed under it lives.
+    /// Unix seconds after which no token encrypted under it lives.
     pub until_secs: u64,
 }
 

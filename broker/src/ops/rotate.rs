@@ -16,7 +16,7 @@ use crate::remote::EnrolError;
 use crate::store::Op;
 use crate::upkeep::rotation::Rotation;
 use crate::upkeep::rotation::remote::{NewShares, RotateError};
-use crate::upkeep::rotation::{self, Progress, RotationRefusal, Status, census, wish_system_keks};
+use crate::upkeep::rotation::{self, Progress, RotationRefusal, Status, census, request_system_roll};
 
 /// Which of the two routes asks for new KEKs everywhere. Each is a right of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,13 +169,16 @@ async fn wish(request: &Authorised, only: Option<MountId>) -> Result<(), OpError
 
 async fn wishes(session: &Session, only: Option<MountId>) -> Result<Vec<Op>, OpError> {
     if let Some(mount) = only {
-        return Ok(MountKeks::wish(&session.rows, mount, session.now().unix_ms).await?.into_iter().collect());
+        return Ok(MountKeks::request_roll(&session.rows, mount, session.now().unix_ms)
+            .await?
+            .into_iter()
+            .collect());
     }
     let mut changes = Vec::new();
     for mount in session.mounts().secrets.0.iter().filter(|mount| keeps_secrets(mount)) {
-        changes.extend(MountKeks::wish(&session.rows, mount.id, session.now().unix_ms).await?);
+        changes.extend(MountKeks::request_roll(&session.rows, mount.id, session.now().unix_ms).await?);
     }
-    changes.extend(wish_system_keks(session).await?);
+    changes.extend(request_system_roll(session).await?);
     Ok(changes)
 }
 

@@ -10,17 +10,13 @@ use symbolon_core::identity::approle::AppRole;
 use symbolon_core::json::Map;
 use symbolon_core::kv::SecretMeta;
 use symbolon_core::path::{ApiPath, FolderPath, MountPath, PolicyName, RoleName, SecretPath};
-use symbolon_core::seal::{FIRST_EPOCH, Recovery, SealRecord, Sealed, Unsealed};
+use symbolon_core::seal::Unsealed;
 use symbolon_core::token::{CidrList, TokenClaims, TokenParams, TokenType, new_service_token};
 use symbolon_proto::Zeroizing;
-use symbolon_proto::blind::Blinded;
-use symbolon_proto::capsule::EncapsulationKey;
-use symbolon_proto::frame::Target;
 use symbolon_proto::hierarchy::Fragment;
-use symbolon_proto::id::{BrokerId, DeploymentId, KeyId, SecretId, TenantId};
+use symbolon_proto::id::{SecretId, TenantId};
 use symbolon_proto::log::NoteSigner;
 use symbolon_proto::secret::Secret;
-use symbolon_proto::share::{Dealing, Holder, ShareKind, Threshold};
 use symbolon_proto::signing::SigningSeed;
 
 use super::policy::Spelling;
@@ -44,39 +40,15 @@ use crate::engines::kv::{self, ENTRIES, KvTarget, SECRETS, WriteSecret};
 use crate::error::OpError;
 use crate::keys::Keys;
 use crate::random::os_rng;
-use crate::remote::{EvaluateError, Evaluated, Evaluator, Leases};
+use crate::remote::{EvaluateError, Leases};
 use crate::rows::{Place, Rows};
 use crate::store::memory::MemoryStore;
 use crate::store::{Answer, Expect, Op, Row, Scan, Store};
+use crate::testing::{Away, sealed};
 use crate::upkeep::rotation::Rotation;
 use crate::upkeep::rotation::remote::{RemoteRotation, Rotated};
 
 mod objects;
-
-/// The remote is suspended.
-struct Away;
-
-impl Evaluator for Away {
-    fn key_id(&self) -> KeyId {
-        KeyId::from_bytes([5; 16])
-    }
-
-    fn key_epochs(&self) -> Vec<u32> {
-        vec![1]
-    }
-
-    fn target(&self, key_epoch: u32) -> Result<Target, EvaluateError> {
-        Ok(Target { key: self.key_id(), key_epoch, share_epoch: 1 })
-    }
-
-    fn encapsulation_key(&self) -> Result<EncapsulationKey, EvaluateError> {
-        Err(EvaluateError::Suspended)
-    }
-
-    fn evaluate(&self, _: Blinded) -> Evaluated<'_> {
-        Box::pin(async { Err(EvaluateError::Suspended) })
-    }
-}
 
 impl RemoteRotation for Away {
     fn new_epoch<'a>(&'a self, _: &'a Session) -> Rotated<'a, u32> {
@@ -86,40 +58,6 @@ impl RemoteRotation for Away {
     fn retire<'a>(&'a self, _: &'a Session, _: u32) -> Rotated<'a, ()> {
         Box::pin(async { Err(EvaluateError::Suspended.into()) })
     }
-}
-
-pub(crate) fn sealed(fragment: &Fragment) -> Sealed {
-    let deployment = DeploymentId::from_bytes([1; 16]);
-    let holders = ["ana", "boris"].map(Holder::named);
-    let threshold = Threshold::new(2, 2).unwrap();
-    let dealing = Dealing {
-        kind: ShareKind::Fragment,
-        deployment,
-        frag_epoch: FIRST_EPOCH,
-        created_ms: 1000,
-        threshold,
-        holders: &holders,
-        previous: None,
-    };
-    let (set, _) = dealing.deal(fragment, &mut os_rng()).unwrap();
-    Sealed::open(SealRecord {
-        format: 1,
-        deployment: deployment.to_string(),
-        broker: BrokerId::from_bytes([2; 16]).to_string(),
-        created_ms: 1000,
-        recovery: Recovery::None,
-        share_set: data_encoding::HEXLOWER.encode(&set.encode()),
-        frag_epoch: 0,
-        service_root: String::new(),
-        log_key: String::new(),
-    })
-    .unwrap()
-}
-
-/// The keys of some deployment.
-pub(crate) fn unsealed() -> Unsealed {
-    let fragment = Fragment::random(&mut os_rng());
-    Unsealed::first(&fragment, &sealed(&fragment))
 }
 
 /// An open broker with a KV mount at `secret`, and the root token.

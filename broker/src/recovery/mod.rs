@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The same code reads the store as in a running broker; only the other half of the keys is computed here, with k from
-//! the escrow envelopes ([`local`]). Nothing is written and nobody is asked: production does not notice. This bypasses
+//! the escrow envelopes (`local.rs`). Nothing is written and nobody is asked: production does not notice. This bypasses
 //! revocation, which is what an escrow is for.
 
 mod local;

@@ -6,17 +6,17 @@ use std::collections::BTreeMap;
 use data_encoding::HEXLOWER;
 use symbolon_core::kv::{SecretMeta, VersionMeta};
 use symbolon_core::path::MountPath;
-use symbolon_core::seal::{FIRST_EPOCH, Recovery};
+use symbolon_core::seal::FIRST_EPOCH;
 use symbolon_core::succession::Change;
 use symbolon_proto::capsule::{self, Kek};
 use symbolon_proto::context::{CapsuleContext, RecordContext, RecordKind, Scope};
 use symbolon_proto::custody::escrow::EscrowedShare;
-use symbolon_proto::id::{BrokerId, CapsuleId, DeploymentId, KeyId, MountId, NodeId, SecretId, TenantId};
+use symbolon_proto::id::{CapsuleId, DeploymentId, KeyId, MountId, NodeId, SecretId, TenantId};
 use symbolon_proto::lease::KeyState;
 use symbolon_proto::manifest::ManifestNode;
 use symbolon_proto::record;
 use symbolon_proto::secret::Secret;
-use symbolon_proto::share::{Ceremony, Dealing, Holder, Share, ShareKind, Threshold};
+use symbolon_proto::share::{Ceremony, Share, ShareKind};
 use symbolon_proto::signing::SigningSeed;
 
 use super::*;
@@ -32,8 +32,9 @@ use crate::remote::Enrolled;
 use crate::rows::Place;
 use crate::store::memory::MemoryStore;
 use crate::store::{Expect, Op};
+use crate::testing::{DEPLOYMENT, deal, seal_record};
 
-const DEPLOYMENT: DeploymentId = DeploymentId::from_bytes([1; 16]);
+const PEOPLE: [&str; 3] = ["Ann", "Bob", "Zoë"];
 const KEY: KeyId = KeyId::from_bytes([3; 16]);
 const MOUNT: MountId = MountId::from_bytes([7; 16]);
 const DAY: u64 = 24 * 60 * 60;
@@ -47,20 +48,6 @@ struct World {
     unsealed: Arc<Unsealed>,
     manifest: VerifiedManifest,
     node: RemoteKey,
-}
-
-fn deal(kind: ShareKind, deployment: DeploymentId, secret: &Fragment) -> (ShareSetManifest, Vec<Share>) {
-    let holders = ["Ann", "Bob", "Zoë"].map(Holder::named);
-    let dealing = Dealing {
-        kind,
-        deployment,
-        frag_epoch: FIRST_EPOCH,
-        created_ms: 1000,
-        threshold: Threshold::new(2, 3).unwrap(),
-        holders: &holders,
-        previous: None,
-    };
-    dealing.deal(secret, &mut os_rng()).unwrap()
 }
 
 fn manifest(node: &RemoteKey, root: &SigningSeed) -> VerifiedManifest {
@@ -93,19 +80,9 @@ fn manifest(node: &RemoteKey, root: &SigningSeed) -> VerifiedManifest {
 }
 
 fn sealed(fragment: &Fragment, root: &SigningSeed) -> Sealed {
-    let (set, _) = deal(ShareKind::Fragment, DEPLOYMENT, fragment);
-    Sealed::open(SealRecord {
-        format: 1,
-        deployment: DEPLOYMENT.to_string(),
-        broker: BrokerId::from_bytes([2; 16]).to_string(),
-        created_ms: 1000,
-        recovery: Recovery::None,
-        share_set: HEXLOWER.encode(&set.encode()),
-        frag_epoch: 0,
-        service_root: HEXLOWER.encode(root.public_key().as_bytes()),
-        log_key: String::new(),
-    })
-    .unwrap()
+    let (set, _) = deal(ShareKind::Fragment, DEPLOYMENT, fragment, &PEOPLE);
+    let service_root = HEXLOWER.encode(root.public_key().as_bytes());
+    Sealed::open(SealRecord { service_root, ..seal_record(&set) }).unwrap()
 }
 
 /// A deployment with everything that recovery reads, but no envelope yet.
@@ -116,7 +93,7 @@ async fn world() -> World {
     let manifest = manifest(&node, &root);
     let seed = XWingSeed::random(&mut os_rng());
     let secret = Fragment::from_secret(Secret::filled_by(|out| *out = *seed.secret().expose()));
-    let (set, escrow_shares) = deal(ShareKind::Escrow, DeploymentId::random(&mut os_rng()), &secret);
+    let (set, escrow_shares) = deal(ShareKind::Escrow, DeploymentId::random(&mut os_rng()), &secret, &PEOPLE);
     let escrow = EscrowKey::new(seed.public_key(), set).unwrap();
 
     let unsealed = Arc::new(Unsealed::first(&fragment, &sealed));
@@ -226,7 +203,7 @@ impl World {
         changes
     }
 
-    /// The commit of an epoch ceremony, after which nothing has been closed anew yet.
+    /// The commit of an epoch ceremony, after which nothing has been re-encrypted yet.
     async fn begin_next_epoch(&self) {
         let row = self.store.get(&seal_record_key()).await.unwrap().unwrap();
         let sealed = Sealed::open(serde_json::from_slice(&row.value).unwrap()).unwrap();

@@ -5,7 +5,7 @@ use symbolon_proto::manifest::ManifestError;
 
 use super::FragmentProblem;
 
-/// Why the remote half is not to be had. The texts are for the broker's operator.
+/// Why the remote half is unavailable. The texts are for the broker's operator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EvaluateError {
     /// Connected or not, no answer came in time.

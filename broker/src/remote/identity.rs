@@ -1,6 +1,6 @@
 //! Who a broker is to fragment services: a TLS key with its self-signed certificate, and an Ed25519 key.
 //!
-//! Both are made once at `init` and kept sealed under K_netkey (`docs/skb1.md` 6.2), so a stolen store alone cannot even
+//! Both are made once at `init` and kept encrypted under K_netkey (`docs/skb1.md` 6.2), so a stolen store alone cannot even
 //! ask. The fragment service knows the broker by the SHA-256 of the TLS key's SubjectPublicKeyInfo.
 
 use rustls::sign::CertifiedKey;
@@ -11,6 +11,7 @@ use symbolon_proto::fingerprint::Fingerprint;
 use symbolon_proto::secret::Secret;
 use symbolon_proto::signing::{SigningPublicKey, SigningSeed};
 
+use crate::error::OpError;
 use crate::random::os_rng;
 
 /// Version of [`BrokerIdentity::to_bytes`].
@@ -23,11 +24,38 @@ const PKCS8_BYTES_MAX: usize = 512;
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// The bytes are not an identity of this version.
-    #[error("the broker's network identity is damaged or of another version")]
+    #[error(
+        "the broker's network identity is damaged or of another version; restore the store from a backup"
+    )]
     Format,
-    /// The TLS key or its certificate could not be made.
-    #[error("the broker's TLS key is not usable")]
-    Key(#[from] TlsError),
+    /// No new TLS key.
+    #[error(
+        "a new TLS key could not be made; nothing was changed: check the memory and randomness of this machine and retry"
+    )]
+    NotMade,
+    /// The TLS key that is stored.
+    #[error(
+        "the broker's stored TLS key is not usable: it was damaged, or written by other software; restore the store from a backup"
+    )]
+    Key(#[source] TlsError),
+}
+
+impl From<TlsError> for IdentityError {
+    fn from(error: TlsError) -> Self {
+        match error {
+            TlsError::Generate => Self::NotMade,
+            error => Self::Key(error),
+        }
+    }
+}
+
+impl From<IdentityError> for OpError {
+    fn from(error: IdentityError) -> Self {
+        match error {
+            IdentityError::NotMade => Self::no_key_made(),
+            IdentityError::Format | IdentityError::Key(_) => Self::INTEGRITY,
+        }
+    }
 }
 
 impl From<DecodeError> for IdentityError {
@@ -48,7 +76,7 @@ impl BrokerIdentity {
         Ok(Self { tls: TlsIdentity::generate()?, signing: SigningSeed::random(&mut os_rng()) })
     }
 
-    /// `format(1) ‖ Ed25519 seed(32) ‖ LP(PKCS#8)`: what to seal. The certificate is made anew from the key.
+    /// `format(1) ‖ Ed25519 seed(32) ‖ LP(PKCS#8)`: what to encrypt. The certificate is made again from the key.
     #[must_use]
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
         let length = u16::try_from(self.tls.key_pkcs8().len()).unwrap_or(u16::MAX);
@@ -110,6 +138,15 @@ mod tests {
         assert_eq!(identity.spki(), again.spki());
         assert_eq!(identity.sign_key(), again.sign_key());
         assert_eq!(identity.fingerprint(), again.fingerprint());
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_made_is_no_damage() {
+        let not_made = OpError::from(IdentityError::from(TlsError::Generate));
+        assert_eq!(not_made, OpError::no_key_made());
+        let bytes = BrokerIdentity::generate().unwrap().to_bytes();
+        let damaged = BrokerIdentity::from_bytes(&bytes[1..]).err().unwrap();
+        assert_eq!(OpError::from(damaged), OpError::INTEGRITY);
     }
 
     #[test]

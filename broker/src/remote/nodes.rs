@@ -41,7 +41,7 @@ mod anchor;
 
 pub(crate) use anchor::Remembered;
 
-/// A manifest with less left than this is looked up anew at the next contact. Services renew at half of 30 days.
+/// A manifest with less left than this is looked up again at the next contact. Services renew at half of 30 days.
 const REFRESH_BEFORE_SECS: u64 = 15 * 24 * 60 * 60;
 
 /// Answers to one request for the chain; services keep fewer manifests than these can carry.

@@ -2,7 +2,7 @@
 //!
 //! Every key begins with the tenant: `tenant(16) ‖ table(1) ‖ scope(16) ‖ name`. The scope is a mount id (zeros where none
 //! applies). Names never appear: a row's name is `HMAC(K_names, table ‖ scope ‖ name)[..16]`, and its value is a SealedBox
-//! under K_index[f] whose context is computed from where the reader looked, so a row copied elsewhere does not open. After a
+//! under `K_index[f]` whose context is computed from where the reader looked, so a row copied elsewhere does not open. After a
 //! change of the fragment epoch rows are re-encrypted where they are ([`Rows::reencrypt`]); until then the epoch before opens them.
 //!
 //! Which tables there are, is said where each is written (`Table::new`); `access::shape` has the list of all.

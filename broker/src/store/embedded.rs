@@ -15,7 +15,7 @@
 //! **Opening after a crash.** redb can save the state of its allocator with a commit (*quick repair*), so that opening
 //! needs no walk through the file. Measured on two cores: a walk takes 3 s per million rows (20 s for 10 GB); with
 //! quick repair it is 0.6 s at any size, but each commit takes 3 to 6 times as long, and every read of a secret costs a
-//! share of a commit. So commits go without, and when none has come for [`QUIET`] the thread adds an empty one with.
+//! share of a commit. So commits go without, and when none has come for `QUIET` the thread adds an empty one with.
 //! Opening is slow only after a crash under load; an orderly stop always opens at once.
 //!
 //! **Full disk.** Free space is looked at before each commit, so that the usual full disk never reaches redb. If a write

@@ -230,7 +230,7 @@ pub(super) fn open_bundle(key: &[u8], value: &[u8]) -> Result<Bundle, TailError>
     Ok((first, entries))
 }
 
-/// Leaf hashes of the entries from `from` (inclusive) to `size`, read backwards from the end. Hashed anew: the stored
+/// Leaf hashes of the entries from `from` (inclusive) to `size`, read backwards from the end. Hashed again: the stored
 /// hashes prove nothing.
 async fn last_leaves(store: &dyn Store, from: u64, size: u64) -> Result<Vec<Hash>, TailError> {
     let mut leaves = Vec::new();

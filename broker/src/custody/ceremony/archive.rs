@@ -1,6 +1,6 @@
 //! What is kept of a ceremony that is over: its transcript, the sets, the new shares in their envelopes, and who signed.
 //!
-//! All of it is public or sealed to somebody; it lies in a sealed row like everything else because names stand in it. The last
+//! All of it is public or sealed to somebody; it lies in an encrypted row like everything else because names stand in it. The last
 //! ceremony is shown to its participants for a day, so that they can sign; all are listed for auditors.
 
 use std::collections::BTreeMap;

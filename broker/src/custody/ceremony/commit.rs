@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! seal record, public ┐
-//! its sealed copy     │ the new share set, the new fragment epoch
+//! its encrypted copy  │ the new share set, the new fragment epoch
 //! identity, log seed  ┘ under the new K_netkey ┐ only if the keys change
 //! keys carried over                            ┘
 //! transcript, set with signatures, envelopes     always
@@ -22,7 +22,7 @@ use super::Over;
 use super::archive::Archived;
 use crate::access::Session;
 use crate::custody::deployment::Deployment;
-use crate::custody::places::SEAL_COPY;
+use crate::custody::places::{SEAL_COPY, public_record};
 use crate::error::{OpError, Text};
 use crate::rows::seal_record_key;
 use crate::store::{Expect, Op};
@@ -35,7 +35,7 @@ pub struct Successor {
     pub unsealed: Arc<Unsealed>,
 }
 
-/// Commits a ceremony that is over. `Some` if the broker must open itself anew.
+/// Commits a ceremony that is over. `Some` if the broker must open itself again.
 pub async fn commit(session: &Session, over: Over) -> Result<Option<Successor>, OpError> {
     let Over { changed, given, mut transcript } = over;
     let deployment = Deployment::read(session.rows.store(), session.unsealed()).await?;
@@ -89,10 +89,6 @@ async fn landed_all_the_same(
 async fn has_landed(session: &Session, after: &Successor) -> Result<bool, OpError> {
     let row = session.rows.store().get(&seal_record_key()).await?;
     Ok(row.is_some_and(|row| public_record(&after.sealed).is_ok_and(|public| public == row.value)))
-}
-
-fn public_record(sealed: &Sealed) -> Result<Vec<u8>, OpError> {
-    serde_json::to_vec(sealed.record()).map_err(|_| OpError::INTEGRITY)
 }
 
 /// The change itself, under the keys that follow.

@@ -1,19 +1,18 @@
 #![allow(clippy::unwrap_used)]
 
 use symbolon_core::clock::Now;
-use symbolon_core::seal::{CEREMONY_MS_MAX, FIRST_EPOCH, Recovery, SEAL_RECORD_FORMAT, SealRecord, Sealed};
+use symbolon_core::seal::{CEREMONY_MS_MAX, FIRST_EPOCH, SEAL_RECORD_FORMAT, SealRecord, Sealed};
 use symbolon_core::succession::{Change, NewSet};
 use symbolon_proto::custody::{
     Card, CeremonyBinding, KeyKind, KeyPair, Purpose, ShareEnvelope, Submission, XWingPublicKey,
 };
 use symbolon_proto::hierarchy::Fragment;
-use symbolon_proto::id::{BrokerId, DeploymentId};
-use symbolon_proto::share::{Dealing, Holder, Share, ShareKind, ShareSetManifest, Threshold};
+use symbolon_proto::share::{Share, ShareKind, ShareSetManifest};
 
 use super::{ChangeDesk, Stage};
 use crate::random::os_rng;
+use crate::testing::{DEPLOYMENT, deal, seal_record};
 
-const DEPLOYMENT: DeploymentId = DeploymentId::from_bytes([1; 16]);
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 fn at(boot_ms: u64) -> Now {
@@ -21,27 +20,9 @@ fn at(boot_ms: u64) -> Now {
 }
 
 fn deployment() -> (Sealed, Vec<Share>) {
-    let dealing = Dealing {
-        kind: ShareKind::Fragment,
-        deployment: DEPLOYMENT,
-        frag_epoch: FIRST_EPOCH,
-        created_ms: 0,
-        threshold: Threshold::new(2, 3).unwrap(),
-        holders: &["Ann", "Bob", "Cid"].map(Holder::named),
-        previous: None,
-    };
-    let (set, shares) = dealing.deal(&Fragment::random(&mut os_rng()), &mut os_rng()).unwrap();
-    let record = SealRecord {
-        format: SEAL_RECORD_FORMAT,
-        deployment: DEPLOYMENT.to_string(),
-        broker: BrokerId::from_bytes([2; 16]).to_string(),
-        created_ms: 0,
-        recovery: Recovery::None,
-        share_set: data_encoding::HEXLOWER.encode(&set.encode()),
-        frag_epoch: FIRST_EPOCH,
-        service_root: String::new(),
-        log_key: String::new(),
-    };
+    let fragment = Fragment::random(&mut os_rng());
+    let (set, shares) = deal(ShareKind::Fragment, DEPLOYMENT, &fragment, &["Ann", "Bob", "Cid"]);
+    let record = SealRecord { format: SEAL_RECORD_FORMAT, frag_epoch: FIRST_EPOCH, ..seal_record(&set) };
     (Sealed::open(record).unwrap(), shares)
 }
 

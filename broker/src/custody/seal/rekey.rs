@@ -1,5 +1,5 @@
 //! The seal task and a ceremony that changes something: it begins on an open broker and ends in one commit, after which the
-//! broker opens itself anew with the new keys. Nobody need come back for that: the keys are at hand.
+//! broker opens itself again with the new keys. Nobody need come back for that: the keys are at hand.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -91,7 +91,7 @@ impl SealTask {
         ended
     }
 
-    /// Commits, and opens anew if keys or shares are others now.
+    /// Commits, and opens again if keys or shares are others now.
     async fn end(&mut self, over: Over) -> Result<(), OpError> {
         let View::Open { session, .. } = self.publish.borrow().clone() else { return Err(OpError::SEALED) };
         let kind = over.transcript.ceremony();

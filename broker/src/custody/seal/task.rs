@@ -68,7 +68,7 @@ impl SealTask {
                 let _ = answer.send(result);
             }
             Command::Reset(answer) => {
-                self.begin_anew();
+                self.begin_again();
                 let _ = answer.send(());
             }
             Command::Seal(answer) => {
@@ -84,7 +84,7 @@ impl SealTask {
 
     async fn submit(&mut self, given: Given) -> Result<(), OpError> {
         self.forget_old_shares();
-        // No session is held here: the share may be the one for which the broker opens itself anew.
+        // No session is held here: the share may be the one for which the broker opens itself again.
         let sealed = match &*self.publish.borrow() {
             View::Uninitialised => return Err(OpError::UNINITIALISED),
             View::Open { .. } => None,
@@ -184,7 +184,7 @@ impl SealTask {
 
     async fn seal(&mut self) {
         let View::Open { sealed, .. } = self.publish.borrow().clone() else {
-            self.begin_anew();
+            self.begin_again();
             return;
         };
         let sealed = self.unsealer.recorded().await.map_or(sealed, Arc::new);
@@ -208,7 +208,7 @@ impl SealTask {
 
     /// Forgets the shares given so far, and the key they were sealed to. A key to which nobody has sealed anything stays: a
     /// stranger could otherwise change it under the custodians' hands for ever.
-    fn begin_anew(&mut self) {
+    fn begin_again(&mut self) {
         if self.desk.as_ref().is_some_and(|desk| desk.progress().given.is_empty()) {
             return;
         }
@@ -222,7 +222,7 @@ impl SealTask {
         self.forget_old_change(now);
         if self.desk.as_ref().is_some_and(|desk| desk.is_expired(now)) {
             warn!("the ceremony took too long; its shares were wiped and custodians must start again");
-            self.begin_anew();
+            self.begin_again();
         }
     }
 }

@@ -9,7 +9,7 @@ use tracing::{error, info};
 use crate::access::builtins;
 use crate::access::shape::Shape;
 use crate::audit::writer::Writer;
-use crate::custody::places::{GENERATION, Generation, SEAL_COPY};
+use crate::custody::places::{GENERATION, Generation, SEAL_COPY, public_record};
 use crate::error::OpError;
 use crate::random::os_rng;
 use crate::rows::{Rows, seal_record_key};
@@ -50,7 +50,7 @@ pub(super) async fn commit(
 }
 
 fn replaced_record(rows: &Rows, sealed: &Sealed) -> Result<[Op; 2], OpError> {
-    let value = serde_json::to_vec(sealed.record()).map_err(|_| OpError::INTEGRITY)?;
+    let value = public_record(sealed)?;
     let public = Op::Put { key: seal_record_key(), value, expect: Expect::Any };
     Ok([public, rows.put(SEAL_COPY, sealed.record(), Expect::Any)?])
 }

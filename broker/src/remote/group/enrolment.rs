@@ -5,7 +5,7 @@
 //! all approve ▶ the key is made among them ▶ manifest 1, signed by all
 //! ```
 //!
-//! Nothing is stored on this side before all of it has succeeded, so a broken enrolment is begun anew.
+//! Nothing is stored on this side before all of it has succeeded, so a broken enrolment is begun again.
 
 use std::time::Duration;
 

@@ -16,8 +16,8 @@ pub(crate) async fn agree(remote: &Remote, escrow: &EscrowKey) -> Result<bool, G
     let key = remote.manifest().manifest().key;
     let mut all = true;
     for (envoy, _) in &members(remote).await? {
-        let wish = GroupOp::SetEscrow { key, escrow: escrow.public().as_bytes().to_vec() };
-        match envoy.ask_done(wish).await {
+        let request = GroupOp::SetEscrow { key, escrow: escrow.public().as_bytes().to_vec() };
+        match envoy.ask_done(request).await {
             Ok(()) => {}
             Err(GroupError::Node { problem: NodeProblem::NotApproved, .. }) => all = false,
             Err(error) => return Err(error),

@@ -61,7 +61,7 @@ pub enum GroupError {
     Canary(EvaluateError),
     /// The key of one service has no shares.
     #[error(
-        "this key is held by one service alone and has no shares that could be made anew; `operator rotate remote` makes a fresh key"
+        "this key is held by one service alone and has no shares that could be renewed; `operator rotate remote` makes a fresh key"
     )]
     NotAGroup,
     /// A service that makes keys alone cannot pass them on.

@@ -32,7 +32,7 @@ impl Scene {
         for remote in [&remote, &liar] {
             remote.hello(1).await.unwrap();
         }
-        let unsealed = Arc::new(crate::ops::tests::unsealed());
+        let unsealed = Arc::new(crate::testing::unsealed());
         Self { _running: running, remote, liar, bench: Bench::new(), unsealed }
     }
 

@@ -4,7 +4,7 @@
 //! fragment a ceremony's next epoch or new fragment ▶ rows re-encrypted ▶ capsules as below ▶ the keys before are forgotten
 //! remote   new key epoch e+1 ▶ new capsules use it at once ▶ 64 at a time: open under e, re-wrap, compare one, commit ▶ sample
 //!          ▶ RETIRE(e), refused while a capsule of e is left
-//! KEK      new KEK for every bucket ▶ barrier: writers change over ▶ payloads are wrapped anew, some at a time, each
+//! KEK      new KEK for every bucket ▶ barrier: writers change over ▶ payloads are re-wrapped, some at a time, each
 //!          with its metadata in one commit ▶ a pass that finds none ▶ old capsules removed
 //! own      the deployment's own KEKs, in one commit; the one that seals machine tokens stays until the last token is dead
 //!
@@ -44,10 +44,10 @@ pub use census::{Census, census};
 pub(crate) use census::{PAGE_ROWS, page as capsule_rows};
 pub use rewrap::Progress;
 pub use status::{FragmentStatus, MountStatus, RemoteStatus, Status, status};
-pub use system_keks::wish as wish_system_keks;
+pub use system_keks::request_roll as request_system_roll;
 pub use task::{Pace, Rotation, Step, finish, run};
 
-/// Why an operator's wish for a rotation was refused. Nothing has changed.
+/// Why an operator's request for a rotation was refused. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RotationRefusal {
     /// Capsules of the epoch are left.

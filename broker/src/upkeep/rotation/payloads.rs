@@ -1,4 +1,4 @@
-//! One batch of a roll: payloads that are wrapped anew, with the metadata that says so, in one commit.
+//! One batch of a roll: payloads that are re-wrapped, with the metadata that says so, in one commit.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -48,7 +48,7 @@ pub(super) struct Batch {
     pub(super) looked_at: usize,
 }
 
-/// Wraps payloads anew for the KEK epoch `to`. Nothing is written.
+/// Re-wraps payloads for the KEK epoch `to`. Nothing is written.
 pub(super) async fn prepare(
     session: &Session,
     mount: &Mount,

@@ -78,7 +78,7 @@ impl Roll {
         }
         drop(pass);
         let _barrier = session.keys.barrier().await;
-        // Behind this entry no bucket is claimed and nothing is sealed under the epoch before.
+        // Behind this entry no bucket is claimed and nothing is encrypted under the epoch before.
         let what = format!("KEK epoch {next} takes over in mount {}", self.mount.id);
         session.record(entry(what)).await?;
         while self.close_missing(session, next).await? {}

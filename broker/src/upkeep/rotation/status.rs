@@ -33,7 +33,7 @@ pub struct FragmentStatus {
     pub epoch: u32,
     /// Whether something is left that the epoch before has closed.
     pub changing: bool,
-    /// Rows sealed anew since the broker was unsealed.
+    /// Rows re-encrypted since the broker was unsealed.
     pub rows: u64,
 }
 

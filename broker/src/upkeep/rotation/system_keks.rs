@@ -21,7 +21,7 @@ async fn row(session: &Session) -> Result<(SystemKeks, Expect), OpError> {
 }
 
 /// The change that asks for a roll; `None` if one was asked for already.
-pub async fn wish(session: &Session) -> Result<Option<Op>, OpError> {
+pub async fn request_roll(session: &Session) -> Result<Option<Op>, OpError> {
     let (own, expect) = row(session).await?;
     if own.wanted {
         return Ok(None);

@@ -54,7 +54,7 @@ pub(super) struct Live {
     pub(super) since: Option<Instant>,
     /// Capsules re-wrapped since then.
     pub(super) rewrapped: u64,
-    /// Rows sealed anew for the present fragment epoch since the unseal.
+    /// Rows re-encrypted for the present fragment epoch since the unseal.
     pub(super) resealed: u64,
     /// Payloads moved by KEK rolls since the unseal.
     pub(super) moved: u64,

@@ -1,4 +1,4 @@
-//! Changes of the fragment and of its epoch: everything is closed anew, at whatever write the broker is killed.
+//! Changes of the fragment and of its epoch: everything is re-encrypted, at whatever write the broker is killed.
 
 use std::sync::Arc;
 
@@ -109,7 +109,7 @@ async fn a_change_whose_commit_was_not_answered_is_looked_up() {
 }
 
 #[tokio::test]
-async fn shares_can_change_hands_while_rows_are_closed_anew() {
+async fn shares_can_change_hands_while_rows_are_re_encrypted() {
     let world = World::filled(5).await;
     world.change(world.open().await, &Change::Epoch).await.unwrap();
     world.change(world.open().await, &reshare(&world)).await.unwrap();
@@ -124,7 +124,7 @@ async fn shares_can_change_hands_while_rows_are_closed_anew() {
 }
 
 #[tokio::test]
-async fn everything_can_be_read_and_written_before_anything_is_closed_anew() {
+async fn everything_can_be_read_and_written_before_anything_is_re_encrypted() {
     let world = World::filled(5).await;
     let old: Vec<_> = world.store.rows().into_iter().filter(|(key, _)| rows::is_row(key)).collect();
     world.change(world.open().await, &Change::Epoch).await.unwrap();
@@ -136,7 +136,7 @@ async fn everything_can_be_read_and_written_before_anything_is_closed_anew() {
     site.finish().await.unwrap();
     site.all_of_this_fragment_epoch("at the end").await;
     site.read("top", "new", 1).await.unwrap();
-    // Every row that was there has been closed anew, where it was.
+    // Every row that was there has been re-encrypted, where it was.
     let rows = world.store.rows();
     for (key, row) in old {
         assert!(rows.get(&key).is_none_or(|now| now.value != row.value));
@@ -180,7 +180,7 @@ async fn a_damaged_row_keeps_the_keys_that_might_still_open_it() {
 }
 
 #[tokio::test]
-async fn a_reshare_closes_nothing_anew_and_is_kept() {
+async fn a_reshare_re_encrypts_nothing_and_is_kept() {
     let world = World::filled(3).await;
     let rows_before = world.store.rows().len();
     change_and_finish(&world, &reshare(&world)).await.unwrap();

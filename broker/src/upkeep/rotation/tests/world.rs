@@ -94,7 +94,7 @@ impl World {
             (keys, card)
         };
         let mut world = Self {
-            first: crate::ops::tests::sealed(&fragment),
+            first: crate::testing::sealed(&fragment),
             fragments: Arc::new(Mutex::new(vec![Arc::new(fragment)])),
             people: Arc::new(["Cid", "Dan"].map(person).into()),
             store: Arc::new(MemoryStore::new()),
