@@ -29,6 +29,7 @@ use crate::access;
 use crate::access::mounts::{Enable, Side, new_mount};
 use crate::access::mounts::{Mount, MountList, Mounts};
 use crate::access::session::Parts;
+use crate::access::shape::Shape;
 use crate::access::tokens::{ACCESSORS, TOKENS};
 use crate::access::{Asker, tokens};
 use crate::access::{Requester, Session};
@@ -36,10 +37,6 @@ use crate::audit::writer::tests::HandClock;
 use crate::audit::writer::{LogKeys, Writer};
 use crate::auth::approle::SECRET_IDS;
 use crate::auth::{self, roles, token};
-use crate::config::Config;
-use crate::custody::App;
-use crate::custody::init::Initialising;
-use crate::custody::seal::SealHandle;
 use crate::engines::kv::{self, ENTRIES, KvTarget, SECRETS, WriteSecret};
 use crate::error::OpError;
 use crate::keys::Keys;
@@ -52,6 +49,9 @@ use crate::upkeep::rotation::Rotation;
 use crate::upkeep::rotation::remote::{RemoteRotation, Rotated};
 
 mod objects;
+mod tables;
+
+pub(crate) use tables::{example, with_example};
 
 /// The remote is suspended.
 struct Away;
@@ -124,7 +124,6 @@ pub(crate) fn unsealed() -> Unsealed {
 
 /// An open broker with a KV mount at `secret`, and the root token.
 struct Bench {
-    app: App,
     session: Arc<Session>,
     store: Arc<Meddler>,
     root: Zeroizing<String>,
@@ -174,13 +173,21 @@ impl Store for Meddler {
 
 impl Bench {
     async fn new() -> Self {
-        let fragment = Fragment::random(&mut os_rng());
-        let sealed = sealed(&fragment);
-        let unsealed = Arc::new(Unsealed::first(&fragment, &sealed));
-        let meddler = Arc::new(Meddler::default());
+        Self::with_shape(shape()).await
+    }
+
+    async fn with_shape(shape: Arc<Shape>) -> Self {
+        let clock = Arc::new(HandClock(AtomicU64::new(1_709_210_096_000)));
+        Self::on(Arc::default(), Arc::new(unsealed()), clock, shape).await
+    }
+
+    async fn on(
+        meddler: Arc<Meddler>,
+        unsealed: Arc<Unsealed>,
+        clock: Arc<dyn symbolon_core::clock::Clock>,
+        shape: Arc<Shape>,
+    ) -> Self {
         let store: Arc<dyn Store> = Arc::clone(&meddler) as _;
-        let clock: Arc<dyn symbolon_core::clock::Clock> =
-            Arc::new(HandClock(AtomicU64::new(1_709_210_096_000)));
         let seed = SigningSeed::from_secret(Secret::filled_by(|out| out.fill(4)));
         let log = LogKeys {
             audit: unsealed.audit(),
@@ -206,16 +213,10 @@ impl Bench {
             writer,
             generation: 1,
             dead_man: DeadMan::new(72, clock.now()),
-            shape: shape(),
+            shape,
         });
         Rotation::begin(&session, Arc::new(Away));
-        let config = Config::parse(
-            "listen = \"127.0.0.1:8200\"\n[store]\npath = \"nowhere\"\n[remote]\nurl = \"https://f.example\"\nfingerprint = \"0\"",
-        )
-        .unwrap();
-        let seal = SealHandle::holding(sealed, Arc::clone(&session));
-        let app = App { config, store, seal, clock, shape: shape(), init: Initialising::default() };
-        let mut bench = Self { app, session, store: meddler, root: Zeroizing::default() };
+        let mut bench = Self { session, store: meddler, root: Zeroizing::default() };
         bench.root = bench.token(TokenClaims::root(1_709_210_096)).await;
         bench
     }

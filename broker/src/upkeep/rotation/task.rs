@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
+use super::pages::Unknown;
 use super::reencrypt::{self, Reencryption};
 use super::remote::RemoteRotation;
 use super::rewrap::{Advance, Rewrap};
@@ -60,6 +61,8 @@ pub(super) struct Live {
     pub(super) damaged_rows: u64,
     pub(super) damaged_capsules: u64,
     pub(super) damaged_payloads: u64,
+    /// Rows of tables that no descriptor names, as the end of a change of the fragment's keys found them.
+    pub(super) unknown: Unknown,
     /// Steps that failed since the unseal.
     pub(super) failures: u64,
     pub(super) problem: Option<&'static str>,
