@@ -160,13 +160,14 @@ impl Authorised {
     }
 
     /// Commits changes of what requests see in memory, then takes them into use. One such step follows the other, and none
-    /// stops half-way because the asker has gone: memory and store must not come apart.
+    /// stops half-way because the asker has gone: memory and store must not come apart. Other brokers are told in the same commit.
     pub async fn commit_and_take(
         self,
         object: Object,
-        changes: Vec<Op>,
+        mut changes: Vec<Op>,
         take: impl FnOnce(&Session) + Send + 'static,
     ) -> Result<Self, OpError> {
+        changes.push(self.session().configuration_changed()?);
         let turn = self.session().taking_turn().await;
         let step = async move {
             self.commit(object, changes).await?;

@@ -14,6 +14,7 @@ use symbolon_core::seal::Unsealed;
 use symbolon_proto::hierarchy::AuditKey;
 use tokio::sync::OwnedMutexGuard;
 
+use super::freshness::{self, Freshness};
 use super::mounts::{MountList, MountTables, Mounts, Side};
 use super::policies::Policies;
 use super::shape::Shape;
@@ -67,6 +68,7 @@ pub struct Session {
     mounts: MountTables,
     policies: Policies,
     shape: Arc<Shape>,
+    freshness: Freshness,
     state: State,
     /// Held from the commit of policies or mounts until they are in use.
     taking: Arc<tokio::sync::Mutex<()>>,
@@ -103,6 +105,7 @@ impl Session {
             mounts: MountTables::new(parts.mounts),
             policies: parts.policies,
             shape: parts.shape,
+            freshness: Freshness::default(),
             state: State::default(),
             taking: Arc::default(),
         })
@@ -176,6 +179,26 @@ impl Session {
     /// Takes a changed policy into use.
     pub fn replace_policy(&self, name: &PolicyName, policy: Option<Policy>) {
         self.policies.replace(name, policy);
+    }
+
+    /// Reads mounts and policies again if another broker has changed them, at the beginning of a request. Most requests need
+    /// not even look.
+    pub async fn refresh(&self) -> Result<(), OpError> {
+        if !self.freshness.is_due(self.now()) {
+            return Ok(());
+        }
+        let Some(revision) = self.freshness.other(&self.rows).await? else { return Ok(()) };
+        let _turn = self.taking_turn().await; // what is read must not take the place of what is committed meanwhile
+        let (mounts, policies) = (Mounts::read(&self.rows).await?, Policies::read(&self.rows).await?);
+        self.mounts.replace_all(mounts);
+        self.policies.replace_all(policies);
+        self.freshness.has_read(revision);
+        Ok(())
+    }
+
+    /// The change that tells other brokers to do so.
+    pub(super) fn configuration_changed(&self) -> Result<Op, OpError> {
+        freshness::changed(&self.rows)
     }
 
     /// The turn to commit and take into use what requests see in memory.

@@ -48,6 +48,7 @@ use crate::store::{Answer, Expect, Op, Row, Scan, Store};
 use crate::upkeep::rotation::Rotation;
 use crate::upkeep::rotation::remote::{RemoteRotation, Rotated};
 
+mod freshness;
 mod objects;
 mod tables;
 

@@ -56,6 +56,7 @@ async fn issue(app: &App, request: Request<Body>) -> Result<AccessToken, OAuthEr
     let who = Requester { token: None, request_id: &request_id, remote, parameters: &parameters };
     let api = ApiPath::from_decoded(AUDITED_PATH).expect("a fixed path is one");
     let session = app.session().map_err(|error| op_error(&error))?;
+    session.refresh().await.map_err(|error| op_error(&error))?;
     workload::issue(&who.of(&session), &app.config.issuer(), &api, &wish).await.map_err(|error| match error {
         WorkloadError::OAuth(error) => error,
         WorkloadError::Op(error) => op_error(&error),

@@ -263,6 +263,7 @@ impl Work {
     /// KEKs of mounts, one mount after the other.
     async fn mounts(&mut self, session: &Session) -> Result<Step, OpError> {
         if self.rolls.is_empty() {
+            session.refresh().await?; // mounts that another broker has made have KEKs too
             self.rolls = rolls(session).await?;
             Rotation::of(session).live().damaged_payloads = 0;
         }
