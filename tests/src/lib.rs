@@ -22,6 +22,7 @@ mod memory;
 mod nodes;
 mod remote;
 mod rollback;
+mod routes;
 mod rows;
 mod seal;
 mod selfplay;

@@ -24,7 +24,7 @@ async fn the_entry_of_a_token_names_accessor_and_policies() {
         bench.as_root(async |who| token::create(&who, token::Making::Child, wanted).await).await.unwrap();
     let accessor = issued.caller.accessor.clone().unwrap();
     let said = format!("token {accessor} with policies reader,writer");
-    assert_eq!(objects(&bench, Action::TokenCreate).await, [said.clone()]);
+    assert_eq!(objects(&bench, Action::TokenCreate).await, std::slice::from_ref(&said));
     let which = token::Which::Accessor(&accessor);
     bench.as_root(async |who| token::revoke(&who, which, false).await).await.unwrap();
     assert_eq!(objects(&bench, Action::TokenRevoke).await, [said], "the token concerned, not the caller's");
