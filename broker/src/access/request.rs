@@ -43,13 +43,7 @@ impl<'a> Request<'a> {
     /// Turns the token into a caller. A refused token leaves an entry too. The route is what policies will judge: derived from
     /// what will be done, and the same that the face was asked for, or nothing is done at all.
     pub async fn begin(who: &Asker<'a>, action: Action, route: &Route) -> Result<Self, OpError> {
-        let path = route.path()?;
-        if let Some(asked) = who.asked
-            && asked.as_str() != path.as_str()
-        {
-            debug_assert!(false, "asked for {asked}, derived {path}");
-            return Err(OpError::INTEGRITY);
-        }
+        let path = route.path_for(who)?;
         let session = Arc::clone(who.session);
         let mut detail = describe(&who.requester, &path);
         let caller = match tokens::authenticate(&session, who.requester.token, who.requester.remote).await {

@@ -58,10 +58,10 @@ async fn the_entries_of_a_secret_id_and_its_login_name_what_was_made() {
     let said = format!("secret id {} of role ci", made.record.accessor);
     assert!(objects(&bench, Action::AuthWrite).await.contains(&said));
 
-    let (route, parameters) = (api("auth/a/login"), Map::new());
+    let parameters = Map::new();
     let who = Requester { token: None, request_id: "test", remote: None, parameters: &parameters };
     let who = who.of(&bench.session);
-    let issued = auth::approle::login(&who, &route, &mount, "id", &made.secret_id).await.unwrap();
+    let issued = auth::approle::login(&who, &mount, "id", &made.secret_id).await.unwrap();
     let accessor = issued.caller.accessor.unwrap();
     let said = format!("token {accessor} with policies default,deploy");
     assert_eq!(objects(&bench, Action::Login).await, [said]);
