@@ -1,4 +1,5 @@
-//! The path that policies judge is derived by the operation; here it is compared with the one that was asked for, route by route.
+//! The path that policies judge is derived by the operation; here it is compared with the one that was asked
+//! for, route by route.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::site::{CALM, Site};
 
-/// Every route that an operation stands behind, with a body that reaches it. A broker of a debug build stops at one that derives
-/// another path than it was asked for; the log shows that each one got that far.
+/// Every route that an operation stands behind, with a body that reaches it. A broker of a debug build stops
+/// at one that derives another path than it was asked for; the log shows that each one got that far.
 const ROUTES: [(&str, &str, &str); 73] = [
     ("PUT", "secret/data/Team/a b", r#"{"data":{"a":1}}"#),
     ("PATCH", "secret/data/Team/a b", r#"{"data":{"b":1}}"#),

@@ -1,12 +1,14 @@
 //! When what a session holds in memory is read again.
 //!
-//! Mounts and policies are held as values, and other brokers may serve the same store. Every commit that changes one of them
-//! writes one small row with it. What counts is that row's revision, which the store makes larger with every write, so brokers
-//! that write it at the same moment need not agree on anything. A request looks at the revision, not more often than every
-//! [`LOOK_MS`], and whoever finds another one reads mounts and policies again. The revision is read before them: what is
-//! committed in between is found at the next look.
+//! Mounts and policies are held as values, and other brokers may serve the same store. Every commit that
+//! changes one of them writes one small row with it. What counts is that row's revision, which the store
+//! makes larger with every write, so brokers that write it at the same moment need not agree on anything. A
+//! request looks at the revision, not more often than every [`LOOK_MS`], and whoever finds another one reads
+//! mounts and policies again. The revision is read before them: what is committed in between is found at the
+//! next look.
 //!
-//! A deployment that was never changed since it runs this version has no such row: then what was read at the unseal holds.
+//! A deployment that was never changed since it runs this version has no such row: then what was read at the
+//! unseal holds.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

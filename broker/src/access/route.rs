@@ -1,12 +1,13 @@
 //! The path that a request stands for, derived from what will be done.
 //!
-//! An operation is handed what it will do: a mount and a name below it, a policy, a token. It derives the path that policies
-//! judge from the same values, and no operation takes a path beside them. So what is judged and what is done can never be two
-//! things, whichever dialect asks: a face cannot pass one path on and another target. Its own path is compared with the
-//! derived one ([`super::Request::begin`]), and a request in which they differ does nothing.
+//! An operation is handed what it will do: a mount and a name below it, a policy, a token. It derives the
+//! path that policies judge from the same values, and no operation takes a path beside them. So what is
+//! judged and what is done can never be two things, whichever dialect asks: a face cannot pass one path on
+//! and another target. Its own path is compared with the derived one ([`super::Request::begin`]), and a
+//! request in which they differ does nothing.
 //!
-//! A path that somebody asked for becomes a route by itself only where it is the whole request: for what is mounted nowhere,
-//! and for what is malformed. Only this room can do that.
+//! A path that somebody asked for becomes a route by itself only where it is the whole request: for what is
+//! mounted nowhere, and for what is malformed. Only this room can do that.
 
 use std::fmt::Display;
 
@@ -47,8 +48,8 @@ impl Route {
         Self(path.as_str().to_owned())
     }
 
-    /// The path, as policies see it, for somebody who must have asked for the same one. A face that routes to another operation
-    /// than its path says is a mistake of ours: nothing is done then.
+    /// The path, as policies see it, for somebody who must have asked for the same one. A face that routes to
+    /// another operation than its path says is a mistake of ours: nothing is done then.
     pub(crate) fn path_for(&self, who: &Asker<'_>) -> Result<ApiPath, OpError> {
         let path = ApiPath::from_decoded(&self.0)
             .map_err(|_| OpError::invalid("the path is too long or malformed"))?;

@@ -1,6 +1,7 @@
 //! Everything a request may use while the broker is open: keys, rows, the writer, mounts and policies.
 //!
-//! A session begins with an unseal and ends with a seal. What it does not know by name stands in its [`State`].
+//! A session begins with an unseal and ends with a seal. What it does not know by name stands in its
+//! [`State`].
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -74,8 +75,8 @@ pub struct Session {
     taking: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// What may be left of the keys of a closed session: requests under way, background tasks and the log's writer let go of theirs
-/// one after the other.
+/// What may be left of the keys of a closed session: requests under way, background tasks and the log's
+/// writer let go of theirs one after the other.
 pub struct Remains {
     unsealed: Weak<Unsealed>,
     audit: Weak<AuditKey>,
@@ -181,8 +182,8 @@ impl Session {
         self.policies.replace(name, policy);
     }
 
-    /// Reads mounts and policies again if another broker has changed them, at the beginning of a request. Most requests need
-    /// not even look.
+    /// Reads mounts and policies again if another broker has changed them, at the beginning of a request.
+    /// Most requests need not even look.
     pub async fn refresh(&self) -> Result<(), OpError> {
         if !self.freshness.is_due(self.now()) {
             return Ok(());
@@ -206,7 +207,8 @@ impl Session {
         Arc::clone(&self.taking).lock_owned().await
     }
 
-    /// Stops background work and wipes cached keys. What it gives back tells when nobody holds any other key either.
+    /// Stops background work and wipes cached keys. What it gives back tells when nobody holds any other key
+    /// either.
     #[must_use]
     pub fn close(&self) -> Remains {
         self.keys.close();

@@ -46,7 +46,8 @@ impl<'a> Login<'a> {
         Err(answer)
     }
 
-    /// Turns a verified identity into a token. The entry is durable, and counted evidence is spent, before it leaves.
+    /// Turns a verified identity into a token. The entry is durable, and counted evidence is spent, before it
+    /// leaves.
     pub(super) async fn admit(
         self,
         identity: &VerifiedIdentity,

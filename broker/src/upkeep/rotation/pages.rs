@@ -8,7 +8,8 @@ use crate::error::OpError;
 use crate::rows::{self, Layout, RecordError};
 use crate::store::{KEY_BYTES_MAX, Row, Scan};
 
-/// Rows that lie in no table that this broker knows: nothing re-encrypts them, and nobody can tell what keys they need.
+/// Rows that lie in no table that this broker knows: nothing re-encrypts them, and nobody can tell what keys
+/// they need.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Unknown {
     /// How many.
@@ -47,7 +48,8 @@ async fn count(
     }
 }
 
-/// Rows after a key, at most `limit`, one table after the other; an empty key begins at the beginning. An empty page is the end.
+/// Rows after a key, at most `limit`, one table after the other; an empty key begins at the beginning. An
+/// empty page is the end.
 pub(super) async fn after(
     session: &Session,
     layout: Layout,

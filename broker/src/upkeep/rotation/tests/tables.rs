@@ -1,4 +1,5 @@
-//! A table is added by its descriptor alone: a change of the fragment finds its rows, and rows that nobody knows are not lost.
+//! A table is added by its descriptor alone: a change of the fragment finds its rows, and rows that nobody
+//! knows are not lost.
 
 use symbolon_core::audit::{Action, Draft};
 use symbolon_core::change::{Change, NewSet};
