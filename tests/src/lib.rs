@@ -24,6 +24,7 @@ mod nodes;
 mod recorded;
 mod remote;
 mod rollback;
+mod routes;
 mod rows;
 mod seal;
 mod selfplay;

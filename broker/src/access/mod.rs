@@ -4,6 +4,7 @@
 //! requester.rs  who asks, as the wire has it        request.rs   caller → grant → entry → receipt
 //! session.rs    what an open broker works with      object.rs    what the entry is about
 //! tokens.rs     a token's rows and whom it means    policies.rs  the policies in force
+//! freshness.rs  when mounts and policies are read again
 //! mounts.rs     what answers below which path       shape.rs     what engines and methods say of themselves
 //! route.rs      the path that policies judge        state.rs     what folders keep while it is open
 //! builtins.rs   mounts that every deployment has
@@ -12,6 +13,7 @@
 use crate::rows::Table;
 
 pub mod builtins;
+mod freshness;
 pub mod mounts;
 mod object;
 pub mod policies;
@@ -23,6 +25,7 @@ pub mod shape;
 mod state;
 pub mod tokens;
 
+pub use freshness::LOOK_MS;
 pub use object::Object;
 pub(crate) use request::describe;
 pub use request::{Authorised, Request, malformed, unrouted};

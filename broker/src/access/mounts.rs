@@ -281,6 +281,10 @@ impl MountTables {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    pub(super) fn replace_all(&self, mounts: Mounts) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(mounts);
+    }
+
     pub(super) fn replace(&self, side: Side, list: MountList) {
         let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let mut next = Mounts::clone(&current);

@@ -90,6 +90,13 @@ impl Policies {
         self.acls.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
+    /// Takes what was read again into use.
+    pub(super) fn replace_all(&self, read: Self) {
+        let read = read.known.into_inner().unwrap_or_else(PoisonError::into_inner);
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = read;
+        self.acls.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn merge(&self, names: &[PolicyName]) -> Acl {
         if names.iter().any(PolicyName::is_root) {
             return Acl::new(&[Policy::root()]);

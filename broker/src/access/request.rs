@@ -1,5 +1,5 @@
-//! A request on its way: token → caller → grant → entry → receipt. The one place that turns a token into a caller and a caller
-//! into a grant.
+//! A request on its way: token → caller → grant → entry → receipt. The one place that turns a token into a
+//! caller and a caller into a grant.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -17,7 +17,8 @@ use super::{Asker, Requester, tokens};
 use crate::error::OpError;
 use crate::store::Op;
 
-/// A request whose caller is known, and nothing else: it cannot do or answer anything before a policy allows it.
+/// A request whose caller is known, and nothing else: it cannot do or answer anything before a policy allows
+/// it.
 pub struct Request<'a> {
     asked: Asked,
     parameters: &'a Map,
@@ -40,16 +41,11 @@ struct Asked {
 }
 
 impl<'a> Request<'a> {
-    /// Turns the token into a caller. A refused token leaves an entry too. The route is what policies will judge: derived from
-    /// what will be done, and the same that the face was asked for, or nothing is done at all.
+    /// Turns the token into a caller. A refused token leaves an entry too. The route is what policies will
+    /// judge: derived from what will be done, and the same that the face was asked for, or nothing is done at
+    /// all.
     pub async fn begin(who: &Asker<'a>, action: Action, route: &Route) -> Result<Self, OpError> {
-        let path = route.path()?;
-        if let Some(asked) = who.asked
-            && asked.as_str() != path.as_str()
-        {
-            debug_assert!(false, "asked for {asked}, derived {path}");
-            return Err(OpError::INTEGRITY);
-        }
+        let path = route.path_for(who)?;
         let session = Arc::clone(who.session);
         let mut detail = describe(&who.requester, &path);
         let caller = match tokens::authenticate(&session, who.requester.token, who.requester.remote).await {
@@ -95,8 +91,9 @@ impl<'a> Request<'a> {
         acl.authorise(operation, path, self.parameters, session.needs_sudo(path)).ok()
     }
 
-    /// Ends a request that no route takes in this form. Why, may be told to callers whose policies give them something at
-    /// this path; to others it is denied like any path, so that strangers cannot find out what is mounted where.
+    /// Ends a request that no route takes in this form. Why, may be told to callers whose policies give them
+    /// something at this path; to others it is denied like any path, so that strangers cannot find out what
+    /// is mounted where.
     pub async fn refuse(self) -> Result<(), OpError> {
         let has = self.asked.acl.capabilities(&self.asked.path);
         if has.is_empty() || has.denies() {
@@ -165,14 +162,16 @@ impl Authorised {
         self.commit_for_disclosure(object, changes).await.map(drop)
     }
 
-    /// Commits changes of what requests see in memory, then takes them into use. One such step follows the other, and none
-    /// stops half-way because the asker has gone: memory and store must not come apart.
+    /// Commits changes of what requests see in memory, then takes them into use. One such step follows the
+    /// other, and none stops half-way because the asker has gone: memory and store must not come apart. Other
+    /// brokers are told in the same commit.
     pub async fn commit_and_take(
         self,
         object: Object,
-        changes: Vec<Op>,
+        mut changes: Vec<Op>,
         take: impl FnOnce(&Session) + Send + 'static,
     ) -> Result<Self, OpError> {
+        changes.push(self.session().configuration_changed()?);
         let turn = self.session().taking_turn().await;
         let step = async move {
             self.commit(object, changes).await?;
@@ -196,7 +195,8 @@ impl Authorised {
         if matches!(error, OpError::Absent(_))
             && let Err(missing) = self.session().keys.system_kek().await
         {
-            // A 404 makes clients delete their copies, so nothing is called absent while the remote half is withdrawn.
+            // A 404 makes clients delete their copies, so nothing is called absent while the remote half is
+            // withdrawn.
             error = missing.into();
         }
         self.asked.record(Outcome::Failed, error.reason()).await?;
@@ -225,13 +225,15 @@ pub(crate) fn describe(who: &Requester<'_>, path: &ApiPath) -> Detail {
     }
 }
 
-/// Ends a request for which there is no route. Always an error: the caller is unknown, may not ask, or nothing is mounted there.
+/// Ends a request for which there is no route. Always an error: the caller is unknown, may not ask, or
+/// nothing is mounted there.
 pub async fn unrouted(who: &Asker<'_>, path: &ApiPath, operation: Operation) -> Result<Infallible, OpError> {
     let request = Request::begin(who, Action::Other, &Route::whole(path)).await?.authorise(operation).await?;
     request.record_failure(Err(OpError::NO_ROUTE)).await
 }
 
-/// Whether a caller may be told that its request is malformed, or not for this method. Leaves the request's entry.
+/// Whether a caller may be told that its request is malformed, or not for this method. Leaves the request's
+/// entry.
 pub async fn malformed(who: &Asker<'_>, path: &ApiPath) -> Result<(), OpError> {
     Request::begin(who, Action::Other, &Route::whole(path)).await?.refuse().await
 }

@@ -14,6 +14,7 @@ use symbolon_core::seal::Unsealed;
 use symbolon_proto::hierarchy::AuditKey;
 use tokio::sync::OwnedMutexGuard;
 
+use super::freshness::{self, Freshness};
 use super::mounts::{MountList, MountTables, Mounts, Side};
 use super::policies::Policies;
 use super::shape::Shape;
@@ -67,13 +68,14 @@ pub struct Session {
     mounts: MountTables,
     policies: Policies,
     shape: Arc<Shape>,
+    freshness: Freshness,
     state: State,
     /// Held from the commit of policies or mounts until they are in use.
     taking: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// What may be left of the keys of a closed session: requests under way, background tasks and the log's writer let go of theirs
-/// one after the other.
+/// What may be left of the keys of a closed session: requests under way, background tasks and the log's
+/// writer let go of theirs one after the other.
 pub struct Remains {
     unsealed: Weak<Unsealed>,
     audit: Weak<AuditKey>,
@@ -103,6 +105,7 @@ impl Session {
             mounts: MountTables::new(parts.mounts),
             policies: parts.policies,
             shape: parts.shape,
+            freshness: Freshness::default(),
             state: State::default(),
             taking: Arc::default(),
         })
@@ -178,12 +181,33 @@ impl Session {
         self.policies.replace(name, policy);
     }
 
+    /// Reads mounts and policies again if another broker has changed them, at the beginning of a request.
+    /// Most requests need not even look.
+    pub async fn refresh(&self) -> Result<(), OpError> {
+        if !self.freshness.is_due(self.now()) {
+            return Ok(());
+        }
+        let Some(revision) = self.freshness.other(&self.rows).await? else { return Ok(()) };
+        let _turn = self.taking_turn().await; // what is read must not take the place of what is committed meanwhile
+        let (mounts, policies) = (Mounts::read(&self.rows).await?, Policies::read(&self.rows).await?);
+        self.mounts.replace_all(mounts);
+        self.policies.replace_all(policies);
+        self.freshness.has_read(revision);
+        Ok(())
+    }
+
+    /// The change that tells other brokers to do so.
+    pub(super) fn configuration_changed(&self) -> Result<Op, OpError> {
+        freshness::changed(&self.rows)
+    }
+
     /// The turn to commit and take into use what requests see in memory.
     pub(crate) async fn taking_turn(&self) -> OwnedMutexGuard<()> {
         Arc::clone(&self.taking).lock_owned().await
     }
 
-    /// Stops background work and wipes cached keys. What it gives back tells when nobody holds any other key either.
+    /// Stops background work and wipes cached keys. What it gives back tells when nobody holds any other key
+    /// either.
     #[must_use]
     pub fn close(&self) -> Remains {
         self.keys.close();

@@ -4,14 +4,14 @@
 
 use symbolon_core::audit::{Action, Detail, Draft, Outcome};
 use symbolon_core::identity::{IssuedKind, VerifiedIdentity};
-use symbolon_core::path::{ApiPath, RoleName};
+use symbolon_core::path::RoleName;
 use symbolon_core::token::TokenKind;
 use symbolon_core::token::ttl::TtlLimits;
 use symbolon_proto::id::TenantId;
 
-use crate::access::mounts::Mount;
+use crate::access::mounts::{Mount, Side};
 use crate::access::tokens::{self, IssuedToken, NewToken};
-use crate::access::{Asker, Object, Session, describe};
+use crate::access::{Asker, Object, Route, Session, describe};
 use crate::error::OpError;
 use crate::store::Op;
 
@@ -23,17 +23,19 @@ pub(super) struct Login<'a> {
 }
 
 impl<'a> Login<'a> {
+    /// Begins one at a path below the mount.
     pub(super) fn begin(
         session: &'a Session,
         who: &Asker<'_>,
-        api: &ApiPath,
         mount: &'a Mount,
+        below: &str,
         role: &str,
-    ) -> Self {
-        let mut detail = describe(&who.requester, api);
+    ) -> Result<Self, OpError> {
+        let path = Route::below(Side::Logins, mount, below).path_for(who)?;
+        let mut detail = describe(&who.requester, &path);
         // A role name that does not parse is the caller's text and stays out of the log.
         detail.role = RoleName::parse(role).map(|role| role.to_string()).unwrap_or_default();
-        Self { session, mount, detail }
+        Ok(Self { session, mount, detail })
     }
 
     /// Records why the login was refused; the caller learns only `answer`.
@@ -44,7 +46,8 @@ impl<'a> Login<'a> {
         Err(answer)
     }
 
-    /// Turns a verified identity into a token. The entry is durable, and counted evidence is spent, before it leaves.
+    /// Turns a verified identity into a token. The entry is durable, and counted evidence is spent, before it
+    /// leaves.
     pub(super) async fn admit(
         self,
         identity: &VerifiedIdentity,

@@ -35,6 +35,9 @@ use crate::store::{Expect, Op};
 
 const KEYS: SecretId = SecretId::from_bytes(*b"workload-signing");
 
+/// The path of requests in the audit log. No policy judges it: roles decide.
+const AUDITED_PATH: &str = "oauth2/token";
+
 /// Where the public halves are.
 const PUBLIC: Place<'static> =
     Place { tenant: TenantId::SYSTEM, table: SYSTEM, scope: NO_SCOPE, group: "", name: "workload keys" };
@@ -89,13 +92,13 @@ fn context(unsealed: &Unsealed) -> RecordContext {
 pub async fn issue(
     who: &Asker<'_>,
     issuer: &str,
-    api: &ApiPath,
     request: &TokenRequest,
 ) -> Result<AccessToken, WorkloadError> {
+    let path = ApiPath::from_decoded(AUDITED_PATH).expect("a fixed path is one");
     let session = Arc::clone(who.session);
     match prepare(issuer, &session, request).await {
         Ok(Signed { token, jti, subject }) => {
-            let mut detail = describe(&who.requester, api);
+            let mut detail = describe(&who.requester, &path);
             detail.caller = subject;
             detail.role = format!("token {jti} for {}", request.audience());
             let draft = Draft { action: Action::WorkloadToken, outcome: Outcome::Allowed, detail };
@@ -103,7 +106,7 @@ pub async fn issue(
             Ok(token.disclose(receipt))
         }
         Err(error) => {
-            let mut detail = describe(&who.requester, api);
+            let mut detail = describe(&who.requester, &path);
             if let WorkloadError::OAuth(refusal) = &error {
                 detail.reason = refusal.to_string();
             }

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use crate::access::shape::{Facts, Shape};
 use crate::auth::METHODS;
 use crate::engines::ENGINES;
-use crate::{access, custody, keys, rows};
+use crate::{access, audit, custody, keys, rows};
 
 /// What `sys/` says of itself.
 pub static SYSTEM: Facts = Facts {
@@ -48,7 +48,8 @@ pub fn shape() -> Arc<Shape> {
 }
 
 fn put_together() -> Shape {
-    let rooms: [&[rows::Table]; 4] = [&rows::TABLES, keys::TABLES, access::TABLES, custody::TABLES];
+    let rooms: [&[rows::Table]; 5] =
+        [&rows::TABLES, audit::log::rows::TABLES, keys::TABLES, access::TABLES, custody::TABLES];
     Shape {
         system: vec![&SYSTEM],
         engines: ENGINES.iter().map(|engine| &engine.facts).collect(),

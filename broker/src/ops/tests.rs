@@ -13,7 +13,6 @@ use symbolon_core::path::{ApiPath, FolderPath, MountPath, PolicyName, RoleName, 
 use symbolon_core::seal::Unsealed;
 use symbolon_core::token::{CidrList, TokenClaims, TokenParams, TokenType, new_service_token};
 use symbolon_proto::Zeroizing;
-use symbolon_proto::hierarchy::Fragment;
 use symbolon_proto::id::{SecretId, TenantId};
 use symbolon_proto::log::NoteSigner;
 use symbolon_proto::secret::Secret;
@@ -25,6 +24,7 @@ use crate::access;
 use crate::access::mounts::{Enable, Side, new_mount};
 use crate::access::mounts::{Mount, MountList, Mounts};
 use crate::access::session::Parts;
+use crate::access::shape::Shape;
 use crate::access::tokens::{ACCESSORS, TOKENS};
 use crate::access::{Asker, tokens};
 use crate::access::{Requester, Session};
@@ -32,10 +32,6 @@ use crate::audit::writer::tests::HandClock;
 use crate::audit::writer::{LogKeys, Writer};
 use crate::auth::approle::SECRET_IDS;
 use crate::auth::{self, roles, token};
-use crate::config::Config;
-use crate::custody::App;
-use crate::custody::initialising::Initialising;
-use crate::custody::seal::SealHandle;
 use crate::engines::kv::{self, ENTRIES, KvTarget, SECRETS, WriteSecret};
 use crate::error::OpError;
 use crate::keys::Keys;
@@ -44,11 +40,15 @@ use crate::remote::{EvaluateError, Leases};
 use crate::rows::{Place, Rows};
 use crate::store::memory::MemoryStore;
 use crate::store::{Answer, Expect, Op, Row, Scan, Store};
-use crate::testing::{Away, sealed};
+use crate::testing::{Away, unsealed};
 use crate::upkeep::rotation::Rotation;
 use crate::upkeep::rotation::remote::{RemoteRotation, Rotated};
 
+mod freshness;
 mod objects;
+mod tables;
+
+pub(crate) use tables::{example, with_example};
 
 impl RemoteRotation for Away {
     fn new_epoch<'a>(&'a self, _: &'a Session) -> Rotated<'a, u32> {
@@ -62,7 +62,6 @@ impl RemoteRotation for Away {
 
 /// An open broker with a KV mount at `secret`, and the root token.
 struct Bench {
-    app: App,
     session: Arc<Session>,
     store: Arc<Meddler>,
     root: Zeroizing<String>,
@@ -112,13 +111,21 @@ impl Store for Meddler {
 
 impl Bench {
     async fn new() -> Self {
-        let fragment = Fragment::random(&mut os_rng());
-        let sealed = sealed(&fragment);
-        let unsealed = Arc::new(Unsealed::first(&fragment, &sealed));
-        let meddler = Arc::new(Meddler::default());
+        Self::with_shape(shape()).await
+    }
+
+    async fn with_shape(shape: Arc<Shape>) -> Self {
+        let clock = Arc::new(HandClock(AtomicU64::new(1_709_210_096_000)));
+        Self::on(Arc::default(), Arc::new(unsealed()), clock, shape).await
+    }
+
+    async fn on(
+        meddler: Arc<Meddler>,
+        unsealed: Arc<Unsealed>,
+        clock: Arc<dyn symbolon_core::clock::Clock>,
+        shape: Arc<Shape>,
+    ) -> Self {
         let store: Arc<dyn Store> = Arc::clone(&meddler) as _;
-        let clock: Arc<dyn symbolon_core::clock::Clock> =
-            Arc::new(HandClock(AtomicU64::new(1_709_210_096_000)));
         let seed = SigningSeed::from_secret(Secret::filled_by(|out| out.fill(4)));
         let log = LogKeys {
             audit: unsealed.audit(),
@@ -144,16 +151,10 @@ impl Bench {
             writer,
             generation: 1,
             dead_man: DeadMan::new(72, clock.now()),
-            shape: shape(),
+            shape,
         });
         Rotation::begin(&session, Arc::new(Away));
-        let config = Config::parse(
-            "listen = \"127.0.0.1:8200\"\n[store]\npath = \"nowhere\"\n[remote]\nurl = \"https://f.example\"\nfingerprint = \"0\"",
-        )
-        .unwrap();
-        let seal = SealHandle::holding(sealed, Arc::clone(&session));
-        let app = App { config, store, seal, clock, shape: shape(), init: Initialising::default() };
-        let mut bench = Self { app, session, store: meddler, root: Zeroizing::default() };
+        let mut bench = Self { session, store: meddler, root: Zeroizing::default() };
         bench.root = bench.token(TokenClaims::root(1_709_210_096)).await;
         bench
     }
@@ -427,10 +428,10 @@ async fn a_login_that_fails_leaves_an_entry() {
     let edit = |_: Option<AppRole>| Ok::<_, OpError>(role.clone());
     bench.as_root(async |who| roles::edit_role(&who, &mount, &name, edit).await).await.unwrap();
     let before = bench.session.ledger().writer.size();
-    let (route, parameters) = (api("auth/a/login"), Map::new());
+    let parameters = Map::new();
     let remote = Some("10.1.1.1".parse().unwrap());
     let who = Requester { token: None, request_id: "test", remote, parameters: &parameters };
-    let answer = auth::approle::login(&who.of(&bench.session), &route, &mount, "id", "").await;
+    let answer = auth::approle::login(&who.of(&bench.session), &mount, "id", "").await;
     assert!(answer.is_err(), "a machine token needs a key that does not open");
     assert_eq!(bench.session.ledger().writer.size(), before + 1);
 }

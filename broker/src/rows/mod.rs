@@ -185,6 +185,11 @@ impl Rows {
         }
     }
 
+    /// The revision of a row, which is not decrypted.
+    pub async fn revision(&self, place: Place<'_>) -> Result<Option<u64>, RecordError> {
+        Ok(self.store.get(&self.key(&place)).await?.map(|row| row.revision))
+    }
+
     /// Reads every row of a group, in the order of their hashed names.
     pub async fn list<T: DeserializeOwned>(&self, group: Place<'_>) -> Result<Vec<(T, u64)>, RecordError> {
         let rows = self.scan(&self.group_prefix(&group), ROWS_MAX + 1).await?;

@@ -15,12 +15,21 @@ use symbolon_proto::id::TenantId;
 use symbolon_proto::log::Hash;
 use symbolon_proto::log::entry::ENTRY_BYTES_MAX;
 
+use crate::rows::{Layout, Table};
+
 /// Bundles of entries.
 pub const TABLE_BUNDLES: u8 = 0x20;
 /// Complete tiles.
 pub const TABLE_TILES: u8 = 0x21;
 /// The latest checkpoint.
 pub const TABLE_CHECKPOINT: u8 = 0x22;
+
+/// The same for the list of all tables.
+pub const TABLES: &[Table] = &[
+    Table::new(TABLE_BUNDLES, "entries of the log", Layout::Log),
+    Table::new(TABLE_TILES, "tiles of the log", Layout::Log),
+    Table::new(TABLE_CHECKPOINT, "checkpoint of the log", Layout::Log),
+];
 
 /// Most entries in a bundle, which is most jobs in a group.
 pub const BUNDLE_ENTRIES_MAX: usize = 256;

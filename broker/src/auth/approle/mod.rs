@@ -6,7 +6,7 @@ use symbolon_core::identity::approle::{
     AppRole, AppRoleError, REFUSED, SecretIdRecord, SecretIdRequest, SecretIdUse, check_id, new_id,
     secret_id_hash,
 };
-use symbolon_core::path::{ApiPath, RoleName};
+use symbolon_core::path::RoleName;
 use symbolon_core::policy::Operation;
 use symbolon_core::token::TokenKind;
 use symbolon_proto::Zeroizing;
@@ -307,7 +307,6 @@ pub async fn destroy_secret_id(
 /// Logs an application in. A counted secret id is spent in the commit that records the login.
 pub async fn login(
     who: &Asker<'_>,
-    api: &ApiPath,
     mount: &Mount,
     role_id: &str,
     secret_id: &str,
@@ -317,7 +316,7 @@ pub async fn login(
     let role = role_of(session, mount, role_id).await?;
     // The hash is computed for unknown roles too, so that known and unknown ones take the same time.
     let name = role.as_ref().map_or_else(nobody, |role| role.name.clone());
-    let login = Login::begin(session, who, api, mount, name.as_str());
+    let login = Login::begin(session, who, mount, "login", name.as_str())?;
     let record = find_secret_id(session, mount, &name, Which::SecretId(secret_id)).await?;
     let Some(role) = role else { return login.refuse("unknown role id".to_owned(), refused).await };
     let now = session.now().unix_secs();

@@ -51,7 +51,7 @@ async fn log_in(call: Call<'_>, mount: &Mount) -> Answer {
     let role_id = required(&read, "role_id", "missing role_id")?;
     // A role that binds addresses instead has no secret ids.
     let secret_id = read.string("secret_id")?.unwrap_or_default();
-    let issued = operations::login(&call.who(), &call.path, mount, &role_id, &secret_id).await?;
+    let issued = operations::login(&call.who(), mount, &role_id, &secret_id).await?;
     Ok(issued_answer(call, roles::route::kind(mount), issued))
 }
 

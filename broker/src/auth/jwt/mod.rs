@@ -1,7 +1,6 @@
 //! Logins with a JWT of an OIDC issuer.
 
 use symbolon_core::identity::jwt_role::{JwtConfig, JwtConfigError, JwtRefusal, JwtRole, JwtRoleError};
-use symbolon_core::path::ApiPath;
 use symbolon_core::token::TokenKind;
 
 use super::Method;
@@ -62,17 +61,11 @@ impl Role for JwtRole {
 }
 
 /// Logs in with a JWT of an OIDC issuer.
-pub async fn log_in(
-    who: &Asker<'_>,
-    api: &ApiPath,
-    mount: &Mount,
-    role: &str,
-    jwt: &str,
-) -> Result<IssuedToken, OpError> {
+pub async fn log_in(who: &Asker<'_>, mount: &Mount, role: &str, jwt: &str) -> Result<IssuedToken, OpError> {
     let session: &Session = who.session;
     let config: JwtConfig = find_config(session, mount).await?;
     let role = if role.is_empty() { config.default_role.as_str() } else { role };
-    let login = Login::begin(session, who, api, mount, role);
+    let login = Login::begin(session, who, mount, "login", role)?;
     let Some(role) = named_role::<JwtRole>(session, mount, role).await? else {
         return login.refuse("unknown role".to_owned(), OpError::refused("role could not be found")).await;
     };

@@ -3,7 +3,6 @@
 use symbolon_core::identity::kubernetes::{
     self as rules, KubernetesConfig, KubernetesRefusal, KubernetesRole, KubernetesRoleError,
 };
-use symbolon_core::path::ApiPath;
 use symbolon_core::token::TokenKind;
 
 use super::Method;
@@ -63,15 +62,9 @@ impl Role for KubernetesRole {
 }
 
 /// Logs a service account in.
-pub async fn log_in(
-    who: &Asker<'_>,
-    api: &ApiPath,
-    mount: &Mount,
-    role: &str,
-    jwt: &str,
-) -> Result<IssuedToken, OpError> {
+pub async fn log_in(who: &Asker<'_>, mount: &Mount, role: &str, jwt: &str) -> Result<IssuedToken, OpError> {
     let session: &Session = who.session;
-    let login = Login::begin(session, who, api, mount, role);
+    let login = Login::begin(session, who, mount, "login", role)?;
     let config: KubernetesConfig = find_config(session, mount).await?;
     let Some(role) = named_role::<KubernetesRole>(session, mount, role).await? else {
         return login.refuse("unknown role".to_owned(), OpError::refused("invalid role name")).await;

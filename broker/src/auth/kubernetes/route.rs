@@ -31,7 +31,7 @@ pub async fn route(call: Call<'_>, mount: &Mount, rest: &str) -> Answer {
 async fn log_in(call: Call<'_>, mount: &Mount) -> Answer {
     let read = call.fields.reader();
     let (role, jwt) = (required(&read, "role", "missing role")?, required(&read, "jwt", "missing jwt")?);
-    let issued = operations::log_in(&call.who(), &call.path, mount, &role, &jwt).await?;
+    let issued = operations::log_in(&call.who(), mount, &role, &jwt).await?;
     Ok(issued_answer(call, roles::route::kind(mount), issued))
 }
 

@@ -8,7 +8,7 @@
 //! ```
 
 use symbolon_core::identity::userpass::{REFUSED, User, UserRefusal};
-use symbolon_core::path::{ApiPath, RoleName, UserName};
+use symbolon_core::path::{RoleName, UserName};
 use symbolon_core::token::{ParamsError, TokenKind};
 use symbolon_proto::Zeroizing;
 
@@ -67,13 +67,12 @@ fn row_name(user: &UserName) -> RoleName {
 /// Logs a user in. Whatever is wrong, the caller learns one text; the log learns which.
 pub async fn log_in(
     who: &Asker<'_>,
-    api: &ApiPath,
     mount: &Mount,
     name: &str,
     password: Zeroizing<String>,
 ) -> Result<IssuedToken, OpError> {
     let session: &Session = who.session;
-    let login = Login::begin(session, who, api, mount, name);
+    let login = Login::begin(session, who, mount, &format!("login/{name}"), name)?;
     let refused = OpError::refused(REFUSED);
     let Ok(user) = UserName::parse(name) else {
         // Nobody can have such a name, which is no secret: nothing is hashed for it.

@@ -32,7 +32,7 @@ pub async fn route(call: Call<'_>, mount: &Mount, rest: &str) -> Answer {
 
 async fn log_in(call: Call<'_>, mount: &Mount, name: &str) -> Answer {
     let password = password(&call.fields.reader())?.ok_or(MISSING_PASSWORD)?;
-    let issued = operations::log_in(&call.who(), &call.path, mount, name, password).await?;
+    let issued = operations::log_in(&call.who(), mount, name, password).await?;
     Ok(issued_answer(call, kind(mount), issued))
 }
 

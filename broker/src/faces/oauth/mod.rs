@@ -15,7 +15,6 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use symbolon_core::json::Map;
 use symbolon_core::oauth::{self, AccessToken, JWKS_CACHE_CONTROL, OAuthError};
-use symbolon_core::path::ApiPath;
 
 use super::body;
 use super::ids::request_id;
@@ -26,8 +25,6 @@ use crate::custody::App;
 use crate::dialect::vault::error::BodyError;
 use crate::error::OpError;
 
-/// The path under which requests stand in the audit log.
-const AUDITED_PATH: &str = "oauth2/token";
 /// Bytes of a request: one credential of at most 16 KiB, percent-encoded, and a few short parameters.
 const FORM_BYTES_MAX: usize = 64 << 10;
 
@@ -54,9 +51,9 @@ async fn issue(app: &App, request: Request<Body>) -> Result<AccessToken, OAuthEr
     let remote = head.extensions.get::<Peer>().map(Peer::ip);
     let parameters = Map::new(); // no policy decides here, roles do
     let who = Requester { token: None, request_id: &request_id, remote, parameters: &parameters };
-    let api = ApiPath::from_decoded(AUDITED_PATH).expect("a fixed path is one");
     let session = app.session().map_err(|error| op_error(&error))?;
-    workload::issue(&who.of(&session), &app.config.issuer(), &api, &wish).await.map_err(|error| match error {
+    session.refresh().await.map_err(|error| op_error(&error))?;
+    workload::issue(&who.of(&session), &app.config.issuer(), &wish).await.map_err(|error| match error {
         WorkloadError::OAuth(error) => error,
         WorkloadError::Op(error) => op_error(&error),
     })

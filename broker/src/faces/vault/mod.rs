@@ -41,12 +41,16 @@ pub async fn handle(State(app): State<Arc<App>>, request: Request<Body>) -> Resp
 /// for everybody who does.
 async fn answer(app: &App, mut request: VaultRequest) -> Answer {
     let session = app.session();
+    let is_lifecycle = sys::lifecycle::is_one(&request);
+    if let (Ok(session), false) = (&session, is_lifecycle) {
+        session.refresh().await?;
+    }
     let mounts = session.as_ref().map(|session| session.mounts()).unwrap_or_default();
     if let Some(folded) = folded(&app.shape, &mounts, &request.path) {
         request.path = folded;
     }
     let is_open = app.shape.is_open(&mounts, &request.path);
-    let answer = if sys::lifecycle::is_one(&request) {
+    let answer = if is_lifecycle {
         drop(session);
         sys::lifecycle::route(app, &request).await
     } else {

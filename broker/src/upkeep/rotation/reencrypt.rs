@@ -7,7 +7,7 @@
 use tracing::{error, info};
 
 use super::census::{PAGE_ROWS, census};
-use super::{entry, pages};
+use super::{Rotation, entry, pages};
 use crate::access::Session;
 use crate::custody::deployment;
 use crate::error::OpError;
@@ -112,6 +112,16 @@ pub(super) async fn settle(session: &Session) -> Result<bool, OpError> {
             older = capsules.older_fragment,
             damaged = capsules.damaged,
             "capsules still need the keys of the epoch before"
+        );
+        return Ok(false);
+    }
+    let unknown = pages::unknown(session).await?;
+    Rotation::of(session).live().unknown = unknown;
+    if unknown.rows > 0 {
+        error!(
+            rows = unknown.rows,
+            table = unknown.table,
+            "rows of tables that this version does not know may need the keys of the epoch before"
         );
         return Ok(false);
     }

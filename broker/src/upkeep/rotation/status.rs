@@ -1,5 +1,7 @@
 //! What operators and monitoring see of rotations.
 
+use super::pages::Unknown;
+use super::task::Live;
 use super::{Progress, Rotation};
 use crate::access::Session;
 use crate::access::mounts::Tier;
@@ -21,7 +23,7 @@ pub struct Status {
     /// The deployment's own KEKs.
     pub own: SystemKeks,
     /// What stands in the way, if something does; one of our own texts.
-    pub problem: Option<&'static str>,
+    pub problem: Option<String>,
     /// Numbers for monitoring: name and value.
     pub numbers: Vec<(&'static str, u64)>,
 }
@@ -98,13 +100,25 @@ pub async fn status(session: &Session) -> Result<Status, OpError> {
         ("symbolon_kek_rolls_running", mounts.iter().filter(|mount| mount.is_rolling()).count() as u64),
         ("symbolon_kek_roll_payloads_moved_total", live.moved),
         ("symbolon_kek_roll_payloads_damaged", live.damaged_payloads),
+        ("symbolon_rotation_rows_unknown", live.unknown.rows),
         ("symbolon_rotation_failures_total", live.failures),
     ];
     let (running, rate) = (live.rewrapping, live.rate());
     let under_way = rotation.remote().under_way();
     let remote = RemoteStatus { key_epochs, progress, running, rate, leaving, under_way };
     let own = SystemKeks::read(&session.rows).await?; // what was asked for stands in the store first
-    Ok(Status { fragment, remote, mounts, own, problem: live.problem, numbers })
+    Ok(Status { fragment, remote, mounts, own, problem: problem(&live), numbers })
+}
+
+fn problem(live: &Live) -> Option<String> {
+    let Unknown { rows, table } = live.unknown;
+    if rows > 0 {
+        return Some(format!(
+            "{rows} rows lie in tables that this version does not know, the first of them in table {table:#04x}; \
+             the keys of the fragment epoch before are kept until a version that knows them runs"
+        ));
+    }
+    live.problem.map(str::to_owned)
 }
 
 impl MountStatus {

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
+use super::pages::Unknown;
 use super::reencrypt::{self, Reencryption};
 use super::remote::RemoteRotation;
 use super::rewrap::{Advance, Rewrap};
@@ -61,6 +62,8 @@ pub(super) struct Live {
     pub(super) damaged_rows: u64,
     pub(super) damaged_capsules: u64,
     pub(super) damaged_payloads: u64,
+    /// Rows of tables that no descriptor names, as the end of a change of the fragment's keys found them.
+    pub(super) unknown: Unknown,
     /// Steps that failed since the unseal.
     pub(super) failures: u64,
     pub(super) problem: Option<&'static str>,
@@ -261,6 +264,7 @@ impl Work {
     /// KEKs of mounts, one mount after the other.
     async fn mounts(&mut self, session: &Session) -> Result<Step, OpError> {
         if self.rolls.is_empty() {
+            session.refresh().await?; // mounts that another broker has made have KEKs too
             self.rolls = rolls(session).await?;
             Rotation::of(session).live().damaged_payloads = 0;
         }

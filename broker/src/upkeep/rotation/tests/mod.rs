@@ -7,5 +7,6 @@ mod measure;
 mod races;
 mod refusals;
 mod remote;
+mod tables;
 mod tier;
 mod world;

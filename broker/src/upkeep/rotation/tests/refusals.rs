@@ -45,7 +45,7 @@ async fn a_damaged_capsule_stays_behind_and_keeps_the_epoch() {
     let census = census(&site.session).await.unwrap();
     assert_eq!(census.below(2), 1, "the others are re-wrapped");
     let status = crate::upkeep::rotation::status(&site.session).await.unwrap();
-    assert!(status.problem.unwrap().contains("damaged"), "{status:?}");
+    assert!(status.problem.as_deref().unwrap().contains("damaged"), "{status:?}");
     let left = RotationRefusal::CapsulesLeft { capsules: 1, key_epoch: 1 };
     assert_eq!(site.retire().await, Err(left.into()));
     world.store.tamper(&key, Some(row.value));

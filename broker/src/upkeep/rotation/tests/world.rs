@@ -24,6 +24,7 @@ use super::remote::{Connected, LocalRemote};
 use crate::access::mounts::{Enable, Mount, MountList, Mounts, Side, Tier};
 use crate::access::mounts::{first_write, new_mount};
 use crate::access::session::Parts;
+use crate::access::shape::Shape;
 use crate::access::{Asker, tokens};
 use crate::access::{Requester, Session};
 use crate::audit::writer::tests::HandClock;
@@ -63,6 +64,8 @@ pub struct World {
     pub remote: Arc<LocalRemote>,
     pub clock: Arc<HandClock>,
     pub root: Arc<Zeroizing<String>>,
+    /// What sessions know of engines and tables.
+    pub shape: Arc<Shape>,
     /// What was written: mount, name and version, with the value.
     pub written: BTreeMap<(String, String, u64), String>,
 }
@@ -101,6 +104,7 @@ impl World {
             remote: LocalRemote::new(),
             clock: Arc::new(HandClock(AtomicU64::new(NOW_MS))),
             root: Arc::default(),
+            shape: crate::ops::shape(),
             written: BTreeMap::new(),
         };
         let site = world.open().await;
@@ -235,7 +239,7 @@ impl World {
             unsealed,
             writer,
             generation: 1,
-            shape: crate::ops::shape(),
+            shape: Arc::clone(&self.shape),
             dead_man: DeadMan::new(72, clock.now()),
         });
         Rotation::begin(&session, rotation);

@@ -1,0 +1,102 @@
+//! Two brokers on one store: what one changes, the other sees.
+
+use std::sync::atomic::Ordering;
+
+use symbolon_core::clock::{Clock, Now};
+use symbolon_core::policy::Capabilities;
+
+use super::*;
+use crate::access::LOOK_MS;
+
+/// Both clocks go together.
+struct Steps(AtomicU64);
+
+impl Clock for Steps {
+    fn now(&self) -> Now {
+        let boot_ms = self.0.load(Ordering::Relaxed);
+        Now { unix_ms: 1_709_210_096_000 + boot_ms, boot_ms }
+    }
+}
+
+struct Pair {
+    clock: Arc<Steps>,
+    one: Bench,
+    other: Bench,
+}
+
+impl Pair {
+    async fn new() -> Self {
+        let (store, unsealed) = (Arc::<Meddler>::default(), Arc::new(unsealed()));
+        let clock = Arc::new(Steps(AtomicU64::new(1000)));
+        let open = async || Bench::on(store.clone(), unsealed.clone(), clock.clone(), shape()).await;
+        let (other, one) = (open().await, open().await); // the one opened last writes the log
+        Self { clock, one, other }
+    }
+
+    /// What a request at the other broker begins with, after the interval.
+    async fn later(&self) {
+        self.clock.0.fetch_add(LOOK_MS, Ordering::Relaxed);
+        self.other.session.refresh().await.unwrap();
+    }
+
+    fn may_read(&self, path: &str) -> bool {
+        let acl = self.other.session.acl(&[PolicyName::parse("tested").unwrap()]);
+        acl.capabilities(&api(path)) != Capabilities::NONE
+    }
+}
+
+fn spec() -> Enable {
+    let kind = "kv".to_owned();
+    Enable {
+        kind,
+        description: String::new(),
+        options: Default::default(),
+        default_ttl_secs: 0,
+        max_ttl_secs: 0,
+    }
+}
+
+#[tokio::test]
+async fn a_policy_that_one_broker_changes_counts_at_the_other() {
+    let pair = Pair::new().await;
+    let name = PolicyName::parse("tested").unwrap();
+    pair.later().await;
+    assert!(!pair.may_read("secret/data/x"));
+    let text = r#"path "secret/data/x" { capabilities = ["read"] }"#;
+    let write = async |who: Asker<'_>| policy::write(&who, Spelling::Current, &name, text).await;
+    pair.one.as_root(write).await.unwrap();
+    pair.other.session.refresh().await.unwrap();
+    assert!(!pair.may_read("secret/data/x"), "it looks at intervals");
+    pair.later().await;
+    assert!(pair.may_read("secret/data/x"));
+    let delete = async |who: Asker<'_>| policy::delete(&who, Spelling::Current, &name).await;
+    pair.one.as_root(delete).await.unwrap();
+    pair.later().await;
+    assert!(!pair.may_read("secret/data/x"), "a deleted policy gives nothing anywhere");
+}
+
+#[tokio::test]
+async fn a_mount_that_one_broker_makes_or_removes_is_seen_by_the_other() {
+    let pair = Pair::new().await;
+    let path = MountPath::parse("team").unwrap();
+    let there = || pair.other.session.mounts().secrets.at(&path).map(|mount| mount.id);
+    let enable = async |who: Asker<'_>| mount::enable(&who, Side::Secrets, path.clone(), spec()).await;
+    pair.one.as_root(enable).await.unwrap();
+    assert_eq!(there(), None);
+    pair.later().await;
+    let made = pair.one.session.mounts().secrets.at(&path).map(|mount| mount.id);
+    assert!(made.is_some() && there() == made);
+    let disable = async |who: Asker<'_>| mount::disable(&who, Side::Secrets, &path).await;
+    pair.one.as_root(disable).await.unwrap();
+    pair.later().await;
+    assert_eq!(there(), None);
+}
+
+#[tokio::test]
+async fn without_a_change_nothing_is_read_again() {
+    let pair = Pair::new().await;
+    let mounts = pair.other.session.mounts();
+    pair.later().await;
+    pair.later().await;
+    assert!(Arc::ptr_eq(&mounts, &pair.other.session.mounts()), "there is no row yet: nothing ever changed");
+}
