@@ -77,7 +77,7 @@ impl<'a> Request<'a> {
 
     fn grant(&self, operation: Operation) -> Option<Grant> {
         let Asked { session, acl, path, .. } = &self.asked;
-        acl.authorise(operation, path, self.parameters, session.needs_sudo(path)).ok()
+        acl.authorise(operation, path, self.parameters, session.needs_sudo(path), 0).ok()
     }
 
     /// Ends a request that no route takes in this form. Why, may be told to callers whose policies give them something at
