@@ -2,7 +2,7 @@
 
 use symbolon_core::audit::Action;
 use symbolon_core::path::{ApiPath, PolicyName};
-use symbolon_core::policy::{Operation, Policy, PolicyError};
+use symbolon_core::policy::{Operation, Policy, PolicyError, RESPONSE_WRAPPING_POLICY};
 
 use crate::access::policies::{StoredPolicy, place};
 use crate::access::{Asker, Object, Request, Session};
@@ -14,6 +14,8 @@ pub const POLICIES_MAX: usize = 10_000;
 
 const UNCHANGEABLE: OpError = OpError::invalid("cannot update \"root\" policy");
 const UNDELETABLE: OpError = OpError::invalid("cannot delete \"root\" policy");
+const WRAPPING_UNCHANGEABLE: OpError = OpError::invalid("cannot update \"response-wrapping\" policy");
+const WRAPPING_UNDELETABLE: OpError = OpError::invalid("cannot delete \"response-wrapping\" policy");
 const DEFAULT_STAYS: OpError = OpError::invalid("cannot delete default policy");
 
 /// Names of all policies, `root` included, in order.
@@ -26,7 +28,7 @@ pub async fn list(who: &Asker<'_>, api: &ApiPath) -> Result<Vec<String>, OpError
     Ok(names)
 }
 
-/// One policy's text. `root` has none.
+/// One policy's text. `root` has none; that of `response-wrapping` is ours.
 pub async fn read(who: &Asker<'_>, api: &ApiPath, name: &PolicyName) -> Result<StoredPolicy, OpError> {
     let request = Request::begin(who, Action::PolicyRead, api).await?.authorise(Operation::Read).await?;
     let found = request.record_failure(find(request.session(), name).await).await?;
@@ -37,6 +39,9 @@ pub async fn read(who: &Asker<'_>, api: &ApiPath, name: &PolicyName) -> Result<S
 async fn find(session: &Session, name: &PolicyName) -> Result<StoredPolicy, OpError> {
     if name.is_root() {
         return Ok(StoredPolicy { name: name.clone(), text: String::new() });
+    }
+    if name.is_response_wrapping() {
+        return Ok(StoredPolicy { name: name.clone(), text: RESPONSE_WRAPPING_POLICY.to_owned() });
     }
     let stored = session.rows.read::<StoredPolicy>(place(name)).await?;
     stored.map(|(policy, _)| policy).ok_or(OpError::NOT_FOUND)
@@ -58,8 +63,10 @@ pub async fn write(who: &Asker<'_>, api: &ApiPath, name: &PolicyName, text: &str
 }
 
 fn check(session: &Session, name: &PolicyName, text: &str) -> Result<Policy, OpError> {
-    if name.is_immutable() {
-        return Err(UNCHANGEABLE);
+    match name {
+        name if name.is_response_wrapping() => return Err(WRAPPING_UNCHANGEABLE),
+        name if name.is_immutable() => return Err(UNCHANGEABLE),
+        _ => {}
     }
     if session.policy_names().len() >= POLICIES_MAX {
         return Err(OpError::invalid("too many policies: delete one first"));
@@ -82,6 +89,7 @@ pub async fn delete(who: &Asker<'_>, api: &ApiPath, name: &PolicyName) -> Result
 fn deletable(name: &PolicyName) -> Result<(), OpError> {
     match name {
         name if name.is_default() => Err(DEFAULT_STAYS),
+        name if name.is_response_wrapping() => Err(WRAPPING_UNDELETABLE),
         name if name.is_immutable() => Err(UNDELETABLE),
         _ => Ok(()),
     }
