@@ -74,6 +74,7 @@ fn entry_facts(found: &Found) -> Value {
         "accessor": detail.accessor,
         "path": detail.path,
         "version": detail.version,
+        "object": detail.object,
         "role": detail.role,
         "remote": detail.remote,
         "reason": detail.reason,
