@@ -22,3 +22,4 @@ pub mod rows;
 pub mod run;
 pub mod store;
 pub mod upkeep;
+pub mod wrapping;

@@ -20,6 +20,7 @@ use crate::store::Op;
 pub struct Request<'a> {
     asked: Asked,
     parameters: &'a Map,
+    wrap_ttl_secs: u64,
 }
 
 /// A request that a policy allows. Whatever it comes to ends in an entry: allowed ([`Authorised::commit`],
@@ -41,9 +42,25 @@ struct Asked {
 impl<'a> Request<'a> {
     /// Turns the token into a caller. A refused token leaves an entry too. The path is what policies will judge.
     pub async fn begin(who: &Asker<'a>, action: Action, path: &ApiPath) -> Result<Self, OpError> {
+        let caller = tokens::authenticate(who.session, who.requester.token, who.requester.remote).await;
+        Self::by(caller, who, action, path).await
+    }
+
+    /// The same without taking a use away from a counted token: the changes of this request end it.
+    pub async fn begin_unspent(who: &Asker<'a>, action: Action, path: &ApiPath) -> Result<Self, OpError> {
+        let found = tokens::recognise(who.session, who.requester.token, who.requester.remote).await;
+        Self::by(found.map(|(caller, _)| caller), who, action, path).await
+    }
+
+    async fn by(
+        caller: Result<Caller, OpError>,
+        who: &Asker<'a>,
+        action: Action,
+        path: &ApiPath,
+    ) -> Result<Self, OpError> {
         let session = Arc::clone(who.session);
         let mut detail = describe(&who.requester, path);
-        let caller = match tokens::authenticate(&session, who.requester.token, who.requester.remote).await {
+        let caller = match caller {
             Ok(caller) => caller,
             Err(error) => return Err(refuse_token(&session, action, detail, error).await?),
         };
@@ -51,7 +68,8 @@ impl<'a> Request<'a> {
         detail.accessor = caller.accessor.clone().unwrap_or_default();
         let acl = session.acl(&caller.policies);
         let asked = Asked { session, caller, acl, action, path: path.clone(), detail };
-        Ok(Self { asked, parameters: who.requester.parameters })
+        let Requester { parameters, wrap_ttl_secs, .. } = who.requester;
+        Ok(Self { asked, parameters, wrap_ttl_secs })
     }
 
     /// The open session, for the one question that decides between `create` and `update`: does it exist?
@@ -77,7 +95,7 @@ impl<'a> Request<'a> {
 
     fn grant(&self, operation: Operation) -> Option<Grant> {
         let Asked { session, acl, path, .. } = &self.asked;
-        acl.authorise(operation, path, self.parameters, session.needs_sudo(path), 0).ok()
+        acl.authorise(operation, path, self.parameters, session.needs_sudo(path), self.wrap_ttl_secs).ok()
     }
 
     /// Ends a request that no route takes in this form. Why, may be told to callers whose policies give them something at

@@ -20,6 +20,7 @@ use crate::custody::unseal::{Intervals, Link};
 use crate::custody::{enrolment_rows, escrow};
 use crate::keys::Keys;
 use crate::upkeep::rotation::Rotation;
+use crate::wrapping;
 
 /// How often the end of the lease is looked at; a cached key outlives its lease by at most this.
 const EXPIRY_TICK: Duration = Duration::from_millis(500);
@@ -133,6 +134,9 @@ async fn sweep_tokens(session: Weak<Session>) {
         let Some(session) = session.upgrade() else { return };
         if let Err(error) = token::sweep_expired(&session).await {
             warn!(%error, "rows of expired tokens could not be removed; the next sweep tries again");
+        }
+        if let Err(error) = wrapping::sweep(&session).await {
+            warn!(%error, "expired wrapped answers could not be removed; the next sweep tries again");
         }
     }
 }

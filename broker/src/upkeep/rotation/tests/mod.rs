@@ -9,3 +9,4 @@ mod refusals;
 mod remote;
 mod tier;
 mod world;
+mod wrapped;
