@@ -183,6 +183,21 @@ def test_approle_login():
     assert c.secrets.kv.v2.read_secret_version("app/db", raise_on_deleted_version=True)["data"]["data"] == {"x": "3"}
 
 
+def test_a_wrapped_secret_id_is_unwrapped_once():
+    c = root()
+    path = "auth/approle/role/ci/secret-id"
+    wrapped = c.auth.approle.generate_secret_id("ci", wrap_ttl="60s")["wrap_info"]
+    assert wrapped["creation_path"] == path and wrapped["ttl"] == 60
+    holder = client(wrapped["token"])
+    secret_id = holder.sys.unwrap()["data"]["secret_id"]
+    with pytest.raises(exceptions.InvalidRequest):
+        holder.sys.unwrap()
+    role_id = c.auth.approle.read_role_id("ci")["data"]["role_id"]
+    assert client().auth.approle.login(role_id=role_id, secret_id=secret_id)["auth"]["client_token"]
+    told = c.sys.wrap({"k": "v"}, ttl=60)["wrap_info"]["token"]
+    assert c.sys.unwrap(told)["data"] == {"k": "v"}
+
+
 def test_jwt_login():
     c = root()
     key, public = signing_key()

@@ -28,3 +28,4 @@ mod selfplay;
 mod site;
 mod surface;
 mod tools;
+mod wrapping;

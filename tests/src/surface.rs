@@ -262,7 +262,7 @@ fn both_ways_to_list_agree() {
 const METHODS: [&str; 6] = ["GET", "LIST", "PUT", "POST", "DELETE", "PATCH"];
 
 /// One of every route, and some that are none. `{m}` is the mount.
-const PATHS: [&str; 41] = [
+const PATHS: [&str; 43] = [
     "{m}",
     "{m}/config",
     "{m}/config/x",
@@ -295,6 +295,8 @@ const PATHS: [&str; 41] = [
     "sys/policy/default",
     "sys/capabilities-self",
     "sys/capabilities",
+    "sys/wrapping/wrap",
+    "sys/wrapping/rewrap",
     "sys/seal",
     "sys/none",
     "auth/token/create",
@@ -359,8 +361,16 @@ fn strangers_learn_nothing_from_the_answers() {
 fn only_listed_routes_answer_without_a_token() {
     shared().run(async |site| {
         site.root_put("sys/auth/approle", &json!({ "type": "approle" })).await;
-        let more =
-            ["sys/health", "sys/seal-status", "sys/init", "sys/unseal", "sys/leader", "auth/approle/login"];
+        let more = [
+            "sys/health",
+            "sys/seal-status",
+            "sys/init",
+            "sys/unseal",
+            "sys/leader",
+            "sys/wrapping/lookup",
+            "sys/wrapping/unwrap",
+            "auth/approle/login",
+        ];
         let below_v1 = PATHS.iter().map(|path| format!("/v1/{}", path.replace("{m}", MOUNT)));
         let others = [
             "/",
