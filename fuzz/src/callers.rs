@@ -34,7 +34,7 @@ pub fn policy(data: &[u8]) {
     let _ = acl.rules();
     let Ok(path) = ApiPath::parse(path) else { return };
     let capabilities = acl.capabilities(&path);
-    let read = acl.authorise(Operation::Read, &path, &Map::new(), false);
+    let read = acl.authorise(Operation::Read, &path, &Map::new(), false, 0);
     assert!(read.is_err() || capabilities.has(Operation::Read.capability()), "granted what is not shown");
     assert!(read.is_err() || !capabilities.denies(), "granted against a deny");
 }

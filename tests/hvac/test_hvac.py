@@ -220,6 +220,21 @@ def test_userpass_login():
         client().auth.userpass.login("ana", "battery staple")
 
 
+def test_a_wrapped_secret_id_is_unwrapped_once():
+    c = root()
+    path = "auth/approle/role/ci/secret-id"
+    wrapped = c.auth.approle.generate_secret_id("ci", wrap_ttl="60s")["wrap_info"]
+    assert wrapped["creation_path"] == path and wrapped["ttl"] == 60
+    holder = client(wrapped["token"])
+    secret_id = holder.sys.unwrap()["data"]["secret_id"]
+    with pytest.raises(exceptions.InvalidRequest):
+        holder.sys.unwrap()
+    role_id = c.auth.approle.read_role_id("ci")["data"]["role_id"]
+    assert client().auth.approle.login(role_id=role_id, secret_id=secret_id)["auth"]["client_token"]
+    told = c.sys.wrap({"k": "v"}, ttl=60)["wrap_info"]["token"]
+    assert c.sys.unwrap(told)["data"] == {"k": "v"}
+
+
 def test_jwt_login():
     c = root()
     key, public = signing_key()

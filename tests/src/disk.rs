@@ -27,11 +27,12 @@ use crate::rows::{self, Rows};
 use crate::site::{CALM, Site};
 
 /// Names and values that occur nowhere else; each is searched for in several spellings.
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "zanzibar-folder",
     "zanzibar-secret",
     "zanzibar-field",
     "zanzibar-value-3141592653589793",
+    "zanzibar-wrapped-2718281828459045",
     "zanzibar-metadata-key",
     "zanzibar-metadata-value",
     "zanzibar-mount",
@@ -125,11 +126,16 @@ async fn names_and_values_are_not_readable_on_disk() {
     site.prepare_machines().await;
     let machine = site.machine_login().await.expect(200).json();
     let machine = machine["auth"]["client_token"].as_str().unwrap().to_owned();
+    let wrapped = site.request("PUT", "v1/sys/wrapping/wrap").header("X-Vault-Token", &site.root);
+    let wrapped =
+        wrapped.header("X-Vault-Wrap-TTL", "60").body(r#"{"k":"zanzibar-wrapped-2718281828459045"}"#);
+    let wrapped = site.send(wrapped).await.expect(200).json();
+    let wrapping = wrapped["wrap_info"]["token"].as_str().unwrap().to_owned();
     // Requests that fail are logged with their paths.
     site.root_get("zanzibar-mount/data/zanzibar-folder/none").await.expect(404);
     site.get("zanzibar-mount/data/zanzibar-folder/zanzibar-secret", "").await.expect(403);
 
-    let secret = [&role_id, &secret_id, &service, &accessor, &machine, &site.root];
+    let secret = [&role_id, &secret_id, &service, &accessor, &machine, &site.root, &wrapping];
     let shares = site.shares.iter().map(|share| &share[5..75]);
     let texts: Vec<&str> = NAMES.into_iter().chain(secret.map(|text| &text[4..])).chain(shares).collect();
     let deployment = site.client().seal_status().await.unwrap().cluster_id;

@@ -32,3 +32,4 @@ mod site;
 mod surface;
 mod tools;
 mod userpass;
+mod wrapping;

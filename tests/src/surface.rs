@@ -125,7 +125,7 @@ fn both_ways_to_list_agree() {
 const METHODS: [&str; 6] = ["GET", "LIST", "PUT", "POST", "DELETE", "PATCH"];
 
 /// One of every route, and some that are none. `{m}` is the mount.
-const PATHS: [&str; 44] = [
+const PATHS: [&str; 46] = [
     "{m}",
     "{m}/config",
     "{m}/config/x",
@@ -158,6 +158,8 @@ const PATHS: [&str; 44] = [
     "sys/policy/default",
     "sys/capabilities-self",
     "sys/capabilities",
+    "sys/wrapping/wrap",
+    "sys/wrapping/rewrap",
     "sys/seal",
     "sys/none",
     "auth/token/create",
@@ -233,6 +235,8 @@ fn only_listed_routes_answer_without_a_token() {
             "sys/init",
             "sys/unseal",
             "sys/leader",
+            "sys/wrapping/lookup",
+            "sys/wrapping/unwrap",
             "auth/approle/login",
             "auth/userpass/login/x",
         ];

@@ -102,7 +102,9 @@ impl Policies {
             return Acl::new(&[Policy::root()]);
         }
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let merged: Vec<&Policy> = names.iter().filter_map(|name| known.get(name)).map(Arc::as_ref).collect();
+        let builtin = names.iter().any(PolicyName::is_response_wrapping).then(Policy::response_wrapping);
+        let written = names.iter().filter_map(|name| known.get(name)).map(Arc::as_ref);
+        let merged: Vec<&Policy> = written.chain(&builtin).collect();
         Acl::new(&merged)
     }
 }

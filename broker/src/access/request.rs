@@ -22,6 +22,7 @@ use crate::store::Op;
 pub struct Request<'a> {
     asked: Asked,
     parameters: &'a Map,
+    wrap_ttl_secs: u64,
 }
 
 /// A request that a policy allows. Whatever it comes to ends in an entry: allowed ([`Authorised::commit`],
@@ -46,9 +47,26 @@ impl<'a> Request<'a> {
     /// all.
     pub async fn begin(who: &Asker<'a>, action: Action, route: &Route) -> Result<Self, OpError> {
         let path = route.path_for(who)?;
+        let caller = tokens::authenticate(who.session, who.requester.token, who.requester.remote).await;
+        Self::by(caller, who, action, path).await
+    }
+
+    /// The same without taking a use away from a counted token: the changes of this request end it.
+    pub async fn begin_unspent(who: &Asker<'a>, action: Action, route: &Route) -> Result<Self, OpError> {
+        let path = route.path_for(who)?;
+        let found = tokens::recognise(who.session, who.requester.token, who.requester.remote).await;
+        Self::by(found.map(|(caller, _)| caller), who, action, path).await
+    }
+
+    async fn by(
+        caller: Result<Caller, OpError>,
+        who: &Asker<'a>,
+        action: Action,
+        path: ApiPath,
+    ) -> Result<Self, OpError> {
         let session = Arc::clone(who.session);
         let mut detail = describe(&who.requester, &path);
-        let caller = match tokens::authenticate(&session, who.requester.token, who.requester.remote).await {
+        let caller = match caller {
             Ok(caller) => caller,
             Err(error) => return Err(refuse_token(&session, action, detail, error).await?),
         };
@@ -56,7 +74,8 @@ impl<'a> Request<'a> {
         detail.accessor = caller.accessor.clone().unwrap_or_default();
         let acl = session.acl(&caller.policies);
         let asked = Asked { session, caller, acl, action, path, detail };
-        Ok(Self { asked, parameters: who.requester.parameters })
+        let Requester { parameters, wrap_ttl_secs, .. } = who.requester;
+        Ok(Self { asked, parameters, wrap_ttl_secs })
     }
 
     /// The open session, for the one question that decides between `create` and `update`: does it exist?
@@ -88,7 +107,7 @@ impl<'a> Request<'a> {
 
     fn grant(&self, operation: Operation) -> Option<Grant> {
         let Asked { session, acl, path, .. } = &self.asked;
-        acl.authorise(operation, path, self.parameters, session.needs_sudo(path)).ok()
+        acl.authorise(operation, path, self.parameters, session.needs_sudo(path), self.wrap_ttl_secs).ok()
     }
 
     /// Ends a request that no route takes in this form. Why, may be told to callers whose policies give them

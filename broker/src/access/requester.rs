@@ -19,6 +19,8 @@ pub struct Requester<'a> {
     pub remote: Option<IpAddr>,
     /// Every member of the body or query, for the policy's parameter rules.
     pub parameters: &'a Map,
+    /// For how many seconds the answer is to be kept wrapped; 0 if it is not.
+    pub wrap_ttl_secs: u64,
 }
 
 /// The same with the one session that the request sees from its beginning to its end.

@@ -80,20 +80,33 @@ pub async fn authenticate(
     token: Option<&str>,
     remote: Option<IpAddr>,
 ) -> Result<Caller, OpError> {
+    let (caller, row) = recognise(session, token, remote).await?;
+    if let Some((row, revision)) = row {
+        spend(session, &row, revision).await?;
+    }
+    Ok(caller)
+}
+
+/// Turns a presented token into a caller, with the row of a service token. Takes no use away: whoever asks ends
+/// the token by itself.
+pub(super) async fn recognise(
+    session: &Session,
+    token: Option<&str>,
+    remote: Option<IpAddr>,
+) -> Result<(Caller, Option<(ServiceToken, u64)>), OpError> {
     let token = token.ok_or(OpError::BAD_TOKEN)?;
     let now = session.now().unix_secs();
     match TokenShape::of(token)? {
         TokenShape::Batch => {
             let caller = open_machine(session, token, remote, now).await?;
             require_ancestors(session, caller.parent, now).await?;
-            Ok(caller)
+            Ok((caller, None))
         }
         TokenShape::Service => {
             let (row, revision) = find(session, &hash(session, token)).await?.ok_or(OpError::BAD_TOKEN)?;
             let caller = row.caller(TenantId::SYSTEM, remote, now)?;
             require_ancestors(session, row.claims.parent, now).await?;
-            spend(session, &row, revision).await?;
-            Ok(caller)
+            Ok((caller, Some((row, revision))))
         }
     }
 }

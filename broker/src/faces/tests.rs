@@ -81,7 +81,7 @@ async fn status_routes_answer_before_init() {
 }
 
 /// Every route, with a verb that it knows. New routes belong here.
-const ROUTES: [(&str, &str); 80] = [
+const ROUTES: [(&str, &str); 84] = [
     ("GET", "/v1/sys/health"),
     ("GET", "/v1/sys/seal-status"),
     ("GET", "/v1/sys/init"),
@@ -124,6 +124,10 @@ const ROUTES: [(&str, &str); 80] = [
     ("PUT", "/v1/sys/symbolon/rotate/kek/secret"),
     ("GET", "/v1/sys/symbolon/ceremony"),
     ("PUT", "/v1/sys/symbolon/ceremony/submit"),
+    ("PUT", "/v1/sys/wrapping/wrap"),
+    ("GET", "/v1/sys/wrapping/lookup"),
+    ("PUT", "/v1/sys/wrapping/unwrap"),
+    ("PUT", "/v1/sys/wrapping/rewrap"),
     ("GET", "/v1/sys/unknown"),
     ("PUT", "/v1/auth/token/create"),
     ("PUT", "/v1/auth/token/create-orphan"),

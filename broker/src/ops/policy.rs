@@ -2,7 +2,7 @@
 
 use symbolon_core::audit::Action;
 use symbolon_core::path::PolicyName;
-use symbolon_core::policy::{Operation, Policy, PolicyError};
+use symbolon_core::policy::{Operation, Policy, PolicyError, RESPONSE_WRAPPING_POLICY};
 
 use crate::access::policies::{StoredPolicy, place};
 use crate::access::{Asker, Object, Request, Route, Session};
@@ -14,6 +14,8 @@ pub const POLICIES_MAX: usize = 10_000;
 
 const UNCHANGEABLE: OpError = OpError::invalid("cannot update \"root\" policy");
 const UNDELETABLE: OpError = OpError::invalid("cannot delete \"root\" policy");
+const WRAPPING_UNCHANGEABLE: OpError = OpError::invalid("cannot update \"response-wrapping\" policy");
+const WRAPPING_UNDELETABLE: OpError = OpError::invalid("cannot delete \"response-wrapping\" policy");
 const DEFAULT_STAYS: OpError = OpError::invalid("cannot delete default policy");
 
 /// Which of the two spellings of the routes. Each is a path of its own, and a right of its own.
@@ -51,7 +53,7 @@ pub async fn list(who: &Asker<'_>, spelling: Spelling) -> Result<Vec<String>, Op
     Ok(names)
 }
 
-/// One policy's text. `root` has none.
+/// One policy's text. `root` has none; that of `response-wrapping` is ours.
 pub async fn read(who: &Asker<'_>, spelling: Spelling, name: &PolicyName) -> Result<StoredPolicy, OpError> {
     let request = Request::begin(who, Action::PolicyRead, &spelling.route(name))
         .await?
@@ -69,6 +71,9 @@ fn named(name: &PolicyName) -> Object {
 async fn find(session: &Session, name: &PolicyName) -> Result<StoredPolicy, OpError> {
     if name.is_root() {
         return Ok(StoredPolicy { name: name.clone(), text: String::new() });
+    }
+    if name.is_response_wrapping() {
+        return Ok(StoredPolicy { name: name.clone(), text: RESPONSE_WRAPPING_POLICY.to_owned() });
     }
     let stored = session.rows.read::<StoredPolicy>(place(name)).await?;
     stored.map(|(policy, _)| policy).ok_or(OpError::NOT_FOUND)
@@ -98,8 +103,10 @@ pub async fn write(
 }
 
 fn check(session: &Session, name: &PolicyName, text: &str) -> Result<Policy, OpError> {
-    if name.is_immutable() {
-        return Err(UNCHANGEABLE);
+    match name {
+        name if name.is_response_wrapping() => return Err(WRAPPING_UNCHANGEABLE),
+        name if name.is_immutable() => return Err(UNCHANGEABLE),
+        _ => {}
     }
     if session.policy_names().len() >= POLICIES_MAX {
         return Err(OpError::invalid("too many policies: delete one first"));
@@ -125,6 +132,7 @@ pub async fn delete(who: &Asker<'_>, spelling: Spelling, name: &PolicyName) -> R
 fn deletable(name: &PolicyName) -> Result<(), OpError> {
     match name {
         name if name.is_default() => Err(DEFAULT_STAYS),
+        name if name.is_response_wrapping() => Err(WRAPPING_UNDELETABLE),
         name if name.is_immutable() => Err(UNDELETABLE),
         _ => Ok(()),
     }

@@ -186,7 +186,13 @@ impl Bench {
 
     async fn ask<T>(&self, token: &str, ask: impl AsyncFnOnce(Asker<'_>) -> T) -> T {
         let parameters = Map::new();
-        let who = Requester { token: Some(token), request_id: "test", remote: None, parameters: &parameters };
+        let who = Requester {
+            token: Some(token),
+            request_id: "test",
+            remote: None,
+            parameters: &parameters,
+            wrap_ttl_secs: 0,
+        };
         ask(who.of(&self.session)).await
     }
 
@@ -430,7 +436,8 @@ async fn a_login_that_fails_leaves_an_entry() {
     let before = bench.session.ledger().writer.size();
     let parameters = Map::new();
     let remote = Some("10.1.1.1".parse().unwrap());
-    let who = Requester { token: None, request_id: "test", remote, parameters: &parameters };
+    let who =
+        Requester { token: None, request_id: "test", remote, parameters: &parameters, wrap_ttl_secs: 0 };
     let answer = auth::approle::login(&who.of(&bench.session), &mount, "id", "").await;
     assert!(answer.is_err(), "a machine token needs a key that does not open");
     assert_eq!(bench.session.ledger().writer.size(), before + 1);

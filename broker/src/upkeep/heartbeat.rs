@@ -20,6 +20,7 @@ use crate::custody::unseal::{Intervals, Link};
 use crate::engines;
 use crate::keys::Keys;
 use crate::upkeep::rotation::Rotation;
+use crate::wrapping;
 
 /// How often the end of the lease is looked at; a cached key outlives its lease by at most this.
 const EXPIRY_TICK: Duration = Duration::from_millis(500);
@@ -135,5 +136,8 @@ async fn sweep(session: Weak<Session>) {
             warn!(%error, "rows of expired tokens could not be removed; the next sweep tries again");
         }
         engines::sweep(&session).await;
+        if let Err(error) = wrapping::sweep(&session).await {
+            warn!(%error, "expired wrapped answers could not be removed; the next sweep tries again");
+        }
     }
 }

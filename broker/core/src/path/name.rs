@@ -105,7 +105,7 @@ impl PolicyName {
     /// whatever spelling. (`default` may be named; it is the policy that most tokens have anyway.)
     pub fn assignable(text: &str) -> Result<Self, NameError> {
         let name = Self::parse(text)?;
-        if name.is_root() || name.0 == Self::RESPONSE_WRAPPING { Err(NameError::Reserved) } else { Ok(name) }
+        if name.is_immutable() { Err(NameError::Reserved) } else { Ok(name) }
     }
 
     /// The policy that allows everything.
@@ -118,6 +118,18 @@ impl PolicyName {
     #[must_use]
     pub fn default_policy() -> Self {
         Self(Self::DEFAULT.to_owned())
+    }
+
+    /// The policy of wrapping tokens.
+    #[must_use]
+    pub fn response_wrapping() -> Self {
+        Self(Self::RESPONSE_WRAPPING.to_owned())
+    }
+
+    /// Whether this is `response-wrapping`.
+    #[must_use]
+    pub fn is_response_wrapping(&self) -> bool {
+        self.0 == Self::RESPONSE_WRAPPING
     }
 
     /// Whether this is `root`.
@@ -135,7 +147,7 @@ impl PolicyName {
     /// Whether nobody may write this policy: `root` and `response-wrapping`.
     #[must_use]
     pub fn is_immutable(&self) -> bool {
-        self.is_root() || self.0 == Self::RESPONSE_WRAPPING
+        self.is_root() || self.is_response_wrapping()
     }
 
     const ROOT: &str = "root";

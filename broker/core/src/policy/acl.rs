@@ -71,8 +71,8 @@ pub enum Denial {
     /// The route needs `sudo` as well.
     #[error("the path needs the sudo capability")]
     Sudo,
-    /// The rule wants the answer wrapped.
-    #[error("the policy demands a wrapped response")]
+    /// The rule wants the answer wrapped, or for another time.
+    #[error("the policy demands a wrapped response within its bounds")]
     Wrapping,
     /// A required parameter is missing.
     #[error("a parameter that the policy requires is missing")]
@@ -141,13 +141,14 @@ impl Acl {
     }
 
     /// Decides one request. `params` are the members of the body or of the query; `needs_sudo` comes from the
-    /// route.
+    /// route; `wrap_ttl_secs` is how long the answer is to be kept wrapped, 0 if it is not.
     pub fn authorise(
         &self,
         operation: Operation,
         path: &ApiPath,
         params: &Map,
         needs_sudo: bool,
+        wrap_ttl_secs: u64,
     ) -> Result<Grant, Denial> {
         let grant = |root, sudo| Grant { path: path.clone(), operation, root, sudo };
         if self.root {
@@ -164,8 +165,7 @@ impl Acl {
         if !permissions.capabilities.has(operation.capability()) {
             return Err(Denial::Capability);
         }
-        // Wrapped responses do not exist here yet, so a rule that bounds their life can never be satisfied.
-        if permissions.wrapping_ttl_secs_min > 0 || permissions.wrapping_ttl_secs_max > 0 {
+        if !permissions.allows_wrapping(wrap_ttl_secs) {
             return Err(Denial::Wrapping);
         }
         if operation.has_parameters() {

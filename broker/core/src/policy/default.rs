@@ -1,4 +1,5 @@
-//! The policy that every token has unless it refuses.
+//! Policies that come with the house: the one that every token has unless it refuses, and that of wrapping
+//! tokens.
 
 /// Text of the policy `default`, as written at init. An operator may change it but not delete it.
 pub const DEFAULT_POLICY: &str = r#"# Allow tokens to look up, renew and revoke themselves.
@@ -68,5 +69,15 @@ path "sys/tools/hash/*" {
 # Allow a token to make a request to the authorisation endpoint of OIDC providers.
 path "identity/oidc/provider/+/authorize" {
     capabilities = ["read", "update"]
+}
+"#;
+
+/// Text of the policy `response-wrapping`, which nobody may change or delete. Wrapping tokens have it and no
+/// other.
+pub const RESPONSE_WRAPPING_POLICY: &str = r#"path "cubbyhole/response" {
+    capabilities = ["read"]
+}
+path "sys/wrapping/unwrap" {
+    capabilities = ["update"]
 }
 "#;

@@ -20,7 +20,7 @@ mod pattern;
 
 pub use acl::{Acl, Denial, Grant};
 pub use capability::{Capabilities, Capability, Operation};
-pub use default::DEFAULT_POLICY;
+pub use default::{DEFAULT_POLICY, RESPONSE_WRAPPING_POLICY};
 pub use parse::{POLICY_BYTES_MAX, PolicyError};
 
 use crate::path::PolicyName;
@@ -44,6 +44,12 @@ impl Policy {
     #[must_use]
     pub fn root() -> Self {
         Self { name: PolicyName::root(), rules: Vec::new() }
+    }
+
+    /// The policy of wrapping tokens: they open what they wrap and nothing else.
+    #[must_use]
+    pub fn response_wrapping() -> Self {
+        Self::parse(PolicyName::response_wrapping(), RESPONSE_WRAPPING_POLICY).expect("our own text parses")
     }
 
     /// Under which name the policy is kept.
@@ -91,6 +97,14 @@ impl Permissions {
         self.wrapping_ttl_secs_min = smaller_bound(self.wrapping_ttl_secs_min, other.wrapping_ttl_secs_min);
         self.wrapping_ttl_secs_max = smaller_bound(self.wrapping_ttl_secs_max, other.wrapping_ttl_secs_max);
         self.parameters.merge(&other.parameters);
+    }
+
+    /// Whether an answer that is wrapped for so long, 0 if it is not, is within the bounds. Where there is a
+    /// bound, nothing leaves unwrapped.
+    fn allows_wrapping(&self, ttl_secs: u64) -> bool {
+        let (min, max) = (self.wrapping_ttl_secs_min, self.wrapping_ttl_secs_max);
+        let bound = min > 0 || max > 0;
+        !bound || (ttl_secs > 0 && ttl_secs >= min && (max == 0 || ttl_secs <= max))
     }
 }
 

@@ -27,7 +27,7 @@ fn names(acl: &Acl, text: &str) -> String {
 }
 
 fn check(acl: &Acl, operation: Operation, text: &str, expected: Result<(), Denial>) {
-    let answer = acl.authorise(operation, &path(text), &Map::new(), false).map(|_| ());
+    let answer = acl.authorise(operation, &path(text), &Map::new(), false, 0).map(|_| ());
     assert_eq!(answer, expected, "{operation:?} {text}");
 }
 
@@ -36,7 +36,7 @@ fn params(value: serde_json::Value) -> Map {
 }
 
 fn check_params(acl: &Acl, value: serde_json::Value, expected: Result<(), Denial>) {
-    let answer = acl.authorise(Operation::Update, &path("p"), &params(value.clone()), false).map(|_| ());
+    let answer = acl.authorise(Operation::Update, &path("p"), &params(value.clone()), false, 0).map(|_| ());
     assert_eq!(answer, expected, "{value}");
 }
 
@@ -149,7 +149,8 @@ fn listing_does_not_depend_on_the_spelled_slash() {
             "path \"{rule}\" {{ policy = \"deny\" }}\npath \"secret/*\" {{ capabilities = [\"list\", \"read\"] }}"
         );
         let acl = acl(&[&text]);
-        let decide = |spelling| acl.authorise(Operation::List, &path(spelling), &Map::new(), false).is_ok();
+        let decide =
+            |spelling| acl.authorise(Operation::List, &path(spelling), &Map::new(), false, 0).is_ok();
         assert_eq!(decide("secret/metadata/app"), decide("secret/metadata/app/"), "{rule}");
         if !rule.contains('+') {
             assert!(!decide("secret/metadata/app"), "{rule}");
@@ -172,13 +173,14 @@ fn a_read_never_escapes_by_a_trailing_slash() {
 #[test]
 fn sudo_is_needed_in_addition() {
     let acl = acl(&[r#"path "a" { capabilities = ["update"] } path "b" { policy = "sudo" }"#]);
-    let ask =
-        |text, sudo| acl.authorise(Operation::Update, &path(text), &Map::new(), sudo).map(|g| g.has_sudo());
+    let ask = |text, sudo| {
+        acl.authorise(Operation::Update, &path(text), &Map::new(), sudo, 0).map(|g| g.has_sudo())
+    };
     assert_eq!(ask("a", false), Ok(false));
     assert_eq!(ask("a", true), Err(Denial::Sudo));
     assert_eq!(ask("b", true), Ok(true));
     let root = Acl::new(&[Policy::root()]);
-    let grant = root.authorise(Operation::Delete, &path("x"), &Map::new(), true).unwrap();
+    let grant = root.authorise(Operation::Delete, &path("x"), &Map::new(), true, 0).unwrap();
     assert!(grant.is_root() && grant.has_sudo());
     assert_eq!((grant.path().as_str(), grant.operation()), ("x", Operation::Delete));
     assert_eq!(root.capabilities(&path("x")).names(), ["root"]);
@@ -188,6 +190,48 @@ fn sudo_is_needed_in_addition() {
 fn wrapping_bounds_are_never_satisfied_unwrapped() {
     let acl = acl(&[r#"path "a" { policy = "read" min_wrapping_ttl = "1s" }"#]);
     check(&acl, Operation::Read, "a", Err(Denial::Wrapping));
+}
+
+#[test]
+fn wrapping_bounds_hold_for_the_time_that_was_asked_for() {
+    let acl = acl(&[r#"
+        path "both" { policy = "read" min_wrapping_ttl = "10s" max_wrapping_ttl = "1m" }
+        path "most" { policy = "read" max_wrapping_ttl = "1m" }
+        path "free" { policy = "read" }
+    "#]);
+    let ask =
+        |text, ttl| acl.authorise(Operation::Read, &path(text), &Map::new(), false, ttl).map(|_| ()).err();
+    for (text, ttl, denied) in [
+        ("both", 0, true),
+        ("both", 9, true),
+        ("both", 10, false),
+        ("both", 60, false),
+        ("both", 61, true),
+        ("most", 0, true),
+        ("most", 1, false),
+        ("most", 61, true),
+        ("free", 0, false),
+        ("free", 2_764_800, false),
+    ] {
+        assert_eq!(ask(text, ttl), denied.then_some(Denial::Wrapping), "{text} {ttl}");
+    }
+    let root = Acl::new(&[Policy::root()]);
+    assert!(root.authorise(Operation::Read, &path("both"), &Map::new(), false, 0).is_ok());
+}
+
+#[test]
+fn wrapping_tokens_may_only_open_what_they_wrap() {
+    let acl = Acl::new(&[Policy::response_wrapping()]);
+    check(&acl, Operation::Update, "sys/wrapping/unwrap", Ok(()));
+    check(&acl, Operation::Read, "cubbyhole/response", Ok(()));
+    for (operation, text) in [
+        (Operation::Update, "sys/wrapping/rewrap"),
+        (Operation::Update, "sys/wrapping/wrap"),
+        (Operation::Read, "auth/token/lookup-self"),
+        (Operation::Read, "secret/data/x"),
+    ] {
+        check(&acl, operation, text, Err(Denial::NoRule));
+    }
 }
 
 #[test]

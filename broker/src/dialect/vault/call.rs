@@ -61,6 +61,7 @@ impl VaultRequest {
             request_id: &self.request_id,
             remote: self.remote,
             parameters: self.fields.as_map(),
+            wrap_ttl_secs: self.wrap_ttl_secs,
         }
     }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use symbolon_proto::Zeroizing;
 
-use super::reply::Reply;
+use super::reply::{Form, Reply};
 
 /// Room for an answer without a stored object.
 const ANSWER_BYTES: usize = 2048;
@@ -21,7 +21,7 @@ pub enum Data {
     None,
     /// An object of ours.
     Object(Map<String, Value>),
-    /// A stored JSON object as bytes and nothing beside it, as engines without versions answer.
+    /// A JSON object as bytes and nothing beside it: as it was stored, or as a client sent it.
     Stored(Zeroizing<Vec<u8>>),
     /// The inside of a KV v2 read: the stored object as bytes, or `null`, with facts beside it.
     Secret {
@@ -63,6 +63,24 @@ pub struct Auth<'a> {
     pub num_uses: u64,
 }
 
+/// The `wrap_info` of an answer that is kept until somebody unwraps it.
+#[derive(Serialize)]
+pub struct WrapInfo<'a> {
+    /// The wrapping token, shown once.
+    pub token: &'a str,
+    /// Its accessor.
+    pub accessor: &'a str,
+    /// Seconds.
+    pub ttl: u64,
+    /// RFC 3339.
+    pub creation_time: String,
+    /// Path of the request whose answer it is.
+    pub creation_path: &'a str,
+    /// Accessor of the token in the answer, if there is one.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub wrapped_accessor: &'a str,
+}
+
 /// One answer with its envelope.
 pub struct Envelope<'a> {
     /// Identifier of the request, as in the audit entry.
@@ -73,6 +91,8 @@ pub struct Envelope<'a> {
     pub data: Data,
     /// What stands in `auth`.
     pub auth: Option<Auth<'a>>,
+    /// What stands in `wrap_info`.
+    pub wrap_info: Option<WrapInfo<'a>>,
     /// What stands in `warnings`; empty means null.
     pub warnings: Vec<String>,
     /// Kind of the engine that answered.
@@ -90,6 +110,7 @@ impl<'a> Envelope<'a> {
             lease_secs: 0,
             data: Data::Object(data),
             auth: None,
+            wrap_info: None,
             warnings: Vec::new(),
             mount_type,
             copied_to_top: false,
@@ -110,7 +131,8 @@ impl<'a> Envelope<'a> {
         push_member(&mut out, "lease_duration", &self.lease_secs);
         out.extend_from_slice(br#""data":"#);
         self.push_data(&mut out, &facts);
-        out.extend_from_slice(br#","wrap_info":null,"#);
+        out.push(b',');
+        push_member(&mut out, "wrap_info", &self.wrap_info);
         push_member(&mut out, "warnings", &(!self.warnings.is_empty()).then_some(&self.warnings));
         push_member(&mut out, "auth", &self.auth);
         push_member(&mut out, "mount_type", &self.mount_type);
@@ -137,7 +159,9 @@ impl<'a> Envelope<'a> {
             Data::Stored(stored) => ENVELOPE_BYTES + stored.len(),
             Data::Object(_) | Data::None => ANSWER_BYTES,
         };
-        data + self.auth.as_ref().map_or(0, |auth| auth.client_token.len())
+        // A path may need six bytes for one, as JSON has it.
+        data + self.wrap_info.as_ref().map_or(0, |info| 6 * info.creation_path.len())
+            + self.auth.as_ref().map_or(0, |auth| auth.client_token.len())
     }
 
     fn push_copies(&self, out: &mut Vec<u8>) {
@@ -184,7 +208,14 @@ impl<'a> Envelope<'a> {
     /// Another status with the envelope; a deleted KV version is 404 with data.
     #[must_use]
     pub fn with_status(self, status: StatusCode) -> Reply {
-        Reply { status, body: self.to_bytes() }
+        let form = match (&self.data, &self.auth) {
+            (Data::None, None) => Form::Bare,
+            (_, auth) => {
+                let accessor = auth.as_ref().map_or("", |auth| auth.accessor).to_owned();
+                Form::Enveloped { accessor }
+            }
+        };
+        Reply { status, body: self.to_bytes(), form }
     }
 }
 

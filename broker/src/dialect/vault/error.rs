@@ -55,12 +55,22 @@ pub enum FaceError {
     /// A namespace other than the root.
     #[error("this server has only the root namespace; remove the X-Vault-Namespace header")]
     Namespace,
-    /// Response wrapping was asked for; answering unwrapped would break the caller's intent.
-    #[error("response wrapping is not supported; remove the X-Vault-Wrap-TTL header")]
+    /// Wrapping was asked for where the answer stands outside the envelope; answering unwrapped would break the
+    /// caller's intent.
+    #[error("the answers of this route cannot be wrapped; remove the X-Vault-Wrap-TTL header")]
     Wrapping,
-    /// The wrap TTL does not parse or is negative.
-    #[error("the X-Vault-Wrap-TTL header must be a duration of at least 0")]
+    /// Wrapping in another format than ours.
+    #[error("answers are wrapped behind tokens only; remove the X-Vault-Wrap-Format header")]
+    WrapFormat,
+    /// The wrap TTL does not parse.
+    #[error("error parsing X-Vault-Wrap-TTL header: expected seconds or a duration such as 5m")]
     WrapTtl,
+    /// The wrap TTL is negative.
+    #[error("error parsing X-Vault-Wrap-TTL header: requested wrap ttl cannot be negative")]
+    WrapTtlNegative,
+    /// The wrap TTL is longer than any lease.
+    #[error("error parsing X-Vault-Wrap-TTL header: requested wrap ttl can be 32 days at most")]
+    WrapTtlTooLong,
     /// `list` in the query is no boolean.
     #[error("the query parameter \"list\" must be a boolean")]
     ListFlag,
@@ -108,7 +118,10 @@ impl FaceError {
             | Self::Header(_)
             | Self::Namespace
             | Self::Wrapping
+            | Self::WrapFormat
             | Self::WrapTtl
+            | Self::WrapTtlNegative
+            | Self::WrapTtlTooLong
             | Self::ListFlag
             | Self::PatchTypeMissing
             | Self::Body(BodyError::Cut)

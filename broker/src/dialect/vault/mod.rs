@@ -21,7 +21,7 @@ use std::pin::Pin;
 pub use call::Call;
 pub use error::{FaceError, VaultError};
 pub use fields::{Fields, Reader};
-pub use reply::Reply;
+pub use reply::{Form, Reply};
 pub use request::{VaultRequest, Verb};
 
 /// What a handler gives: an answer to send, or why there is none.

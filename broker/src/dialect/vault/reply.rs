@@ -8,19 +8,35 @@ use symbolon_proto::Zeroizing;
 /// Room for the largest answer that holds secrets, sixteen shares in three forms, so that no outgrown copy stays behind.
 const ANSWER_BYTES: usize = 8192;
 
+/// What a body is, for whoever passes it on without reading it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Nothing, an error, warnings, or an answer that has been wrapped.
+    Bare,
+    /// JSON outside the envelope.
+    Raw,
+    /// Data or a token in the envelope.
+    Enveloped {
+        /// Accessor of a token in it; empty if there is none.
+        accessor: String,
+    },
+}
+
 /// An answer. The body is wiped when the last of it has been sent.
 pub struct Reply {
     /// Its status.
     pub status: StatusCode,
     /// JSON, or nothing.
     pub body: Zeroizing<Vec<u8>>,
+    /// What the body is.
+    pub form: Form,
 }
 
 impl Reply {
     /// 204.
     #[must_use]
     pub fn no_content() -> Self {
-        Self { status: StatusCode::NO_CONTENT, body: Zeroizing::default() }
+        Self { status: StatusCode::NO_CONTENT, body: Zeroizing::default(), form: Form::Bare }
     }
 
     /// Raw JSON without envelope.
@@ -29,7 +45,7 @@ impl Reply {
         let mut body = Zeroizing::new(Vec::with_capacity(ANSWER_BYTES));
         serde_json::to_writer(&mut *body, value)
             .expect("plain data with string keys always serialises into memory");
-        Self { status, body }
+        Self { status, body, form: Form::Raw }
     }
 }
 
@@ -38,6 +54,6 @@ impl Reply {
     #[must_use]
     pub fn errors(status: StatusCode, text: Option<&str>) -> Self {
         let errors: Vec<&str> = text.into_iter().collect();
-        Self::json(status, &json!({ "errors": errors }))
+        Self { form: Form::Bare, ..Self::json(status, &json!({ "errors": errors })) }
     }
 }

@@ -20,6 +20,8 @@ use crate::dialect::time;
 
 /// Most members of a query or form.
 const FORM_MEMBERS_MAX: usize = 256;
+/// Longest time for which an answer is kept wrapped, in seconds: the longest lease of the system, 32 days.
+pub const WRAP_TTL_SECS_MAX: u64 = symbolon_core::token::ttl::SYSTEM_TTL_SECS;
 
 /// What is asked of a path. POST and PUT mean the same; whether it creates or updates, the operation finds out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +63,8 @@ pub struct VaultRequest {
     pub remote: Option<IpAddr>,
     /// Identifier that the answer and the audit entry carry.
     pub request_id: String,
+    /// For how many seconds the answer is to be kept wrapped; 0 if it is not.
+    pub wrap_ttl_secs: u64,
 }
 
 /// A request whose body has not been read yet.
@@ -69,6 +73,7 @@ pub struct Head {
     path: ApiPath,
     token: Option<Token>,
     query: Map<String, Value>,
+    wrap_ttl_secs: u64,
     parts: Parts,
 }
 
@@ -76,14 +81,15 @@ impl Head {
     /// Parses everything but the body; `raw_path` is the part after `/v1/`, still encoded.
     pub fn parse(raw_path: &str, parts: Parts) -> Result<Self, FaceError> {
         let path = ApiPath::parse(raw_path)?;
-        refuse_unsupported_headers(&parts.headers)?;
+        refuse_namespaces(&parts.headers)?;
+        let wrap_ttl_secs = wrap_ttl_secs(&parts.headers)?;
         let token = token(&parts.headers)?;
         let mut query = parse_form(parts.uri.query().unwrap_or(""))?;
         let verb = verb(&parts.method, &mut query)?;
         if verb == Verb::Patch {
             check_patch_type(&parts.headers)?;
         }
-        Ok(Self { verb, path, token, query, parts })
+        Ok(Self { verb, path, token, query, wrap_ttl_secs, parts })
     }
 
     /// Whether the parameters are in the body.
@@ -104,8 +110,8 @@ impl Head {
             Verb::Write => parse_body(&self.parts, body)?,
             Verb::Patch => parse_json(body)?,
         };
-        let (verb, path, token) = (self.verb, self.path, self.token);
-        Ok(VaultRequest { verb, path, token, fields: Fields::new(fields), remote, request_id })
+        let Self { verb, path, token, wrap_ttl_secs, .. } = self;
+        Ok(VaultRequest { verb, path, token, fields: Fields::new(fields), remote, request_id, wrap_ttl_secs })
     }
 }
 
@@ -163,15 +169,30 @@ fn bearer(value: &str) -> Option<&str> {
 }
 
 /// Headers whose meaning we cannot give must not be ignored.
-fn refuse_unsupported_headers(headers: &HeaderMap) -> Result<(), FaceError> {
+fn refuse_namespaces(headers: &HeaderMap) -> Result<(), FaceError> {
     let namespace = header(headers, "x-vault-namespace")?.unwrap_or("");
     if !matches!(namespace.trim_matches('/'), "" | "root") {
         return Err(FaceError::Namespace);
     }
-    match header(headers, "x-vault-wrap-ttl")?.filter(|text| !text.is_empty()).map(time::parse_duration_ms) {
-        None | Some(Some(0)) => Ok(()),
-        Some(Some(ms)) if ms > 0 => Err(FaceError::Wrapping),
-        Some(_) => Err(FaceError::WrapTtl),
+    Ok(())
+}
+
+/// For how long the answer is to be kept wrapped. Parts of a second are dropped, but a second is the least.
+fn wrap_ttl_secs(headers: &HeaderMap) -> Result<u64, FaceError> {
+    let Some(text) = header(headers, "x-vault-wrap-ttl")?.filter(|text| !text.is_empty()) else {
+        return Ok(0);
+    };
+    let ms = time::parse_duration_ms(text).ok_or(FaceError::WrapTtl)?;
+    let secs = match u64::try_from(ms).map_err(|_| FaceError::WrapTtlNegative)? {
+        0 => return Ok(0),
+        ms => (ms / 1000).max(1),
+    };
+    if secs > WRAP_TTL_SECS_MAX {
+        return Err(FaceError::WrapTtlTooLong);
+    }
+    match header(headers, "x-vault-wrap-format")? {
+        None | Some("") => Ok(secs),
+        Some(_) => Err(FaceError::WrapFormat),
     }
 }
 

@@ -50,7 +50,8 @@ async fn issue(app: &App, request: Request<Body>) -> Result<AccessToken, OAuthEr
     let request_id = request_id();
     let remote = head.extensions.get::<Peer>().map(Peer::ip);
     let parameters = Map::new(); // no policy decides here, roles do
-    let who = Requester { token: None, request_id: &request_id, remote, parameters: &parameters };
+    let who =
+        Requester { token: None, request_id: &request_id, remote, parameters: &parameters, wrap_ttl_secs: 0 };
     let session = app.session().map_err(|error| op_error(&error))?;
     session.refresh().await.map_err(|error| op_error(&error))?;
     workload::issue(&who.of(&session), &app.config.issuer(), &wish).await.map_err(|error| match error {

@@ -29,7 +29,7 @@ pub async fn read(request: Request<Body>) -> Result<VaultRequest, FaceError> {
 /// The answer as HTTP has it.
 #[must_use]
 pub fn response(reply: Reply) -> Response {
-    let Reply { status, body } = reply;
+    let Reply { status, body, form: _ } = reply;
     let is_json = !body.is_empty();
     let mut response = Response::new(Body::from(Bytes::from_owner(body)));
     *response.status_mut() = status;

@@ -27,6 +27,7 @@ use crate::auth::method_of;
 use crate::custody::App;
 use crate::dialect::vault::{Answer, Call, FaceError, VaultError, VaultRequest};
 use crate::engines::engine_of;
+use crate::wrapping;
 
 /// Handles everything below `/v1/`.
 pub async fn handle(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
@@ -52,7 +53,10 @@ async fn answer(app: &App, mut request: VaultRequest) -> Answer {
     let is_open = app.shape.is_open(&mounts, &request.path);
     let answer = if is_lifecycle {
         drop(session);
-        sys::lifecycle::route(app, &request).await
+        match request.wrap_ttl_secs {
+            0 => sys::lifecycle::route(app, &request).await,
+            _ => Err(FaceError::Wrapping.into()), // these answers are no envelopes, and there may be no keys
+        }
     } else {
         in_session(&session?, &request, &mounts).await
     };
@@ -74,6 +78,11 @@ async fn to_known_callers(app: &App, request: &VaultRequest, refusal: FaceError)
 
 async fn in_session(session: &Arc<Session>, request: &VaultRequest, mounts: &Mounts) -> Answer {
     let call = Call { session, request };
+    wrapping::around(call, routed(call, mounts)).await
+}
+
+async fn routed(call: Call<'_>, mounts: &Mounts) -> Answer {
+    let request = call.request;
     let segments: Vec<&str> = request.path.segments().collect();
     match segments.as_slice() {
         ["sys", rest @ ..] => sys::route(call, rest).await,

@@ -59,7 +59,13 @@ async fn the_entries_of_a_secret_id_and_its_login_name_what_was_made() {
     assert!(objects(&bench, Action::AuthWrite).await.contains(&said));
 
     let parameters = Map::new();
-    let who = Requester { token: None, request_id: "test", remote: None, parameters: &parameters };
+    let who = Requester {
+        token: None,
+        request_id: "test",
+        remote: None,
+        parameters: &parameters,
+        wrap_ttl_secs: 0,
+    };
     let who = who.of(&bench.session);
     let issued = auth::approle::login(&who, &mount, "id", &made.secret_id).await.unwrap();
     let accessor = issued.caller.accessor.unwrap();

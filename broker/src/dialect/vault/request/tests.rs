@@ -113,9 +113,38 @@ fn headers_that_would_change_the_meaning_are_refused() {
         assert!(read("GET", "/v1/a/b", &[("x-vault-namespace", namespace)], "").is_ok(), "{namespace}");
     }
     check_refused("GET", "/v1/a/b", &[("x-vault-namespace", "team")], "", FaceError::Namespace);
-    assert!(read("GET", "/v1/a/b", &[("x-vault-wrap-ttl", "0")], "").is_ok());
-    check_refused("GET", "/v1/a/b", &[("x-vault-wrap-ttl", "60")], "", FaceError::Wrapping);
-    check_refused("GET", "/v1/a/b", &[("x-vault-wrap-ttl", "-1s")], "", FaceError::WrapTtl);
+}
+
+#[test]
+fn the_time_to_keep_an_answer_wrapped() {
+    let secs = |text| read("GET", "/v1/a/b", &[("x-vault-wrap-ttl", text)], "").map(|got| got.wrap_ttl_secs);
+    for (text, expected) in [
+        ("", 0),
+        ("0", 0),
+        ("60", 60),
+        ("5m", 300),
+        ("1m30s", 90),
+        ("1500ms", 1),
+        ("1ms", 1),
+        ("768h", 2_764_800),
+    ] {
+        assert_eq!(secs(text), Ok(expected), "{text}");
+    }
+    assert_eq!(read("GET", "/v1/a/b", &[], "").ok().unwrap().wrap_ttl_secs, 0);
+    for (text, expected) in [
+        ("-5", FaceError::WrapTtlNegative),
+        ("-1s", FaceError::WrapTtlNegative),
+        ("x", FaceError::WrapTtl),
+        ("2764801", FaceError::WrapTtlTooLong),
+        ("99999999999999999999", FaceError::WrapTtl),
+    ] {
+        assert_eq!(secs(text), Err(expected), "{text}");
+    }
+    let format = [("x-vault-wrap-ttl", "60"), ("x-vault-wrap-format", "jwt")];
+    check_refused("GET", "/v1/a/b", &format, "", FaceError::WrapFormat);
+    let twice = [("x-vault-wrap-ttl", "60"), ("x-vault-wrap-ttl", "60")];
+    check_refused("GET", "/v1/a/b", &twice, "", FaceError::Header("x-vault-wrap-ttl"));
+    assert!(read("GET", "/v1/a/b", &[("x-vault-wrap-format", "jwt")], "").is_ok());
 }
 
 #[test]

@@ -22,6 +22,7 @@ use crate::dialect::vault::{Answer, Call, Verb, unsupported};
 use crate::ops::policy::Spelling;
 use crate::ops::rotate::Spelling as KekSpelling;
 use crate::ops::rules;
+use crate::wrapping;
 
 /// Most paths that one question about capabilities may name.
 const PATHS_MAX: usize = 256;
@@ -42,6 +43,7 @@ pub async fn route(call: Call<'_>, rest: &[&str]) -> Answer {
         (["symbolon", "audit"], Verb::Read) => audit::search(call).await,
         (["symbolon", "rotate", what @ ..], _) => rotate::route(call, what).await,
         (["symbolon", "rotation"], Verb::Read) => rotate::status(call).await,
+        (["wrapping", what @ ..], _) => wrapping::route::route(call, what).await,
         (["capabilities-self"], Verb::Write) => capabilities(call, Subject::Own).await,
         (["capabilities"], Verb::Write) => capabilities(call, Subject::Token).await,
         (["capabilities-accessor"], Verb::Write) => capabilities(call, Subject::Accessor).await,

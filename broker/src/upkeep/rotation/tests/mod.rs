@@ -10,3 +10,4 @@ mod remote;
 mod tables;
 mod tier;
 mod world;
+mod wrapped;

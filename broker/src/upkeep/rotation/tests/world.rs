@@ -266,7 +266,13 @@ impl Site {
 
     pub async fn as_one_with<T>(&self, token: &str, ask: impl AsyncFnOnce(Asker<'_>) -> T) -> T {
         let parameters = Map::new();
-        let who = Requester { token: Some(token), request_id: "test", remote: None, parameters: &parameters };
+        let who = Requester {
+            token: Some(token),
+            request_id: "test",
+            remote: None,
+            parameters: &parameters,
+            wrap_ttl_secs: 0,
+        };
         ask(who.of(&self.session)).await
     }
 

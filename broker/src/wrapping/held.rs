@@ -1,0 +1,122 @@
+//! How much is kept, so that nobody fills the store with answers that no one comes for.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::stored::{Wrapping, place};
+use crate::access::Session;
+use crate::error::OpError;
+
+/// Wrapped answers that one deployment may keep at once.
+pub const ANSWERS_MAX: u64 = 100_000;
+/// Bytes of all of them together.
+pub const BYTES_MAX: u64 = 1 << 30;
+
+/// Rows looked at together when they are counted.
+const PAGE_ROWS: usize = 512;
+
+const FULL: OpError = OpError::refused(
+    "too many wrapped answers are kept, 100,000 or 1 GiB at most; unwrap some or wait until they expire",
+);
+
+/// What is kept.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(super) struct Sum {
+    answers: u64,
+    bytes: u64,
+}
+
+impl Sum {
+    pub(super) fn add(&mut self, bytes: u64) {
+        self.answers += 1;
+        self.bytes += bytes;
+    }
+
+    const fn has_room(self, bytes: u64) -> bool {
+        self.answers < ANSWERS_MAX && self.bytes + bytes <= BYTES_MAX
+    }
+}
+
+/// The sum of this session: counted once, kept while it is open, and put right by each sweep. It is looked at
+/// before an answer is kept and raised after it, so requests under way may overshoot it by their number.
+#[derive(Default)]
+pub(super) struct Held(Mutex<Option<Sum>>);
+
+impl Held {
+    /// Whether there is room for one more answer.
+    pub(super) async fn require_room(&self, session: &Session, bytes: u64) -> Result<(), OpError> {
+        let known = *self.sum();
+        let sum = match known {
+            Some(sum) => sum,
+            None => {
+                let counted = count(session).await?;
+                *self.sum().get_or_insert(counted)
+            }
+        };
+        if sum.has_room(bytes) { Ok(()) } else { Err(FULL) }
+    }
+
+    pub(super) fn add(&self, bytes: u64) {
+        if let Some(sum) = self.sum().as_mut() {
+            sum.add(bytes);
+        }
+    }
+
+    pub(super) fn remove(&self, bytes: u64) {
+        if let Some(sum) = self.sum().as_mut() {
+            sum.answers = sum.answers.saturating_sub(1);
+            sum.bytes = sum.bytes.saturating_sub(bytes);
+        }
+    }
+
+    pub(super) fn replace(&self, counted: Sum) {
+        *self.sum() = Some(counted);
+    }
+
+    fn sum(&self) -> MutexGuard<'_, Option<Sum>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn count(session: &Session) -> Result<Sum, OpError> {
+    let mut sum = Sum::default();
+    let mut pages = Pages::default();
+    while let Some(page) = pages.next(session).await? {
+        page.iter().for_each(|facts| sum.add(facts.bytes));
+    }
+    Ok(sum)
+}
+
+/// All facts, page by page. Rows that do not open are passed over: nobody can unwrap them either.
+#[derive(Default)]
+pub(super) struct Pages {
+    after: Vec<u8>,
+}
+
+impl Pages {
+    pub(super) async fn next(&mut self, session: &Session) -> Result<Option<Vec<Wrapping>>, OpError> {
+        let rows = session.rows.page::<Wrapping>(place(""), &self.after, PAGE_ROWS).await?;
+        let Some(last) = rows.last() else { return Ok(None) };
+        self.after.clone_from(&last.key);
+        Ok(Some(rows.into_iter().filter_map(|row| row.value.ok()).collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_bounds_hold() {
+        let held = Held::default();
+        held.add(5); // nobody has counted yet
+        assert_eq!(*held.sum(), None);
+        held.replace(Sum { answers: ANSWERS_MAX - 1, bytes: 7 });
+        assert!(held.sum().is_some_and(|sum| sum.has_room(1)));
+        held.add(1);
+        assert!(held.sum().is_some_and(|sum| !sum.has_room(1)));
+        held.remove(8);
+        assert_eq!(*held.sum(), Some(Sum { answers: ANSWERS_MAX - 1, bytes: 0 }));
+        let heavy = Sum { answers: 1, bytes: BYTES_MAX - 10 };
+        assert!(heavy.has_room(10) && !heavy.has_room(11));
+    }
+}
