@@ -2,11 +2,13 @@
 
 use std::cmp::Ordering;
 
-use super::PAGE_ROWS;
 use crate::access::Session;
 use crate::error::OpError;
 use crate::rows::{self, Layout, RecordError};
 use crate::store::{KEY_BYTES_MAX, Row, Scan};
+
+/// Rows of unknown tables read at once.
+const COUNTED_AT_ONCE: usize = 512;
 
 /// Rows that lie in no table that this broker knows: nothing re-encrypts them, and nobody can tell what keys
 /// they need.
@@ -37,7 +39,7 @@ async fn count(
     unknown: &mut Unknown,
 ) -> Result<(), OpError> {
     loop {
-        let scan = Scan { from: &from, until, descending: false, limit: PAGE_ROWS };
+        let scan = Scan { from: &from, until, descending: false, limit: COUNTED_AT_ONCE };
         let page = session.rows.store().scan(scan).await.map_err(RecordError::from)?;
         let Some((last, _)) = page.last() else { return Ok(()) };
         if unknown.rows == 0 {

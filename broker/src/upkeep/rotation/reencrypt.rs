@@ -7,7 +7,8 @@
 use tracing::{error, info};
 
 use super::census::{PAGE_ROWS, census};
-use super::{Rotation, entry, pages};
+use super::pages::Unknown;
+use super::{entry, pages};
 use crate::access::Session;
 use crate::custody::deployment;
 use crate::error::OpError;
@@ -105,7 +106,7 @@ impl Reencryption {
 }
 
 /// The end: the keys of the epoch before are forgotten, first by the store. `false` if something is left that needs them.
-pub(super) async fn settle(session: &Session) -> Result<bool, OpError> {
+pub(super) async fn settle(session: &Session, unknown: Unknown) -> Result<bool, OpError> {
     let capsules = census(session).await?;
     if capsules.older_fragment + capsules.damaged > 0 {
         error!(
@@ -115,8 +116,6 @@ pub(super) async fn settle(session: &Session) -> Result<bool, OpError> {
         );
         return Ok(false);
     }
-    let unknown = pages::unknown(session).await?;
-    Rotation::of(session).live().unknown = unknown;
     if unknown.rows > 0 {
         error!(
             rows = unknown.rows,

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
-use super::pages::Unknown;
+use super::pages::{self, Unknown};
 use super::reencrypt::{self, Reencryption};
 use super::remote::RemoteRotation;
 use super::rewrap::{Advance, Rewrap};
@@ -208,7 +208,9 @@ impl Work {
         if !changing || !self.reseal.is_finished() || self.reseal.damaged() > 0 {
             return Ok(Step::Idle);
         }
-        self.unsettled = !reencrypt::settle(session).await?;
+        let unknown = pages::unknown(session).await?;
+        Rotation::of(session).live().unknown = unknown;
+        self.unsettled = !reencrypt::settle(session, unknown).await?;
         Ok(Step::Done)
     }
 
