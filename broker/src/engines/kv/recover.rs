@@ -3,8 +3,9 @@
 //! Used on a copy of a store only ([`crate::recovery`]); nothing here is reachable from a face.
 
 use symbolon_core::audit::SecretValue;
-use symbolon_core::path::{ApiPath, FolderPath, SecretPath};
+use symbolon_core::path::FolderPath;
 
+use super::types::unjudged;
 use super::{KvFolder, KvTarget, Mount, OpError, existing_meta, find_version, names};
 use crate::access::Session;
 
@@ -30,7 +31,7 @@ pub(crate) async fn recover_mount(session: &Session, mount: &Mount) -> Result<Ve
                     let path = folder.secret(child).map_err(integrity)?;
                     folders.push(FolderPath::parse(path.as_str()).map_err(integrity)?);
                 }
-                None => secrets.push(target(mount, folder.secret(&name).map_err(integrity)?)?),
+                None => secrets.push(KvTarget::of_broker(mount, folder.secret(&name).map_err(integrity)?)?),
             }
         }
     }
@@ -39,17 +40,11 @@ pub(crate) async fn recover_mount(session: &Session, mount: &Mount) -> Result<Ve
 }
 
 async fn names_in(session: &Session, mount: &Mount, folder: &FolderPath) -> Result<Vec<String>, OpError> {
-    let api = folder.api_path(mount.path.as_str()).map_err(|_| OpError::INTEGRITY)?;
-    let folder = KvFolder { api, mount: mount.clone(), folder: folder.clone() };
+    let folder = KvFolder { api: unjudged(mount)?, mount: mount.clone(), folder: folder.clone() };
     match names::in_folder(session, &folder).await {
         Err(error) if error == OpError::NOT_FOUND => Ok(Vec::new()),
         other => other,
     }
-}
-
-fn target(mount: &Mount, secret: SecretPath) -> Result<KvTarget, OpError> {
-    let api = ApiPath::from_decoded(&format!("{}/data/{}", mount.path.as_str(), secret.as_str()));
-    Ok(KvTarget { api: api.map_err(|_| OpError::INTEGRITY)?, mount: mount.clone(), secret })
 }
 
 impl KvTarget {

@@ -61,6 +61,18 @@ pub struct KvTarget {
     pub secret: SecretPath,
 }
 
+impl KvTarget {
+    /// A secret that the broker itself deals with.
+    pub(super) fn of_broker(mount: &Mount, secret: SecretPath) -> Result<Self, OpError> {
+        Ok(Self { api: unjudged(mount)?, mount: mount.clone(), secret })
+    }
+}
+
+/// The path of a mount, where no policy judges one: a secret's own could be too long behind it.
+pub(super) fn unjudged(mount: &Mount) -> Result<ApiPath, OpError> {
+    ApiPath::from_decoded(mount.path.as_str()).map_err(|_| OpError::INTEGRITY)
+}
+
 /// Where a KV list goes.
 #[derive(Clone, Debug)]
 pub struct KvFolder {
