@@ -12,10 +12,11 @@ use crate::access::shape::Facts;
 use crate::dialect::vault::{Answering, Call};
 use crate::error::OpError;
 
+pub mod cubbyhole;
 pub mod kv;
 
 /// Every secrets engine. Several may serve one kind, as KV's versions do; the first that serves a mount has it.
-pub static ENGINES: &[&Engine] = &[&kv::v1::V1, &kv::V2];
+pub static ENGINES: &[&Engine] = &[&kv::v1::V1, &kv::V2, &cubbyhole::ENGINE];
 
 /// Something an engine does on its own account, with commits and entries of its own.
 pub type Doing<'a> = Pin<Box<dyn Future<Output = Result<(), OpError>> + Send + 'a>>;
