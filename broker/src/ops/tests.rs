@@ -35,10 +35,6 @@ use crate::audit::writer::tests::HandClock;
 use crate::audit::writer::{LogKeys, Writer};
 use crate::auth::approle::SECRET_IDS;
 use crate::auth::{self, roles, token};
-use crate::config::Config;
-use crate::custody::App;
-use crate::custody::init::Initialising;
-use crate::custody::seal::SealHandle;
 use crate::engines::kv::{self, ENTRIES, KvTarget, SECRETS, WriteSecret};
 use crate::error::OpError;
 use crate::keys::Keys;
@@ -121,7 +117,6 @@ pub(crate) fn unsealed() -> Unsealed {
 
 /// An open broker with a KV mount at `secret`, and the root token.
 struct Bench {
-    app: App,
     session: Arc<Session>,
     store: Arc<Meddler>,
     root: Zeroizing<String>,
@@ -206,13 +201,7 @@ impl Bench {
             shape: shape(),
         });
         Rotation::begin(&session, Arc::new(Away));
-        let config = Config::parse(
-            "listen = \"127.0.0.1:8200\"\n[store]\npath = \"nowhere\"\n[remote]\nurl = \"https://f.example\"\nfingerprint = \"0\"",
-        )
-        .unwrap();
-        let seal = SealHandle::holding(sealed, Arc::clone(&session));
-        let app = App { config, store, seal, clock, shape: shape(), init: Initialising::default() };
-        let mut bench = Self { app, session, store: meddler, root: Zeroizing::default() };
+        let mut bench = Self { session, store: meddler, root: Zeroizing::default() };
         bench.root = bench.token(TokenClaims::root(1_709_210_096)).await;
         bench
     }
