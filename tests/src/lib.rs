@@ -8,6 +8,7 @@
 mod audit;
 mod ceremony;
 mod change;
+mod cubbyhole;
 mod dead_man;
 mod dependencies;
 mod differential;

@@ -12,10 +12,14 @@ use crate::access::shape::Facts;
 use crate::dialect::vault::{Answering, Call};
 use crate::error::OpError;
 
+pub mod cubbyhole;
 pub mod kv;
 
 /// Every secrets engine. Several may serve one kind, as KV's versions do; the first that serves a mount has it.
-pub static ENGINES: &[&Engine] = &[&kv::v1::V1, &kv::V2];
+pub static ENGINES: &[&Engine] = &[&kv::v1::V1, &kv::V2, &cubbyhole::ENGINE];
+
+/// Options of a mount, by name.
+pub type Options = BTreeMap<String, String>;
 
 /// Something an engine does on its own account, with commits and entries of its own.
 pub type Doing<'a> = Pin<Box<dyn Future<Output = Result<(), OpError>> + Send + 'a>>;
@@ -31,9 +35,9 @@ pub struct Engine {
     /// Whether it is this engine that serves a mount of its kind.
     pub serves: fn(&Mount) -> bool,
     /// The options of a new mount, checked and completed; `None` leaves the mount to another engine of the kind.
-    pub enable: fn(&BTreeMap<String, String>) -> Result<Option<BTreeMap<String, String>>, OpError>,
+    pub enable: fn(&Options) -> Result<Option<Options>, OpError>,
     /// What `POST sys/mounts/:path/tune` with options comes to: the options afterwards.
-    pub tune: fn(&Mount, &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, OpError>,
+    pub tune: fn(&Mount, &Options) -> Result<Options, OpError>,
     /// Whether its mounts keep secrets as KV does: sealed under KEKs of their buckets, which are rolled, and read by
     /// recovery.
     pub keeps_secrets: bool,

@@ -5,12 +5,14 @@
 //! write.rs     new versions, with check-and-set and retries
 //! values.rs    sealed payloads, in both tiers
 //! names.rs     which folders show which names
+//! folder.rs    a folder that goes with everything in it
 //! v1/          version 1, on the same rows
 //! ```
 //!
 //! The rules are `symbolon_core::kv`; here they meet rows, records and keys. Each operation authorises before it looks, except
 //! that a write first asks whether the secret exists, because that decides between `create` and `update`.
 
+mod folder;
 mod names;
 mod recover;
 mod route;
@@ -35,6 +37,8 @@ use crate::error::OpError;
 use crate::rows::{Layout, Place, Table};
 use crate::store::{Expect, Op};
 
+pub use folder::remove_folder;
+pub use names::{Named, page as names_page};
 pub(crate) use recover::{RecoveredVersion, recover_mount};
 pub use types::{KvFolder, KvTarget, Page, ReadSecret, VersionsChange, WriteSecret, WroteSecret};
 use write::Tries;

@@ -13,7 +13,7 @@ use crate::access::Session;
 use crate::access::mounts::Mount;
 use crate::engines::kv::ENTRIES;
 use crate::error::OpError;
-use crate::rows::Place;
+use crate::rows::{Paged, Place};
 use crate::store::{Expect, Op};
 
 /// One name in one folder. Wire type.
@@ -30,6 +30,47 @@ pub(super) async fn in_folder(session: &Session, folder: &KvFolder) -> Result<Ve
     let mut names: Vec<String> = entries.into_iter().map(|(Entry(name), _)| name).collect();
     names.sort_unstable();
     if names.is_empty() { Err(OpError::NOT_FOUND) } else { Ok(names) }
+}
+
+/// A name in a folder, met by going through the rows of it.
+pub struct Named {
+    /// As a list shows it.
+    pub name: String,
+    /// The key of its row, after which the next page begins.
+    pub key: Vec<u8>,
+    /// Takes it out of the folder, if nothing has been written there since.
+    pub(super) removal: Op,
+}
+
+/// Names in a folder after a key, in no order, at most `limit`; an empty key begins at the beginning.
+pub async fn page(
+    session: &Session,
+    mount: &Mount,
+    folder: &FolderPath,
+    after: &[u8],
+    limit: usize,
+) -> Result<Vec<Named>, OpError> {
+    let rows = session.rows.page::<Entry>(place(mount, folder, ""), after, limit).await?;
+    let named = |row: Paged<Entry>| {
+        let (Entry(name), key) = (row.value?, row.key);
+        let removal = Op::Delete { key: key.clone(), expect: Expect::Revision(row.revision) };
+        Ok(Named { name, key, removal })
+    };
+    rows.into_iter().map(named).collect()
+}
+
+/// What takes a folder's name out of the one above, if nothing comes into it; `None` if it is not there.
+pub(super) async fn folder_removal(
+    session: &Session,
+    mount: &Mount,
+    folder: &FolderPath,
+) -> Result<Option<Op>, OpError> {
+    let above = folder.parent().unwrap_or_default();
+    let name = folder.as_str().rsplit('/').next().unwrap_or_default();
+    let name = Child::Folder(name.to_owned()).to_string();
+    let place = place(mount, &above, &name);
+    let entry = session.rows.read::<Entry>(place).await?;
+    Ok(entry.map(|(_, revision)| session.rows.delete(place, Expect::Revision(revision))))
 }
 
 /// The rows that make a new secret visible.
