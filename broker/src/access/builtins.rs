@@ -18,8 +18,8 @@ pub fn first(rows: &Rows, shape: &Shape) -> Result<Vec<Op>, OpError> {
     [Side::Secrets, Side::Logins].map(of).into_iter().collect()
 }
 
-/// The changes that give a deployment the mounts that came with a newer version; none if nothing is missing. Their
-/// ids are chosen here, so whoever commits them has them for good.
+/// The changes that give a deployment the mounts that came with a newer version; none if nothing is missing.
+/// Their ids are chosen here, so whoever commits them has them for good.
 pub async fn missing(rows: &Rows, shape: &Shape) -> Result<Vec<Op>, OpError> {
     let mut changes = Vec::new();
     for side in [Side::Secrets, Side::Logins] {

@@ -15,7 +15,8 @@ use crate::error::OpError;
 pub mod cubbyhole;
 pub mod kv;
 
-/// Every secrets engine. Several may serve one kind, as KV's versions do; the first that serves a mount has it.
+/// Every secrets engine. Several may serve one kind, as KV's versions do; the first that serves a mount has
+/// it.
 pub static ENGINES: &[&Engine] = &[&kv::v1::V1, &kv::V2, &cubbyhole::ENGINE];
 
 /// Options of a mount, by name.
@@ -34,12 +35,13 @@ pub struct Engine {
     pub facts: Facts,
     /// Whether it is this engine that serves a mount of its kind.
     pub serves: fn(&Mount) -> bool,
-    /// The options of a new mount, checked and completed; `None` leaves the mount to another engine of the kind.
+    /// The options of a new mount, checked and completed; `None` leaves the mount to another engine of the
+    /// kind.
     pub enable: fn(&Options) -> Result<Option<Options>, OpError>,
     /// What `POST sys/mounts/:path/tune` with options comes to: the options afterwards.
     pub tune: fn(&Mount, &Options) -> Result<Options, OpError>,
-    /// Whether its mounts keep secrets as KV does: sealed under KEKs of their buckets, which are rolled, and read by
-    /// recovery.
+    /// Whether its mounts keep secrets as KV does: sealed under KEKs of their buckets, which are rolled, and
+    /// read by recovery.
     pub keeps_secrets: bool,
     /// Removes what belongs to a token that is gone for good.
     pub token_removed: Option<TokenRemoved>,
@@ -61,8 +63,8 @@ pub fn keeps_secrets(mount: &Mount) -> bool {
     engine_of(mount).is_some_and(|engine| engine.keeps_secrets)
 }
 
-/// Has every engine remove what belongs to a token whose rows are gone. What fails is left to [`sweep`]: the token
-/// opens nothing any more.
+/// Has every engine remove what belongs to a token whose rows are gone. What fails is left to [`sweep`]: the
+/// token opens nothing any more.
 pub async fn token_removed(session: &Session, token: TokenHash) {
     for removed in ENGINES.iter().filter_map(|engine| engine.token_removed) {
         if let Err(error) = removed(session, token).await {

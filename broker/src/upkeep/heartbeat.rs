@@ -24,7 +24,7 @@ use crate::wrapping;
 
 /// How often the end of the lease is looked at; a cached key outlives its lease by at most this.
 const EXPIRY_TICK: Duration = Duration::from_millis(500);
-/// How often rows of expired tokens are removed, which are refused from the moment they expire, and engines sweep.
+/// How often engines sweep and rows of expired tokens are removed, which are refused from the moment they expire.
 const SWEEP_TICK: Duration = Duration::from_secs(300);
 
 /// Starts the tasks of a session.

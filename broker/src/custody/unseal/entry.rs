@@ -1,5 +1,5 @@
-//! The commit that makes the unseal one: its entry, the next generation, the format of the seal record, and the
-//! mounts that came with a newer version.
+//! The commit that makes the unseal one: its entry, the next generation, the format of the seal record, and
+//! the mounts that came with a newer version.
 
 use rand_core::Rng;
 use symbolon_core::audit::{Action, Draft};
