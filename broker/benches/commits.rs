@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use symbolon_broker::audit::writer::{LogKeys, Writer};
 use symbolon_broker::store::embedded::{CACHE_BYTES_DEFAULT, EmbeddedStore};
-use symbolon_broker::store::{Answer, Expect, Op, Row, Scan, Store};
+use symbolon_broker::store::{Answer, Expect, Row, Scan, Store, Write};
 use symbolon_core::audit::{Action, Detail, Draft, Outcome};
 use symbolon_core::clock::{Clock, Now};
 use symbolon_proto::hierarchy::AuditKey;
@@ -94,9 +94,9 @@ fn report(callers: u64, writes: bool, took: Duration, mut waits: Vec<Duration>, 
     );
 }
 
-fn put(caller: u64, number: u64) -> Op {
+fn put(caller: u64, number: u64) -> Write {
     let key = [&[9; 17][..], &caller.to_be_bytes(), &number.to_be_bytes()].concat();
-    Op::Put { key, value: vec![7; VALUE_BYTES], expect: Expect::Absent }
+    Write::Put { key, value: vec![7; VALUE_BYTES], expect: Expect::Absent }
 }
 
 fn draft() -> Draft {
@@ -137,7 +137,7 @@ impl Store for Counted {
         self.store.scan(scan)
     }
 
-    fn commit(&self, ops: Vec<Op>) -> Answer<'_, ()> {
+    fn commit(&self, ops: Vec<Write>) -> Answer<'_, ()> {
         self.commits.fetch_add(1, Ordering::Relaxed);
         self.store.commit(ops)
     }

@@ -15,7 +15,7 @@
 
 use std::collections::BTreeSet;
 use std::env;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use std::time::{Duration, SystemTime};
 use symbolon_broker::audit::log::{Filter, LogReader, Range};
 use symbolon_broker::audit::writer::{LogKeys, Writer};
 use symbolon_broker::store::embedded::EmbeddedStore;
-use symbolon_broker::store::{Expect, Op, Scan, Store};
+use symbolon_broker::store::{Expect, Scan, Store, Write};
 use symbolon_core::audit::{Action, Detail, Draft, Outcome};
 use symbolon_core::clock::{Clock, Now};
 use symbolon_proto::hierarchy::AuditKey;
@@ -216,8 +216,8 @@ async fn call(writer: Arc<Writer>, caller: String) {
     }
 }
 
-fn changes(name: &str, number: u64) -> Vec<Op> {
-    let put = |table, value: &[u8]| Op::Put {
+fn changes(name: &str, number: u64) -> Vec<Write> {
+    let put = |table, value: &[u8]| Write::Put {
         key: row_key(table, name),
         value: value.to_vec(),
         expect: Expect::Absent,

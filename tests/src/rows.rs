@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use symbolon_broker::rows::Table;
 use symbolon_broker::store::embedded::EmbeddedStore;
-use symbolon_broker::store::{Expect, Op, Scan, Store, StoreError};
+use symbolon_broker::store::{Expect, Scan, Store, StoreError, Write};
 use symbolon_cli::demo::world::World;
 
 /// Everything in a store, in order of its keys.
@@ -24,7 +24,7 @@ pub async fn rows_of(store: &dyn Store) -> Rows {
 
 /// Puts rows as they are, behind the broker's back.
 pub async fn write(world: &World, rows: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) {
-    let ops = rows.into_iter().map(|(key, value)| Op::Put { key, value, expect: Expect::Any }).collect();
+    let ops = rows.into_iter().map(|(key, value)| Write::Put { key, value, expect: Expect::Any }).collect();
     open(&world.path("store.redb")).await.commit(ops).await.unwrap();
 }
 

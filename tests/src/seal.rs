@@ -7,7 +7,7 @@ use symbolon_broker::config::{Config, ConfigError};
 use symbolon_broker::rows::seal_record_key;
 use symbolon_broker::run::{Broker, RunError};
 use symbolon_broker::store::embedded::EmbeddedStore;
-use symbolon_broker::store::{Expect, Op, Store};
+use symbolon_broker::store::{Expect, Store, Write};
 use symbolon_proto::share::{SHARE_BYTES, Share};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -211,7 +211,7 @@ async fn a_start_on_the_wrong_store_is_refused_and_touches_nothing() {
         ("newer-record", seal_record_key(), newer_record(&good).await),
     ] {
         let store = EmbeddedStore::create(&site.world.path(name), 1 << 20).unwrap();
-        store.commit(vec![Op::Put { key, value, expect: Expect::Absent }]).await.unwrap();
+        store.commit(vec![Write::Put { key, value, expect: Expect::Absent }]).await.unwrap();
         drop(store);
         for allow in [false, true] {
             let error = refusal(at(name, allow)).await;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use symbolon_proto::id::SecretId;
 
 pub use custom::{check_custom_metadata, merge_custom_metadata};
-pub use versions::{KvSettings, MetadataUpdate, Removal, Write};
+pub use versions::{KvSettings, MetadataUpdate, NewVersion, Removal};
 
 /// Versions kept when neither the secret nor its mount says otherwise.
 pub const MAX_VERSIONS_DEFAULT: u64 = 10;

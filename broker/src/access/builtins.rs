@@ -6,10 +6,10 @@ use super::mounts::{MountList, Side, builtin, first_write};
 use super::shape::Shape;
 use crate::error::OpError;
 use crate::rows::Rows;
-use crate::store::{Expect, Op};
+use crate::store::{Expect, Write};
 
 /// The changes that write both tables of a new deployment.
-pub fn first(rows: &Rows, shape: &Shape) -> Result<Vec<Op>, OpError> {
+pub fn first(rows: &Rows, shape: &Shape) -> Result<Vec<Write>, OpError> {
     let of = |side| {
         let mut list = MountList::default();
         complete(shape, side, &mut list);
@@ -20,7 +20,7 @@ pub fn first(rows: &Rows, shape: &Shape) -> Result<Vec<Op>, OpError> {
 
 /// The changes that give a deployment the mounts that came with a newer version; none if nothing is missing.
 /// Their ids are chosen here, so whoever commits them has them for good.
-pub async fn missing(rows: &Rows, shape: &Shape) -> Result<Vec<Op>, OpError> {
+pub async fn missing(rows: &Rows, shape: &Shape) -> Result<Vec<Write>, OpError> {
     let mut changes = Vec::new();
     for side in [Side::Secrets, Side::Logins] {
         let Some((mut list, revision)) = rows.read::<MountList>(side.row()).await? else { continue };

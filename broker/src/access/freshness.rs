@@ -17,7 +17,7 @@ use symbolon_proto::id::TenantId;
 
 use crate::error::OpError;
 use crate::rows::{COUNTERS, NO_SCOPE, Place, Rows};
-use crate::store::{Expect, Op};
+use crate::store::{Expect, Write};
 
 /// Least time between two looks: how long another broker's change may take to be seen here.
 pub const LOOK_MS: u64 = 500;
@@ -61,6 +61,6 @@ impl Freshness {
 }
 
 /// The change that goes with every change of mounts or policies.
-pub(super) fn changed(rows: &Rows) -> Result<Op, OpError> {
+pub(super) fn changed(rows: &Rows) -> Result<Write, OpError> {
     Ok(rows.put(ROW, &(), Expect::Any)?)
 }

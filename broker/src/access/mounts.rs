@@ -11,7 +11,7 @@ use symbolon_proto::id::{MountId, TenantId};
 use crate::error::OpError;
 use crate::random::os_rng;
 use crate::rows::{Layout, NO_SCOPE, Place, Rows, Table};
-use crate::store::{Expect, Op};
+use crate::store::{Expect, Write};
 
 /// The two mount tables, and settings of single mounts under their ids.
 pub const MOUNTS: Table = Table::new(0x03, "mounts and their settings", Layout::Row);
@@ -220,7 +220,7 @@ impl Side {
 }
 
 /// A change that writes a table, for `init`.
-pub fn first_write(rows: &Rows, side: Side, list: &MountList) -> Result<Op, OpError> {
+pub fn first_write(rows: &Rows, side: Side, list: &MountList) -> Result<Write, OpError> {
     Ok(rows.put(side.row(), list, Expect::Absent)?)
 }
 

@@ -15,7 +15,7 @@ use super::route::Route;
 use super::session::Session;
 use super::{Asker, Requester, tokens};
 use crate::error::OpError;
-use crate::store::Op;
+use crate::store::Write;
 
 /// A request whose caller is known, and nothing else: it cannot do or answer anything before a policy allows
 /// it.
@@ -177,7 +177,7 @@ impl Authorised {
     }
 
     /// Commits the changes with an allowed entry, before an answer that holds no secret.
-    pub async fn commit(&self, object: Object, changes: Vec<Op>) -> Result<(), OpError> {
+    pub async fn commit(&self, object: Object, changes: Vec<Write>) -> Result<(), OpError> {
         self.commit_for_disclosure(object, changes).await.map(drop)
     }
 
@@ -187,7 +187,7 @@ impl Authorised {
     pub async fn commit_and_take(
         self,
         object: Object,
-        mut changes: Vec<Op>,
+        mut changes: Vec<Write>,
         take: impl FnOnce(&Session) + Send + 'static,
     ) -> Result<Self, OpError> {
         changes.push(self.session().configuration_changed()?);
@@ -202,7 +202,11 @@ impl Authorised {
     }
 
     /// Like [`Self::commit`], before an answer that holds a secret: the receipt lets it leave.
-    pub async fn commit_for_disclosure(&self, object: Object, changes: Vec<Op>) -> Result<Receipt, OpError> {
+    pub async fn commit_for_disclosure(
+        &self,
+        object: Object,
+        changes: Vec<Write>,
+    ) -> Result<Receipt, OpError> {
         let mut draft = self.asked.draft(Outcome::Allowed, "");
         object.describe(&mut draft.detail);
         self.session().commit(changes, draft).await

@@ -23,7 +23,7 @@ use crate::audit::writer::Writer;
 use crate::error::OpError;
 use crate::keys::{Keys, Ledger};
 use crate::rows::Rows;
-use crate::store::Op;
+use crate::store::Write;
 
 /// How often a closing session looks whether its keys are gone.
 const REMAINS_POLL: Duration = Duration::from_millis(2);
@@ -197,7 +197,7 @@ impl Session {
     }
 
     /// The change that tells other brokers to do so.
-    pub(super) fn configuration_changed(&self) -> Result<Op, OpError> {
+    pub(super) fn configuration_changed(&self) -> Result<Write, OpError> {
         freshness::changed(&self.rows)
     }
 
@@ -226,7 +226,7 @@ impl Session {
     }
 
     /// Commits changes together with their entry.
-    pub async fn commit(&self, changes: Vec<Op>, draft: Draft) -> Result<Receipt, OpError> {
+    pub async fn commit(&self, changes: Vec<Write>, draft: Draft) -> Result<Receipt, OpError> {
         Ok(self.writer.commit(changes, draft).await?)
     }
 }

@@ -9,13 +9,13 @@ use symbolon_core::seal::Unsealed;
 use super::mounts::{Mounts, Side};
 use crate::error::OpError;
 use crate::rows::{Rows, Table};
-use crate::store::Op;
+use crate::store::Write;
 
 /// A path below a mount, segment by segment: `+` stands for any one segment, a final `*` for the rest.
 pub type Pattern = &'static str;
 
 /// The rows of a new deployment that somebody needs from the first day on.
-pub type FirstRows = fn(&Rows, &Unsealed, &OpenKek, Now) -> Result<Vec<Op>, OpError>;
+pub type FirstRows = fn(&Rows, &Unsealed, &OpenKek, Now) -> Result<Vec<Write>, OpError>;
 
 /// The facts of an engine, a login method, or the system itself.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use crate::error::OpError;
 use crate::keys::KeyError;
 use crate::random::os_rng;
 use crate::rows::{Layout, NO_SCOPE, Place, Table};
-use crate::store::{Expect, Op};
+use crate::store::{Expect, Write};
 
 /// Service tokens.
 pub const TOKENS: Table = Table::new(0x09, "service tokens", Layout::Row);
@@ -188,7 +188,7 @@ pub struct NewToken {
     /// Whom it stands for.
     pub caller: Caller,
     /// Rows to commit; none for a machine token.
-    pub changes: Vec<Op>,
+    pub changes: Vec<Write>,
 }
 
 impl NewToken {
@@ -233,7 +233,7 @@ pub fn service_rows(
     index: &symbolon_proto::secret::Secret<32>,
     text: &str,
     claims: TokenClaims,
-) -> Result<(ServiceToken, Vec<Op>), OpError> {
+) -> Result<(ServiceToken, Vec<Write>), OpError> {
     let hash = token::hash_of(index, text);
     let row = ServiceToken::new(claims, hash, token::new_accessor(&mut os_rng()));
     let pointer = Pointer(hash);
@@ -252,7 +252,7 @@ pub(crate) fn removal(
     hash: &TokenHash,
     accessor: Option<&str>,
     parent: Option<TokenHash>,
-) -> Vec<Op> {
+) -> Vec<Write> {
     let rows = &session.rows;
     let mut changes = vec![rows.delete(Address::token(hash).place(), Expect::Any)];
     changes.extend(accessor.map(|accessor| rows.delete(Address::accessor(accessor).place(), Expect::Any)));

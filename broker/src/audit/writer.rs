@@ -41,7 +41,7 @@ use super::log::rows::is_log_key;
 use super::log::tail::{Tail, TailError};
 use crate::error::{OpError, Text};
 use crate::random::os_rng;
-use crate::store::{Cause, Op, Store, StoreError};
+use crate::store::{Cause, Store, StoreError, Write};
 
 mod group;
 mod task;
@@ -137,7 +137,7 @@ struct Shared {
 }
 
 struct Job {
-    changes: Vec<Op>,
+    changes: Vec<Write>,
     action: Action,
     outcome: Outcome,
     sealed_detail: Vec<u8>,
@@ -163,7 +163,7 @@ impl Writer {
     /// Commits `changes` and the entry of `draft`, all or nothing. Empty changes are for requests that only read.
     ///
     /// A dropped future does not take the job back once it is queued.
-    pub async fn commit(&self, changes: Vec<Op>, draft: Draft) -> Result<Receipt, CommitError> {
+    pub async fn commit(&self, changes: Vec<Write>, draft: Draft) -> Result<Receipt, CommitError> {
         check_job(&changes)?;
         let sealed_detail = self.seal(&draft)?;
         let (answer, wait) = oneshot::channel();
@@ -222,8 +222,8 @@ impl Writer {
     }
 }
 
-fn check_job(changes: &[Op]) -> Result<(), CommitError> {
-    let bytes: usize = changes.iter().map(Op::bytes).sum();
+fn check_job(changes: &[Write]) -> Result<(), CommitError> {
+    let bytes: usize = changes.iter().map(Write::bytes).sum();
     if changes.len() > JOB_OPS_MAX || bytes > JOB_BYTES_MAX {
         return Err(CommitError::TooLarge);
     }

@@ -13,7 +13,7 @@ use crate::access::mounts::{Mount, Side};
 use crate::access::tokens::{self, IssuedToken, NewToken};
 use crate::access::{Asker, Object, Route, Session, describe};
 use crate::error::OpError;
-use crate::store::Op;
+use crate::store::Write;
 
 /// A login on its way: there is no caller yet, so the entry names the role.
 pub(super) struct Login<'a> {
@@ -51,7 +51,7 @@ impl<'a> Login<'a> {
     pub(super) async fn admit(
         self,
         identity: &VerifiedIdentity,
-        spent: Vec<Op>,
+        spent: Vec<Write>,
         usual: TokenKind,
     ) -> Result<IssuedToken, OpError> {
         let (session, detail) = (self.session, self.detail.clone());
@@ -66,7 +66,7 @@ impl<'a> Login<'a> {
     async fn issue(
         mut self,
         identity: &VerifiedIdentity,
-        mut spent: Vec<Op>,
+        mut spent: Vec<Write>,
         usual: TokenKind,
     ) -> Result<IssuedToken, OpError> {
         let limits = TtlLimits::of_mount(self.mount.default_ttl_secs, self.mount.max_ttl_secs);

@@ -31,7 +31,7 @@ use crate::access::{Asker, Session, describe};
 use crate::error::OpError;
 use crate::random::os_rng;
 use crate::rows::{NO_SCOPE, Place, Rows, SYSTEM, prefix};
-use crate::store::{Expect, Op};
+use crate::store::{Expect, Write};
 
 const KEYS: SecretId = SecretId::from_bytes(*b"workload-signing");
 
@@ -205,7 +205,7 @@ pub async fn rotate_if_due(session: &Session) -> Result<(), OpError> {
     let kek = session.keys.system_kek().await?;
     let changes = vec![
         session.rows.put(PUBLIC, &public, Expect::Revision(public_revision))?,
-        Op::Put {
+        Write::Put {
             key: row_key(),
             value: seal(session.unsealed(), &kek, &private)?,
             expect: Expect::Revision(private_revision),
@@ -217,7 +217,7 @@ pub async fn rotate_if_due(session: &Session) -> Result<(), OpError> {
 }
 
 /// The private keys under another KEK of the deployment's own: the change that a roll of that KEK commits.
-pub(crate) async fn rolled(session: &Session, from: &OpenKek, to: &OpenKek) -> Result<Op, OpError> {
+pub(crate) async fn rolled(session: &Session, from: &OpenKek, to: &OpenKek) -> Result<Write, OpError> {
     let row = session.rows.store().get(&row_key()).await?.ok_or(OpError::INTEGRITY)?;
     let context = context(session.unsealed());
     let value = record::rewrap(
@@ -228,7 +228,7 @@ pub(crate) async fn rolled(session: &Session, from: &OpenKek, to: &OpenKek) -> R
         &mut os_rng(),
     )
     .map_err(|_| OpError::INTEGRITY)?;
-    Ok(Op::Put { key: row_key(), value, expect: Expect::Revision(row.revision) })
+    Ok(Write::Put { key: row_key(), value, expect: Expect::Revision(row.revision) })
 }
 
 /// The first signing key, for `init`.
@@ -237,14 +237,14 @@ pub(crate) fn first_keys(
     unsealed: &Unsealed,
     kek: &OpenKek,
     now: Now,
-) -> Result<Vec<Op>, OpError> {
+) -> Result<Vec<Write>, OpError> {
     let FreshKey { pkcs8, x, y } = fresh()?;
     let public = SigningKey::first((&x, &y), now.unix_secs());
     let private = [StoredKey { kid: public.kid().to_owned(), pkcs8 }];
     let value = seal(unsealed, kek, &private)?;
     Ok(vec![
         rows.put(PUBLIC, &[public], Expect::Absent)?,
-        Op::Put { key: row_key(), value, expect: Expect::Absent },
+        Write::Put { key: row_key(), value, expect: Expect::Absent },
     ])
 }
 

@@ -24,7 +24,7 @@ use crate::error::OpError;
 use crate::random::os_rng;
 use crate::remote::{BrokerIdentity, EnrolError, Enrolled, Leases, Remote};
 use crate::rows::{NO_SCOPE, SYSTEM, prefix};
-use crate::store::{Expect, Op, Store};
+use crate::store::{Expect, Store, Write};
 
 const IDENTITY: SecretId = SecretId::from_bytes(*b"network-identity");
 const LOG_SEED: SecretId = SecretId::from_bytes(*b"log-signing-seed");
@@ -104,18 +104,18 @@ impl Deployment {
     }
 
     /// The rows to store.
-    pub fn rows(&self, unsealed: &Unsealed) -> Result<Vec<Op>, OpError> {
+    pub fn rows(&self, unsealed: &Unsealed) -> Result<Vec<Write>, OpError> {
         self.rows_over(unsealed, Expect::Absent)
     }
 
     /// Everything under K_netkey re-encrypted for the keys that follow, and what is carried over to them.
-    pub fn succession(&self, after: &Unsealed) -> Result<Vec<Op>, OpError> {
+    pub fn succession(&self, after: &Unsealed) -> Result<Vec<Write>, OpError> {
         let mut rows = self.rows_over(after, Expect::Any)?;
         rows.push(seal(after, INHERITED, &after.inherited(), Expect::Any)?);
         Ok(rows)
     }
 
-    fn rows_over(&self, unsealed: &Unsealed, expect: Expect) -> Result<Vec<Op>, OpError> {
+    fn rows_over(&self, unsealed: &Unsealed, expect: Expect) -> Result<Vec<Write>, OpError> {
         Ok(vec![
             seal(unsealed, IDENTITY, &self.identity.to_bytes(), expect)?,
             seal(unsealed, LOG_SEED, self.log.0.expose(), expect)?,
@@ -132,7 +132,7 @@ pub async fn complete(store: &dyn Store, keys: EpochKeys) -> Result<Unsealed, Op
 }
 
 /// The end of a change of keys: what is carried over without the keys of the epoch before.
-pub fn settled(unsealed: &Unsealed) -> Result<Op, OpError> {
+pub fn settled(unsealed: &Unsealed) -> Result<Write, OpError> {
     seal(unsealed, INHERITED, &unsealed.inherited_for_good(), Expect::Any)
 }
 
@@ -154,11 +154,11 @@ fn context(deployment: DeploymentId, name: SecretId) -> ContextBytes {
     .encode()
 }
 
-fn seal(unsealed: &Unsealed, name: SecretId, plaintext: &[u8], expect: Expect) -> Result<Op, OpError> {
+fn seal(unsealed: &Unsealed, name: SecretId, plaintext: &[u8], expect: Expect) -> Result<Write, OpError> {
     let (net, context) = (unsealed.keys().net.secret(), context(unsealed.deployment(), name));
     let value = sealedbox::seal(net, &context, plaintext, &mut os_rng())
         .map_err(|_| OpError::bug("a row of the deployment could not be encrypted"))?;
-    Ok(Op::Put { key: key(name), value, expect })
+    Ok(Write::Put { key: key(name), value, expect })
 }
 
 /// `None` if there is no such row.

@@ -16,7 +16,7 @@ use crate::error::OpError;
 use crate::remote::EnrolError;
 use crate::remote::enrolled::{Enrolled, Member};
 use crate::rows::{Place, Rows};
-use crate::store::{Expect, Op};
+use crate::store::{Expect, Write};
 
 /// The newest manifest that this broker accepted. Wire type, hex.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -51,7 +51,7 @@ struct StoredMember {
 const REMOTE: Place<'static> = Place { name: "remote", ..GENERATION };
 
 /// The first rows, for `init`.
-pub fn first_rows(rows: &Rows, enrolled: &Enrolled) -> Result<Vec<Op>, OpError> {
+pub fn first_rows(rows: &Rows, enrolled: &Enrolled) -> Result<Vec<Write>, OpError> {
     let (manifest, remote) = stored(enrolled);
     Ok(vec![rows.put(MANIFEST, &manifest, Expect::Absent)?, rows.put(REMOTE, &remote, Expect::Absent)?])
 }
@@ -90,7 +90,7 @@ fn verified(
 }
 
 /// What must be written so that `enrolled` is what is stored. Nothing if nothing is new.
-pub async fn newer_rows(rows: &Rows, enrolled: &Enrolled) -> Result<Vec<Op>, OpError> {
+pub async fn newer_rows(rows: &Rows, enrolled: &Enrolled) -> Result<Vec<Write>, OpError> {
     let (manifest, rest) = stored(enrolled);
     let (held_manifest, manifest_at) =
         rows.read::<StoredManifest>(MANIFEST).await?.ok_or(OpError::INTEGRITY)?;

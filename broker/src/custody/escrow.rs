@@ -15,7 +15,7 @@ use crate::error::{OpError, Text};
 use crate::remote::group::escrow::{collect, fits};
 use crate::remote::{EnrolError, Remote};
 use crate::rows::{Place, Rows};
-use crate::store::{Expect, Op};
+use crate::store::{Expect, Write};
 
 /// Where the escrow key is kept.
 pub const ESCROW_KEY: Place<'static> = Place { name: "escrow key", ..GENERATION };
@@ -110,7 +110,7 @@ impl StoredEnvelopes {
 }
 
 /// The rows of a new deployment: the key, and what every node has sealed to it.
-pub(crate) async fn first_rows(rows: &Rows, remote: &Remote, key: &EscrowKey) -> Result<Vec<Op>, OpError> {
+pub(crate) async fn first_rows(rows: &Rows, remote: &Remote, key: &EscrowKey) -> Result<Vec<Write>, OpError> {
     let mut envelopes = StoredEnvelopes::default();
     for envelope in &collect(remote).await.map_err(EnrolError::Group)? {
         envelopes.put(envelope)?;

@@ -39,7 +39,7 @@ use crate::remote::group::GroupEnroller;
 use crate::remote::group::escrow::agree;
 use crate::remote::{EnrolError, EnrolOutcome, Enrolled, Enroller, Leases, Remote};
 use crate::rows::{Rows, seal_record_key};
-use crate::store::{Expect, Op};
+use crate::store::{Expect, Write};
 
 /// Time between two questions whether the remote's operator has approved.
 const APPROVAL_POLL: Duration = Duration::from_millis(500);
@@ -288,7 +288,11 @@ async fn write(
     changes.extend(ceremony.rows(&rows)?);
     changes.push(rows.put(SEAL_COPY, sealed.record(), Expect::Absent)?);
     changes.extend(enrolment_rows::first_rows(&rows, enrolled)?);
-    changes.push(Op::Put { key: seal_record_key(), value: public_record(sealed)?, expect: Expect::Absent });
+    changes.push(Write::Put {
+        key: seal_record_key(),
+        value: public_record(sealed)?,
+        expect: Expect::Absent,
+    });
     let writer = start_log(&app.store, &app.clock, &unsealed, &deployment.log).await?;
     let detail = Detail { role: sealed.record().recovery.as_str().to_owned(), ..Detail::default() };
     let draft = Draft { action: Action::Init, outcome: Outcome::Allowed, detail };
@@ -305,7 +309,7 @@ async fn put_into_escrow(
     rows: &Rows,
     remote: &Remote,
     key: &EscrowKey,
-) -> Result<Vec<Op>, OpError> {
+) -> Result<Vec<Write>, OpError> {
     let fingerprint = key.fingerprint().to_string();
     let deadline = Instant::now() + Duration::from_secs(app.config.init.approval_secs);
     while !agree(remote, key).await.map_err(EnrolError::Group)? {
@@ -327,7 +331,7 @@ fn contents(
     unsealed: &Unsealed,
     keys: &Keys,
     app: &App,
-) -> Result<(Withheld<Zeroizing<String>>, Vec<Op>), OpError> {
+) -> Result<(Withheld<Zeroizing<String>>, Vec<Write>), OpError> {
     let now = app.clock.now();
     let (system_capsule, system_kek) = keys.create(SYSTEM_SLOT)?;
     let (token_capsule, _) = keys.create(TOKEN_SLOT)?;

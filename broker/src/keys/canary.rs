@@ -10,7 +10,7 @@ use symbolon_core::keyring::OpenKek;
 use super::slots::{CANARY_SLOT, CapsulePlace};
 use super::{KeyError, Keys, Shared};
 use crate::remote::FragmentProblem;
-use crate::store::Op;
+use crate::store::Write;
 
 /// New capsules need a canary at most this old (`docs/skb1.md` 5).
 pub const CANARY_MS_MAX: u64 = 60 * 60 * 1000;
@@ -87,7 +87,7 @@ impl Keys {
     }
 
     /// [`Keys::create`] behind a canary. If a new key epoch comes between the two, that one is proven first.
-    pub async fn create_proven(&self, place: CapsulePlace) -> Result<(Op, OpenKek), KeyError> {
+    pub async fn create_proven(&self, place: CapsulePlace) -> Result<(Write, OpenKek), KeyError> {
         for _ in 0..PROOFS_MAX {
             self.ensure_canary().await?;
             match self.create(place) {

@@ -30,7 +30,7 @@ use crate::error::OpError;
 use crate::random::os_rng;
 use crate::remote::{Evaluator, FragmentProblem, Leases};
 use crate::rows::{Layout, Table};
-use crate::store::{Expect, Op, Store};
+use crate::store::{Expect, Store, Write};
 
 pub mod buckets;
 mod canary;
@@ -187,11 +187,11 @@ impl Keys {
 
     /// A new key and the change that stores its capsule. Needs a fresh canary ([`Self::ensure_canary`]); whoever commits
     /// the change holds a pass from before this call.
-    pub fn create(&self, place: impl Into<CapsulePlace>) -> Result<(Op, OpenKek), KeyError> {
+    pub fn create(&self, place: impl Into<CapsulePlace>) -> Result<(Write, OpenKek), KeyError> {
         let place = place.into();
         self.shared.require_canary()?;
         let (capsule, kek) = self.shared.close(place)?;
-        Ok((Op::Put { key: place.key(), value: capsule.to_bytes(), expect: Expect::Absent }, kek))
+        Ok((Write::Put { key: place.key(), value: capsule.to_bytes(), expect: Expect::Absent }, kek))
     }
 
     /// Takes a new KEK into use, after its capsule is durable.

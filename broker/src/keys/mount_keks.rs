@@ -6,7 +6,7 @@ use symbolon_proto::id::{MountId, TenantId};
 use super::FIRST_KEK_EPOCH;
 use crate::error::OpError;
 use crate::rows::{COUNTERS, Place, RecordError, Rows};
-use crate::store::{Expect, Op};
+use crate::store::{Expect, Write};
 
 /// KEK epochs of a mount. Wire type; fields are only ever added. A mount that was never rolled has no row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,12 +63,12 @@ impl MountKeks {
     }
 
     /// The change that stores them.
-    pub(crate) fn put(&self, rows: &Rows, mount: MountId, expect: Expect) -> Result<Op, RecordError> {
+    pub(crate) fn put(&self, rows: &Rows, mount: MountId, expect: Expect) -> Result<Write, RecordError> {
         rows.put(place(mount), self, expect)
     }
 
     /// The change that asks for a roll; `None` if one is under way.
-    pub async fn request_roll(rows: &Rows, mount: MountId, now_ms: u64) -> Result<Option<Op>, OpError> {
+    pub async fn request_roll(rows: &Rows, mount: MountId, now_ms: u64) -> Result<Option<Write>, OpError> {
         let (keks, expect) = Self::row(rows, mount).await?;
         if keks.phase != Phase::Settled {
             return Ok(None);

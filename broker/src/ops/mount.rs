@@ -14,7 +14,7 @@ use crate::auth::{METHODS, Method};
 use crate::engines::{ENGINES, engine_of};
 use crate::error::{OpError, Text};
 use crate::rows::{self};
-use crate::store::{Expect, Op};
+use crate::store::{Expect, Write};
 
 /// Longest description of a mount.
 const DESCRIPTION_BYTES_MAX: usize = 1024;
@@ -236,7 +236,8 @@ async fn erase(request: &Authorised, mount: &Mount) -> Result<(), OpError> {
             if rows.is_empty() {
                 break;
             }
-            let changes = rows.into_iter().map(|(key, _)| Op::Delete { key, expect: Expect::Any }).collect();
+            let changes =
+                rows.into_iter().map(|(key, _)| Write::Delete { key, expect: Expect::Any }).collect();
             request.commit(Object::mount(mount), changes).await?;
         }
     }

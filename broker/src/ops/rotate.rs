@@ -13,7 +13,7 @@ use crate::engines::keeps_secrets;
 use crate::error::OpError;
 use crate::keys::MountKeks;
 use crate::remote::EnrolError;
-use crate::store::Op;
+use crate::store::Write;
 use crate::upkeep::rotation::Rotation;
 use crate::upkeep::rotation::remote::{NewShares, RotateError};
 use crate::upkeep::rotation::{self, Progress, RotationRefusal, Status, census, request_system_roll};
@@ -167,7 +167,7 @@ async fn wish(request: &Authorised, only: Option<MountId>) -> Result<(), OpError
     Err(OpError::BUSY)
 }
 
-async fn wishes(session: &Session, only: Option<MountId>) -> Result<Vec<Op>, OpError> {
+async fn wishes(session: &Session, only: Option<MountId>) -> Result<Vec<Write>, OpError> {
     if let Some(mount) = only {
         return Ok(MountKeks::request_roll(&session.rows, mount, session.now().unix_ms)
             .await?

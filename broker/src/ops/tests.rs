@@ -39,7 +39,7 @@ use crate::random::os_rng;
 use crate::remote::{EvaluateError, Leases};
 use crate::rows::{Place, Rows};
 use crate::store::memory::MemoryStore;
-use crate::store::{Answer, Expect, Op, Row, Scan, Store};
+use crate::store::{Answer, Expect, Row, Scan, Store, Write};
 use crate::testing::{Away, unsealed};
 use crate::upkeep::rotation::Rotation;
 use crate::upkeep::rotation::remote::{RemoteRotation, Rotated};
@@ -71,7 +71,7 @@ struct Bench {
 #[derive(Default)]
 struct Meddler {
     rows: MemoryStore,
-    after: Mutex<Option<(Vec<u8>, Vec<Op>)>>,
+    after: Mutex<Option<(Vec<u8>, Vec<Write>)>>,
 }
 
 impl Meddler {
@@ -100,7 +100,7 @@ impl Store for Meddler {
         })
     }
 
-    fn commit(&self, ops: Vec<Op>) -> Answer<'_, ()> {
+    fn commit(&self, ops: Vec<Write>) -> Answer<'_, ()> {
         self.rows.commit(ops)
     }
 
@@ -159,7 +159,7 @@ impl Bench {
         bench
     }
 
-    async fn commit(&self, changes: Vec<Op>) {
+    async fn commit(&self, changes: Vec<Write>) {
         let draft = Draft {
             action: symbolon_core::audit::Action::Other,
             outcome: symbolon_core::audit::Outcome::Allowed,
@@ -206,7 +206,7 @@ impl Bench {
     }
 
     /// Rows of a secret without versions, as its creation would write them.
-    fn secret_rows(&self, name: &str) -> Vec<Op> {
+    fn secret_rows(&self, name: &str) -> Vec<Write> {
         let rows = &self.session.rows;
         let target = self.target(name);
         let meta = SecretMeta::new(SecretId::random(&mut os_rng()), 0, 1);
@@ -220,7 +220,7 @@ impl Bench {
     }
 
     /// Has somebody else commit right after the next read of a row or group.
-    fn meddle(&self, after_read_of: &Op, prefix_bytes: usize, changes: Vec<Op>) {
+    fn meddle(&self, after_read_of: &Write, prefix_bytes: usize, changes: Vec<Write>) {
         let key = &after_read_of.key()[..prefix_bytes];
         *self.store.after.lock().unwrap() = Some((key.to_vec(), changes));
     }

@@ -31,7 +31,7 @@ use crate::random::os_rng;
 use crate::remote::Enrolled;
 use crate::rows::Place;
 use crate::store::memory::MemoryStore;
-use crate::store::{Expect, Op};
+use crate::store::{Expect, Write};
 use crate::testing::{DEPLOYMENT, deal, seal_record};
 
 const PEOPLE: [&str; 3] = ["Ann", "Bob", "Zoë"];
@@ -101,7 +101,7 @@ async fn world() -> World {
     let rows = Rows::new(Arc::clone(&store) as _, Arc::clone(&unsealed));
     let record = serde_json::to_vec(sealed.record()).unwrap();
     let mut changes = Deployment::generate().unwrap().rows(&unsealed).unwrap();
-    changes.push(Op::Put { key: seal_record_key(), value: record, expect: Expect::Absent });
+    changes.push(Write::Put { key: seal_record_key(), value: record, expect: Expect::Absent });
     let enrolled = Enrolled::alone(root.public_key(), manifest.clone());
     changes.extend(enrolment_rows::first_rows(&rows, &enrolled).unwrap());
     let mount = Mount {
@@ -153,7 +153,7 @@ impl World {
         let capsule =
             capsule::encapsulate(&context, &remote, self.unsealed.keys(), &kek, &mut os_rng()).unwrap();
         let key = capsule_key(TenantId::SYSTEM, MOUNT, 0, 1);
-        let mut changes = vec![Op::Put { key, value: capsule.to_bytes(), expect: Expect::Absent }];
+        let mut changes = vec![Write::Put { key, value: capsule.to_bytes(), expect: Expect::Absent }];
         changes.extend(self.secret("a", 1, &[(1, None, false)], &kek, id));
         changes.extend(self.secret(
             "team/db",
@@ -176,7 +176,7 @@ impl World {
         versions: &[(u64, Option<u64>, bool)],
         kek: &Kek,
         capsule: CapsuleId,
-    ) -> Vec<Op> {
+    ) -> Vec<Write> {
         let secret = SecretId::from_bytes([id; 16]);
         let mut meta = SecretMeta::new(secret, 0, 1);
         let mut changes = Vec::new();
@@ -195,7 +195,7 @@ impl World {
             let value = record::seal(kek, &context, &capsule, value.as_bytes(), &mut os_rng()).unwrap();
             let key = row_key(MOUNT, secret, version);
             if !destroyed {
-                changes.push(Op::Put { key, value, expect: Expect::Absent });
+                changes.push(Write::Put { key, value, expect: Expect::Absent });
             }
         }
         let place = Place { tenant: TenantId::SYSTEM, table: SECRETS, scope: MOUNT, group: "", name };
@@ -213,7 +213,7 @@ impl World {
         let deployment = Deployment::read(self.store.as_ref(), &self.unsealed).await.unwrap();
         let mut changes = deployment.succession(&after).unwrap();
         let record = serde_json::to_vec(changed.sealed.record()).unwrap();
-        changes.push(Op::Put { key: seal_record_key(), value: record, expect: Expect::Any });
+        changes.push(Write::Put { key: seal_record_key(), value: record, expect: Expect::Any });
         self.store.commit(changes).await.unwrap();
     }
 
@@ -278,7 +278,7 @@ async fn what_does_not_open_is_named_and_the_rest_is_read() {
     let key = row_key(MOUNT, SecretId::from_bytes([2; 16]), 2);
     let mut value = world.store.get(&key).await.unwrap().unwrap().value;
     *value.last_mut().unwrap() ^= 1;
-    world.store.commit(vec![Op::Put { key, value, expect: Expect::Any }]).await.unwrap();
+    world.store.commit(vec![Write::Put { key, value, expect: Expect::Any }]).await.unwrap();
     let recovered = world.unlock().await.unwrap().recover(&world.escrow_seed()).await.unwrap();
     let report = recovered.go_through::<RecoveryError>(|_| Ok(())).await.unwrap();
     assert_eq!((report.wrong, report.versions), (1, 2));
@@ -298,7 +298,7 @@ async fn capsules_of_the_high_tier_are_opened_too() {
     let keys = world.unsealed.keys();
     let capsule = capsule::encapsulate(&context, &remote, keys, &kek, &mut os_rng()).unwrap();
     let put =
-        |version| Op::Put { key: place(version).key(), value: capsule.to_bytes(), expect: Expect::Absent };
+        |version| Write::Put { key: place(version).key(), value: capsule.to_bytes(), expect: Expect::Absent };
     world.store.commit(vec![put(1), put(2)]).await.unwrap(); // the second is out of place
     let recovered = world.unlock().await.unwrap().recover(&world.escrow_seed()).await.unwrap();
     let report = recovered.go_through::<RecoveryError>(|_| Ok(())).await.unwrap();

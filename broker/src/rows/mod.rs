@@ -23,7 +23,7 @@ pub use table::{COUNTERS, Layout, SEAL, SYSTEM, TABLES, Table};
 
 use crate::error::OpError;
 use crate::random::os_rng;
-use crate::store::{Expect, Op, Row, Scan, Store, StoreError};
+use crate::store::{Expect, Row, Scan, Store, StoreError, Write};
 
 /// Rows that one listing may return; a directory or table beyond it is an error, never a silent cut.
 pub const ROWS_MAX: usize = 1_000_000;
@@ -237,7 +237,7 @@ impl Rows {
         key: &[u8],
         value: &T,
         expect: Expect,
-    ) -> Result<Op, RecordError> {
+    ) -> Result<Write, RecordError> {
         debug_assert!(key.starts_with(&self.group_prefix(&group)));
         self.encrypt(key.to_vec(), value, expect)
     }
@@ -249,26 +249,31 @@ impl Rows {
     }
 
     /// A change that writes one row.
-    pub fn put<T: Serialize>(&self, place: Place<'_>, value: &T, expect: Expect) -> Result<Op, RecordError> {
+    pub fn put<T: Serialize>(
+        &self,
+        place: Place<'_>,
+        value: &T,
+        expect: Expect,
+    ) -> Result<Write, RecordError> {
         self.encrypt(self.key(&place), value, expect)
     }
 
-    fn encrypt<T: Serialize>(&self, key: Vec<u8>, value: &T, expect: Expect) -> Result<Op, RecordError> {
+    fn encrypt<T: Serialize>(&self, key: Vec<u8>, value: &T, expect: Expect) -> Result<Write, RecordError> {
         let plain = Zeroizing::new(
             serde_json::to_vec(value).expect("wire types have string keys and no fallible serialisers"),
         );
         self.encrypt_bytes(key, &plain, expect)
     }
 
-    fn encrypt_bytes(&self, key: Vec<u8>, plain: &[u8], expect: Expect) -> Result<Op, RecordError> {
+    fn encrypt_bytes(&self, key: Vec<u8>, plain: &[u8], expect: Expect) -> Result<Write, RecordError> {
         let index = self.unsealed.keys().index.secret();
         let value = sealedbox::seal(index, &self.context(&key), plain, &mut os_rng())
             .map_err(|_| RecordError::TooLong)?;
-        Ok(Op::Put { key, value, expect })
+        Ok(Write::Put { key, value, expect })
     }
 
     /// A change that encrypts a row of [`is_row`] under the present epoch; `None` if it is that already.
-    pub fn reencrypt(&self, key: &[u8], row: &Row) -> Result<Option<Op>, RecordError> {
+    pub fn reencrypt(&self, key: &[u8], row: &Row) -> Result<Option<Write>, RecordError> {
         let context = self.context(key);
         if sealedbox::open(self.unsealed.keys().index.secret(), &context, &row.value).is_ok() {
             return Ok(None);
@@ -279,8 +284,8 @@ impl Rows {
 
     /// A change that removes one row.
     #[must_use]
-    pub fn delete(&self, place: Place<'_>, expect: Expect) -> Op {
-        Op::Delete { key: self.key(&place), expect }
+    pub fn delete(&self, place: Place<'_>, expect: Expect) -> Write {
+        Write::Delete { key: self.key(&place), expect }
     }
 
     /// `HMAC(K_names, …)[..16]` of a name: what stands for it on disk.

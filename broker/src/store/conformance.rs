@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{Answer, Expect, KEY_BYTES_MAX, Op, Row, Scan, Store, StoreError};
+use super::{Answer, Expect, KEY_BYTES_MAX, Row, Scan, Store, StoreError, Write};
 
 /// Runs every check, each on a fresh store from `empty`.
 pub async fn check_all<S: Store>(mut empty: impl FnMut() -> S) {
@@ -122,8 +122,10 @@ pub async fn check_scans(store: &dyn Store) {
 /// Keys that are too short or too long are refused before anything happens.
 pub async fn check_bounds(store: &dyn Store) {
     for bad in [Vec::new(), vec![0], vec![7; 16], vec![7; KEY_BYTES_MAX + 1]] {
-        let ops =
-            vec![put(b"a", b"1", Expect::Any), Op::Put { key: bad, value: Vec::new(), expect: Expect::Any }];
+        let ops = vec![
+            put(b"a", b"1", Expect::Any),
+            Write::Put { key: bad, value: Vec::new(), expect: Expect::Any },
+        ];
         match store.commit(ops).await {
             Err(StoreError::Bounds { op: 1 }) => {}
             other => panic!("expected Bounds, found {other:?}"),
@@ -131,7 +133,8 @@ pub async fn check_bounds(store: &dyn Store) {
     }
     assert_eq!(read(store, b"a").await, None);
     let longest = vec![7; KEY_BYTES_MAX];
-    take(store.commit(vec![Op::Put { key: longest.clone(), value: vec![1], expect: Expect::Absent }])).await;
+    take(store.commit(vec![Write::Put { key: longest.clone(), value: vec![1], expect: Expect::Absent }]))
+        .await;
     assert!(take(store.get(&longest)).await.is_some());
 }
 
@@ -197,12 +200,12 @@ fn key(name: &[u8]) -> Vec<u8> {
     [&[5; 17], name].concat()
 }
 
-fn put(name: &[u8], value: &[u8], expect: Expect) -> Op {
-    Op::Put { key: key(name), value: value.to_vec(), expect }
+fn put(name: &[u8], value: &[u8], expect: Expect) -> Write {
+    Write::Put { key: key(name), value: value.to_vec(), expect }
 }
 
-fn delete(name: &[u8], expect: Expect) -> Op {
-    Op::Delete { key: key(name), expect }
+fn delete(name: &[u8], expect: Expect) -> Write {
+    Write::Delete { key: key(name), expect }
 }
 
 fn everything() -> Scan<'static> {
@@ -213,7 +216,7 @@ async fn take<T>(answer: Answer<'_, T>) -> T {
     answer.await.unwrap_or_else(|error| panic!("the store failed: {error:?}"))
 }
 
-async fn refused(store: &dyn Store, ops: Vec<Op>, position: usize) {
+async fn refused(store: &dyn Store, ops: Vec<Write>, position: usize) {
     match store.commit(ops).await {
         Err(StoreError::Conflict { op }) => assert_eq!(op, position, "the wrong operation is named"),
         other => panic!("expected Conflict, found {other:?}"),

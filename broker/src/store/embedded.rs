@@ -35,7 +35,7 @@ use redb::{ReadOnlyTable, TableDefinition};
 use tokio::sync::{Semaphore, oneshot};
 
 use super::medium::{self, Medium};
-use super::{Answer, Cause, Op, Row, Scan, Store, StoreError};
+use super::{Answer, Cause, Row, Scan, Store, StoreError, Write};
 
 mod committer;
 #[cfg(test)]
@@ -71,7 +71,7 @@ pub struct EmbeddedStore {
 /// What the thread is told. An order that is never reached is dropped, and its answer with it.
 enum Order {
     Commit {
-        ops: Vec<Op>,
+        ops: Vec<Write>,
         answer: oneshot::Sender<Result<(), StoreError>>,
     },
     /// Answered by being dropped, after the file is closed.
@@ -113,7 +113,7 @@ impl EmbeddedStore {
 
     /// Hands a commit to the thread and waits. Holding a slot until the answer keeps the queue from ever being full,
     /// so that handing over does not block.
-    async fn hand_over(&self, ops: Vec<Op>) -> Result<(), StoreError> {
+    async fn hand_over(&self, ops: Vec<Write>) -> Result<(), StoreError> {
         super::check_bounds(&ops)?;
         let _slot = self.slots.acquire().await.map_err(|_| gone())?;
         let (answer, wait) = oneshot::channel();
@@ -166,7 +166,7 @@ impl Store for EmbeddedStore {
         })
     }
 
-    fn commit(&self, ops: Vec<Op>) -> Answer<'_, ()> {
+    fn commit(&self, ops: Vec<Write>) -> Answer<'_, ()> {
         Box::pin(self.hand_over(ops))
     }
 

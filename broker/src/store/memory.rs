@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use super::{Answer, Cause, Op, Row, Scan, Store, StoreError, check_bounds};
+use super::{Answer, Cause, Row, Scan, Store, StoreError, Write, check_bounds};
 
 /// A store that keeps its rows in memory.
 #[derive(Debug)]
@@ -105,7 +105,7 @@ impl Store for MemoryStore {
         Box::pin(async move { Ok(self.state().open()?.scan(scan)) })
     }
 
-    fn commit(&self, ops: Vec<Op>) -> Answer<'_, ()> {
+    fn commit(&self, ops: Vec<Write>) -> Answer<'_, ()> {
         Box::pin(async move {
             let mut paused = self.paused.subscribe();
             paused
@@ -139,7 +139,7 @@ impl State {
         if scan.descending { rows.rev().take(scan.limit).collect() } else { rows.take(scan.limit).collect() }
     }
 
-    fn commit(&mut self, ops: &[Op]) -> Result<(), StoreError> {
+    fn commit(&mut self, ops: &[Write]) -> Result<(), StoreError> {
         check_bounds(ops)?;
         let failure = self.failures.remove(&self.commits_begun);
         self.commits_begun += 1;
@@ -154,7 +154,7 @@ impl State {
     }
 
     /// Applies in order; the first expectation that fails takes everything back.
-    fn apply(&mut self, ops: &[Op]) -> Result<(), StoreError> {
+    fn apply(&mut self, ops: &[Write]) -> Result<(), StoreError> {
         let mut replaced: Vec<(&[u8], Option<Row>)> = Vec::with_capacity(ops.len());
         for (position, op) in ops.iter().enumerate() {
             let before = self.rows.get(op.key());
@@ -164,11 +164,11 @@ impl State {
             }
             replaced.push((op.key(), before.cloned()));
             match op {
-                Op::Put { key, value, .. } => {
+                Write::Put { key, value, .. } => {
                     let row = Row { revision: self.sequence + 1, value: value.clone() };
                     self.rows.insert(key.clone(), row);
                 }
-                Op::Delete { key, .. } => drop(self.rows.remove(key)),
+                Write::Delete { key, .. } => drop(self.rows.remove(key)),
             }
         }
         Ok(())
@@ -193,8 +193,8 @@ mod tests {
     use super::*;
     use crate::store::{Expect, conformance};
 
-    fn one_put() -> Vec<Op> {
-        vec![Op::Put { key: vec![1; 17], value: vec![1], expect: Expect::Any }]
+    fn one_put() -> Vec<Write> {
+        vec![Write::Put { key: vec![1; 17], value: vec![1], expect: Expect::Any }]
     }
 
     #[tokio::test]

@@ -56,7 +56,7 @@ pub trait Store: Send + Sync + 'static {
     fn scan<'a>(&'a self, scan: Scan<'a>) -> Answer<'a, Vec<(Vec<u8>, Row)>>;
 
     /// Applies all of `ops` or none. Durable when it answers `Ok`.
-    fn commit(&self, ops: Vec<Op>) -> Answer<'_, ()>;
+    fn commit(&self, ops: Vec<Write>) -> Answer<'_, ()>;
 
     /// Finishes the commits that were handed over and lets go of what the store occupies; every later call answers
     /// `Unavailable`. When it answers, another process may open the store, and a copy of it is whole.
@@ -87,7 +87,7 @@ pub struct Scan<'a> {
 
 /// One change of one row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Op {
+pub enum Write {
     /// Writes the row, whether or not it exists, if `expect` holds.
     Put {
         /// Row key, `KEY_BYTES_MIN` to `KEY_BYTES_MAX` bytes.
@@ -117,7 +117,7 @@ pub enum Expect {
     Revision(u64),
 }
 
-impl Op {
+impl Write {
     /// The key this operation touches.
     #[must_use]
     pub fn key(&self) -> &[u8] {
@@ -165,7 +165,7 @@ impl Expect {
 }
 
 /// Checks the sizes of a commit before anything is touched.
-fn check_bounds(ops: &[Op]) -> Result<(), StoreError> {
+fn check_bounds(ops: &[Write]) -> Result<(), StoreError> {
     if ops.len() > OPS_MAX {
         return Err(StoreError::Bounds { op: OPS_MAX });
     }

@@ -24,7 +24,7 @@ use crate::error::OpError;
 use crate::keys::{CapsulePlace, FIRST_KEK_EPOCH, KeyError, VersionSlot, seal_with};
 use crate::random::os_rng;
 use crate::rows::{Layout, NO_SCOPE, Place, Table, prefix};
-use crate::store::{Expect, Op};
+use crate::store::{Expect, Write};
 
 /// Facts about wrapped answers.
 pub const WRAPPED: Table = Table::new(0x30, "wrapped answers", Layout::Row);
@@ -86,7 +86,7 @@ pub(super) struct Origin<'a> {
 pub(super) struct Made {
     pub(super) token: NewToken,
     pub(super) facts: Wrapping,
-    pub(super) changes: Vec<Op>,
+    pub(super) changes: Vec<Write>,
 }
 
 /// A wrapped answer whose token is good.
@@ -168,12 +168,12 @@ pub(super) async fn make(session: &Session, answer: &[u8], origin: Origin<'_>) -
     Ok(Made { token: made.token, facts, changes })
 }
 
-async fn contents(session: &Session, facts: &Wrapping, answer: &[u8]) -> Result<[Op; 3], OpError> {
+async fn contents(session: &Session, facts: &Wrapping, answer: &[u8]) -> Result<[Write; 3], OpError> {
     let id = facts.secret();
     let (capsule, key) = session.keys.create_proven(key_place(id)).await?;
     let value = seal_with(&key, &context(session, id), answer)?;
     let row = session.rows.put(place(&facts.token.to_string()), facts, Expect::Absent)?;
-    Ok([capsule, Op::Put { key: row_key(id), value, expect: Expect::Absent }, row])
+    Ok([capsule, Write::Put { key: row_key(id), value, expect: Expect::Absent }, row])
 }
 
 /// The answer that a good token wraps.
@@ -207,7 +207,7 @@ pub(super) async fn open(session: &Session, found: &Found) -> Result<SecretValue
 
 impl Found {
     /// The end of token, facts, answer and key: a conflict if somebody was faster.
-    pub(super) fn removal(&self, session: &Session) -> Vec<Op> {
+    pub(super) fn removal(&self, session: &Session) -> Vec<Write> {
         let token = Address::token(&self.facts.token);
         let mut changes = vec![session.rows.delete(token.place(), Expect::Revision(self.token_revision))];
         changes.extend(removal(session, &self.facts).into_iter().skip(1));
@@ -216,10 +216,10 @@ impl Found {
 }
 
 /// The same whatever is left of it; the token comes first.
-pub(super) fn removal(session: &Session, facts: &Wrapping) -> Vec<Op> {
+pub(super) fn removal(session: &Session, facts: &Wrapping) -> Vec<Write> {
     let mut changes = tokens::removal(session, &facts.token, Some(&facts.accessor), None);
     changes.push(session.rows.delete(place(&facts.token.to_string()), Expect::Any));
     let keys = [row_key(facts.secret()), key_place(facts.secret()).key()];
-    changes.extend(keys.map(|key| Op::Delete { key, expect: Expect::Any }));
+    changes.extend(keys.map(|key| Write::Delete { key, expect: Expect::Any }));
     changes
 }

@@ -35,7 +35,7 @@ fn check_ranges(max_versions: u64, delete_version_after: i64) -> Result<(), KvEr
 
 /// What a write leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Write {
+pub struct NewVersion {
     /// The metadata to store.
     pub meta: SecretMeta,
     /// The version to store the payload under.
@@ -44,7 +44,7 @@ pub struct Write {
     pub removed: Vec<u64>,
 }
 
-impl Write {
+impl NewVersion {
     /// Notes the KEK epoch that the new payload is encrypted under.
     #[must_use]
     pub fn under(mut self, kek_epoch: u32) -> Self {
@@ -79,7 +79,7 @@ impl SecretMeta {
     /// Adds a version. For a secret that does not exist yet, call this on [`SecretMeta::new`].
     ///
     /// `cas` must equal the current version if given; 0 means only if nothing was written yet.
-    pub fn write(&self, cas: Option<u64>, mount: &KvSettings, now_ms: u64) -> Result<Write, KvError> {
+    pub fn write(&self, cas: Option<u64>, mount: &KvSettings, now_ms: u64) -> Result<NewVersion, KvError> {
         match cas {
             None if self.cas_required || mount.cas_required => return Err(KvError::CasRequired),
             Some(cas) if cas != self.current => return Err(KvError::CasMismatch),
@@ -93,7 +93,7 @@ impl SecretMeta {
         meta.current = version;
         meta.updated = now_ms;
         let removed = meta.prune(mount);
-        Ok(Write { meta, version, removed })
+        Ok(NewVersion { meta, version, removed })
     }
 
     /// Drops versions beyond the larger of the two limits, oldest first. Gives those that still had a

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::{CommitError, Job};
 use crate::audit::log::rows::BUNDLE_ENTRIES_MAX;
-use crate::store::{Expect, Op, Store, StoreError};
+use crate::store::{Expect, Store, StoreError, Write};
 
 /// A group stops growing beyond this many operations or bytes; one last job may exceed it.
 const GROUP_OPS: usize = 8192;
@@ -58,7 +58,7 @@ impl Group {
         let mut next = Some(first);
         while let Some(job) = next {
             ops += job.changes.len();
-            bytes += job.sealed_detail.len() + job.changes.iter().map(Op::bytes).sum::<usize>();
+            bytes += job.sealed_detail.len() + job.changes.iter().map(Write::bytes).sum::<usize>();
             jobs.push((job, Verdict::Live));
             let room = jobs.len() < BUNDLE_ENTRIES_MAX && ops < GROUP_OPS && bytes < GROUP_BYTES;
             next = if room { queue.try_recv().ok() } else { None };
@@ -130,7 +130,7 @@ impl Group {
 
 /// What a job's changes leave behind, or the position of the first that may not happen.
 async fn judge_job(
-    changes: &[Op],
+    changes: &[Write],
     group: &Overlay,
     store: &dyn Store,
 ) -> Result<Result<Overlay, usize>, StoreError> {
@@ -146,8 +146,8 @@ async fn judge_job(
             }
         }
         let after = match op {
-            Op::Put { .. } => Seen::Put,
-            Op::Delete { .. } => Seen::Deleted,
+            Write::Put { .. } => Seen::Put,
+            Write::Delete { .. } => Seen::Deleted,
         };
         written.insert(op.key().to_vec(), after);
     }

@@ -16,7 +16,7 @@ use super::group::Group;
 use super::{CommitError, Job, LogKeys, Shared};
 use crate::audit::log::rows::{StoredEntry, bundle_key, checkpoint_key, encode_bundle, tile_key};
 use crate::audit::log::tail::Tail;
-use crate::store::{Expect, Op, Store, StoreError};
+use crate::store::{Expect, Store, StoreError, Write};
 
 pub(super) struct Task {
     store: Arc<dyn Store>,
@@ -124,7 +124,7 @@ impl Task {
     }
 
     /// Entries, bundle, tiles and checkpoint of the live jobs. The bundle comes first: it is what fences.
-    fn prepare(&self, group: &Group) -> (Prepared, Vec<Op>) {
+    fn prepare(&self, group: &Group) -> (Prepared, Vec<Write>) {
         let mut tail = self.tail.clone();
         tail.advance_time(self.clock.now().unix_ms);
         let (mut entries, mut tiles) = (Vec::new(), Vec::new());
@@ -138,12 +138,12 @@ impl Task {
         let bundle = encode_bundle(&entries);
         let note = Checkpoint::sign(tail.size(), tail.root(), &self.signer);
         let mut ops = Vec::with_capacity(2 + tiles.len());
-        ops.push(Op::Put { key: bundle_key(first), value: bundle.clone(), expect: Expect::Absent });
+        ops.push(Write::Put { key: bundle_key(first), value: bundle.clone(), expect: Expect::Absent });
         ops.extend(tiles.into_iter().map(|tile| {
             let key = tile_key(tile.level, tile.number);
-            Op::Put { key, value: encode_hashes(&tile.hashes), expect: Expect::Any }
+            Write::Put { key, value: encode_hashes(&tile.hashes), expect: Expect::Any }
         }));
-        ops.push(Op::Put { key: checkpoint_key(), value: note.into_bytes(), expect: Expect::Any });
+        ops.push(Write::Put { key: checkpoint_key(), value: note.into_bytes(), expect: Expect::Any });
         (Prepared { first, bundle, tail }, ops)
     }
 

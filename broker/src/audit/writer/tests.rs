@@ -77,8 +77,8 @@ fn key(name: &str) -> Vec<u8> {
     [&[9; 17], name.as_bytes()].concat()
 }
 
-fn put(name: &str, value: &str, expect: Expect) -> Op {
-    Op::Put { key: key(name), value: value.as_bytes().to_vec(), expect }
+fn put(name: &str, value: &str, expect: Expect) -> Write {
+    Write::Put { key: key(name), value: value.as_bytes().to_vec(), expect }
 }
 
 pub(crate) fn draft() -> Draft {
@@ -91,7 +91,7 @@ pub(crate) fn draft() -> Draft {
 pub(crate) async fn together(
     bench: &Bench,
     writer: &Arc<Writer>,
-    jobs: Vec<Vec<Op>>,
+    jobs: Vec<Vec<Write>>,
 ) -> Vec<Result<u64, CommitError>> {
     bench.store.pause();
     let mut waiting = Vec::new();
@@ -169,7 +169,7 @@ async fn jobs_of_one_group_see_each_other() {
         vec![put("a", "2", Expect::Revision(revision))],
         vec![put("new", "1", Expect::Absent)],
         vec![put("new", "2", Expect::Absent)],
-        vec![Op::Delete { key: key("new"), expect: Expect::Any }],
+        vec![Write::Delete { key: key("new"), expect: Expect::Any }],
         vec![put("new", "3", Expect::Absent)],
     ];
     let results = together(&bench, &writer, jobs).await;
@@ -231,7 +231,7 @@ async fn jobs_may_not_touch_the_log_or_grow_without_bound() {
     let writer = bench.start().await;
     let _ = writer.commit(Vec::new(), draft()).await.unwrap();
     for row in [bundle_key(0), bundle_key(9), tile_key(0, 0), checkpoint_key(), vec![1]] {
-        let changes = vec![put("a", "1", Expect::Any), Op::Delete { key: row, expect: Expect::Any }];
+        let changes = vec![put("a", "1", Expect::Any), Write::Delete { key: row, expect: Expect::Any }];
         let refused = writer.commit(changes, draft()).await;
         assert!(matches!(refused, Err(CommitError::NotAllowed { op: 1 })), "{refused:?}");
     }

@@ -23,7 +23,7 @@ use crate::dialect::vault::{Answering, Call};
 use crate::error::{OpError, Text};
 use crate::random::os_rng;
 use crate::rows::{Layout, Place, Rows, Table};
-use crate::store::{Expect, Op};
+use crate::store::{Expect, Write};
 
 mod route;
 
@@ -96,12 +96,12 @@ impl Role for AppRole {
         mount: &Mount,
         old: Option<&Self>,
         new: Option<&Self>,
-    ) -> Result<Vec<Op>, OpError> {
+    ) -> Result<Vec<Write>, OpError> {
         if old.map(|role| &role.role_id) == new.map(|role| &role.role_id) {
             return Ok(Vec::new());
         }
         let gone = old.map(|role| rows.delete(role_id_place(mount, &role.role_id), Expect::Any));
-        let mut changes: Vec<Op> = gone.into_iter().collect();
+        let mut changes: Vec<Write> = gone.into_iter().collect();
         if let Some(new) = new {
             let place = role_id_place(mount, &new.role_id);
             changes.push(rows.put(place, &RoleOf(new.name.clone()), Expect::Absent)?);
@@ -110,17 +110,21 @@ impl Role for AppRole {
     }
 
     /// Its secret ids: a role that is made again must not find them.
-    async fn belongings(session: &Session, mount: &Mount, name: &RoleName) -> Result<Vec<Op>, OpError> {
+    async fn belongings(session: &Session, mount: &Mount, name: &RoleName) -> Result<Vec<Write>, OpError> {
         secret_id_removals(session, mount, name).await
     }
 }
 
-async fn secret_id_removals(session: &Session, mount: &Mount, role: &RoleName) -> Result<Vec<Op>, OpError> {
+async fn secret_id_removals(
+    session: &Session,
+    mount: &Mount,
+    role: &RoleName,
+) -> Result<Vec<Write>, OpError> {
     let records = session.rows.list::<SecretIdRecord>(secret_id_place(mount, role, "")).await?;
     Ok(records.iter().flat_map(|(record, _)| removal(session, mount, record, Expect::Any)).collect())
 }
 
-fn removal(session: &Session, mount: &Mount, record: &SecretIdRecord, expect: Expect) -> [Op; 2] {
+fn removal(session: &Session, mount: &Mount, record: &SecretIdRecord, expect: Expect) -> [Write; 2] {
     [
         session.rows.delete(secret_id_place(mount, &record.role, &record.hash), expect),
         session.rows.delete(accessor_place(mount, &record.role, &record.accessor), Expect::Any),
@@ -165,7 +169,7 @@ pub async fn create_secret_id(
 struct Planned {
     secret_id: Withheld<Zeroizing<String>>,
     record: SecretIdRecord,
-    changes: Vec<Op>,
+    changes: Vec<Write>,
 }
 
 async fn plan_secret_id(

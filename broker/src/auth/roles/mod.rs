@@ -13,7 +13,7 @@ use crate::access::{Asker, Authorised, Object, Request, Route, Session};
 use crate::audit::writer::JOB_OPS_MAX;
 use crate::error::OpError;
 use crate::rows::{Layout, Place, Rows, Table};
-use crate::store::{Expect, Op};
+use crate::store::{Expect, Write};
 
 pub mod route;
 
@@ -39,7 +39,7 @@ pub trait Role: Serialize + DeserializeOwned + Clone + Send + Sync {
     fn name(&self) -> &str;
 
     /// What else changes when a role takes the place of another, or goes: rows that lead to it.
-    fn changed(_: &Rows, _: &Mount, _: Option<&Self>, _: Option<&Self>) -> Result<Vec<Op>, OpError> {
+    fn changed(_: &Rows, _: &Mount, _: Option<&Self>, _: Option<&Self>) -> Result<Vec<Write>, OpError> {
         Ok(Vec::new())
     }
 
@@ -48,7 +48,7 @@ pub trait Role: Serialize + DeserializeOwned + Clone + Send + Sync {
         _: &Session,
         _: &Mount,
         _: &RoleName,
-    ) -> impl Future<Output = Result<Vec<Op>, OpError>> + Send {
+    ) -> impl Future<Output = Result<Vec<Write>, OpError>> + Send {
         std::future::ready(Ok(Vec::new()))
     }
 }

@@ -23,7 +23,7 @@ use crate::access::{Asker, Authorised, Object, Request, Route, Session};
 use crate::dialect::vault::{Answering, Call};
 use crate::engines;
 use crate::error::{OpError, Text};
-use crate::store::{Expect, Op};
+use crate::store::{Expect, Write};
 
 mod route;
 
@@ -205,7 +205,7 @@ async fn renewed(
     session: &Session,
     caller: &Caller,
     increment_secs: u64,
-) -> Result<(token::Renewed, Op), OpError> {
+) -> Result<(token::Renewed, Write), OpError> {
     let hash = caller.token.ok_or(OpError::invalid("batch tokens cannot be renewed"))?;
     let (row, revision) = find(session, &hash).await?.ok_or(OpError::invalid("token not found"))?;
     let renewed = row.renew(increment_secs, TtlLimits::of_mount(0, 0), session.now().unix_secs())?;
@@ -241,7 +241,7 @@ async fn children(session: &Session, parent: &TokenHash) -> Result<Vec<TokenHash
 }
 
 /// Makes orphans of the direct children.
-async fn adopt_out(session: &Session, parent: &TokenHash) -> Result<Vec<Op>, OpError> {
+async fn adopt_out(session: &Session, parent: &TokenHash) -> Result<Vec<Write>, OpError> {
     let mut changes = Vec::new();
     for child in children(session, parent).await? {
         changes.push(session.rows.delete(Address::child(parent, &child).place(), Expect::Any));
@@ -280,7 +280,7 @@ async fn sweep(request: &Authorised, root: TokenHash) -> Result<(), OpError> {
 
 async fn remove(
     request: &Authorised,
-    changes: &mut Vec<Op>,
+    changes: &mut Vec<Write>,
     gone: &mut Vec<TokenHash>,
 ) -> Result<(), OpError> {
     request.commit(Object::Named(SWEPT.to_owned()), std::mem::take(changes)).await?;

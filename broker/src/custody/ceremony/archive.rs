@@ -20,7 +20,7 @@ use super::{CeremonyRefusal, Notice, Proof, Stage};
 use crate::custody::ceremony::CEREMONIES;
 use crate::error::OpError;
 use crate::rows::{COUNTERS, NO_SCOPE, Place, Rows};
-use crate::store::{Expect, Op};
+use crate::store::{Expect, Write};
 
 /// The last ceremony awaits signatures for this long.
 const SIGNING_MS_MAX: u64 = 24 * 60 * 60 * 1000;
@@ -99,7 +99,7 @@ impl Archived {
     }
 
     /// The changes that keep it, as the last one.
-    pub fn rows(&self, rows: &Rows) -> Result<Vec<Op>, OpError> {
+    pub fn rows(&self, rows: &Rows) -> Result<Vec<Write>, OpError> {
         let nonce = HEXLOWER.encode(self.clone().decode()?.transcript.nonce());
         let last = rows.put(LAST, &Last { nonce: nonce.clone() }, Expect::Any)?;
         Ok(vec![rows.put(place(&nonce), self, Expect::Absent)?, last])
@@ -203,7 +203,7 @@ impl Record {
     }
 
     /// The change that keeps it with the signatures it has now.
-    pub fn row(&self, rows: &Rows, revision: u64) -> Result<Op, OpError> {
+    pub fn row(&self, rows: &Rows, revision: u64) -> Result<Write, OpError> {
         let kept = Archived {
             transcript: BASE64.encode(&self.transcript.encode()),
             made: self.made.as_ref().map(|set| BASE64.encode(&set.encode())),

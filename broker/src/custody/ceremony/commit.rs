@@ -25,7 +25,7 @@ use crate::custody::deployment::Deployment;
 use crate::custody::places::{SEAL_COPY, public_record};
 use crate::error::{OpError, Text};
 use crate::rows::seal_record_key;
-use crate::store::{Expect, Op};
+use crate::store::{Expect, Write};
 
 /// A deployment from the next moment on.
 pub struct Successor {
@@ -97,11 +97,11 @@ fn succession(
     deployment: &Deployment,
     after: &Successor,
     kept: &Archived,
-) -> Result<Vec<Op>, OpError> {
+) -> Result<Vec<Write>, OpError> {
     let rows = session.rows.under(Arc::clone(&after.unsealed));
     let mut changes = kept.rows(&rows)?;
     let public = public_record(&after.sealed)?;
-    changes.push(Op::Put { key: seal_record_key(), value: public, expect: Expect::Any });
+    changes.push(Write::Put { key: seal_record_key(), value: public, expect: Expect::Any });
     changes.push(rows.put(SEAL_COPY, after.sealed.record(), Expect::Any)?);
     if after.unsealed.keys().epoch != session.unsealed().keys().epoch {
         changes.extend(deployment.succession(&after.unsealed)?);

@@ -13,7 +13,7 @@ use crate::custody::places::{GENERATION, Generation, SEAL_COPY, public_record};
 use crate::error::OpError;
 use crate::random::os_rng;
 use crate::rows::{Rows, seal_record_key};
-use crate::store::{Expect, Op};
+use crate::store::{Expect, Write};
 
 /// A count of unseals in the upper half, chance in the lower one. A copy of the store counts like its original, and the
 /// remote would serve both; so chance makes one of the two newer, and the other is fenced (`docs/skb1.md` 6.9).
@@ -49,8 +49,8 @@ pub(super) async fn commit(
     Ok((next, raised))
 }
 
-fn replaced_record(rows: &Rows, sealed: &Sealed) -> Result<[Op; 2], OpError> {
+fn replaced_record(rows: &Rows, sealed: &Sealed) -> Result<[Write; 2], OpError> {
     let value = public_record(sealed)?;
-    let public = Op::Put { key: seal_record_key(), value, expect: Expect::Any };
+    let public = Write::Put { key: seal_record_key(), value, expect: Expect::Any };
     Ok([public, rows.put(SEAL_COPY, sealed.record(), Expect::Any)?])
 }

@@ -8,7 +8,7 @@ use super::names::{self, Named};
 use super::{KvTarget, OpError, find_meta, meta_place, values};
 use crate::access::Session;
 use crate::access::mounts::Mount;
-use crate::store::{Expect, Op};
+use crate::store::{Expect, Write};
 
 /// Names looked at in one step, and so secrets that one commit removes.
 const PAGE_NAMES: usize = 128;
@@ -17,7 +17,7 @@ const PAGE_NAMES: usize = 128;
 struct Level {
     folder: FolderPath,
     /// Takes its name out of the folder above, if nothing has come into it since.
-    removal: Op,
+    removal: Write,
 }
 
 /// Removes a folder. A secret that comes meanwhile makes it fail, before anything of that secret is out of
@@ -62,7 +62,7 @@ async fn secret_removals(
     mount: &Mount,
     folder: &FolderPath,
     named: &Named,
-) -> Result<Vec<Op>, OpError> {
+) -> Result<Vec<Write>, OpError> {
     let secret = folder.secret(&named.name).map_err(|_| OpError::INTEGRITY)?;
     let target = KvTarget::new(mount.clone(), secret);
     let mut changes = vec![named.removal.clone()];

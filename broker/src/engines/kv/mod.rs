@@ -35,7 +35,7 @@ use crate::access::{Asker, Authorised, Object, Request, Route, Session};
 use crate::dialect::vault::{Answering, Call};
 use crate::error::OpError;
 use crate::rows::{Layout, Place, Table};
-use crate::store::{Expect, Op};
+use crate::store::{Expect, Write};
 
 pub use folder::remove_folder;
 pub use names::{Named, page as names_page};
@@ -249,7 +249,7 @@ async fn metadata_patch(
     target: &KvTarget,
     mut update: MetadataUpdate,
     custom: &BTreeMap<String, Option<String>>,
-) -> Result<Vec<Op>, OpError> {
+) -> Result<Vec<Write>, OpError> {
     let found = existing_meta(session, target).await?;
     if !custom.is_empty() {
         update.custom_metadata = Some(merge_custom_metadata(found.0.custom_metadata.as_ref(), custom)?);
@@ -262,7 +262,7 @@ async fn metadata_changes(
     target: &KvTarget,
     found: Option<Found>,
     update: &MetadataUpdate,
-) -> Result<Vec<Op>, OpError> {
+) -> Result<Vec<Write>, OpError> {
     let (meta, expect, mut changes) = write::existing_or_new(session, target, found).await?;
     let meta = meta.update(update, session.now().unix_ms)?;
     changes.push(session.rows.put(meta_place(target), &meta, expect)?);
@@ -289,7 +289,7 @@ async fn remove(request: &Authorised, target: &KvTarget) -> Result<(), OpError> 
     }
 }
 
-async fn removal(session: &Session, target: &KvTarget) -> Result<Vec<Op>, OpError> {
+async fn removal(session: &Session, target: &KvTarget) -> Result<Vec<Write>, OpError> {
     let Some((meta, revision)) = find_meta(session, target).await? else { return Ok(Vec::new()) };
     let mut changes = values::removals(target, &meta, meta.payloads());
     changes.push(session.rows.delete(meta_place(target), Expect::Revision(revision)));
@@ -363,7 +363,7 @@ fn decided_changes(
     target: &KvTarget,
     found: Option<Found>,
     decide: impl Fn(&SecretMeta, u64) -> Decision,
-) -> Result<Vec<Op>, OpError> {
+) -> Result<Vec<Write>, OpError> {
     let Some((meta, revision)) = found else { return Ok(Vec::new()) };
     let Some((next, removed)) = decide(&meta, session.now().unix_ms)? else { return Ok(Vec::new()) };
     let mut changes = values::removals(target, &meta, removed);

@@ -14,7 +14,7 @@ use crate::access::mounts::Mount;
 use crate::engines::kv::ENTRIES;
 use crate::error::OpError;
 use crate::rows::{Paged, Place};
-use crate::store::{Expect, Op};
+use crate::store::{Expect, Write};
 
 /// One name in one folder. Wire type.
 #[derive(Serialize, Deserialize)]
@@ -39,7 +39,7 @@ pub struct Named {
     /// The key of its row, after which the next page begins.
     pub key: Vec<u8>,
     /// Takes it out of the folder, if nothing has been written there since.
-    pub(super) removal: Op,
+    pub(super) removal: Write,
 }
 
 /// Names in a folder after a key, in no order, at most `limit`; an empty key begins at the beginning.
@@ -53,7 +53,7 @@ pub async fn page(
     let rows = session.rows.page::<Entry>(place(mount, folder, ""), after, limit).await?;
     let named = |row: Paged<Entry>| {
         let (Entry(name), key) = (row.value?, row.key);
-        let removal = Op::Delete { key: key.clone(), expect: Expect::Revision(row.revision) };
+        let removal = Write::Delete { key: key.clone(), expect: Expect::Revision(row.revision) };
         Ok(Named { name, key, removal })
     };
     rows.into_iter().map(named).collect()
@@ -64,7 +64,7 @@ pub(super) async fn folder_removal(
     session: &Session,
     mount: &Mount,
     folder: &FolderPath,
-) -> Result<Option<Op>, OpError> {
+) -> Result<Option<Write>, OpError> {
     let above = folder.parent().unwrap_or_default();
     let name = folder.as_str().rsplit('/').next().unwrap_or_default();
     let name = Child::Folder(name.to_owned()).to_string();
@@ -74,7 +74,7 @@ pub(super) async fn folder_removal(
 }
 
 /// The rows that make a new secret visible.
-pub(super) fn additions(session: &Session, target: &KvTarget) -> Result<Vec<Op>, OpError> {
+pub(super) fn additions(session: &Session, target: &KvTarget) -> Result<Vec<Write>, OpError> {
     let entries = target.secret.trail();
     let put = |(folder, child): (FolderPath, Child)| {
         let name = child.to_string();
@@ -86,7 +86,7 @@ pub(super) fn additions(session: &Session, target: &KvTarget) -> Result<Vec<Op>,
 /// Takes a secret's name away, and then each folder that is empty without it.
 ///
 /// Every revision is read before any folder is found empty: a secret that comes in between has then moved them.
-pub(super) async fn removals(session: &Session, target: &KvTarget) -> Result<Vec<Op>, OpError> {
+pub(super) async fn removals(session: &Session, target: &KvTarget) -> Result<Vec<Write>, OpError> {
     let mut seen = Vec::new();
     for (folder, child) in target.secret.trail() {
         let name = child.to_string();

@@ -9,7 +9,7 @@
 //! reads the one before and the other after it finds them apart, and reads again: a rotation is never an error.
 
 use symbolon_core::audit::SecretValue;
-use symbolon_core::kv::{SecretMeta, Write};
+use symbolon_core::kv::{NewVersion, SecretMeta};
 use symbolon_proto::context::{RecordContext, RecordKind};
 use symbolon_proto::id::{MountId, SecretId, TenantId};
 
@@ -19,7 +19,7 @@ use crate::access::mounts::{Mount, Tier};
 use crate::error::OpError;
 use crate::keys::{CapsulePlace, KeyError, VersionSlot, seal_with, slot};
 use crate::rows::prefix;
-use crate::store::{Expect, Op};
+use crate::store::{Expect, Write};
 
 /// How often a payload that is moved under a reader's hands is looked for again.
 const TRIES_MAX: usize = 32;
@@ -105,9 +105,9 @@ async fn open(
 pub(super) async fn seal(
     session: &Session,
     target: &KvTarget,
-    write: &Write,
+    write: &NewVersion,
     data: &[u8],
-) -> Result<Vec<Op>, OpError> {
+) -> Result<Vec<Write>, OpError> {
     let (meta, version) = (&write.meta, write.version);
     let epoch = meta.kek_epoch(version).ok_or(OpError::INTEGRITY)?;
     let context = context(session, target.mount.id, meta.secret_id, version);
@@ -121,7 +121,7 @@ pub(super) async fn seal(
         }
     };
     let key = row_key(target.mount.id, meta.secret_id, version);
-    changes.push(Op::Put { key, value: record, expect: Expect::Absent });
+    changes.push(Write::Put { key, value: record, expect: Expect::Absent });
     Ok(changes)
 }
 
@@ -130,9 +130,9 @@ pub(super) fn removals(
     target: &KvTarget,
     meta: &SecretMeta,
     versions: impl IntoIterator<Item = u64>,
-) -> Vec<Op> {
+) -> Vec<Write> {
     let mut changes = Vec::new();
-    let mut delete = |key| changes.push(Op::Delete { key, expect: Expect::Any });
+    let mut delete = |key| changes.push(Write::Delete { key, expect: Expect::Any });
     for version in versions {
         delete(row_key(target.mount.id, meta.secret_id, version));
         let epoch = meta.kek_epoch(version);

@@ -16,7 +16,7 @@ use crate::error::OpError;
 use crate::keys::MountKeks;
 use crate::keys::buckets::Buckets;
 use crate::random::os_rng;
-use crate::store::{Expect, Op};
+use crate::store::{Expect, Write};
 
 /// How often a change is tried again after somebody else changed the same secret first.
 const TRIES_MAX: usize = 32;
@@ -169,7 +169,7 @@ async fn plan(
     found: Option<Found>,
     data: &[u8],
     cas: Option<u64>,
-) -> Result<(WroteSecret, Vec<Op>), OpError> {
+) -> Result<(WroteSecret, Vec<Write>), OpError> {
     let settings = mount_settings(session, &target.mount).await?;
     let now = session.now().unix_ms;
     refuse_early(found.as_ref(), cas)?;
@@ -199,7 +199,7 @@ pub(super) async fn existing_or_new(
     session: &Session,
     target: &KvTarget,
     found: Option<Found>,
-) -> Result<(SecretMeta, Expect, Vec<Op>), OpError> {
+) -> Result<(SecretMeta, Expect, Vec<Write>), OpError> {
     if let Some((meta, revision)) = found {
         return Ok((meta, Expect::Revision(revision), Vec::new()));
     }

@@ -6,7 +6,7 @@ use redb::{Builder, Database, DatabaseError, Durability, ReadableDatabase, Reada
 
 use super::{REVISION_BYTES, ROWS, Start, View, storage_error};
 use crate::store::medium::{Disk, Medium, Trouble};
-use crate::store::{Cause, Op, StoreError};
+use crate::store::{Cause, StoreError, Write};
 
 /// Key of the header row. Row keys are longer, and this sorts before the shortest of them.
 const HEADER_KEY: &[u8] = &[0];
@@ -71,7 +71,7 @@ impl Committer {
     }
 
     /// Applies `ops` in one durable transaction, or explains.
-    pub(super) fn commit(&mut self, ops: &[Op]) -> Result<(), StoreError> {
+    pub(super) fn commit(&mut self, ops: &[Write]) -> Result<(), StoreError> {
         if self.distrusted {
             return Err(unavailable(
                 "an earlier sync of the store's file failed; check the disk and restart",
@@ -107,7 +107,7 @@ impl Committer {
     }
 
     /// Refuses before redb sees it what would fill the disk. Twice the bytes, because a page may have to be split.
-    fn check_space(&self, ops: &[Op]) -> Result<(), StoreError> {
+    fn check_space(&self, ops: &[Write]) -> Result<(), StoreError> {
         let wanted: u64 = ops.iter().map(|op| 2 * op.bytes() as u64).sum();
         let free = self.medium.free_bytes().map_err(|error| StoreError::Unavailable(Cause::new(error)))?;
         if free < wanted + RESERVE_BYTES { Err(StoreError::Full) } else { Ok(()) }
@@ -230,7 +230,7 @@ impl Drop for Committer {
 }
 
 /// One transaction: `ops` in order, then the header row with the commit's number.
-fn transact(database: &Database, ops: &[Op], sequence: u64, repair: Repair) -> Result<(), Failed> {
+fn transact(database: &Database, ops: &[Write], sequence: u64, repair: Repair) -> Result<(), Failed> {
     let mut transaction = database.begin_write().map_err(broken)?;
     transaction.set_durability(Durability::Immediate).map_err(broken)?;
     transaction.set_quick_repair(repair == Repair::Quick);
@@ -248,20 +248,20 @@ fn transact(database: &Database, ops: &[Op], sequence: u64, repair: Repair) -> R
     }
 }
 
-fn apply(table: &mut Table<'_, &[u8], &[u8]>, ops: &[Op], sequence: u64) -> Result<(), Failed> {
+fn apply(table: &mut Table<'_, &[u8], &[u8]>, ops: &[Write], sequence: u64) -> Result<(), Failed> {
     for (position, op) in ops.iter().enumerate() {
         if !holds(table, op)? {
             return Err(Failed::Refused(StoreError::Conflict { op: position }));
         }
         match op {
-            Op::Put { key, value, .. } => put(table, key, sequence, value)?,
-            Op::Delete { key, .. } => drop(table.remove(key.as_slice()).map_err(broken)?),
+            Write::Put { key, value, .. } => put(table, key, sequence, value)?,
+            Write::Delete { key, .. } => drop(table.remove(key.as_slice()).map_err(broken)?),
         }
     }
     put_header(table, sequence)
 }
 
-fn holds(table: &Table<'_, &[u8], &[u8]>, op: &Op) -> Result<bool, Failed> {
+fn holds(table: &Table<'_, &[u8], &[u8]>, op: &Write) -> Result<bool, Failed> {
     if op.expect() == super::super::Expect::Any {
         return Ok(true);
     }

@@ -56,15 +56,15 @@ fn start(medium: &Arc<Platter>, start: Start) -> EmbeddedStore {
     EmbeddedStore::start(Arc::clone(medium) as Arc<dyn Medium>, CACHE, start).unwrap()
 }
 
-fn put(row: u8, number: u64) -> Op {
-    Op::Put { key: vec![row; 20], value: number.to_be_bytes().to_vec(), expect: Expect::Any }
+fn put(row: u8, number: u64) -> Write {
+    Write::Put { key: vec![row; 20], value: number.to_be_bytes().to_vec(), expect: Expect::Any }
 }
 
 /// Pages that come and go, so that free ones are used again.
-fn filler(number: u64) -> Op {
+fn filler(number: u64) -> Write {
     let length = usize::try_from(number % 7).unwrap() * 3000;
     let key = [&[7; 17][..], &(number % 40).to_be_bytes()].concat();
-    Op::Put { key, value: vec![7; length], expect: Expect::Any }
+    Write::Put { key, value: vec![7; length], expect: Expect::Any }
 }
 
 async fn read(store: &EmbeddedStore, row: u8) -> u64 {

@@ -24,8 +24,8 @@ fn key(number: u32) -> Vec<u8> {
     [&[9; 17][..], &number.to_be_bytes()].concat()
 }
 
-fn put(number: u32, value: &[u8]) -> Op {
-    Op::Put { key: key(number), value: value.to_vec(), expect: Expect::Any }
+fn put(number: u32, value: &[u8]) -> Write {
+    Write::Put { key: key(number), value: value.to_vec(), expect: Expect::Any }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -45,7 +45,7 @@ async fn survives_reopening_and_goes_on_counting() {
     let store = EmbeddedStore::create(&path, CACHE).unwrap();
     store.commit(vec![put(1, b"one")]).await.unwrap();
     let before = store.get(&key(1)).await.unwrap().unwrap();
-    store.commit(vec![Op::Delete { key: key(1), expect: Expect::Any }]).await.unwrap();
+    store.commit(vec![Write::Delete { key: key(1), expect: Expect::Any }]).await.unwrap();
     drop(store);
 
     let store = EmbeddedStore::open(&path, CACHE).unwrap();

@@ -18,7 +18,7 @@ use crate::custody::enrolment_rows::{bytes, proposal};
 use crate::custody::places::GENERATION;
 use crate::error::OpError;
 use crate::rows::{Place, Rows};
-use crate::store::{Expect, Op};
+use crate::store::{Expect, Write};
 
 /// Nodes that are remembered; the oldest makes room. One group has at most as many.
 const LEAVERS_MAX: usize = 16;
@@ -70,7 +70,7 @@ pub(crate) async fn read_leavers(rows: &Rows) -> Result<Vec<Leaver>, OpError> {
 }
 
 /// The change of the rows that adds `fresh`. A node that left before and leaves again is told of the later group.
-pub(super) async fn add_leavers(rows: &Rows, fresh: Vec<Leaver>) -> Result<Option<Op>, OpError> {
+pub(super) async fn add_leavers(rows: &Rows, fresh: Vec<Leaver>) -> Result<Option<Write>, OpError> {
     if fresh.is_empty() {
         return Ok(None);
     }
@@ -127,7 +127,7 @@ pub(crate) async fn keep_addresses(
     session.commit(vec![put], draft).await.map(drop)
 }
 
-async fn put(rows: &Rows, leavers: &[Leaver]) -> Result<Op, OpError> {
+async fn put(rows: &Rows, leavers: &[Leaver]) -> Result<Write, OpError> {
     let held = rows.read::<Vec<StoredLeaver>>(LEAVERS).await?;
     let expect = held.map_or(Expect::Absent, |(_, revision)| Expect::Revision(revision));
     let stored: Vec<_> = leavers.iter().map(stored).collect();

@@ -14,7 +14,7 @@ use crate::engines::kv::values::{context, place, row_key};
 use crate::error::OpError;
 use crate::keys::{CapsulePlace, KeyError};
 use crate::random::os_rng;
-use crate::store::{Expect, Op};
+use crate::store::{Expect, Write};
 
 /// Payloads in one commit.
 pub(super) const PAYLOADS_MAX: usize = 64;
@@ -39,7 +39,7 @@ pub(super) type Secrets = [(Vec<u8>, SecretMeta, u64)];
 #[derive(Default)]
 pub(super) struct Batch {
     /// Changes of payloads and of their capsules.
-    pub(super) changes: Vec<Op>,
+    pub(super) changes: Vec<Write>,
     /// Payloads moved: their secrets' metadata must say so.
     pub(super) moved: Vec<Wanted>,
     /// Payloads that do not open or are not there; perhaps somebody else changed them meanwhile.
@@ -68,7 +68,7 @@ pub(super) async fn prepare(
         let old = keks.get(&old_place(want)).and_then(Option::as_ref);
         match moved(session, mount, meta, want, old, to).await? {
             Some(changes) => {
-                bytes += changes.iter().map(Op::bytes).sum::<usize>();
+                bytes += changes.iter().map(Write::bytes).sum::<usize>();
                 batch.changes.extend(changes);
                 batch.moved.push(*want);
             }
@@ -111,7 +111,7 @@ async fn moved(
     want: &Wanted,
     old: Option<&Arc<OpenKek>>,
     to: u32,
-) -> Result<Option<Vec<Op>>, OpError> {
+) -> Result<Option<Vec<Write>>, OpError> {
     let key = row_key(mount.id, meta.secret_id, want.version);
     let Some(old) = old else { return Ok(None) };
     let Some(row) = session.rows.store().get(&key).await? else { return Ok(None) };
@@ -122,13 +122,13 @@ async fn moved(
             let (capsule, kek) = session.keys.create(place)?;
             let from = self::place(mount, meta, want.version, want.from);
             changes.push(capsule);
-            changes.push(Op::Delete { key: from.key(), expect: Expect::Any });
+            changes.push(Write::Delete { key: from.key(), expect: Expect::Any });
             Arc::new(kek)
         }
     };
     let context = context(session, mount.id, meta.secret_id, want.version);
     let (from, to) = ((&old.kek, &old.capsule), (&new.kek, &new.capsule));
     let Ok(value) = record::rewrap(from, to, &context, &row.value, &mut os_rng()) else { return Ok(None) };
-    changes.push(Op::Put { key, value, expect: Expect::Revision(row.revision) });
+    changes.push(Write::Put { key, value, expect: Expect::Revision(row.revision) });
     Ok(Some(changes))
 }

@@ -13,7 +13,7 @@ use crate::access::Session;
 use crate::custody::deployment;
 use crate::error::OpError;
 use crate::rows::{self, Layout, RecordError, Rows};
-use crate::store::{Op, Row};
+use crate::store::{Row, Write};
 
 /// Rows that one commit replaces.
 const ROWS_MAX: usize = 256;
@@ -34,7 +34,7 @@ pub(super) struct Reencryption {
 /// What of a page is to be replaced together.
 #[derive(Default)]
 struct Batch {
-    changes: Vec<Op>,
+    changes: Vec<Write>,
     bytes: usize,
     damaged: u64,
     last: Option<Vec<u8>>,

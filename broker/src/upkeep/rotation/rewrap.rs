@@ -20,7 +20,7 @@ use crate::keys::{Aim, BATCH_MAX, CapsulePlace, KeyError, Rewrapped};
 use crate::random::os_rng;
 use crate::remote::FragmentProblem;
 use crate::rows::{COUNTERS, NO_SCOPE, Place};
-use crate::store::{Expect, Op, Row};
+use crate::store::{Expect, Row, Write};
 
 /// Batches in a row that may lose against others before the rotation rests.
 const CONFLICTS_MAX: u32 = 16;
@@ -246,7 +246,7 @@ impl Rewrap {
     ) -> Result<(), OpError> {
         let count = rewrapped.len() as u64;
         let progress = Progress { done: self.progress.done + count, ..self.progress };
-        let put = |(new, &revision): (&Rewrapped, &u64)| Op::Put {
+        let put = |(new, &revision): (&Rewrapped, &u64)| Write::Put {
             key: new.place.key(),
             value: new.capsule.to_bytes(),
             expect: Expect::Revision(revision),

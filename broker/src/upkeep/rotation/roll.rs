@@ -22,7 +22,7 @@ use crate::engines::kv::SECRETS;
 use crate::error::OpError;
 use crate::keys::{BATCH_MAX, CAPSULES, CapsulePlace, MountKeks, Phase, slot};
 use crate::rows::{self, Paged, Place};
-use crate::store::{Expect, Op};
+use crate::store::{Expect, Write};
 
 /// Secrets looked at in one step.
 const PAGE_SECRETS: usize = 128;
@@ -209,7 +209,7 @@ impl Roll {
         secrets: &[(Vec<u8>, SecretMeta, u64)],
         moved: &[Wanted],
         epoch: u32,
-    ) -> Result<Vec<Op>, OpError> {
+    ) -> Result<Vec<Write>, OpError> {
         let mut versions = BTreeMap::<usize, Vec<u64>>::new();
         for want in moved {
             versions.entry(want.secret).or_default().push(want.version);
@@ -262,7 +262,7 @@ impl Roll {
         for (bucket, epochs) in buckets(session, &self.mount).await? {
             for old in epochs.into_iter().filter(|&old| old != epoch) {
                 let slot = slot(self.mount.id, bucket, old);
-                changes.push(Op::Delete { key: CapsulePlace::from(slot).key(), expect: Expect::Any });
+                changes.push(Write::Delete { key: CapsulePlace::from(slot).key(), expect: Expect::Any });
                 slots.push(slot);
             }
         }

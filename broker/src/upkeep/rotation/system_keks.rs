@@ -8,7 +8,7 @@ use crate::access::Session;
 use crate::auth::workload;
 use crate::error::OpError;
 use crate::keys::{CapsulePlace, OLDER_TOKEN_KEKS_MAX, OlderTokens, SYSTEM_KEKS, SystemKeks, TOKEN_SLOT};
-use crate::store::{Expect, Op};
+use crate::store::{Expect, Write};
 
 /// Beyond the longest life of a machine token: for requests that were under way, and clocks that were corrected.
 const MARGIN_SECS: u64 = 3600;
@@ -21,7 +21,7 @@ async fn row(session: &Session) -> Result<(SystemKeks, Expect), OpError> {
 }
 
 /// The change that asks for a roll; `None` if one was asked for already.
-pub async fn request_roll(session: &Session) -> Result<Option<Op>, OpError> {
+pub async fn request_roll(session: &Session) -> Result<Option<Write>, OpError> {
     let (own, expect) = row(session).await?;
     if own.wanted {
         return Ok(None);
@@ -74,7 +74,7 @@ async fn roll(session: &Session, own: SystemKeks, expect: Expect) -> Result<(), 
         token_capsule,
         workload::rolled(session, &from, &to).await?,
         session.rows.put(SYSTEM_KEKS, &next, expect)?,
-        Op::Delete { key: CapsulePlace::from(own.system()).key(), expect: Expect::Any },
+        Write::Delete { key: CapsulePlace::from(own.system()).key(), expect: Expect::Any },
     ];
     let what = format!("the deployment's own KEKs are at epoch {epoch}");
     drop(session.commit(changes, entry(what)).await?);
@@ -94,7 +94,7 @@ async fn forget_expired(session: &Session, own: SystemKeks, expect: Expect, now:
     let slots =
         expired.iter().map(|older| symbolon_core::keyring::KekSlot { epoch: older.epoch, ..TOKEN_SLOT });
     let slots: Vec<_> = slots.collect();
-    let delete = |slot| Op::Delete { key: CapsulePlace::from(slot).key(), expect: Expect::Any };
+    let delete = |slot| Write::Delete { key: CapsulePlace::from(slot).key(), expect: Expect::Any };
     changes.extend(slots.iter().copied().map(delete));
     let what = format!("{} KEKs of expired machine tokens removed", slots.len());
     drop(session.commit(changes, entry(what)).await?);

@@ -34,7 +34,7 @@ use crate::dialect::vault::{Answering, Call};
 use crate::error::OpError;
 use crate::keys::MountKeks;
 use crate::random::os_rng;
-use crate::store::Op;
+use crate::store::Write;
 
 pub(in crate::engines) use route::route;
 
@@ -194,7 +194,7 @@ async fn replacement(
     target: &KvTarget,
     found: Option<Found>,
     data: &[u8],
-) -> Result<Vec<Op>, OpError> {
+) -> Result<Vec<Write>, OpError> {
     let now = session.now().unix_ms;
     let (old, expect, mut changes) = existing_or_new(session, target, found).await?;
     let new = SecretMeta::new(SecretId::random(&mut os_rng()), old.bucket, now);

@@ -46,7 +46,7 @@ use crate::random::os_rng;
 use crate::rows;
 use crate::rows::{NO_SCOPE, Rows, Table, seal_record_key};
 use crate::store::memory::MemoryStore;
-use crate::store::{Expect, Op, Store};
+use crate::store::{Expect, Store, Write};
 use crate::upkeep::rotation::{Rotation, census, finish};
 use symbolon_core::audit::Draft;
 
@@ -114,7 +114,7 @@ impl World {
         let mut changes = vec![system, tokens];
         let record = world.first.record();
         let public = serde_json::to_vec(record).unwrap();
-        changes.push(Op::Put { key: seal_record_key(), value: public, expect: Expect::Absent });
+        changes.push(Write::Put { key: seal_record_key(), value: public, expect: Expect::Absent });
         changes.push(rows.put(SEAL_COPY, record, Expect::Absent).unwrap());
         changes.extend(Deployment::generate().unwrap().rows(site.session.unsealed()).unwrap());
         changes
