@@ -4,8 +4,8 @@
 //! cargo bench -p symbolon-broker --bench commits [-- <directory> <seconds>]
 //! ```
 //!
-//! Callers commit in a closed loop: each waits for its receipt and comes again. The directory decides which disk is
-//! measured. Nothing here is a test: the figures depend on the machine, and are printed with it.
+//! Callers commit in a closed loop: each waits for its receipt and comes again. The directory decides which
+//! disk is measured. Nothing here is a test: the figures depend on the machine, and are printed with it.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::disallowed_methods)] // a program that measures
 

@@ -1,7 +1,7 @@
 //! The broker's configuration: one TOML file. Unknown fields are refused, secrets come only by file path.
 //!
-//! This is the only module that reads configuration files or the environment. Every field says what it does and what
-//! goes wrong if it is set badly; `deploy/broker.toml` is a sample that a test parses.
+//! This is the only module that reads configuration files or the environment. Every field says what it does
+//! and what goes wrong if it is set badly; `deploy/broker.toml` is a sample that a test parses.
 
 use std::fs::File;
 use std::io::Read;
@@ -29,7 +29,8 @@ const ESCROW_FILE_BYTES_MAX: u64 = 64 << 10;
 pub struct Config {
     /// Address and port of the API. Clients reach it here; put nothing between that sees plaintext.
     pub listen: SocketAddr,
-    /// Certificate of the API. Without it the broker serves plain HTTP and refuses any listen address but loopback.
+    /// Certificate of the API. Without it the broker serves plain HTTP and refuses any listen address but
+    /// loopback.
     pub tls: Option<Tls>,
     /// Where ciphertext and the audit log live.
     pub store: StoreConfig,
@@ -41,7 +42,8 @@ pub struct Config {
     /// Workload tokens.
     #[serde(default)]
     pub oauth: OauthConfig,
-    /// Start although secret memory can be neither hidden nor locked. Keys may then reach swap or a core dump.
+    /// Start although secret memory can be neither hidden nor locked. Keys may then reach swap or a core
+    /// dump.
     #[serde(default)]
     pub allow_insecure_memory: bool,
     /// Version that Vault clients see in `sys/seal-status`; some gate features by it.
@@ -65,7 +67,8 @@ pub struct Tls {
 pub struct StoreConfig {
     /// File of the store. Created by `init` only: a missing file is an error at any other time.
     pub path: PathBuf,
-    /// Page cache in bytes. More makes the process larger by about twice as much, and reads faster only if it holds much of the store.
+    /// Page cache in bytes. More makes the process larger by about twice as much, and reads faster only if it
+    /// holds much of the store.
     #[serde(default = "cache_bytes")]
     pub cache_bytes: usize,
 }
@@ -74,12 +77,14 @@ pub struct StoreConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InitConfig {
-    /// Whether `init` may make a new deployment in a store that is absent or empty. Without it a missing file is an error: it may
-    /// be a volume that was not mounted. Take it out of the configuration after the initialisation.
+    /// Whether `init` may make a new deployment in a store that is absent or empty. Without it a missing file
+    /// is an error: it may be a volume that was not mounted. Take it out of the configuration after the
+    /// initialisation.
     #[serde(default)]
     pub allow: bool,
-    /// `none`: if the fragment service is lost, so is the data. `customer-escrow`: custodians of `escrow_key_file` and of the fragment
-    /// together can read everything without it. There is no default; `init` refuses without a choice.
+    /// `none`: if the fragment service is lost, so is the data. `customer-escrow`: custodians of
+    /// `escrow_key_file` and of the fragment together can read everything without it. There is no default;
+    /// `init` refuses without a choice.
     pub recovery: Option<String>,
     /// Public key that `symbolon recovery keygen` wrote, for `customer-escrow`. Read by `init` only.
     pub escrow_key_file: Option<PathBuf>,

@@ -1,8 +1,8 @@
 //! Why an operation gave no answer: eleven kinds, by who must act.
 //!
-//! This file knows nobody. Every `From` stands beside its source, and a face maps eleven kinds to its dialect in one match
-//! that no engine changes. Texts are ours: what was expected, what was found, who must act. Never a secret, never what a
-//! caller sent.
+//! This file knows nobody. Every `From` stands beside its source, and a face maps eleven kinds to its dialect
+//! in one match that no engine changes. Texts are ours: what was expected, what was found, who must act.
+//! Never a secret, never what a caller sent.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -134,7 +134,8 @@ pub enum OpError {
     /// What is stored or was computed is not as it must be: the broker's operator.
     #[error("{0}")]
     Damaged(Text),
-    /// The log cannot be written, or nobody knows whether it was: the broker's operator looks after the store.
+    /// The log cannot be written, or nobody knows whether it was: the broker's operator looks after the
+    /// store.
     #[error("{0}")]
     Unlogged(Text),
 }
@@ -189,8 +190,8 @@ impl OpError {
         ))
     }
 
-    /// A step that only a bug makes fail: no caller can avoid it, and no backup helps. `what` says what happened,
-    /// such as "the seal record could not be encoded"; who must act is added.
+    /// A step that only a bug makes fail: no caller can avoid it, and no backup helps. `what` says what
+    /// happened, such as "the seal record could not be encoded"; who must act is added.
     #[must_use]
     pub fn bug(what: &'static str) -> Self {
         Self::Damaged(Text(Cow::Owned(format!(

@@ -1,11 +1,12 @@
 //! The one thread that works with long-lived keys (`docs/skb1.md` 12.2).
 //!
-//! Recombining a fragment, deriving keys, opening and re-wrapping capsules leave key schedules and half-made values on the stack
-//! of whoever does it. Here that is always the same stack: small, locked, left out of core dumps, and overwritten after every
-//! job. Callers hand over a closure that owns handles to secret memory and wait for its result; no key byte crosses an await.
+//! Recombining a fragment, deriving keys, opening and re-wrapping capsules leave key schedules and half-made
+//! values on the stack of whoever does it. Here that is always the same stack: small, locked, left out of
+//! core dumps, and overwritten after every job. Callers hand over a closure that owns handles to secret
+//! memory and wait for its result; no key byte crosses an await.
 //!
-//! Opening one record under a KEK and closing one new capsule take microseconds and are done where they are needed; `proto`
-//! wipes the stack after both.
+//! Opening one record under a KEK and closing one new capsule take microseconds and are done where they are
+//! needed; `proto` wipes the stack after both.
 
 use std::sync::LazyLock;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -35,7 +36,8 @@ struct Crypto {
 /// One for the process, like the arena of secret pages: started with the first job, ends with the process.
 static CRYPTO: LazyLock<Crypto> = LazyLock::new(start);
 
-/// Runs `work` on the crypto thread and waits for what it gives. If the caller goes away the job is done all the same.
+/// Runs `work` on the crypto thread and waits for what it gives. If the caller goes away the job is done all
+/// the same.
 pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, CryptoGone> {
     let _place = CRYPTO.places.acquire().await.map_err(|_| CryptoGone)?;
     let (answer, wait) = oneshot::channel();

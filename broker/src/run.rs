@@ -137,7 +137,8 @@ fn load_tls(config: &Config) -> Result<Option<Arc<rustls::ServerConfig>>, RunErr
     Ok(Some(tls_config(&read(&files.cert_file)?, &key)?))
 }
 
-/// A file that is not there is created only for a new deployment, and only if the operator has said that it is one.
+/// A file that is not there is created only for a new deployment, and only if the operator has said that it
+/// is one.
 fn open_store(config: &Config) -> Result<Arc<dyn Store>, RunError> {
     let path = &config.store.path;
     let fail = |source| RunError::Store { path: path.clone(), source };

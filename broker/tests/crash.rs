@@ -1,15 +1,15 @@
 //! Kills a writing process 200 times and looks at what it left behind.
 //!
-//! Each round starts this test binary again as a child that opens the store, lets many callers commit at once and tells
-//! every receipt over its standard output. The parent kills it (SIGKILL) at a random moment, sometimes while it is still
-//! opening, and then checks, on the store as the child left it:
+//! Each round starts this test binary again as a child that opens the store, lets many callers commit at once
+//! and tells every receipt over its standard output. The parent kills it (SIGKILL) at a random moment,
+//! sometimes while it is still opening, and then checks, on the store as the child left it:
 //!
 //! * no acknowledged change and no acknowledged entry is lost,
 //! * changes and entries are there in pairs: no half commit, in either direction,
 //! * the log continues its signed checkpoint and verifies from the first entry to the last.
 //!
-//! The seed is printed; `SYMBOLON_CRASH_SEED` and `SYMBOLON_CRASH_ROUNDS` set it and the number of rounds. A kill leaves
-//! the kernel's cache alive, so power cuts are another test (`store/embedded/power_tests.rs`).
+//! The seed is printed; `SYMBOLON_CRASH_SEED` and `SYMBOLON_CRASH_ROUNDS` set it and the number of rounds. A
+//! kill leaves the kernel's cache alive, so power cuts are another test (`store/embedded/power_tests.rs`).
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)] // a test with processes and timing
 
@@ -183,8 +183,8 @@ async fn rows(store: &dyn Store, table: u8) -> BTreeSet<String> {
         .collect()
 }
 
-/// The child: many callers commit as fast as they get receipts, until somebody ends the process. Without the variable
-/// that the parent sets, there is nothing to do.
+/// The child: many callers commit as fast as they get receipts, until somebody ends the process. Without the
+/// variable that the parent sets, there is nothing to do.
 #[test]
 fn child() {
     let Some(path) = env::var_os(CHILD).map(PathBuf::from) else { return };

@@ -395,7 +395,8 @@ async fn a_changed_log_is_found_by_who_has_only_its_key() {
     site.read("app/db").await.expect(200);
 }
 
-/// Cutting the end off, together with an older checkpoint, is a log that was true once. Who kept a later one sees it.
+/// Cutting the end off, together with an older checkpoint, is a log that was true once. Who kept a later one
+/// sees it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_that_was_cut_is_found_by_who_kept_a_checkpoint() {
     let mut site = Site::open(CALM).await;

@@ -1,4 +1,5 @@
-//! The supply-chain rules of `deny.toml`, enforced without another tool: what is banned, and who may use what directly.
+//! The supply-chain rules of `deny.toml`, enforced without another tool: what is banned, and who may use what
+//! directly.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -27,7 +28,8 @@ fn rules() -> Vec<Rule> {
         .collect()
 }
 
-/// Direct dependencies by package name as they are built: features resolved, tests' own dependencies left out.
+/// Direct dependencies by package name as they are built: features resolved, tests' own dependencies left
+/// out.
 fn shipped() -> BTreeMap<String, Vec<String>> {
     tree(&["--workspace"])
 }

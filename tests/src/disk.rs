@@ -46,7 +46,8 @@ const NAMES: [&str; 14] = [
 
 fn spellings(text: &str) -> Vec<Vec<u8>> {
     let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
-    // In base64 a text looks different at each of three offsets; the middle of each does not depend on its neighbours.
+    // In base64 a text looks different at each of three offsets; the middle of each does not depend on its
+    // neighbours.
     let base64 = (0..3).map(|offset| {
         let shifted = [&vec![b'.'; offset], text.as_bytes()].concat();
         STANDARD.encode(shifted).trim_end_matches('=').as_bytes()[4..]
@@ -254,7 +255,8 @@ async fn fill(site: &mut Site) -> Items {
     }
 }
 
-/// What damage to some rows did: the unseal refused, or the questions whose answers changed. Restores the rows afterwards.
+/// What damage to some rows did: the unseal refused, or the questions whose answers changed. Restores the
+/// rows afterwards.
 async fn effect(
     site: &mut Site,
     items: &Items,
@@ -380,7 +382,8 @@ const TABLES: [Table; 14] = [
 /// Without these the broker does not know who it is or what it must refuse, so it stays sealed.
 const READ_AT_UNSEAL: [Table; 4] = [SYSTEM, MOUNTS, POLICIES, COUNTERS];
 
-/// Each row opens only where it was put: exchanged with another of its table it does not, and gives no one's rights away.
+/// Each row opens only where it was put: exchanged with another of its table it does not, and gives no one's
+/// rights away.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_row_in_another_ones_place_does_not_open() {
     let mut site = Site::open(CALM).await;
@@ -396,7 +399,8 @@ async fn a_row_in_another_ones_place_does_not_open() {
             let exchanged = vec![((*one).clone(), (*second).clone()), ((*other).clone(), (*first).clone())];
             let effect = effect(&mut site, &items, &healthy, exchanged).await;
             assert_said(&format!("{table:?}"), &effect);
-            // What leads from a token to its children is read by a revocation only, a bucket's count by a write.
+            // What leads from a token to its children is read by a revocation only, a bucket's count by a
+            // write.
             let read = !matches!(table, ACCESSORS | COUNTERS);
             assert!(effect.is_noticed() || !read, "two rows of {table:?} were exchanged and nothing noticed");
         }

@@ -1,8 +1,8 @@
 //! A broker's memory, searched from outside for every key it knows (`docs/skb1.md` 12.3).
 //!
-//! The broker runs in a process of its own: this test binary, started again. Nothing is built into it for the test. The
-//! parent is its client, holds all shares and the fragment service, and works out from a copy of the store what to
-//! look for. A second broker that keeps copies of two keys shows that they would be found.
+//! The broker runs in a process of its own: this test binary, started again. Nothing is built into it for the
+//! test. The parent is its client, holds all shares and the fragment service, and works out from a copy of
+//! the store what to look for. A second broker that keeps copies of two keys shows that they would be found.
 
 mod scanner;
 
@@ -359,7 +359,8 @@ async fn keys_are_in_secret_pages_only_and_nowhere_after_sealing() {
     drop(broker);
 }
 
-/// Not promised (`SECURITY.md`): shares and tokens pass through HTTP buffers as text. What is left of them is only shown.
+/// Not promised (`SECURITY.md`): shares and tokens pass through HTTP buffers as text. What is left of them is
+/// only shown.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn texts_of_shares_may_stay_in_buffers_but_their_bytes_do_not() {
     let (site, broker) = start("memory::a_broker").await;

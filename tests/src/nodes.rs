@@ -1,4 +1,5 @@
-//! Fragment services of operators of their own: each with its directory, socket, officers, and a clock that tests put forward.
+//! Fragment services of operators of their own: each with its directory, socket, officers, and a clock that
+//! tests put forward.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
@@ -154,8 +155,9 @@ impl Node {
         self.service().carry_out(&self.people.sign(&draft), |meant| *meant == action).unwrap();
     }
 
-    /// Both officers let in whatever state of a broker comes next: registration and anchor are cleared. Without this the second
-    /// thief with the same loot would be refused because the first was there, and would prove nothing.
+    /// Both officers let in whatever state of a broker comes next: registration and anchor are cleared.
+    /// Without this the second thief with the same loot would be refused because the first was there, and
+    /// would prove nothing.
     pub fn admit(&self) {
         for broker in self.service().status().brokers {
             if broker.generation > 0 {
@@ -183,8 +185,8 @@ impl Node {
         copy
     }
 
-    /// What is due in so many days happens, as at a start on that day. Then the clock is right again: a broker would not take
-    /// leases of another time, and what it cannot open would prove nothing.
+    /// What is due in so many days happens, as at a start on that day. Then the clock is right again: a
+    /// broker would not take leases of another time, and what it cannot open would prove nothing.
     pub async fn let_days_pass(&mut self, days: u64) {
         self.clock.0.store(days * DAY_SECS, Ordering::SeqCst);
         self.restart().await;

@@ -1,4 +1,5 @@
-//! The fragment service is silent, suspended, somebody else or late: what the broker answers, and that it recovers.
+//! The fragment service is silent, suspended, somebody else or late: what the broker answers, and that it
+//! recovers.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -118,7 +119,8 @@ async fn a_suspended_key_closes_everything_and_a_resumed_one_opens_it() {
     let status = site.client().seal_status().await.unwrap();
     assert!(!status.sealed, "the kill switch needs no custodian to be undone");
 
-    // A new engine has no key yet, and gets none: nothing may be encrypted to a remote that might never answer again.
+    // A new engine has no key yet, and gets none: nothing may be encrypted to a remote that might never
+    // answer again.
     site.root_put("sys/mounts/fresh", &json!({ "type": "kv-v2" })).await.expect(204);
     let body = json!({ "data": { "value": "x" } });
     let refused = site.root_put("fresh/data/a", &body).await.expect(503);
@@ -191,7 +193,8 @@ async fn a_capsule_of_another_epoch_fails_alone() {
     }
     site.restart(async |world| {
         let all = rows::read(world).await;
-        // One of the four engines' capsules; which, its random mount id decides. The deployment's own have no mount.
+        // One of the four engines' capsules; which, its random mount id decides. The deployment's own have no
+        // mount.
         let (key, capsule) =
             *rows::of(&all, CAPSULES).iter().find(|(key, _)| key[17..33] != [0; 16]).unwrap();
         let mut capsule = capsule.clone();

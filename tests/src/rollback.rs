@@ -1,4 +1,5 @@
-//! A store that is put back to an older copy of itself does not open, and a broker that was only unlucky does.
+//! A store that is put back to an older copy of itself does not open, and a broker that was only unlucky
+//! does.
 
 use std::path::PathBuf;
 

@@ -44,7 +44,8 @@ async fn refused_shares_name_their_custodian_and_change_nothing() {
         assert!(share.is_empty() || !text.contains(share), "an error repeats a share");
         assert_eq!(progress(&site).await, before, "{text}");
     };
-    // Version, set, number, threshold, total, then 32 secret bytes: all but the version are the holder's to answer for.
+    // Version, set, number, threshold, total, then 32 secret bytes: all but the version are the holder's to
+    // answer for.
     for byte in 1..SHARE_BYTES {
         let Some(wrong) = changed(&site.shares[1], byte, u8::try_from(byte % 8).unwrap()) else { continue };
         refused(&wrong, &[CUSTODIANS[1], "wrong or tampered"]).await;
@@ -101,7 +102,8 @@ fn as_base64(share: &str) -> String {
     base64::engine::general_purpose::STANDARD.encode(Share::parse(share).unwrap().to_bytes().expose())
 }
 
-/// 503 for whatever is asked: a sealed broker knows neither callers nor paths, so it can call nothing forbidden or absent.
+/// 503 for whatever is asked: a sealed broker knows neither callers nor paths, so it can call nothing
+/// forbidden or absent.
 async fn nothing_is_told_while_sealed(site: &Site) {
     for (method, path) in [
         ("GET", "secret/data/app/db"),
@@ -319,8 +321,9 @@ impl Clone {
     }
 }
 
-/// Who holds the disk and enough shares can start a copy. The service remembers how far the log of the first one came, so a
-/// copy is refused before it opens a key or registers anything, and the first one does not notice.
+/// Who holds the disk and enough shares can start a copy. The service remembers how far the log of the first
+/// one came, so a copy is refused before it opens a key or registers anything, and the first one does not
+/// notice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_brokers_on_copies_of_a_store_only_the_first_is_served() {
     let mut site = Site::open(BRISK).await;

@@ -1,4 +1,5 @@
-//! A whole site for tests: fragment service and broker, initialised, with clients that send whatever a test wants.
+//! A whole site for tests: fragment service and broker, initialised, with clients that send whatever a test
+//! wants.
 
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -74,7 +75,8 @@ impl Site {
         Self::initialise_at(world, &base).await
     }
 
-    /// Initialises a broker at another address, on the world's fragment service. The test plays both operators.
+    /// Initialises a broker at another address, on the world's fragment service. The test plays both
+    /// operators.
     pub async fn initialise_at(world: World, base: &str) -> Self {
         let service = Arc::clone(world.service().unwrap());
         Self::initialise_with(world, base, &[service]).await
@@ -92,8 +94,8 @@ impl Site {
         Self::initialise_for(world, base, services, &request).await.0
     }
 
-    /// Initialises a broker as asked. The operators of the services approve what the broker's reads out, nothing else. Answers
-    /// the parcels of custodians with cards, too.
+    /// Initialises a broker as asked. The operators of the services approve what the broker's reads out,
+    /// nothing else. Answers the parcels of custodians with cards, too.
     pub async fn initialise_for(
         world: World,
         base: &str,
@@ -170,14 +172,16 @@ impl Site {
         !self.client().seal_status().await.unwrap().sealed
     }
 
-    /// Stops the broker and starts it again on the same store; it is sealed then. `meanwhile` happens in between.
+    /// Stops the broker and starts it again on the same store; it is sealed then. `meanwhile` happens in
+    /// between.
     pub async fn restart(&mut self, meanwhile: impl AsyncFnOnce(&World)) {
         self.world.stop_broker().await.unwrap();
         meanwhile(&self.world).await;
         self.start_again().await;
     }
 
-    /// Starts the broker. Tasks of the one before may hold the store for a moment after it has stopped serving.
+    /// Starts the broker. Tasks of the one before may hold the store for a moment after it has stopped
+    /// serving.
     pub async fn start_again(&mut self) {
         for _ in 0..500 {
             match self.world.start_broker(false).await {
@@ -195,7 +199,8 @@ impl Site {
         self.world.client().unwrap()
     }
 
-    /// Any request below `/v1/`; `path` must survive a URL parser (see [`Self::send_raw`] for those that do not).
+    /// Any request below `/v1/`; `path` must survive a URL parser (see [`Self::send_raw`] for those that do
+    /// not).
     pub async fn ask(&self, method: &str, path: &str, token: &str, body: &str) -> Got {
         let url = format!("{}/v1/{path}", self.world.broker_url());
         let mut request = self.http.request(method.parse().unwrap(), url).body(body.to_owned());

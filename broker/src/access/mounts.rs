@@ -76,7 +76,8 @@ impl Tier {
 }
 
 impl Mount {
-    /// The tier that was chosen when it was enabled. A name that this version does not know means the stricter one.
+    /// The tier that was chosen when it was enabled. A name that this version does not know means the
+    /// stricter one.
     #[must_use]
     pub fn tier(&self) -> Tier {
         match self.options.get(Tier::OPTION) {

@@ -1,4 +1,5 @@
-//! What an entry of the log is about, beside who asked and for which path. Whoever ends a request must say it.
+//! What an entry of the log is about, beside who asked and for which path. Whoever ends a request must say
+//! it.
 
 use symbolon_core::audit::Detail;
 use symbolon_core::path::{PolicyName, RoleName};
@@ -16,7 +17,8 @@ pub enum Object {
     Path,
     /// A version of the secret at the path.
     Version(u64),
-    /// Something that is known by another name than the path: one of our own texts, or names that were checked.
+    /// Something that is known by another name than the path: one of our own texts, or names that were
+    /// checked.
     Named(String),
 }
 

@@ -1,5 +1,6 @@
-//! What engines, methods and the system say of themselves, as far as everything general needs it: which paths want `sudo`, which
-//! tables there are, what a new deployment begins with. Put together once, in `run.rs`, from the descriptors.
+//! What engines, methods and the system say of themselves, as far as everything general needs it: which paths
+//! want `sudo`, which tables there are, what a new deployment begins with. Put together once, in `run.rs`,
+//! from the descriptors.
 
 use symbolon_core::clock::Now;
 use symbolon_core::keyring::OpenKek;

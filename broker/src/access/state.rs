@@ -1,4 +1,5 @@
-//! What folders keep for as long as a session is open, without the session knowing them: caches, counters, handles.
+//! What folders keep for as long as a session is open, without the session knowing them: caches, counters,
+//! handles.
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;

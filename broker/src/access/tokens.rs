@@ -1,7 +1,7 @@
 //! Tokens: their rows, whom one stands for, and new ones.
 //!
-//! A service token is a row under the hash of its text, an accessor row that leads to it, and a row below its parent. A machine
-//! token is sealed under a split key and has no rows.
+//! A service token is a row under the hash of its text, an accessor row that leads to it, and a row below its
+//! parent. A machine token is sealed under a split key and has no rows.
 
 use std::net::IpAddr;
 
@@ -87,8 +87,8 @@ pub async fn authenticate(
     Ok(caller)
 }
 
-/// Turns a presented token into a caller, with the row of a service token. Takes no use away: whoever asks ends
-/// the token by itself.
+/// Turns a presented token into a caller, with the row of a service token. Takes no use away: whoever asks
+/// ends the token by itself.
 pub(super) async fn recognise(
     session: &Session,
     token: Option<&str>,
@@ -111,7 +111,8 @@ pub(super) async fn recognise(
     }
 }
 
-/// A machine token does not say which KEK sealed it: after a roll the older ones are tried too, as long as such tokens live.
+/// A machine token does not say which KEK sealed it: after a roll the older ones are tried too, as long as
+/// such tokens live.
 async fn open_machine(
     session: &Session,
     token: &str,

@@ -7,22 +7,25 @@
 //!                                                         ‖ checkpoint
 //! ```
 //!
-//! One task owns the end of the log. While a commit is under way the next jobs gather in the queue, so a slow disk makes
-//! groups larger and not answers fewer. A job gets its receipt when its entry is durable, never before.
+//! One task owns the end of the log. While a commit is under way the next jobs gather in the queue, so a slow
+//! disk makes groups larger and not answers fewer. A job gets its receipt when its entry is durable, never
+//! before.
 //!
-//! **Conflicts.** A job whose expectations do not hold, against the store and the jobs before it in the group, is dropped
-//! with [`CommitError::Conflict`] and leaves no entry; the others go through.
+//! **Conflicts.** A job whose expectations do not hold, against the store and the jobs before it in the
+//! group, is dropped with [`CommitError::Conflict`] and leaves no entry; the others go through.
 //!
-//! **Fencing.** The bundle row is the first operation and must be absent. If somebody else wrote it, another broker has
-//! this store too: the writer stops for good rather than fork the log.
+//! **Fencing.** The bundle row is the first operation and must be absent. If somebody else wrote it, another
+//! broker has this store too: the writer stops for good rather than fork the log.
 //!
-//! **Failures.** If the commit fails, every job of the group fails and the end of the log stays where it was. Where the
-//! store cannot say whether the commit happened, the writer looks for its own bundle before it goes on.
+//! **Failures.** If the commit fails, every job of the group fails and the end of the log stays where it was.
+//! Where the store cannot say whether the commit happened, the writer looks for its own bundle before it goes
+//! on.
 //!
-//! **Sealing of details.** A SealedBox costs some ten microseconds, so the caller's task makes it, in parallel with others,
-//! before the job queues. The index is not known there and is not part of the context; deployment, broker, action and
-//! outcome are. That a detail belongs to its index is what the Merkle tree and the signed checkpoint say: whoever moves
-//! a detail changes a leaf. A key per bundle would have saved derivations and cost a second format beside SKB1's box.
+//! **Sealing of details.** A SealedBox costs some ten microseconds, so the caller's task makes it, in
+//! parallel with others, before the job queues. The index is not known there and is not part of the context;
+//! deployment, broker, action and outcome are. That a detail belongs to its index is what the Merkle tree and
+//! the signed checkpoint say: whoever moves a detail changes a leaf. A key per bundle would have saved
+//! derivations and cost a second format beside SKB1's box.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -160,7 +163,8 @@ impl Writer {
         Ok(Self { jobs, audit, deployment, broker, shared, task })
     }
 
-    /// Commits `changes` and the entry of `draft`, all or nothing. Empty changes are for requests that only read.
+    /// Commits `changes` and the entry of `draft`, all or nothing. Empty changes are for requests that only
+    /// read.
     ///
     /// A dropped future does not take the job back once it is queued.
     pub async fn commit(&self, changes: Vec<Write>, draft: Draft) -> Result<Receipt, CommitError> {

@@ -48,8 +48,8 @@ pub(super) fn is_for(jwt: &VerifiedJwt, issuer: &str) -> bool {
     evidence_is_for(jwt.audiences(), issuer).is_ok()
 }
 
-/// Finds the mount and role that admit evidence made for this issuer and allow the audience asked for. Without such an
-/// audience the first that admits, so that the answer can say what is wrong.
+/// Finds the mount and role that admit evidence made for this issuer and allow the audience asked for.
+/// Without such an audience the first that admits, so that the answer can say what is wrong.
 pub(crate) async fn identify(
     session: &Session,
     issuer: &str,

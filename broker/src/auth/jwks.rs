@@ -1,8 +1,9 @@
 //! Verification keys of login mounts: configured, or fetched from an issuer and kept for a while.
 //!
-//! The operator who configures a mount chooses where keys come from; a caller never does. Fetches are HTTPS only, follow no
-//! redirect, and are bounded in time, size and rate: neither tokens with made-up key ids nor an issuer that fails can make the
-//! broker a hammer, and an issuer that is slow keeps only its own logins waiting.
+//! The operator who configures a mount chooses where keys come from; a caller never does. Fetches are HTTPS
+//! only, follow no redirect, and are bounded in time, size and rate: neither tokens with made-up key ids nor
+//! an issuer that fails can make the broker a hammer, and an issuer that is slow keeps only its own logins
+//! waiting.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -39,7 +39,8 @@ pub struct Method {
     pub enable: fn(&BTreeMap<String, String>) -> Result<(), OpError>,
     /// From a request below its mount to an answer.
     pub route: for<'a> fn(Call<'a>, &'a Mount, &'a str) -> Answering<'a>,
-    /// Whom evidence names, for workload tokens; `None` where a login proves nothing that could be presented elsewhere.
+    /// Whom evidence names, for workload tokens; `None` where a login proves nothing that could be presented
+    /// elsewhere.
     pub recognise: Option<evidence::Recognise>,
 }
 

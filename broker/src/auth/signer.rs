@@ -1,7 +1,8 @@
 //! Keys that sign workload tokens: ECDSA over P-256 with SHA-256 (ES256, RFC 7518 section 3.4).
 //!
-//! The key is a record of the deployment's own KEK, so it opens only with the remote half, and it is held only while the lease on
-//! that KEK lasts. [`Signer`] is asynchronous so that a remote half can take part in the signature itself one day.
+//! The key is a record of the deployment's own KEK, so it opens only with the remote half, and it is held
+//! only while the lease on that KEK lasts. [`Signer`] is asynchronous so that a remote half can take part in
+//! the signature itself one day.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -1,8 +1,8 @@
 //! Workload tokens: short-lived `at+jwt` for service-to-service calls (RFC 8693, RFC 7523, RFC 9068).
 //!
-//! The private signing keys are one record under the deployment's own KEK: opened with the remote half, and kept only while its
-//! lease lasts. Their public halves are an ordinary row, so that verifiers can still fetch them while the remote is away.
-//! The two are always written together.
+//! The private signing keys are one record under the deployment's own KEK: opened with the remote half, and
+//! kept only while its lease lasts. Their public halves are an ordinary row, so that verifiers can still
+//! fetch them while the remote is away. The two are always written together.
 
 use std::sync::Arc;
 
@@ -163,7 +163,8 @@ async fn public_keys(session: &Session) -> Result<(Vec<SigningKey>, u64), OpErro
     session.rows.read::<Vec<SigningKey>>(PUBLIC).await?.ok_or(OpError::INTEGRITY)
 }
 
-/// The private keys, opened once per lease. With a pass, so that no roll of the deployment's own KEK comes in between.
+/// The private keys, opened once per lease. With a pass, so that no roll of the deployment's own KEK comes in
+/// between.
 async fn signers(session: &Session) -> Result<Arc<Signers>, OpError> {
     let _lease_lives = session.keys.system_kek().await?;
     if let Some(signers) = session.keys.attached::<Signers>() {

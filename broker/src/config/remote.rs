@@ -1,7 +1,7 @@
 //! `[remote]`: the fragment services that hold the other half of every key.
 //!
-//! One service stands in the table itself, several stand in `[[remote.node]]` tables with a threshold. Both forms become
-//! the same checked type.
+//! One service stands in the table itself, several stand in `[[remote.node]]` tables with a threshold. Both
+//! forms become the same checked type.
 
 use serde::Deserialize;
 use symbolon_proto::manifest::NODES_MAX;
@@ -12,7 +12,8 @@ use symbolon_proto::manifest::NODES_MAX;
 pub struct RemoteNode {
     /// `https://host:port` of the service.
     pub url: String,
-    /// Twelve groups that the service's operator read to you: `symbolon fragment fingerprint`. No trust on first use.
+    /// Twelve groups that the service's operator read to you: `symbolon fragment fingerprint`. No trust on
+    /// first use.
     pub fingerprint: String,
 }
 
@@ -34,15 +35,15 @@ pub struct Remote {
     pub terms: GroupTerms,
 }
 
-/// What the manifests of several nodes say, which this broker writes and every node signs. None signs more than it grants.
-/// One service alone writes its own.
+/// What the manifests of several nodes say, which this broker writes and every node signs. None signs more
+/// than it grants. One service alone writes its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GroupTerms {
     /// Seconds that cached keys may be used after each answer, at most 86,400.
     pub lease_ttl_secs: u32,
-    /// Seconds that cached keys of the standard tier outlive the last lease, at most 86,400. Every second of it is one more
-    /// that a cut-off broker works on.
+    /// Seconds that cached keys of the standard tier outlive the last lease, at most 86,400. Every second of
+    /// it is one more that a cut-off broker works on.
     pub grace_secs: u32,
     /// Elements that may be evaluated at once.
     pub quota_burst: u32,

@@ -1,8 +1,9 @@
-//! What a deployment keeps encrypted under K_netkey: who it is to the fragment service, the key that signs its log, and what later
-//! fragment epochs took over from earlier ones.
+//! What a deployment keeps encrypted under K_netkey: who it is to the fragment service, the key that signs
+//! its log, and what later fragment epochs took over from earlier ones.
 //!
-//! Written by `init`, read at each unseal, re-encrypted when the fragment epoch changes. K_netkey comes from the custodians
-//! alone, so the broker can sign its log and ask the remote before the remote has answered anything.
+//! Written by `init`, read at each unseal, re-encrypted when the fragment epoch changes. K_netkey comes from
+//! the custodians alone, so the broker can sign its log and ask the remote before the remote has answered
+//! anything.
 
 use std::sync::Arc;
 
@@ -52,7 +53,8 @@ impl LogSeed {
             .map_err(|_| OpError::bug("the key that verifies the audit log could not be named"))
     }
 
-    /// The seed itself, for the broker's signature under transcripts and share sets. Their labels keep them apart from checkpoints.
+    /// The seed itself, for the broker's signature under transcripts and share sets. Their labels keep them
+    /// apart from checkpoints.
     #[must_use]
     pub fn signing_seed(&self) -> SigningSeed {
         SigningSeed::from_secret(Secret::filled_by(|out| out.copy_from_slice(self.0.expose())))

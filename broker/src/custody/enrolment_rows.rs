@@ -1,8 +1,8 @@
-//! The enrolment as the broker's store keeps it, encrypted under K_index: who can write the store still cannot plant another
-//! (`docs/skb1.md` 6.8).
+//! The enrolment as the broker's store keeps it, encrypted under K_index: who can write the store still
+//! cannot plant another (`docs/skb1.md` 6.8).
 //!
-//! The newest manifest has a row of its own, which every deployment has. A second row holds what only some have: several
-//! nodes, another lead than the one at `init`, key epochs that are being rotated out.
+//! The newest manifest has a row of its own, which every deployment has. A second row holds what only some
+//! have: several nodes, another lead than the one at `init`, key epochs that are being rotated out.
 
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};

@@ -1,9 +1,9 @@
 //! Customer escrow as the broker keeps it: the public escrow key, and the sealed remote shares of every node
 //! (`docs/skb1.md` 8, `docs/recovery.md`).
 //!
-//! The nodes seal their shares themselves, when they make them and at each refresh; the broker only keeps what it was
-//! given. Everything here is public by nature; the rows are under the index key so that whoever can write the store
-//! still cannot plant another escrow key.
+//! The nodes seal their shares themselves, when they make them and at each refresh; the broker only keeps
+//! what it was given. Everything here is public by nature; the rows are under the index key so that whoever
+//! can write the store still cannot plant another escrow key.
 
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
@@ -42,7 +42,8 @@ impl StoredEscrowKey {
     }
 }
 
-/// The envelopes of the share epochs that are still needed. Wire type, each hex of [`EscrowEnvelope::encode`].
+/// The envelopes of the share epochs that are still needed. Wire type, each hex of
+/// [`EscrowEnvelope::encode`].
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct StoredEnvelopes(Vec<String>);
 
@@ -87,8 +88,8 @@ impl StoredEnvelopes {
         });
     }
 
-    /// Indices of the nodes of `manifest` whose envelope is missing. Recovery works with t of n, but the status should
-    /// say what is missing before that matters.
+    /// Indices of the nodes of `manifest` whose envelope is missing. Recovery works with t of n, but the
+    /// status should say what is missing before that matters.
     #[must_use]
     pub fn missing(&self, manifest: &Manifest) -> Vec<u16> {
         let envelopes = self.decode().unwrap_or_default();

@@ -138,7 +138,8 @@ fn holders(request: &Init, configured: &[String]) -> Result<Vec<Holder>, InitErr
     if holders.len() == shares { Ok(holders) } else { Err(InitError::CustodianNames) }
 }
 
-/// Initialises the deployment. Waits for the operator of the fragment service if it has not approved this broker yet.
+/// Initialises the deployment. Waits for the operator of the fragment service if it has not approved this
+/// broker yet.
 pub async fn init(app: &App, request: &Init) -> Result<InitAnswer, OpError> {
     let _only_one = app.init.begin()?;
     if !matches!(app.seal.view(), View::Uninitialised) {
@@ -325,7 +326,8 @@ async fn put_into_escrow(
     escrow::first_rows(rows, remote, key).await
 }
 
-/// Everything a new deployment holds: two keys of its own, the token-signing key, the default policy, mounts, the root token.
+/// Everything a new deployment holds: two keys of its own, the token-signing key, the default policy, mounts,
+/// the root token.
 fn contents(
     rows: &Rows,
     unsealed: &Unsealed,

@@ -8,7 +8,8 @@ const TEXT_BYTES_MAX: usize = 64;
 /// Furthest time that is written or accepted: the end of year 9999, in seconds.
 const UNIX_SECS_MAX: i64 = 253_402_300_799;
 
-/// RFC 3339 in UTC with milliseconds, trailing zeros dropped as Go does it; times past year 9999 are cut there.
+/// RFC 3339 in UTC with milliseconds, trailing zeros dropped as Go does it; times past year 9999 are cut
+/// there.
 #[must_use]
 pub fn rfc3339(unix_ms: u64) -> String {
     let (secs, millis) =
@@ -108,8 +109,8 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + day_of_era - 719_468
 }
 
-/// Milliseconds of a duration text: bare seconds (`30`), a Go duration (`1h30m`, `-1s`, `1.5h`), or days (`1d`).
-/// Fractions of a millisecond are dropped. `None` if it is neither or does not fit.
+/// Milliseconds of a duration text: bare seconds (`30`), a Go duration (`1h30m`, `-1s`, `1.5h`), or days
+/// (`1d`). Fractions of a millisecond are dropped. `None` if it is neither or does not fit.
 #[must_use]
 pub fn parse_duration_ms(text: &str) -> Option<i64> {
     let text = text.trim();

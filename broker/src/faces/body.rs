@@ -12,8 +12,8 @@ use crate::dialect::vault::error::BodyError;
 
 /// How long a body may take to arrive.
 const BODY_TIME_MAX: Duration = Duration::from_secs(30);
-/// How much of a body that is too large is read and thrown away, and for how long. A sender that still writes when the
-/// connection closes would see a reset instead of the answer.
+/// How much of a body that is too large is read and thrown away, and for how long. A sender that still writes
+/// when the connection closes would see a reset instead of the answer.
 const DISCARD_BYTES_MAX: usize = 8 << 20;
 const DISCARD_TIME_MAX: Duration = Duration::from_secs(2);
 /// First buffer of a body that does not say how long it is.

@@ -1,7 +1,9 @@
-//! The audit log as C2SP tlog-tiles: `/log/checkpoint`, `/log/tile/<L>/<N>[.p/<W>]`, `/log/tile/entries/<N>[.p/<W>]`.
+//! The audit log as C2SP tlog-tiles: `/log/checkpoint`, `/log/tile/<L>/<N>[.p/<W>]`,
+//! `/log/tile/entries/<N>[.p/<W>]`.
 //!
-//! Public, and served while sealed too: whoever holds the log's key can verify it without asking anybody's leave.
-//! Entries tell when something happened, of which kind, and how it ended; who and what stand in their sealed detail.
+//! Public, and served while sealed too: whoever holds the log's key can verify it without asking anybody's
+//! leave. Entries tell when something happened, of which kind, and how it ended; who and what stand in their
+//! sealed detail.
 
 use std::sync::Arc;
 

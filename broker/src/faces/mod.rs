@@ -37,8 +37,8 @@ const OPEN: [(&str, &str); 5] = [
     ("GET", "/log/{path}"), // signed, and without names; auditors need nobody's leave
 ];
 
-/// Every route that answers without a token, as the descriptors have them. The test that walks all routes has a list of its own:
-/// adding one is a decision.
+/// Every route that answers without a token, as the descriptors have them. The test that walks all routes has
+/// a list of its own: adding one is a decision.
 #[must_use]
 pub fn unauthenticated() -> Vec<(&'static str, String)> {
     let system = SYSTEM.open.iter().map(|(verb, path)| (*verb, format!("/v1/sys/{path}")));
@@ -53,8 +53,8 @@ pub fn unauthenticated() -> Vec<(&'static str, String)> {
     all
 }
 
-/// The one request without the common deadline: it waits for the operator of the fragment service to approve, for as
-/// long as the configuration says.
+/// The one request without the common deadline: it waits for the operator of the fragment service to approve,
+/// for as long as the configuration says.
 pub const PATIENT_PATH: &str = "/v1/sys/init";
 
 /// All routes.
@@ -70,8 +70,8 @@ pub fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-/// HTML on purpose: the External Secrets Operator takes a 404 with JSON, or with nothing, for an absent secret and may
-/// then delete the customer's copy. A wrong base address must not do that.
+/// HTML on purpose: the External Secrets Operator takes a 404 with JSON, or with nothing, for an absent
+/// secret and may then delete the customer's copy. A wrong base address must not do that.
 async fn nothing_here() -> Response {
     (
         StatusCode::NOT_FOUND,

@@ -11,8 +11,8 @@
 //! | body | 32 MiB here; the routes allow far less |
 //! | draining at shutdown | 10 s |
 //!
-//! A peer that breaks a limit loses its own connection and nothing else. Garbage before TLS (port scanners, PROXY
-//! protocol) ends that handshake only.
+//! A peer that breaks a limit loses its own connection and nothing else. Garbage before TLS (port scanners,
+//! PROXY protocol) ends that handshake only.
 
 mod limits;
 mod tls;
@@ -126,7 +126,8 @@ pub async fn serve(
     Ok(())
 }
 
-/// Accepts the next connection. Errors here are the machine's (too many open files) or the peer's (gone already).
+/// Accepts the next connection. Errors here are the machine's (too many open files) or the peer's (gone
+/// already).
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {

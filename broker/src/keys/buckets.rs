@@ -1,8 +1,8 @@
 //! Which bucket a new secret goes into.
 //!
-//! A bucket holds at most 1,024 secrets under one KEK. A broker claims a whole bucket by compare-and-set on the mount's counter
-//! and then fills it from memory, so that creating a secret costs no shared counter. What a restart leaves unfilled stays
-//! unfilled: a bucket is a number and 154 bytes.
+//! A bucket holds at most 1,024 secrets under one KEK. A broker claims a whole bucket by compare-and-set on
+//! the mount's counter and then fills it from memory, so that creating a secret costs no shared counter. What
+//! a restart leaves unfilled stays unfilled: a bucket is a number and 154 bytes.
 
 use std::collections::HashMap;
 
@@ -47,8 +47,8 @@ struct Claimed {
 struct NextBucket(u32);
 
 impl Buckets {
-    /// A bucket with room for one more secret of `mount`. A place that is then not used is lost, which costs nothing. The caller
-    /// holds a pass, because a claim makes a key.
+    /// A bucket with room for one more secret of `mount`. A place that is then not used is lost, which costs
+    /// nothing. The caller holds a pass, because a claim makes a key.
     pub async fn assign(&self, ledger: &Ledger<'_>, mount: MountId) -> Result<u32, OpError> {
         let mut claimed = self.claimed.lock().await;
         if let Some(open) = claimed.get_mut(&mount).filter(|open| open.left > 0) {

@@ -1,7 +1,8 @@
 //! Proof that what is written now can be read again.
 //!
-//! A canary is a throwaway key that is encapsulated and opened through the remote. It speaks for the key epoch it was made
-//! for and for an hour: after a change of epoch the new one must prove itself before anything is written for it.
+//! A canary is a throwaway key that is encapsulated and opened through the remote. It speaks for the key
+//! epoch it was made for and for an hour: after a change of epoch the new one must prove itself before
+//! anything is written for it.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -22,7 +23,8 @@ struct Seen {
     boot_ms: u64,
 }
 
-/// A canary that failed speaks for this long for everybody who waits for one; they would only spend the quota.
+/// A canary that failed speaks for this long for everybody who waits for one; they would only spend the
+/// quota.
 const FAILURE_MS: u64 = 5_000;
 
 /// Epochs that may come while one key is made, one after the other.
@@ -54,7 +56,8 @@ impl Canary {
 }
 
 impl Keys {
-    /// Encapsulates a throwaway key and opens it through the remote: proof that what is written now can be read again.
+    /// Encapsulates a throwaway key and opens it through the remote: proof that what is written now can be
+    /// read again.
     pub async fn canary(&self) -> Result<(), KeyError> {
         let shared = &self.shared;
         let (capsule, made) = shared.close(CANARY_SLOT.into())?;

@@ -46,7 +46,8 @@ impl Aim {
 }
 
 impl Keys {
-    /// Opens up to 64 capsules of one key epoch through the remote, past the cache. Each opens or fails on its own.
+    /// Opens up to 64 capsules of one key epoch through the remote, past the cache. Each opens or fails on
+    /// its own.
     pub async fn open_capsules(
         &self,
         capsules: &[Placed],
@@ -54,8 +55,8 @@ impl Keys {
         self.shared.open_capsules(capsules).await
     }
 
-    /// New capsules around keys that were opened, for the newest key epoch: same key, same id, new randomness. So records
-    /// stay as they are. Needs a fresh canary.
+    /// New capsules around keys that were opened, for the newest key epoch: same key, same id, new
+    /// randomness. So records stay as they are. Needs a fresh canary.
     pub async fn rewrap(&self, keks: Vec<(CapsulePlace, OpenKek)>) -> Result<Vec<Rewrapped>, KeyError> {
         self.shared.require_canary()?;
         let shared = Arc::clone(&self.shared);
@@ -88,8 +89,8 @@ impl Keys {
         self.shared.evaluator.key_epochs()
     }
 
-    /// Whether a capsule belongs to our key, and to epochs of the remote and of the fragment that live. One that does not is
-    /// damaged.
+    /// Whether a capsule belongs to our key, and to epochs of the remote and of the fragment that live. One
+    /// that does not is damaged.
     #[must_use]
     pub fn is_ours(&self, capsule: &Capsule) -> bool {
         self.shared.is_ours(capsule)
@@ -134,7 +135,8 @@ impl Shared {
             let blinded = Blinded::blind(&capsules, target, &mut os_rng());
             (blinded, closed)
         };
-        // Taken before the question: they may be forgotten while it is answered, and what was read still needs them.
+        // Taken before the question: they may be forgotten while it is answered, and what was read still
+        // needs them.
         let previous = self.unsealed.previous();
         let (blinded, closed) = key_thread::run(blind).await.map_err(|_| KeyError::Busy)?;
         let blinded = blinded.map_err(|_| KeyError::Integrity)?;
@@ -176,8 +178,8 @@ impl Shared {
             && self.evaluator.key_epochs().contains(&capsule.key_epoch())
     }
 
-    /// The capsule of a place. One that names another remote key, or an epoch that does not live, is damaged, and is told
-    /// apart here: in a batch it would keep the others from being opened.
+    /// The capsule of a place. One that names another remote key, or an epoch that does not live, is damaged,
+    /// and is told apart here: in a batch it would keep the others from being opened.
     pub(super) async fn stored_capsule(&self, place: CapsulePlace) -> Result<Capsule, KeyError> {
         let row = self.store.get(&place.key()).await.map_err(|_| KeyError::Busy)?.ok_or(KeyError::Moved)?;
         let capsule = Capsule::parse(&row.value).map_err(|_| KeyError::Integrity)?;

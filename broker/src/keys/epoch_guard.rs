@@ -1,9 +1,9 @@
 //! Who may be at work with keys of an old epoch, and how to know that nobody is any more.
 //!
-//! Whoever chooses a key for something it is about to commit holds a [`Pass`] from the choice to the commit. A [`Barrier`]
-//! waits until all passes are given back and lets none be given meanwhile. A request whose asker has gone may have left
-//! its job in the writer's queue; the queue is first in, first out, so an entry committed behind the barrier says that
-//! these are done too.
+//! Whoever chooses a key for something it is about to commit holds a [`Pass`] from the choice to the commit.
+//! A [`Barrier`] waits until all passes are given back and lets none be given meanwhile. A request whose
+//! asker has gone may have left its job in the writer's queue; the queue is first in, first out, so an entry
+//! committed behind the barrier says that these are done too.
 
 use std::sync::Arc;
 

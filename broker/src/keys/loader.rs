@@ -39,7 +39,8 @@ pub(super) async fn load_all(mut queue: mpsc::Receiver<Load>, shared: Arc<Shared
 }
 
 impl Shared {
-    /// Loads the places whose keys are not cached yet. Capsules of different key epochs go out in frames of their own.
+    /// Loads the places whose keys are not cached yet. Capsules of different key epochs go out in frames of
+    /// their own.
     async fn load(self: &Arc<Self>, places: &[CapsulePlace]) -> HashMap<CapsulePlace, Loaded> {
         let mut answers = HashMap::with_capacity(places.len());
         let mut capsules = BTreeMap::<u32, Vec<_>>::new();
@@ -66,7 +67,8 @@ impl Shared {
         answers
     }
 
-    /// A key of a bucket is cached, unless its session has closed meanwhile; a version's serves its waiters and is wiped.
+    /// A key of a bucket is cached, unless its session has closed meanwhile; a version's serves its waiters
+    /// and is wiped.
     pub(super) fn keep(&self, place: CapsulePlace, kek: OpenKek) -> Arc<OpenKek> {
         match place {
             CapsulePlace::Bucket(slot) if !*self.closed.borrow() => self.ring().keep(slot, kek),

@@ -12,8 +12,9 @@
 //! gate.rs       who may be at work with keys of an old epoch
 //! ```
 //!
-//! Requests for the same place are answered by one evaluation. The keyring is flushed when the lease ends, when the remote
-//! suspends the key under its signature, and when the session closes. Keys of the high tier never enter it.
+//! Requests for the same place are answered by one evaluation. The keyring is flushed when the lease ends,
+//! when the remote suspends the key under its signature, and when the session closes. Keys of the high tier
+//! never enter it.
 
 use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -99,8 +100,8 @@ pub enum KeyError {
     Integrity,
     /// A capsule could not be made, although its key is there: a bug.
     NotMade,
-    /// The capsule is not there, or the record is encrypted with another one: somebody may have moved both meanwhile. Read again;
-    /// if nothing has changed, this is damage.
+    /// The capsule is not there, or the record is encrypted with another one: somebody may have moved both
+    /// meanwhile. Read again; if nothing has changed, this is damage.
     Moved,
     /// The store failed, or too many wait.
     Busy,
@@ -145,7 +146,8 @@ impl Keys {
         Self { shared, loads }
     }
 
-    /// The key of a place, from the keyring or through the remote. A version's is opened again for each batch of requests.
+    /// The key of a place, from the keyring or through the remote. A version's is opened again for each batch
+    /// of requests.
     pub async fn key(&self, place: impl Into<CapsulePlace>) -> Result<Arc<OpenKek>, KeyError> {
         let place = place.into();
         if let Some(kek) = self.shared.cached(&place) {
@@ -175,7 +177,8 @@ impl Keys {
         }
     }
 
-    /// Seals a record for its slot. Refused without a living lease, so that nothing is written that could not be read.
+    /// Seals a record for its slot. Refused without a living lease, so that nothing is written that could not
+    /// be read.
     pub async fn seal_record(
         &self,
         slot: KekSlot,
@@ -185,8 +188,8 @@ impl Keys {
         seal_with(&*self.kek(slot).await?, context, value)
     }
 
-    /// A new key and the change that stores its capsule. Needs a fresh canary ([`Self::ensure_canary`]); whoever commits
-    /// the change holds a pass from before this call.
+    /// A new key and the change that stores its capsule. Needs a fresh canary ([`Self::ensure_canary`]);
+    /// whoever commits the change holds a pass from before this call.
     pub fn create(&self, place: impl Into<CapsulePlace>) -> Result<(Write, OpenKek), KeyError> {
         let place = place.into();
         self.shared.require_canary()?;
@@ -243,7 +246,8 @@ impl Keys {
         self.detach();
     }
 
-    /// Keeps something that was opened with these keys for as long as the lease lasts, and hands it back for use.
+    /// Keeps something that was opened with these keys for as long as the lease lasts, and hands it back for
+    /// use.
     pub fn attach<T: Send + Sync + 'static>(&self, opened: T) -> Arc<T> {
         let opened = Arc::new(opened);
         *self.shared.attached() = Some(Arc::clone(&opened) as _);

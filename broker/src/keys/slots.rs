@@ -5,7 +5,8 @@
 //! table 0x14   scope ‖ secret_id(16) ‖ version(8) ‖ kek_epoch(4)      key of one version of one secret (high tier)
 //! ```
 //!
-//! A place can be read back from a row's key, so that a rotation can go through all capsules without knowing any secret.
+//! A place can be read back from a row's key, so that a rotation can go through all capsules without knowing
+//! any secret.
 
 use symbolon_core::keyring::KekSlot;
 use symbolon_proto::context::{CapsuleContext, Scope};

@@ -1,7 +1,7 @@
 //! Which KEKs the deployment's own records have now: one for its records, one that seals machine tokens.
 //!
-//! A machine token does not say which KEK encrypted it, and nobody can re-encrypt it. So the KEK of an older epoch stays until
-//! the longest token that it may have sealed has expired.
+//! A machine token does not say which KEK encrypted it, and nobody can re-encrypt it. So the KEK of an older
+//! epoch stays until the longest token that it may have sealed has expired.
 
 use serde::{Deserialize, Serialize};
 use symbolon_core::keyring::KekSlot;
@@ -11,7 +11,8 @@ use super::slots::{FIRST_KEK_EPOCH, SYSTEM_SLOT, TOKEN_SLOT};
 use crate::error::OpError;
 use crate::rows::{COUNTERS, NO_SCOPE, Place, Rows};
 
-/// KEKs of older epochs that may still open machine tokens, at most; each costs a presented token one more try.
+/// KEKs of older epochs that may still open machine tokens, at most; each costs a presented token one more
+/// try.
 pub const OLDER_TOKEN_KEKS_MAX: usize = 8;
 
 /// Where the epochs are kept.

@@ -55,7 +55,8 @@ pub async fn cancel(app: &App, who: &Requester<'_>) -> Result<(), OpError> {
     request.record_failure(app.seal.cancel_change().await).await
 }
 
-/// Takes a sealed share, or the proof of a new one. The last one opens the broker, or lets the change take effect.
+/// Takes a sealed share, or the proof of a new one. The last one opens the broker, or lets the change take
+/// effect.
 pub async fn submit(app: &App, sealed: &[u8], from: Option<IpAddr>) -> Result<Option<Arc<Notice>>, OpError> {
     let submission = Submission::decode(sealed)?;
     app.seal.submit_sealed(submission, from).await?;

@@ -58,7 +58,8 @@ async fn read_at(who: &Asker<'_>, route: &Route, side: Side, path: &MountPath) -
     Ok(found)
 }
 
-/// The mount that answers for a path, for anyone who may do anything below it (`sys/internal/ui/mounts/:path`).
+/// The mount that answers for a path, for anyone who may do anything below it
+/// (`sys/internal/ui/mounts/:path`).
 pub async fn visible(who: &Asker<'_>, path: &ApiPath) -> Result<Mount, OpError> {
     let request =
         Request::begin(who, Action::MountRead, &Route::system(format!("internal/ui/mounts/{path}")))
@@ -107,8 +108,8 @@ pub async fn enable(who: &Asker<'_>, side: Side, path: MountPath, spec: Enable) 
     .map(drop)
 }
 
-/// Routes of the dialect answer below `auth` and `sys` first; and what the policy `default` gives everybody below `cubbyhole` and
-/// `identity` is meant for other engines than those that can be mounted.
+/// Routes of the dialect answer below `auth` and `sys` first; and what the policy `default` gives everybody
+/// below `cubbyhole` and `identity` is meant for other engines than those that can be mounted.
 fn check_path(side: Side, path: &MountPath) -> Result<(), OpError> {
     const RESERVED: [&str; 5] = ["audit", "auth", "cubbyhole", "identity", "sys"];
     let first = path.as_str().split('/').next().unwrap_or_default();
@@ -226,8 +227,8 @@ async fn change(
     request.commit_and_take(object, changes, move |session| session.replace_mounts(side, list)).await
 }
 
-/// Removes the rows of a mount that is no longer in the table; nothing can reach them, whatever happens on the way. Every table has
-/// the mount's id in its keys, so none can be forgotten.
+/// Removes the rows of a mount that is no longer in the table; nothing can reach them, whatever happens on
+/// the way. Every table has the mount's id in its keys, so none can be forgotten.
 async fn erase(request: &Authorised, mount: &Mount) -> Result<(), OpError> {
     for table in request.session().shape().tables().iter().filter(|table| table.holds_mounts()) {
         let prefix = rows::prefix(TenantId::SYSTEM, *table, mount.id);

@@ -1,7 +1,8 @@
-//! Rotations at an operator's wish: a new remote key epoch, the end of an old one, new KEKs; and how they stand.
+//! Rotations at an operator's wish: a new remote key epoch, the end of an old one, new KEKs; and how they
+//! stand.
 //!
-//! These operations only ask. What they ask for is done by the session's own task ([`crate::upkeep::rotation`]), and goes on after
-//! a restart.
+//! These operations only ask. What they ask for is done by the session's own task
+//! ([`crate::upkeep::rotation`]), and goes on after a restart.
 
 use symbolon_core::audit::{Action, Draft};
 use symbolon_core::path::MountPath;
@@ -34,8 +35,8 @@ fn rotating(what: impl std::fmt::Display) -> Route {
 /// How often a wish is written again after the task, or somebody else, has changed the same rows first.
 const TRIES_MAX: usize = 16;
 
-/// Has the remote make a new key epoch and every capsule re-wrapped for it. If a rotation is under way, that one goes on.
-/// Answers the newest epoch.
+/// Has the remote make a new key epoch and every capsule re-wrapped for it. If a rotation is under way, that
+/// one goes on. Answers the newest epoch.
 pub async fn remote(who: &Asker<'_>) -> Result<u32, OpError> {
     let request = begin(who, rotating("remote"), Action::KeyRotate, Operation::Update).await?;
     let unfinished = request.record_failure(may_begin(request.session()).await).await?;
@@ -67,7 +68,8 @@ async fn may_begin(session: &Session) -> Result<Option<u32>, OpError> {
     Ok(Some(*newest))
 }
 
-/// Tells the remote that the oldest key epoch is needed no more. Refused while a capsule of it is left. Answers the epoch.
+/// Tells the remote that the oldest key epoch is needed no more. Refused while a capsule of it is left.
+/// Answers the epoch.
 pub async fn retire(who: &Asker<'_>) -> Result<u32, OpError> {
     let request = begin(who, rotating("retire"), Action::KeyRotate, Operation::Update).await?;
     let oldest = request.record_failure(may_retire(request.session()).await).await?;
@@ -84,7 +86,8 @@ async fn may_retire(session: &Session) -> Result<u32, OpError> {
     let epochs = session.keys.key_epochs();
     let [oldest, .., newest] = epochs.as_slice() else { return Err(RotationRefusal::NothingOlder.into()) };
     let barrier = session.keys.barrier().await;
-    // Behind this entry every capsule that was closed before the newest epoch came is in the store, or never will be.
+    // Behind this entry every capsule that was closed before the newest epoch came is in the store, or never
+    // will be.
     let counted = Draft::by_broker(Action::KeyRotate, "capsules are counted before a key epoch is retired");
     session.record(counted).await?;
     drop(barrier);
@@ -104,7 +107,8 @@ async fn may_retire(session: &Session) -> Result<u32, OpError> {
     Ok(*oldest)
 }
 
-/// New shares of the remote key for its nodes, or for those of the configuration. The key, and every capsule, stays.
+/// New shares of the remote key for its nodes, or for those of the configuration. The key, and every capsule,
+/// stays.
 pub async fn shares(who: &Asker<'_>, wanted: NewShares) -> Result<(), OpError> {
     let (route, asked) = match wanted {
         NewShares::Refresh => (rotating("refresh"), "new shares for the same services"),

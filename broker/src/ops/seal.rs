@@ -27,7 +27,8 @@ pub struct SealStatus {
     pub given: Vec<String>,
     /// Identifier of the ceremony under way; empty if none.
     pub nonce: String,
-    /// Fingerprint of this broker while `init` waits for the fragment service's operator to compare and approve it.
+    /// Fingerprint of this broker while `init` waits for the fragment service's operator to compare and
+    /// approve it.
     pub enrolling: String,
     /// Deployment id in hex; empty if not initialised or sealed.
     pub cluster_id: String,

@@ -1,4 +1,5 @@
-//! Operations on an open session whose remote half is away: what is decided before any key, and what is never said without one.
+//! Operations on an open session whose remote half is away: what is decided before any key, and what is never
+//! said without one.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::atomic::AtomicU64;

@@ -5,9 +5,9 @@
 //!  (locked)                     rows readable              k of each key epoch
 //! ```
 //!
-//! The same code reads the store as in a running broker; only the other half of the keys is computed here, with k from
-//! the escrow envelopes (`local.rs`). Nothing is written and nobody is asked: production does not notice. This bypasses
-//! revocation, which is what an escrow is for.
+//! The same code reads the store as in a running broker; only the other half of the keys is computed here,
+//! with k from the escrow envelopes (`local.rs`). Nothing is written and nobody is asked: production does not
+//! notice. This bypasses revocation, which is what an escrow is for.
 
 mod local;
 mod report;
@@ -232,7 +232,8 @@ impl Unlocked {
     }
 }
 
-/// k of one epoch from the envelopes of its sharing. Envelopes that are wrong are named even if enough others are right.
+/// k of one epoch from the envelopes of its sharing. Envelopes that are wrong are named even if enough others
+/// are right.
 fn recover_epoch(
     manifest: &Manifest,
     envelopes: &[EscrowEnvelope],
@@ -252,7 +253,8 @@ fn recover_epoch(
     if usable < usize::from(needed) {
         return Err(RecoveryError::TooFew { key_epoch, usable, needed, wrong });
     }
-    // Every window of t shares must give the same key, or an envelope that is used in earnest would be the wrong one.
+    // Every window of t shares must give the same key, or an envelope that is used in earnest would be the
+    // wrong one.
     let mut key = None;
     for start in 0..=usable - usize::from(needed) {
         let window = &shares[start..start + usize::from(needed)];

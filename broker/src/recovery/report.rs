@@ -117,7 +117,8 @@ impl Recovered {
     }
 }
 
-/// Every capsule of the deployment, of buckets and of single versions, whether or not a secret still needs it.
+/// Every capsule of the deployment, of buckets and of single versions, whether or not a secret still needs
+/// it.
 async fn capsules(session: &Session, report: &mut Report) -> Result<(), RecoveryError> {
     let mut after = Vec::new();
     loop {

@@ -1,8 +1,8 @@
 //! The manifests that a broker holds of its remote key: the newest, and the last one of each older key epoch.
 //!
-//! While a key is rotated, capsules of two epochs exist side by side. New ones are made under the newest manifest; old ones
-//! are opened by, and proven against, the last manifest of their own epoch (`docs/skb1.md` 8). Whether a manifest is valid
-//! in time matters for new capsules only.
+//! While a key is rotated, capsules of two epochs exist side by side. New ones are made under the newest
+//! manifest; old ones are opened by, and proven against, the last manifest of their own epoch (`docs/skb1.md`
+//! 8). Whether a manifest is valid in time matters for new capsules only.
 
 use std::sync::Arc;
 
@@ -67,7 +67,8 @@ impl Chain {
         held.find(|held| held.manifest().key_epoch == key_epoch)
     }
 
-    /// Takes the successor of the newest manifest, or that one again. The last one of an epoch that ends is kept.
+    /// Takes the successor of the newest manifest, or that one again. The last one of an epoch that ends is
+    /// kept.
     pub(crate) fn accept(&mut self, bytes: &[u8]) -> Result<(), ManifestError> {
         let next = Arc::new(self.newest.next(bytes, &self.root)?);
         let before = std::mem::replace(&mut self.newest, next);

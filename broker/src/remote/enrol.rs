@@ -1,12 +1,14 @@
-//! Enrolment, the broker's side: ask, wait until two operators have compared fingerprints, believe what is proven.
+//! Enrolment, the broker's side: ask, wait until two operators have compared fingerprints, believe what is
+//! proven.
 //!
 //! ```text
 //! broker's operator  ── reads out the broker's fingerprint ──▶ service's operator, who approves it
 //! broker's operator ◀── reads out the root's fingerprint ───── service's operator; it stands in the configuration
 //! ```
 //!
-//! The answer is believed if the root key has the expected fingerprint, root and node signed the manifest, the service
-//! proves that it holds the key in it, and the connection was made with the TLS key that the manifest names.
+//! The answer is believed if the root key has the expected fingerprint, root and node signed the manifest,
+//! the service proves that it holds the key in it, and the connection was made with the TLS key that the
+//! manifest names.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -51,8 +51,8 @@ impl Enrolled {
         Some(Self { root, manifest, older: Vec::new(), members, group: Some(group) })
     }
 
-    /// Where each node of the newest manifest is, and the TLS key to expect there. Members are found by the fingerprints of
-    /// their roots; one service and one address need no telling apart.
+    /// Where each node of the newest manifest is, and the TLS key to expect there. Members are found by the
+    /// fingerprints of their roots; one service and one address need no telling apart.
     pub(crate) fn addresses<'a>(
         &self,
         settings: &'a config::Remote,

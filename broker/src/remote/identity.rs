@@ -1,7 +1,8 @@
 //! Who a broker is to fragment services: a TLS key with its self-signed certificate, and an Ed25519 key.
 //!
-//! Both are made once at `init` and kept encrypted under K_netkey (`docs/skb1.md` 6.2), so a stolen store alone cannot even
-//! ask. The fragment service knows the broker by the SHA-256 of the TLS key's SubjectPublicKeyInfo.
+//! Both are made once at `init` and kept encrypted under K_netkey (`docs/skb1.md` 6.2), so a stolen store
+//! alone cannot even ask. The fragment service knows the broker by the SHA-256 of the TLS key's
+//! SubjectPublicKeyInfo.
 
 use rustls::sign::CertifiedKey;
 use symbolon_net::{SpkiHash, TlsError, TlsIdentity};
@@ -76,7 +77,8 @@ impl BrokerIdentity {
         Ok(Self { tls: TlsIdentity::generate()?, signing: SigningSeed::random(&mut os_rng()) })
     }
 
-    /// `format(1) ‖ Ed25519 seed(32) ‖ LP(PKCS#8)`: what to encrypt. The certificate is made again from the key.
+    /// `format(1) ‖ Ed25519 seed(32) ‖ LP(PKCS#8)`: what to encrypt. The certificate is made again from the
+    /// key.
     #[must_use]
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
         let length = u16::try_from(self.tls.key_pkcs8().len()).unwrap_or(u16::MAX);

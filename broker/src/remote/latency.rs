@@ -1,8 +1,9 @@
 //! How quickly a node has been answering: whom to ask first.
 //!
-//! One number per node, a moving average of its answer times in microseconds. A failure counts as a very slow answer, and
-//! one that was given up as slow as it had become, in full, so that an absent node stands behind all others after costing one
-//! hedging delay. Heartbeats reach every node, so one that has recovered works its way back.
+//! One number per node, a moving average of its answer times in microseconds. A failure counts as a very slow
+//! answer, and one that was given up as slow as it had become, in full, so that an absent node stands behind
+//! all others after costing one hedging delay. Heartbeats reach every node, so one that has recovered works
+//! its way back.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -60,8 +61,8 @@ impl Measured<'_> {
 impl Drop for Measured<'_> {
     fn drop(&mut self) {
         let so_far = self.elapsed_micros();
-        // Only a delay is news: whoever was not needed after all may have been about to answer. It counts in full, so
-        // that the next question does not wait for the same node again.
+        // Only a delay is news: whoever was not needed after all may have been about to answer. It counts in
+        // full, so that the next question does not wait for the same node again.
         if !self.over {
             self.pace.0.fetch_max(so_far, Ordering::Relaxed);
         }

@@ -6,16 +6,16 @@
 //! node 3 ──▶ SUSPENDED          ┘
 //! ```
 //!
-//! A key is usable while at least t nodes have unexpired ACTIVE leases, so n − t + 1 nodes must refuse to cut it off: one
-//! hostile node can neither cut off nor keep alive (`docs/skb1.md` 5). Whatever a node says counts for that node only; this
-//! includes that a newer generation of this broker has registered.
+//! A key is usable while at least t nodes have unexpired ACTIVE leases, so n − t + 1 nodes must refuse to cut
+//! it off: one hostile node can neither cut off nor keep alive (`docs/skb1.md` 5). Whatever a node says
+//! counts for that node only; this includes that a newer generation of this broker has registered.
 //!
-//! The end of a lease is the moment the question was sent plus the lease's ttl, on CLOCK_BOOTTIME: it counts suspension
-//! and no operator can set it back. The wall clock can only shorten a lease, never lengthen it: if it moves back, passes the
-//! end of the lease (a paused or restored machine, whose boot clock stood still), or disagrees with the time in a signed
-//! lease by more than five minutes, that node's lease ends. Grace from the manifest prolongs the use of cached keys beyond a
-//! lease that ran out, never beyond a word that is not ACTIVE.
-//! Only a [`VerifiedLease`] gets in here, so an unsigned error can neither flush nor extend (6.6).
+//! The end of a lease is the moment the question was sent plus the lease's ttl, on CLOCK_BOOTTIME: it counts
+//! suspension and no operator can set it back. The wall clock can only shorten a lease, never lengthen it: if
+//! it moves back, passes the end of the lease (a paused or restored machine, whose boot clock stood still),
+//! or disagrees with the time in a signed lease by more than five minutes, that node's lease ends. Grace from
+//! the manifest prolongs the use of cached keys beyond a lease that ran out, never beyond a word that is not
+//! ACTIVE. Only a [`VerifiedLease`] gets in here, so an unsigned error can neither flush nor extend (6.6).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -112,7 +112,8 @@ impl Default for Leases {
 }
 
 impl Leases {
-    /// Counts the nodes of this manifest from now on, with its threshold and grace. Words of nodes that stay are kept.
+    /// Counts the nodes of this manifest from now on, with its threshold and grace. Words of nodes that stay
+    /// are kept.
     pub fn govern(&self, manifest: &Manifest) {
         let mut table = self.table();
         let mut before = std::mem::take(&mut table.seats);
@@ -124,8 +125,8 @@ impl Leases {
         table.grace_ms = u64::from(manifest.grace_secs) * 1000;
     }
 
-    /// Takes over a lease that came with the answer to a question sent at `asked`. Older ones are ignored, and those of
-    /// nodes that the manifest does not name.
+    /// Takes over a lease that came with the answer to a question sent at `asked`. Older ones are ignored,
+    /// and those of nodes that the manifest does not name.
     pub fn accept(&self, lease: &VerifiedLease, asked: Now, received: Now) {
         let mut table = self.table();
         if let Some((_, held)) = table.seats.get_mut(&lease.terms().node) {
@@ -134,14 +135,15 @@ impl Leases {
         self.notice(&mut table, received);
     }
 
-    /// Until when cached keys may be used, in milliseconds on the boot clock; 0 if not at all. Notices what time has
-    /// done meanwhile, and signals a flush if too few leases are left.
+    /// Until when cached keys may be used, in milliseconds on the boot clock; 0 if not at all. Notices what
+    /// time has done meanwhile, and signals a flush if too few leases are left.
     #[must_use]
     pub fn usable_until(&self, now: Now) -> u64 {
         self.at(now).usable_until()
     }
 
-    /// What the leases allow together: the word of the t-th best node, since the t − 1 better ones do not suffice.
+    /// What the leases allow together: the word of the t-th best node, since the t − 1 better ones do not
+    /// suffice.
     #[must_use]
     pub fn state(&self, now: Now) -> LeaseState {
         self.at(now).state()
@@ -175,15 +177,16 @@ impl Leases {
         self.at(now).seats.get(&index).map_or(LeaseState::Unknown, |(_, held)| held.state())
     }
 
-    /// For how many milliseconds fewer than t leases have been active, counted from the first question about them.
+    /// For how many milliseconds fewer than t leases have been active, counted from the first question about
+    /// them.
     #[must_use]
     pub fn inactive_ms(&self, now: Now) -> u64 {
         let mut table = self.at(now);
         now.boot_ms.saturating_sub(*table.last_active_ms.get_or_insert(now.boot_ms))
     }
 
-    /// Changes each time cached keys must be wiped, because fewer than t nodes allow their use any longer: suspension,
-    /// destruction, fencing, expiry, a clock that lies.
+    /// Changes each time cached keys must be wiped, because fewer than t nodes allow their use any longer:
+    /// suspension, destruction, fencing, expiry, a clock that lies.
     #[must_use]
     pub fn flushes(&self) -> watch::Receiver<u64> {
         self.shared.flush.subscribe()

@@ -62,11 +62,12 @@ pub trait Evaluator: Send + Sync + 'static {
     /// What to blind for, for capsules of `key_epoch`.
     fn target(&self, key_epoch: u32) -> Result<Target, EvaluateError>;
 
-    /// What new capsules are made for: the newest epoch, only while its manifest is valid and active. Works offline.
+    /// What new capsules are made for: the newest epoch, only while its manifest is valid and active. Works
+    /// offline.
     fn encapsulation_key(&self) -> Result<EncapsulationKey, EvaluateError>;
 
-    /// Has blinded capsules of one key epoch evaluated, proven and unblinded. Ends within the deadline, whatever the
-    /// remote does.
+    /// Has blinded capsules of one key epoch evaluated, proven and unblinded. Ends within the deadline,
+    /// whatever the remote does.
     fn evaluate(&self, blinded: Blinded) -> Evaluated<'_>;
 }
 

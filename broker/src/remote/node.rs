@@ -5,8 +5,8 @@
 //!          └─────────────────────────── one deadline ───────────────────────────┘
 //! ```
 //!
-//! Every answer is proven or signed before it has an effect; whoever lies is named. A connection that breaks under a
-//! question is replaced once; a node that says nothing costs the deadline and no more.
+//! Every answer is proven or signed before it has an effect; whoever lies is named. A connection that breaks
+//! under a question is replaced once; a node that says nothing costs the deadline and no more.
 
 mod anchor;
 
@@ -55,8 +55,8 @@ pub(crate) enum Judged {
     Refused(Refusal),
 }
 
-/// A question for points and by what its answer is judged, all taken before it is asked: an answer is judged by what was
-/// asked, not by what we have become meanwhile.
+/// A question for points and by what its answer is judged, all taken before it is asked: an answer is judged
+/// by what was asked, not by what we have become meanwhile.
 pub(crate) struct Question {
     pub(crate) holder: LeaseHolder,
     pub(crate) seat: ManifestNode,
@@ -104,7 +104,8 @@ impl Node {
         self.incidents.load(Ordering::Relaxed)
     }
 
-    /// Trusts another TLS key from now on, as a newer manifest says. A connection made with the old one is not used again.
+    /// Trusts another TLS key from now on, as a newer manifest says. A connection made with the old one is
+    /// not used again.
     pub(crate) fn repin(&self, spki: SpkiHash) {
         self.pin.set(spki);
     }

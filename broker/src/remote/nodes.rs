@@ -41,7 +41,8 @@ mod anchor;
 
 pub(crate) use anchor::Remembered;
 
-/// A manifest with less left than this is looked up again at the next contact. Services renew at half of 30 days.
+/// A manifest with less left than this is looked up again at the next contact. Services renew at half of 30
+/// days.
 const REFRESH_BEFORE_SECS: u64 = 15 * 24 * 60 * 60;
 
 /// Answers to one request for the chain; services keep fewer manifests than these can carry.
@@ -73,7 +74,8 @@ pub struct NodeReport {
     pub lease: LeaseState,
     /// Milliseconds until its lease ends.
     pub lease_left_ms: u64,
-    /// How quickly it has been answering, in microseconds; 0 before the first answer. Failures count as slow answers.
+    /// How quickly it has been answering, in microseconds; 0 before the first answer. Failures count as slow
+    /// answers.
     pub pace_micros: u64,
     /// Lies that it told since the unseal.
     pub incidents: u64,
@@ -212,8 +214,8 @@ impl Remote {
         quorum::evaluate(nodes, threshold, blinded, self.common.deadline).await
     }
 
-    /// Registers the generation of an unseal: from then on the services refuse older ones. The answers are leases. Returns
-    /// as soon as t of them are active; slower nodes are registered with all the same.
+    /// Registers the generation of an unseal: from then on the services refuse older ones. The answers are
+    /// leases. Returns as soon as t of them are active; slower nodes are registered with all the same.
     pub async fn hello(&self, generation: u64) -> Result<LeaseState, EvaluateError> {
         self.common.set_generation(generation);
         self.contact(Contact::Hello).await
@@ -266,7 +268,8 @@ impl Remote {
         self.nodes().iter().map(report).collect()
     }
 
-    /// Fetches manifests that follow ours from the first node that answers, and accepts each that continues the chain.
+    /// Fetches manifests that follow ours from the first node that answers, and accepts each that continues
+    /// the chain.
     pub async fn refresh_manifest(&self) -> Result<(), EvaluateError> {
         let mut failed = EvaluateError::NotAMember;
         for node in self.nodes().iter() {
@@ -294,7 +297,8 @@ impl Remote {
         answered
     }
 
-    /// Asks every node, and waits until t leases are active or all have answered. Whoever is slower goes on by itself.
+    /// Asks every node, and waits until t leases are active or all have answered. Whoever is slower goes on
+    /// by itself.
     async fn contact_all(&self, nodes: &[Arc<Node>], contact: Contact) -> Result<LeaseState, EvaluateError> {
         let (answer, mut answers) = mpsc::channel(nodes.len().max(1));
         for node in nodes {
@@ -324,7 +328,8 @@ impl Remote {
         self.common.leases.state(self.common.now())
     }
 
-    /// A manifest that will not do for long, or contradicts the lease, is asked for again. Failing that changes nothing.
+    /// A manifest that will not do for long, or contradicts the lease, is asked for again. Failing that
+    /// changes nothing.
     async fn refresh_if_due(&self, state: LeaseState) {
         let manifest = self.manifest();
         let left = manifest.manifest().not_after_secs.saturating_sub(self.common.now().unix_secs());
@@ -428,9 +433,9 @@ impl Evaluator for Remote {
     }
 }
 
-/// What a node hands out may continue the chain, not change who holds the key: a manifest's signatures are those of the nodes
-/// that it names itself, so the lead alone could make one that names nobody else. A group changes only through a ceremony
-/// that this broker relayed.
+/// What a node hands out may continue the chain, not change who holds the key: a manifest's signatures are
+/// those of the nodes that it names itself, so the lead alone could make one that names nobody else. A group
+/// changes only through a ceremony that this broker relayed.
 fn same_group(held: &Manifest, next: &Manifest) -> bool {
     let members = |manifest: &Manifest| -> Vec<_> {
         manifest.nodes.iter().map(|seat| (seat.index, seat.node, seat.signing)).collect()

@@ -6,8 +6,9 @@
 //!                                   └─ t verified answers ─▶ combined; the rest is given up
 //! ```
 //!
-//! Every answer is verified against its own node's y_i before it counts, so a wrong one names its node and the others are
-//! enough. All nodes get the same request, so equal request hashes mean equal share epochs. The deadline covers it all.
+//! Every answer is verified against its own node's y_i before it counts, so a wrong one names its node and
+//! the others are enough. All nodes get the same request, so equal request hashes mean equal share epochs.
+//! The deadline covers it all.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,8 +65,8 @@ pub(crate) async fn evaluate_alone(
 ) -> Result<Vec<SharedSecret>, EvaluateError> {
     let question = node.question(blinded.request().target().key_epoch)?;
     let frame = node.ask(blinded.request().to_bytes()).await?;
-    // Checking a proof over 64 points takes milliseconds, which the runtime's threads must not spend; and the unblinding
-    // that follows makes secrets.
+    // Checking a proof over 64 points takes milliseconds, which the runtime's threads must not spend; and the
+    // unblinding that follows makes secrets.
     let (question, judged, secrets) = key_thread::run(move || {
         let judged = question.judge(blinded.request(), &frame);
         let secrets = match &judged {

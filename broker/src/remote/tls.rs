@@ -1,6 +1,8 @@
-//! The broker's side of the connection to a fragment service (`docs/skb1.md` 6.10), on the TLS that both share.
+//! The broker's side of the connection to a fragment service (`docs/skb1.md` 6.10), on the TLS that both
+//! share.
 //!
-//! The server is whoever holds the key whose SPKI hash the manifest names: its name, issuer and dates say nothing.
+//! The server is whoever holds the key whose SPKI hash the manifest names: its name, issuer and dates say
+//! nothing.
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 

@@ -6,7 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 use symbolon_proto::id::NodeId;
 
-/// What those who left have said since the unseal, and whose turn it is. Only for the status: what counts is stored.
+/// What those who left have said since the unseal, and whose turn it is. Only for the status: what counts is
+/// stored.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
     turn: AtomicUsize,

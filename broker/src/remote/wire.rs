@@ -1,6 +1,7 @@
 //! One HTTP/2 connection to a fragment service, and one frame each way on it.
 //!
-//! Not reqwest: the remote binds each connection to a generation, so the broker must know when a connection is new.
+//! Not reqwest: the remote binds each connection to a generation, so the broker must know when a connection
+//! is new.
 
 use std::io;
 use std::sync::Arc;

@@ -1,9 +1,10 @@
 //! Key layout of the store, and typed, encrypted rows over it.
 //!
-//! Every key begins with the tenant: `tenant(16) ‖ table(1) ‖ scope(16) ‖ name`. The scope is a mount id (zeros where none
-//! applies). Names never appear: a row's name is `HMAC(K_names, table ‖ scope ‖ name)[..16]`, and its value is a SealedBox
-//! under `K_index[f]` whose context is computed from where the reader looked, so a row copied elsewhere does not open. After a
-//! change of the fragment epoch rows are re-encrypted where they are ([`Rows::reencrypt`]); until then the epoch before opens them.
+//! Every key begins with the tenant: `tenant(16) ‖ table(1) ‖ scope(16) ‖ name`. The scope is a mount id
+//! (zeros where none applies). Names never appear: a row's name is `HMAC(K_names, table ‖ scope ‖
+//! name)[..16]`, and its value is a SealedBox under `K_index[f]` whose context is computed from where the
+//! reader looked, so a row copied elsewhere does not open. After a change of the fragment epoch rows are
+//! re-encrypted where they are ([`Rows::reencrypt`]); until then the epoch before opens them.
 //!
 //! Which tables there are, is said where each is written (`Table::new`); `access::shape` has the list of all.
 
@@ -43,7 +44,8 @@ pub struct Place<'a> {
     pub table: Table,
     /// Mount, or [`NO_SCOPE`].
     pub scope: MountId,
-    /// Group within the scope: directory of an entry, role of a secret id; empty where there is none. A listing covers one group.
+    /// Group within the scope: directory of an entry, role of a secret id; empty where there is none. A
+    /// listing covers one group.
     pub group: &'a str,
     /// Name within the group.
     pub name: &'a str,
@@ -109,7 +111,8 @@ pub fn table_number(key: &[u8]) -> Option<u8> {
     key.get(TenantId::SYSTEM.as_bytes().len()).copied()
 }
 
-/// Whether a key has the form of a row under K_index. Tables have rows of their own formats, too, with other lengths.
+/// Whether a key has the form of a row under K_index. Tables have rows of their own formats, too, with other
+/// lengths.
 #[must_use]
 pub const fn is_row(key: &[u8]) -> bool {
     key.len() == KEY_BYTES
@@ -211,8 +214,9 @@ impl Rows {
         Ok(rows.iter().any(|(key, _)| *key != own))
     }
 
-    /// Rows of a group after a key of it, at most `limit`, each with its key and revision; an empty key begins at the
-    /// beginning. For whoever goes through a group without knowing the names: a row that is damaged fails alone.
+    /// Rows of a group after a key of it, at most `limit`, each with its key and revision; an empty key
+    /// begins at the beginning. For whoever goes through a group without knowing the names: a row that is
+    /// damaged fails alone.
     pub async fn page<T: DeserializeOwned>(
         &self,
         group: Place<'_>,
@@ -321,8 +325,8 @@ impl Rows {
         sealedbox::open(previous.index.secret(), context, &row.value).map_err(|_| RecordError::Integrity)
     }
 
-    /// The context binds a row to its tenant, table, group and name: what its key says. The last 32 bytes, two hashes over
-    /// table, scope and name, are split over the two id fields.
+    /// The context binds a row to its tenant, table, group and name: what its key says. The last 32 bytes,
+    /// two hashes over table, scope and name, are split over the two id fields.
     fn context(&self, key: &[u8]) -> ContextBytes {
         let hash = |at: usize| key[at..at + 16].try_into().expect("keys of rows have 65 bytes");
         RecordContext {

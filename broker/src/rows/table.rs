@@ -1,4 +1,5 @@
-//! What a table is. Each stands in the room that writes it; the list of all is put together in `access::shape`.
+//! What a table is. Each stands in the room that writes it; the list of all is put together in
+//! `access::shape`.
 
 /// How the rows of a table are kept, and so what a change of keys does to them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,23 +5,26 @@
 //! commit ──▶ queue ──▶ thread "symbolon-store" ──▶ one write transaction, synced ──▶ new snapshot ──▶ answer
 //! ```
 //!
-//! **Layout.** One table, bytes to bytes; a value is `revision(8) ‖ bytes`. The revision is the number of the commit,
-//! kept in a header row whose one-byte key sorts before every row key, so numbers never repeat, whatever is deleted.
+//! **Layout.** One table, bytes to bytes; a value is `revision(8) ‖ bytes`. The revision is the number of the
+//! commit, kept in a header row whose one-byte key sorts before every row key, so numbers never repeat,
+//! whatever is deleted.
 //!
-//! **Durability.** One-phase commits: data and header are written and synced together, and redb's checksums decide after a
-//! crash which header is whole. Checksums can be forged by someone who chooses page contents and times the crash; ours
-//! hold ciphertext under random salts.
+//! **Durability.** One-phase commits: data and header are written and synced together, and redb's checksums
+//! decide after a crash which header is whole. Checksums can be forged by someone who chooses page contents
+//! and times the crash; ours hold ciphertext under random salts.
 //!
-//! **Opening after a crash.** redb can save the state of its allocator with a commit (*quick repair*), so that opening
-//! needs no walk through the file. Measured on two cores: a walk takes 3 s per million rows (20 s for 10 GB); with
-//! quick repair it is 0.6 s at any size, but each commit takes 3 to 6 times as long, and every read of a secret costs a
-//! share of a commit. So commits go without, and when none has come for `QUIET` the thread adds an empty one with.
-//! Opening is slow only after a crash under load; an orderly stop always opens at once.
+//! **Opening after a crash.** redb can save the state of its allocator with a commit (*quick repair*), so
+//! that opening needs no walk through the file. Measured on two cores: a walk takes 3 s per million rows (20
+//! s for 10 GB); with quick repair it is 0.6 s at any size, but each commit takes 3 to 6 times as long, and
+//! every read of a secret costs a share of a commit. So commits go without, and when none has come for
+//! `QUIET` the thread adds an empty one with. Opening is slow only after a crash under load; an orderly stop
+//! always opens at once.
 //!
-//! **Full disk.** Free space is looked at before each commit, so that the usual full disk never reaches redb. If a write
-//! fails all the same (quota, somebody else was faster), redb refuses everything until it is reopened; the thread does
-//! that under the same file lock, and answers go on when it succeeds. After a failed *sync* it does not: the kernel may
-//! have dropped pages that it still shows, and only a restart of the process on a checked disk is honest.
+//! **Full disk.** Free space is looked at before each commit, so that the usual full disk never reaches redb.
+//! If a write fails all the same (quota, somebody else was faster), redb refuses everything until it is
+//! reopened; the thread does that under the same file lock, and answers go on when it succeeds. After a
+//! failed *sync* it does not: the kernel may have dropped pages that it still shows, and only a restart of
+//! the process on a checked disk is honest.
 //!
 //! **Memory.** redb's page cache, bounded by the caller. Rows beyond it are read from the file.
 
@@ -45,8 +48,9 @@ mod tests;
 
 use committer::Committer;
 
-/// Page cache if nobody says otherwise. Cached pages move between the allocator's arenas and cost about twice their bytes:
-/// with 100,000 secrets under load a broker takes 43 MiB with 8 MiB of cache and 57 to 62 MiB with 16, which is no faster.
+/// Page cache if nobody says otherwise. Cached pages move between the allocator's arenas and cost about twice
+/// their bytes: with 100,000 secrets under load a broker takes 43 MiB with 8 MiB of cache and 57 to 62 MiB
+/// with 16, which is no faster.
 pub const CACHE_BYTES_DEFAULT: usize = 8 << 20;
 
 /// Commits handed over and not yet answered; more wait in their own task.
@@ -85,7 +89,8 @@ struct View(RwLock<Option<Snapshot>>);
 type Snapshot = Arc<ReadOnlyTable<&'static [u8], &'static [u8]>>;
 
 impl EmbeddedStore {
-    /// Makes a new store at `path`, which must not exist, with a page cache of `cache_bytes`. Only `init` calls this.
+    /// Makes a new store at `path`, which must not exist, with a page cache of `cache_bytes`. Only `init`
+    /// calls this.
     pub fn create(path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
         let file = medium::create_file(path)?;
         let store = Self::start(Arc::new(file), cache_bytes, Start::Create)?;
@@ -93,8 +98,8 @@ impl EmbeddedStore {
         Ok(store)
     }
 
-    /// Opens the store at `path` with a page cache of `cache_bytes`. Never makes one: a missing, foreign or empty file
-    /// is an error, and so is a store that another process has open.
+    /// Opens the store at `path` with a page cache of `cache_bytes`. Never makes one: a missing, foreign or
+    /// empty file is an error, and so is a store that another process has open.
     pub fn open(path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
         let file = medium::open_file(path)?;
         Self::start(Arc::new(file), cache_bytes, Start::Open)
@@ -111,8 +116,8 @@ impl EmbeddedStore {
         Ok(Self { view, slots: Semaphore::new(QUEUE_MAX), orders: Some(orders), thread: Some(thread) })
     }
 
-    /// Hands a commit to the thread and waits. Holding a slot until the answer keeps the queue from ever being full,
-    /// so that handing over does not block.
+    /// Hands a commit to the thread and waits. Holding a slot until the answer keeps the queue from ever
+    /// being full, so that handing over does not block.
     async fn hand_over(&self, ops: Vec<Write>) -> Result<(), StoreError> {
         super::check_bounds(&ops)?;
         let _slot = self.slots.acquire().await.map_err(|_| gone())?;

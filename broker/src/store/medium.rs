@@ -1,9 +1,10 @@
 //! The bytes under an embedded store, and what went wrong with them.
 //!
-//! redb reports every failed write in the same way and refuses to go on afterwards. The store has to tell a full disk
-//! (the request fails, everything is intact) from a failed sync (nothing the kernel holds of this file can be trusted
-//! any more), so it lends redb a [`Disk`] that remembers which it was. The lock on the file is ours as well: it outlives a
-//! redb handle that has to be reopened, so that no second broker slips in meanwhile.
+//! redb reports every failed write in the same way and refuses to go on afterwards. The store has to tell a
+//! full disk (the request fails, everything is intact) from a failed sync (nothing the kernel holds of this
+//! file can be trusted any more), so it lends redb a [`Disk`] that remembers which it was. The lock on the
+//! file is ours as well: it outlives a redb handle that has to be reopened, so that no second broker slips in
+//! meanwhile.
 
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -109,8 +110,8 @@ pub(super) enum Trouble {
     None = 0,
     /// A write found no space.
     Full = 1,
-    /// A sync failed. The kernel may have dropped what it could not write and will not say so twice, so that only a
-    /// new process, on a disk that somebody has looked at, may go on.
+    /// A sync failed. The kernel may have dropped what it could not write and will not say so twice, so that
+    /// only a new process, on a disk that somebody has looked at, may go on.
     Sync = 2,
     /// Any other read or write.
     Other = 3,

@@ -1,6 +1,7 @@
 //! The reference store: a sorted map in memory that fails when a test says so.
 //!
-//! It is the contract of [`Store`] in its shortest form. Nothing survives it; production code never builds one.
+//! It is the contract of [`Store`] in its shortest form. Nothing survives it; production code never builds
+//! one.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;

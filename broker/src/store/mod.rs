@@ -1,10 +1,10 @@
 //! Where the broker keeps its rows: opaque keys, ciphertext values, all-or-nothing commits.
 //!
-//! [`Store`] is the seam. [`embedded`] keeps one file on this machine, [`memory`] is the reference that tests make fail
-//! on demand, and [`conformance`] is the contract below as executable checks that every store runs.
+//! [`Store`] is the seam. [`embedded`] keeps one file on this machine, [`memory`] is the reference that tests
+//! make fail on demand, and [`conformance`] is the contract below as executable checks that every store runs.
 //!
-//! A store knows nothing of tenants, secrets or audit. It promises order, atomicity and durability; what a row means,
-//! and that it is encrypted, is the business of `records.rs` and `writer.rs`.
+//! A store knows nothing of tenants, secrets or audit. It promises order, atomicity and durability; what a
+//! row means, and that it is encrypted, is the business of `records.rs` and `writer.rs`.
 
 pub mod conformance;
 pub mod embedded;
@@ -34,20 +34,23 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Se
 ///
 /// **Order.** Keys compare as byte strings.
 ///
-/// **Reads** see the latest answered commit, never a part of one, and never one that failed with `Full` or `Conflict`.
-/// They may run concurrently with everything else. One `scan` is one consistent view; two calls are two views.
+/// **Reads** see the latest answered commit, never a part of one, and never one that failed with `Full` or
+/// `Conflict`. They may run concurrently with everything else. One `scan` is one consistent view; two calls
+/// are two views.
 ///
-/// **Commits** are serialised by the store in some order. The operations of one commit apply in the given order, and an
-/// expectation sees the effect of the operations before it in the same commit. Either all of them happen or none.
+/// **Commits** are serialised by the store in some order. The operations of one commit apply in the given
+/// order, and an expectation sees the effect of the operations before it in the same commit. Either all of
+/// them happen or none.
 ///
 /// **Durability.** When `commit` answers `Ok`, a power cut does not undo it. There is no weaker mode.
 ///
-/// **Revisions.** Every row that a commit puts carries a number larger than any number given before it, deletions and
-/// re-creations included. So `Expect::Revision` means "nobody has written this row since I read it", without ABA.
+/// **Revisions.** Every row that a commit puts carries a number larger than any number given before it,
+/// deletions and re-creations included. So `Expect::Revision` means "nobody has written this row since I read
+/// it", without ABA.
 ///
-/// **Failure.** `Conflict`, `Full` and `Bounds` mean: nothing happened, and the store goes on. `Unavailable` from a
-/// commit means: whether it happened is unknown (all or none of it still holds); read before repeating. No call
-/// retries inside. A dropped future does not cancel a commit that was handed over.
+/// **Failure.** `Conflict`, `Full` and `Bounds` mean: nothing happened, and the store goes on. `Unavailable`
+/// from a commit means: whether it happened is unknown (all or none of it still holds); read before
+/// repeating. No call retries inside. A dropped future does not cancel a commit that was handed over.
 pub trait Store: Send + Sync + 'static {
     /// The row at `key`, or `None`.
     fn get<'a>(&'a self, key: &'a [u8]) -> Answer<'a, Option<Row>>;
@@ -58,8 +61,8 @@ pub trait Store: Send + Sync + 'static {
     /// Applies all of `ops` or none. Durable when it answers `Ok`.
     fn commit(&self, ops: Vec<Write>) -> Answer<'_, ()>;
 
-    /// Finishes the commits that were handed over and lets go of what the store occupies; every later call answers
-    /// `Unavailable`. When it answers, another process may open the store, and a copy of it is whole.
+    /// Finishes the commits that were handed over and lets go of what the store occupies; every later call
+    /// answers `Unavailable`. When it answers, another process may open the store, and a copy of it is whole.
     fn close(&self) -> Answer<'_, ()>;
 }
 
@@ -97,7 +100,8 @@ pub enum Write {
         /// What must hold for the commit to happen.
         expect: Expect,
     },
-    /// Removes the row if `expect` holds. Removing an absent row under `Expect::Any` succeeds and changes nothing.
+    /// Removes the row if `expect` holds. Removing an absent row under `Expect::Any` succeeds and changes
+    /// nothing.
     Delete {
         /// Row key, `KEY_BYTES_MIN` to `KEY_BYTES_MAX` bytes.
         key: Vec<u8>,

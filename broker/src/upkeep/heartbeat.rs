@@ -24,7 +24,8 @@ use crate::wrapping;
 
 /// How often the end of the lease is looked at; a cached key outlives its lease by at most this.
 const EXPIRY_TICK: Duration = Duration::from_millis(500);
-/// How often engines sweep and rows of expired tokens are removed, which are refused from the moment they expire.
+/// How often engines sweep and rows of expired tokens are removed, which are refused from the moment they
+/// expire.
 const SWEEP_TICK: Duration = Duration::from_secs(300);
 
 /// Starts the tasks of a session.
@@ -67,8 +68,8 @@ async fn end_leases(keys: Keys) {
     }
 }
 
-/// Renews the lease, registers with a remote that was away, proves with a canary that what is written can be read, and keeps
-/// the newest manifest.
+/// Renews the lease, registers with a remote that was away, proves with a canary that what is written can be
+/// read, and keeps the newest manifest.
 async fn keep_lease(session: Weak<Session>, link: Link, every: Duration, alarm: Alarm) {
     let mut beat = interval(every);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);

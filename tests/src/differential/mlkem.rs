@@ -37,7 +37,8 @@ fn we_close_and_they_open(ours: &Ours, theirs: &kem::DecapsulationKey) {
     assert_eq!(found.as_ref(), shared.as_slice());
 }
 
-/// A spoilt ciphertext is not refused but gives another secret, drawn from the private key: both the same one.
+/// A spoilt ciphertext is not refused but gives another secret, drawn from the private key: both the same
+/// one.
 fn both_reject_alike(ours: &Ours, theirs: &kem::DecapsulationKey) {
     let (mut ciphertext, shared) = ours.encapsulation_key().encapsulate_with_rng(&mut UnwrapErr(SysRng));
     ciphertext[500] ^= 1;

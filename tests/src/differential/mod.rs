@@ -1,5 +1,5 @@
-//! Our mathematics against code that shares nothing with it (`docs/skb1.md` section 15.12). What both can do, both do, on
-//! random inputs, and the bytes are the same.
+//! Our mathematics against code that shares nothing with it (`docs/skb1.md` section 15.12). What both can do,
+//! both do, on random inputs, and the bytes are the same.
 //!
 //! | Ours | Independent |
 //! |---|---|
@@ -9,8 +9,8 @@
 //! | HPKE with X-Wing (`hpke`, `x-wing`): all that custodians and escrow seal | Go's standard library, by the same program |
 //! | GF(2^8) sharing | `vsss-rs`, in `proto/src/share/shamir_tests.rs` |
 //!
-//! Not `frost-ristretto255`: its curve is an older release of ours. Not `pyoprf`: it needs a C library that pip does
-//! not bring.
+//! Not `frost-ristretto255`: its curve is an older release of ours. Not `pyoprf`: it needs a C library that
+//! pip does not bring.
 
 mod curve;
 mod hpke;

@@ -73,7 +73,8 @@ pub struct History {
     suspended: [bool; NODES],
     /// Since when fewer than two services answer.
     revoked: Option<Instant>,
-    /// Highest generation, key epoch and share epoch that each service has shown; in the last place the broker's generation.
+    /// Highest generation, key epoch and share epoch that each service has shown; in the last place the
+    /// broker's generation.
     highest: Vec<(u64, u32, u32)>,
     told: Vec<String>,
 }
@@ -271,7 +272,8 @@ impl History {
     }
 
     async fn check_read(&self, name: &str, value: Option<&String>) {
-        // Before the question: what is asked afterwards must not be answered by a lease that has ended by now.
+        // Before the question: what is asked afterwards must not be answered by a lease that has ended by
+        // now.
         let revoked = self.revoked.is_some_and(|since| since.elapsed() > LEASE);
         let got = self.scene.site.read(name).await;
         match (got.status, value) {

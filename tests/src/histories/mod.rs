@@ -1,18 +1,22 @@
-//! Random histories of real services: a broker with its store, three fragment services of which it needs two, each with its
-//! directory and socket, and lines between them that break. They crash, stop, start, suspend, refresh, rotate and retire in an
-//! order that a seed makes. After every step the rules are checked:
+//! Random histories of real services: a broker with its store, three fragment services of which it needs two,
+//! each with its directory and socket, and lines between them that break. They crash, stop, start, suspend,
+//! refresh, rotate and retire in an order that a seed makes. After every step the rules are checked:
 //!
-//! * what was written is read as it was written, or the answer is 503; it is never 404 and never another value
+//! * what was written is read as it was written, or the answer is 503; it is never 404 and never another
+//!   value
 //! * what was never written is 404 or 503
 //! * when fewer than two services answer, nothing is read once the leases of before have ended
 //! * generations, key epochs and share epochs never go back, at the services and at the broker
-//! * any two services' shares open what was written in the beginning: k, and with it y, stays when shares change
+//! * any two services' shares open what was written in the beginning: k, and with it y, stays when shares
+//!   change
 //! * when everything is repaired, everything can be read
 //!
-//! The thousand histories in `proto/tests/skb1/histories` are of simulated nodes and cover far more orders; these show that
-//! disk, sockets and tasks keep what the simulation promises. Steps depend on the seed alone, their outcome also on time.
+//! The thousand histories in `proto/tests/skb1/histories` are of simulated nodes and cover far more orders;
+//! these show that disk, sockets and tasks keep what the simulation promises. Steps depend on the seed alone,
+//! their outcome also on time.
 //!
-//! A failure prints its seed and what happened. `SYMBOLON_SITE_HISTORY=<seed>` runs that one alone and tells it.
+//! A failure prints its seed and what happened. `SYMBOLON_SITE_HISTORY=<seed>` runs that one alone and tells
+//! it.
 
 mod history;
 mod link;

@@ -1,4 +1,5 @@
-//! What a history happens to: a broker on a runtime of its own, so that it can be ended in mid-air, and its services behind lines.
+//! What a history happens to: a broker on a runtime of its own, so that it can be ended in mid-air, and its
+//! services behind lines.
 
 use std::sync::Arc;
 use std::time::Duration;

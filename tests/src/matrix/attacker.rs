@@ -189,7 +189,8 @@ impl<'a> Loot<'a> {
         keks
     }
 
-    /// A session, if the fragment is the right one: without it not even the client key comes out of the store.
+    /// A session, if the fragment is the right one: without it not even the client key comes out of the
+    /// store.
     async fn sessions(&self, disk: &Disk) -> Option<Arc<Session>> {
         let copy = tempfile::NamedTempFile::new().unwrap();
         std::fs::copy(&disk.path, copy.path()).unwrap();

@@ -1,5 +1,5 @@
-//! The remote key, or an old epoch of it, destroyed on the order of two officers after its cooling-off: what thieves had before that
-//! opens nothing afterwards, and neither does the service's own backup.
+//! The remote key, or an old epoch of it, destroyed on the order of two officers after its cooling-off: what
+//! thieves had before that opens nothing afterwards, and neither does the service's own backup.
 
 use std::collections::BTreeSet;
 
@@ -97,7 +97,8 @@ async fn a_destroyed_key_opens_nothing_and_its_backup_does_not_bring_it_back() {
     assert_eq!(victim.state(), KeyState::Destroyed);
     certified(&victim);
     gone(&victim, &disk, "destroyed").await;
-    // Whoever has the state of before and what opens it needs no service: that is the date in the certificate.
+    // Whoever has the state of before and what opens it needs no service: that is the date in the
+    // certificate.
     assert_eq!(victim.with_remote(&disk, &before).await, texts(BOTH), "a backup that somebody kept");
 
     restore(&mut victim.node, &backup).await;
@@ -105,7 +106,8 @@ async fn a_destroyed_key_opens_nothing_and_its_backup_does_not_bring_it_back() {
     gone(&victim, &disk, "restored").await;
 }
 
-/// Nothing is left at the service; the thief with disk and shares comes as far as names, so it is the key that he lacks.
+/// Nothing is left at the service; the thief with disk and shares comes as far as names, so it is the key
+/// that he lacks.
 async fn gone(victim: &Victim, disk: &Disk, when: &str) {
     assert!(victim.loot(disk).mounts().await.contains(&"other".to_owned()), "{when}");
     victim.node.admit();

@@ -1,4 +1,5 @@
-//! R<t and R≥t: a key that three fragment services hold, of whom two are needed, and thieves who were at some of them.
+//! R<t and R≥t: a key that three fragment services hold, of whom two are needed, and thieves who were at some
+//! of them.
 
 use std::collections::BTreeSet;
 
@@ -35,7 +36,8 @@ struct Row {
     reads: Reads,
 }
 
-/// The services are gone or refuse. `R<t` alone and added to the rows in which a second node, or the fragment, is missing.
+/// The services are gone or refuse. `R<t` alone and added to the rows in which a second node, or the
+/// fragment, is missing.
 const TABLE: [Row; 10] = [
     Row { says: "R<t", disk: false, shares: 0, stolen: &[0], reads: NONE },
     Row { says: "R<t + C>=t", disk: false, shares: 2, stolen: &[0], reads: NONE },
@@ -118,9 +120,10 @@ async fn fewer_than_t_of_several_remotes_expose_nothing_and_t_with_the_rest_expo
     assert_eq!(thief.secrets().await, texts(NONE), "R<t + D + C>=t, and nobody listens");
 }
 
-/// Revocation is n − t + 1 nodes that refuse (section 5), here two of three. The third, which answers, and the stolen state of one
-/// that refuses are t again: whoever has that state runs a service of his own from it, and no operator's word reaches that.
-/// So "R<t, added to any row: same as without it" holds where the stolen nodes are among those that answer, or where all refuse.
+/// Revocation is n − t + 1 nodes that refuse (section 5), here two of three. The third, which answers, and
+/// the stolen state of one that refuses are t again: whoever has that state runs a service of his own from
+/// it, and no operator's word reaches that. So "R<t, added to any row: same as without it" holds where the
+/// stolen nodes are among those that answer, or where all refuse.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stolen_node_that_refuses_stands_in_for_itself() {
     let victim = Victim::robbed().await;
@@ -150,7 +153,8 @@ async fn t_of_several_remotes_that_answer_expose_all_and_fewer_nothing() {
     assert_eq!(victim.visit(&victim.remote_config, &[]).await, texts(ALL), "two answer");
 }
 
-/// R<t of before a refresh and R<t of after it are not R≥t, though together they are two nodes. Two of one time are.
+/// R<t of before a refresh and R<t of after it are not R≥t, though together they are two nodes. Two of one
+/// time are.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn remotes_stolen_before_and_after_a_refresh_do_not_add_up() {
     let (site, nodes) = deployment().await;

@@ -1,5 +1,6 @@
-//! The compromise matrix of `docs/skb1.md` section 4, run: what an attacker has is taken from a real deployment, he does with it
-//! the most that this project's own code can do, and what he reads is what the matrix says.
+//! The compromise matrix of `docs/skb1.md` section 4, run: what an attacker has is taken from a real
+//! deployment, he does with it the most that this project's own code can do, and what he reads is what the
+//! matrix says.
 //!
 //! Rows that say *all* matter as much as those that say *none*: they show that the attacker is able.
 //!
@@ -124,7 +125,8 @@ async fn names_need_no_remote() {
     let victim = Victim::robbed().await;
     victim.site.world.service().unwrap().suspend(None).unwrap();
     let thief = loot(&victim, &[Disk, Shares]);
-    // Names first: his tool is the broker's own code, which leaves an anchor and then finds the same loot too old.
+    // Names first: his tool is the broker's own code, which leaves an anchor and then finds the same loot too
+    // old.
     assert!(thief.mounts().await.contains(&"other".to_owned()));
     assert!(thief.secrets().await.is_empty());
     assert!(loot(&victim, &[Disk, FewShares]).mounts().await.is_empty());

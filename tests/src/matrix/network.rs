@@ -1,4 +1,5 @@
-//! N: what goes over the wire between broker and fragment service, recorded by a proxy; and, with TLS broken, the frames inside.
+//! N: what goes over the wire between broker and fragment service, recorded by a proxy; and, with TLS broken,
+//! the frames inside.
 
 use std::sync::{Arc, Mutex};
 
@@ -109,8 +110,9 @@ fn is_shared_secret(
     capsule.to_bytes()[74..106] == okm[32..]
 }
 
-/// Even with the disk and the fragment, so that one more value would open everything: u and v are hidden by ρ, which nobody
-/// kept. A wrong evaluation of the request *is* v; the recording has v itself, and it opens nothing.
+/// Even with the disk and the fragment, so that one more value would open everything: u and v are hidden by
+/// ρ, which nobody kept. A wrong evaluation of the request *is* v; the recording has v itself, and it opens
+/// nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn frames_without_tls_open_nothing() {
     let victim = Victim::robbed().await;

@@ -1,9 +1,9 @@
 //! Another process's memory, searched for byte strings that must not be there.
 //!
 //! Reads what a debugger, a core dump or root would: every readable mapping in `/proc/<pid>/maps`, through
-//! `/proc/<pid>/mem`. Pages of `memfd_secret` cannot be read that way, which is their point. Where the kernel has
-//! none, keys live in pages that are locked and left out of core dumps; those are told apart by their flags in
-//! `/proc/<pid>/smaps` and skipped.
+//! `/proc/<pid>/mem`. Pages of `memfd_secret` cannot be read that way, which is their point. Where the kernel
+//! has none, keys live in pages that are locked and left out of core dumps; those are told apart by their
+//! flags in `/proc/<pid>/smaps` and skipped.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -108,7 +108,8 @@ impl Process {
         scan
     }
 
-    /// Readable mappings that a process can write to, or that belong to no file: all places where a key could be.
+    /// Readable mappings that a process can write to, or that belong to no file: all places where a key could
+    /// be.
     fn mappings(&mut self) -> Vec<Mapping> {
         let mut text = String::new();
         self.mappings.seek(SeekFrom::Start(0)).unwrap();

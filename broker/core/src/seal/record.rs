@@ -90,9 +90,9 @@ pub struct SealRecord {
     pub recovery: Recovery,
     /// Share-set manifest (`docs/skb1.md` 7.3), hex of its wire form.
     pub share_set: String,
-    /// The fragment epoch in use: that of the share set, or a later one with the same shares. 0 in deployments
-    /// of format 1 that have had no other since: theirs is that of the share set, and they hash names with
-    /// K_index itself.
+    /// The fragment epoch in use: that of the share set, or a later one with the same shares. 0 in
+    /// deployments of format 1 that have had no other since: theirs is that of the share set, and they hash
+    /// names with K_index itself.
     #[serde(default)]
     pub frag_epoch: u32,
     /// Ed25519 key of the fragment service's root, hex.

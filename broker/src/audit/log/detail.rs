@@ -1,8 +1,9 @@
 //! The sealed part of an entry: who, what and from where.
 //!
-//! Its context is SKB1's record context of kind metadata, under the audit key that seals nothing else. The fields of a
-//! secret's place hold what the entry says openly: broker, action and outcome. So a detail opens only next to the public
-//! fields it was written with; its index is bound by the Merkle tree (see `writer.rs`).
+//! Its context is SKB1's record context of kind metadata, under the audit key that seals nothing else. The
+//! fields of a secret's place hold what the entry says openly: broker, action and outcome. So a detail opens
+//! only next to the public fields it was written with; its index is bound by the Merkle tree (see
+//! `writer.rs`).
 
 use rand_core::CryptoRng;
 use symbolon_core::audit::{Action, Detail, Outcome};

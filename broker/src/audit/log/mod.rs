@@ -6,9 +6,9 @@
 //!                 └─ tail: the end, at start          verify   every entry against the signed checkpoint
 //! ```
 //!
-//! Reading needs no key but for details, so a sealed broker can still hand its log to an auditor. What the rows say is
-//! believed only where a signature or a seal covers it: heads and tiles are for whoever checks them against the
-//! checkpoint.
+//! Reading needs no key but for details, so a sealed broker can still hand its log to an auditor. What the
+//! rows say is believed only where a signature or a seal covers it: heads and tiles are for whoever checks
+//! them against the checkpoint.
 
 pub mod detail;
 pub mod reader;

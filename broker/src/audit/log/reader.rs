@@ -77,14 +77,16 @@ impl LogReader {
         Ok(Checkpoint::parse_text(note.unverified_text())?.size)
     }
 
-    /// Entries from index `from` on, in order: at most `limit` and [`READ_ENTRIES_MAX`], none beyond the checkpoint.
+    /// Entries from index `from` on, in order: at most `limit` and [`READ_ENTRIES_MAX`], none beyond the
+    /// checkpoint.
     pub async fn entries(&self, from: u64, limit: usize) -> Result<Vec<StoredEntry>, LogError> {
         let limit = limit.min(READ_ENTRIES_MAX);
         let until = self.size().await?.min(from.saturating_add(limit as u64));
         self.read(from, until).await
     }
 
-    /// Root of the tree over the first `size` entries, as it was when the log had so many; `None` if it never had.
+    /// Root of the tree over the first `size` entries, as it was when the log had so many; `None` if it never
+    /// had.
     pub async fn root_at(&self, size: u64) -> Result<Option<Hash>, LogError> {
         if self.size().await? < size {
             return Ok(None);
@@ -94,8 +96,8 @@ impl LogReader {
         Ok(Some(root_with(self.store.as_ref(), size, leaves).await?))
     }
 
-    /// The bytes of `checkpoint`, `tile/<L>/<N>[.p/<W>]` or `tile/entries/<N>[.p/<W>]`; `None` if there is no such
-    /// thing, or not yet.
+    /// The bytes of `checkpoint`, `tile/<L>/<N>[.p/<W>]` or `tile/entries/<N>[.p/<W>]`; `None` if there is no
+    /// such thing, or not yet.
     pub async fn resource(&self, path: &str) -> Result<Option<Vec<u8>>, LogError> {
         if path == "checkpoint" {
             return Ok(self.checkpoint().await?.map(String::into_bytes));

@@ -69,7 +69,8 @@ pub struct Page {
 }
 
 impl LogReader {
-    /// Entries of `range` that fit `filter`, with their details. Looks at no more than [`LOOKED_AT_MAX`] at a time.
+    /// Entries of `range` that fit `filter`, with their details. Looks at no more than [`LOOKED_AT_MAX`] at a
+    /// time.
     pub async fn search(
         &self,
         audit: &AuditKey,

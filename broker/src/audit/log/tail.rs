@@ -8,9 +8,9 @@
 //!
 //! Nodes that an append completes at heights 0, 8, 16, … are what tiles hold, so nothing is hashed twice.
 //!
-//! [`Tail::recover`] rebuilds all of it from tiles and the last bundles, and accepts it only if its root is that of the
-//! signed checkpoint. It reads at most 255 tiles per level and 255 entries, whatever the size of the log; a change in
-//! older entries is for `verify` to find.
+//! [`Tail::recover`] rebuilds all of it from tiles and the last bundles, and accepts it only if its root is
+//! that of the signed checkpoint. It reads at most 255 tiles per level and 255 entries, whatever the size of
+//! the log; a change in older entries is for `verify` to find.
 
 use symbolon_proto::log::tile::{TILE_HEIGHT, TILE_WIDTH, decode_hashes};
 use symbolon_proto::log::tree::{leaf_hash, node_hash};
@@ -118,8 +118,8 @@ impl Tail {
         self.frontier.root()
     }
 
-    /// Finds the end of the log and checks it against the checkpoint that `key` signed. A store without any log has an
-    /// empty one.
+    /// Finds the end of the log and checks it against the checkpoint that `key` signed. A store without any
+    /// log has an empty one.
     pub async fn recover(store: &dyn Store, key: &VerifierKey) -> Result<Self, TailError> {
         let last = last_bundle(store).await?;
         let Some(row) = store.get(&checkpoint_key()).await? else {
@@ -160,7 +160,8 @@ fn push_hash(levels: &mut Vec<Vec<Hash>>, node: Node, hash: Hash) -> Option<Comp
     })
 }
 
-/// Root of the tree over the first `size` entries. `leaves` are the hashes of those that no complete tile holds.
+/// Root of the tree over the first `size` entries. `leaves` are the hashes of those that no complete tile
+/// holds.
 pub(super) async fn root_with(store: &dyn Store, size: u64, leaves: Vec<Hash>) -> Result<Hash, TailError> {
     let levels = levels_above(store, size, leaves).await?;
     Ok(Frontier::read(size, &mut |node| node_in(&levels, node))?.root())
@@ -230,8 +231,8 @@ pub(super) fn open_bundle(key: &[u8], value: &[u8]) -> Result<Bundle, TailError>
     Ok((first, entries))
 }
 
-/// Leaf hashes of the entries from `from` (inclusive) to `size`, read backwards from the end. Hashed again: the stored
-/// hashes prove nothing.
+/// Leaf hashes of the entries from `from` (inclusive) to `size`, read backwards from the end. Hashed again:
+/// the stored hashes prove nothing.
 async fn last_leaves(store: &dyn Store, from: u64, size: u64) -> Result<Vec<Hash>, TailError> {
     let mut leaves = Vec::new();
     let mut missing_until = size;

@@ -22,8 +22,8 @@ pub(super) struct Group {
 enum Verdict {
     /// Goes into the commit.
     Live,
-    /// An expectation does not hold. It is told so only when the group has an outcome, for what it lost against may be
-    /// another job of this group.
+    /// An expectation does not hold. It is told so only when the group has an outcome, for what it lost
+    /// against may be another job of this group.
     Lost { op: usize },
 }
 
@@ -86,8 +86,8 @@ impl Group {
         Ok(())
     }
 
-    /// Drops the live job that owns operation `position`, counted over the changes of all live jobs in order: somebody
-    /// else wrote between judgement and commit. `false` if there is no such operation.
+    /// Drops the live job that owns operation `position`, counted over the changes of all live jobs in order:
+    /// somebody else wrote between judgement and commit. `false` if there is no such operation.
     pub(super) fn lose(&mut self, position: usize) -> bool {
         let mut before = 0;
         for (job, verdict) in &mut self.jobs {
@@ -110,7 +110,8 @@ impl Group {
             let answer = match verdict {
                 Verdict::Live => {
                     index += 1;
-                    // The one place that may say so: the commit that holds this entry has been answered with success.
+                    // The one place that may say so: the commit that holds this entry has been answered with
+                    // success.
                     #[allow(clippy::disallowed_methods)]
                     Ok(Receipt::attest(index - 1))
                 }

@@ -27,8 +27,9 @@ pub(super) struct Task {
     shared: Arc<Shared>,
     /// A commit that failed without saying whether it happened.
     unsettled: Option<Prepared>,
-    /// Not used here. Held to the end and dropped last, so that whoever waits for the audit key to be gone also waits for
-    /// the signing key and for the last commit: a writer started before that would find itself fenced out.
+    /// Not used here. Held to the end and dropped last, so that whoever waits for the audit key to be gone
+    /// also waits for the signing key and for the last commit: a writer started before that would find itself
+    /// fenced out.
     _audit: Arc<AuditKey>,
 }
 
@@ -59,8 +60,8 @@ impl Task {
         Self { store, clock, signer, broker, tail, shared, unsettled: None, _audit: audit }
     }
 
-    /// Commits group after group until every handle is gone, or another broker has taken the store. Ending drops the
-    /// queue, which tells whoever still waits.
+    /// Commits group after group until every handle is gone, or another broker has taken the store. Ending
+    /// drops the queue, which tells whoever still waits.
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Job>) {
         while let Some(first) = queue.recv().await {
             // Those just answered are about to come back: let them, so that one commit serves them all.

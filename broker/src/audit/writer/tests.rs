@@ -1,4 +1,5 @@
-//! The writer over the reference store: groups, conflicts, failures at every commit, fencing, refusing a bad log.
+//! The writer over the reference store: groups, conflicts, failures at every commit, fencing, refusing a bad
+//! log.
 
 #![allow(clippy::unwrap_used)]
 

@@ -193,7 +193,8 @@ fn role_facts(role: &AppRole) -> Value {
     with_params(facts, &role.token)
 }
 
-/// What a client wants of a new secret id. `metadata` is a string that holds a JSON object, or the object itself.
+/// What a client wants of a new secret id. `metadata` is a string that holds a JSON object, or the object
+/// itself.
 fn parse_secret_id(read: &Reader<'_>) -> Result<SecretIdRequest, FaceError> {
     Ok(SecretIdRequest {
         metadata: match read.string("metadata") {

@@ -37,7 +37,8 @@ async fn log_in(call: Call<'_>, mount: &Mount) -> Answer {
 
 /// The configuration that a write leads to; Vault replaces it as a whole.
 fn parse_config(read: &Reader<'_>) -> Result<KubernetesConfig, FaceError> {
-    // Tokens are verified with the cluster's keys; the API server is never called with somebody's credentials.
+    // Tokens are verified with the cluster's keys; the API server is never called with somebody's
+    // credentials.
     read.accept(&["token_reviewer_jwt", "disable_local_ca_jwt", "use_annotations_as_alias_metadata"]);
     let mut config = KubernetesConfig::default();
     set(&mut config.kubernetes_host, read.string("kubernetes_host")?);

@@ -158,8 +158,8 @@ pub struct RoleChange<R> {
     expect: Expect,
 }
 
-/// Begins to create or change a role, for whoever has something to compute in between. Who is not allowed to make
-/// the change gets no further than this.
+/// Begins to create or change a role, for whoever has something to compute in between. Who is not allowed to
+/// make the change gets no further than this.
 pub async fn begin_change<R: Role>(
     who: &Asker<'_>,
     mount: &Mount,
@@ -232,7 +232,8 @@ pub async fn delete_role<R: Role>(who: &Asker<'_>, mount: &Mount, name: &RoleNam
     };
     let mut changes = vec![session.rows.delete(role_place(mount, name), Expect::Revision(revision))];
     changes.extend(R::changed(&session.rows, mount, Some(&role), None)?);
-    // What belongs to it goes first, in as many commits as they need: a role that is made again must not find them.
+    // What belongs to it goes first, in as many commits as they need: a role that is made again must not find
+    // them.
     let mut removals = R::belongings(session, mount, name).await?;
     while removals.len() + changes.len() > JOB_OPS_MAX {
         let rest = removals.split_off(removals.len().min(JOB_OPS_MAX));

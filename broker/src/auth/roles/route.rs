@@ -1,6 +1,7 @@
 //! What the roles of all login methods have in common: the `token_*` parameters and how roles change.
 //!
-//! A write names only what changes, so each role is edited, not replaced: fields that are absent keep their value.
+//! A write names only what changes, so each role is edited, not replaced: fields that are absent keep their
+//! value.
 
 use serde_json::{Map, Value, json};
 use symbolon_core::oauth::WorkloadRule;
@@ -109,7 +110,8 @@ pub fn edit_params(params: &mut TokenParams, read: &Reader<'_>) -> Result<(), Fa
     Ok(())
 }
 
-/// Takes over what workloads of a role may ask the token endpoint for. Ours, not Vault's; empty means nothing.
+/// Takes over what workloads of a role may ask the token endpoint for. Ours, not Vault's; empty means
+/// nothing.
 pub fn edit_workload(rule: &mut WorkloadRule, read: &Reader<'_>) -> Result<(), FaceError> {
     set(&mut rule.audiences, read.comma_list("workload_audiences")?);
     set(&mut rule.scopes, read.comma_list("workload_scopes")?);

@@ -1,7 +1,8 @@
 //! Tokens: who a token stands for, new ones, looking up, renewing, revoking.
 //!
-//! A service token is a row under the hash of its text, an accessor row that leads to it, and a row below its parent. Revoking
-//! deletes the token's own row at once; its descendants die with it, because a token is good only while every ancestor is.
+//! A service token is a row under the hash of its text, an accessor row that leads to it, and a row below its
+//! parent. Revoking deletes the token's own row at once; its descendants die with it, because a token is good
+//! only while every ancestor is.
 
 use symbolon_core::audit::{Action, Draft};
 use symbolon_core::path::ApiPath;

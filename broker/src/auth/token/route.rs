@@ -152,8 +152,8 @@ async fn lookup(call: Call<'_>, whom: Whom) -> Answer {
     Ok(call.request.envelope("token", facts, &read).into_reply())
 }
 
-/// `type`, a numeric `ttl` and `expire_time` must be there whatever else is: the External Secrets Operator crashes
-/// without them.
+/// `type`, a numeric `ttl` and `expire_time` must be there whatever else is: the External Secrets Operator
+/// crashes without them.
 fn token_facts(caller: &Caller, id: &str, now_secs: u64) -> Value {
     let mut facts = json!({
         "id": id,

@@ -89,8 +89,9 @@ pub async fn log_in(
     }
 }
 
-/// Creates or changes a user. `edit` gets the present one and says what shall be; `part` is the path of what is changed below the user's. A new password is hashed
-/// when the policies have allowed the change, and in the queue that logins stand in.
+/// Creates or changes a user. `edit` gets the present one and says what shall be; `part` is the path of what
+/// is changed below the user's. A new password is hashed when the policies have allowed the change, and in
+/// the queue that logins stand in.
 pub async fn edit_user<E: From<OpError>>(
     who: &Asker<'_>,
     mount: &Mount,

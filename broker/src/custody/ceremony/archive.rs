@@ -1,7 +1,9 @@
-//! What is kept of a ceremony that is over: its transcript, the sets, the new shares in their envelopes, and who signed.
+//! What is kept of a ceremony that is over: its transcript, the sets, the new shares in their envelopes, and
+//! who signed.
 //!
-//! All of it is public or sealed to somebody; it lies in an encrypted row like everything else because names stand in it. The last
-//! ceremony is shown to its participants for a day, so that they can sign; all are listed for auditors.
+//! All of it is public or sealed to somebody; it lies in an encrypted row like everything else because names
+//! stand in it. The last ceremony is shown to its participants for a day, so that they can sign; all are
+//! listed for auditors.
 
 use std::collections::BTreeMap;
 
@@ -176,8 +178,8 @@ impl Record {
         young && !self.report(broker).is_complete()
     }
 
-    /// Adds a participant's signatures, after checking them. Whether that changed anything: signatures are public, and whoever
-    /// hands one in again must not cause a commit.
+    /// Adds a participant's signatures, after checking them. Whether that changed anything: signatures are
+    /// public, and whoever hands one in again must not cause a commit.
     pub fn sign(&mut self, signature: &Signature<'_>) -> Result<bool, CeremonyRefusal> {
         let refused = |_| CeremonyRefusal::Signature;
         let made_before = self.made.clone();

@@ -5,8 +5,8 @@
 //!                                                                              └──▶ reshare, rekey: proving ──everybody──▶ over
 //! ```
 //!
-//! The proofs are the drill of section 7.3: the dealer has recombined every share before it sealed them, and a share that its
-//! holder opens and hands back has the digest of the one that was recombined.
+//! The proofs are the drill of section 7.3: the dealer has recombined every share before it sealed them, and
+//! a share that its holder opens and hands back has the digest of the one that was recombined.
 
 use symbolon_core::clock::Now;
 use symbolon_core::seal::{Ceremony, CeremonyError, Sealed};
@@ -91,7 +91,8 @@ impl ChangeDesk {
         Err(CeremonyRefusal::TooFew { given: self.desk.progress().given.len(), needed })
     }
 
-    /// The next stage, when everybody has done their part in this one; `Some` if it was the last. An error ends the ceremony.
+    /// The next stage, when everybody has done their part in this one; `Some` if it was the last. An error
+    /// ends the ceremony.
     pub async fn advance(mut self, now: Now) -> Result<(Self, Option<Over>), OpError> {
         if let Some(proving) = self.proving.take() {
             let over = self.over(Some(proving.changed), now);
@@ -131,7 +132,8 @@ impl ChangeDesk {
         Over { transcript: self.desk.transcript().clone(), changed, given }
     }
 
-    /// Whether it is too old to go on: half an hour after the first share, a day without one, a day without all proofs.
+    /// Whether it is too old to go on: half an hour after the first share, a day without one, a day without
+    /// all proofs.
     #[must_use]
     pub fn is_expired(&self, now: Now) -> bool {
         let old = |since: u64| now.boot_ms.saturating_sub(since) > CHANGE_MS_MAX;

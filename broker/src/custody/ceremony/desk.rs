@@ -1,7 +1,8 @@
 //! The desk at which custodians give their shares (`docs/skb1.md` 7.5).
 //!
-//! A share that is sealed to the desk's key is read by this process and by nothing between it and the custodian. A recorded one
-//! opens nothing later: the key lives as long as the ceremony, and the nonce is part of every submission.
+//! A share that is sealed to the desk's key is read by this process and by nothing between it and the
+//! custodian. A recorded one opens nothing later: the key lives as long as the ceremony, and the nonce is
+//! part of every submission.
 
 use std::collections::VecDeque;
 
@@ -30,7 +31,8 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// A fresh key for custodians to seal to. Its fingerprint goes to the console, where nobody on the network can change it.
+    /// A fresh key for custodians to seal to. Its fingerprint goes to the console, where nobody on the
+    /// network can change it.
     #[must_use]
     pub fn open(kind: CeremonyType, sealed: &Sealed, now: Now) -> Self {
         let key = CeremonyKey::generate(sealed.deployment(), &mut os_rng());

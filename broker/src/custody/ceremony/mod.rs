@@ -12,8 +12,8 @@
 //! change_desk.rs  one that changes something      archive.rs  what is kept of it, and who signed
 //! ```
 //!
-//! Before the commit nothing has changed, and after it everything has: a ceremony that is cancelled, interrupted or forgotten
-//! leaves the old shares in force.
+//! Before the commit nothing has changed, and after it everything has: a ceremony that is cancelled,
+//! interrupted or forgotten leaves the old shares in force.
 
 pub mod archive;
 mod change_desk;

@@ -1,8 +1,9 @@
 //! The task that owns the seal state, and the handle that others hold.
 //!
-//! Requests read the open [`Session`] from a watch channel and keep it for as long as they run. Sealing takes the session
-//! out of the channel, waits for the requests under way, and only then reports: at that point no key is left in memory.
-//! A ceremony that changes keys ends in the same way, with the next session opened at once (`rekey.rs`).
+//! Requests read the open [`Session`] from a watch channel and keep it for as long as they run. Sealing takes
+//! the session out of the channel, waits for the requests under way, and only then reports: at that point no
+//! key is left in memory. A ceremony that changes keys ends in the same way, with the next session opened at
+//! once (`rekey.rs`).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -152,7 +153,8 @@ impl SealHandle {
         self.ask(|answer| Command::Submit(Given::Plain(share), answer)).await?
     }
 
-    /// The same for a share that is sealed to the ceremony key. Too many refused ones from one address must wait.
+    /// The same for a share that is sealed to the ceremony key. Too many refused ones from one address must
+    /// wait.
     pub async fn submit_sealed(&self, share: Submission, from: Option<IpAddr>) -> Result<(), OpError> {
         self.ask(|answer| Command::Submit(Given::Sealed(share, from), answer)).await?
     }

@@ -1,5 +1,6 @@
-//! The seal task and a ceremony that changes something: it begins on an open broker and ends in one commit, after which the
-//! broker opens itself again with the new keys. Nobody need come back for that: the keys are at hand.
+//! The seal task and a ceremony that changes something: it begins on an open broker and ends in one commit,
+//! after which the broker opens itself again with the new keys. Nobody need come back for that: the keys are
+//! at hand.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -206,8 +206,8 @@ impl SealTask {
         tokio::time::timeout(DRAIN_MAX, remains.gone()).await.is_ok()
     }
 
-    /// Forgets the shares given so far, and the key they were sealed to. A key to which nobody has sealed anything stays: a
-    /// stranger could otherwise change it under the custodians' hands for ever.
+    /// Forgets the shares given so far, and the key they were sealed to. A key to which nobody has sealed
+    /// anything stays: a stranger could otherwise change it under the custodians' hands for ever.
     fn begin_again(&mut self) {
         if self.desk.as_ref().is_some_and(|desk| desk.progress().given.is_empty()) {
             return;

@@ -1,5 +1,5 @@
-//! Whether this store is the newest one: the remote remembers the audit log, and a store that does not continue what it
-//! remembers is not opened (`docs/skb1.md` 6.9).
+//! Whether this store is the newest one: the remote remembers the audit log, and a store that does not
+//! continue what it remembers is not opened (`docs/skb1.md` 6.9).
 //!
 //! ```text
 //! unseal, or the first contact ── get ─▶ our log as it was then? ── no ─▶ refused, sealed
@@ -7,11 +7,12 @@
 //! heartbeat, orderly seal ── log has grown? ─▶ put (size, HMAC(K_state, root ‖ size))
 //! ```
 //!
-//! The log stands for the whole store because every commit carries an entry. A crash before a put leaves a log that is longer
-//! than the anchor and continues it, which is fine. A store passes if t of the n nodes remember nothing else than it holds, and
-//! is refused if so many contradict it that no t are left; with fewer answers nothing is known yet. So a rolled-back store
-//! passes only if t nodes have forgotten or missed the newest anchor, and a node that remembers what never was cannot stop t
-//! others. With one node, that one can deny service, and nothing else.
+//! The log stands for the whole store because every commit carries an entry. A crash before a put leaves a
+//! log that is longer than the anchor and continues it, which is fine. A store passes if t of the n nodes
+//! remember nothing else than it holds, and is refused if so many contradict it that no t are left; with
+//! fewer answers nothing is known yet. So a rolled-back store passes only if t nodes have forgotten or missed
+//! the newest anchor, and a node that remembers what never was cannot stop t others. With one node, that one
+//! can deny service, and nothing else.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -108,7 +109,8 @@ impl Anchor {
             return Ok(());
         }
         let Some(anchor) = self.current().await? else { return Ok(()) };
-        // What a node holds instead is another put of ours that was faster, or the anchor of somebody else's log.
+        // What a node holds instead is another put of ours that was faster, or the anchor of somebody else's
+        // log.
         self.judge(self.remote.put_anchor(anchor).await).await
     }
 

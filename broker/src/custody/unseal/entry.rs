@@ -15,15 +15,17 @@ use crate::random::os_rng;
 use crate::rows::{Rows, seal_record_key};
 use crate::store::{Expect, Write};
 
-/// A count of unseals in the upper half, chance in the lower one. A copy of the store counts like its original, and the
-/// remote would serve both; so chance makes one of the two newer, and the other is fenced (`docs/skb1.md` 6.9).
+/// A count of unseals in the upper half, chance in the lower one. A copy of the store counts like its
+/// original, and the remote would serve both; so chance makes one of the two newer, and the other is fenced
+/// (`docs/skb1.md` 6.9).
 fn generation_after(last: u64) -> u64 {
     let count = (last >> 32).saturating_add(1);
     count << 32 | u64::from(os_rng().next_u32())
 }
 
-/// Commits; answers the generation, and the seal record if its format was raised. From then on an older broker refuses the
-/// store, because this one may write what that one would not carry through a change of keys.
+/// Commits; answers the generation, and the seal record if its format was raised. From then on an older
+/// broker refuses the store, because this one may write what that one would not carry through a change of
+/// keys.
 pub(super) async fn commit(
     rows: &Rows,
     writer: &Writer,

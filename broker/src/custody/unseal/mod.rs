@@ -14,8 +14,8 @@
 //!
 //! A store that is older than the anchor is refused before anything is written to it or registered.
 //!
-//! A remote that does not answer does not stop the unseal: custodians need not come twice. The session then holds no KEK and
-//! answers 503 until a heartbeat succeeds.
+//! A remote that does not answer does not stop the unseal: custodians need not come twice. The session then
+//! holds no KEK and answers 503 until a heartbeat succeeds.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,13 +88,15 @@ impl Unsealer {
         Self { store, clock, remote, furnishing }
     }
 
-    /// The seal as the store has it, which is not what was read before if a ceremony's commit was not answered.
+    /// The seal as the store has it, which is not what was read before if a ceremony's commit was not
+    /// answered.
     pub async fn recorded(&self) -> Option<Sealed> {
         let row = self.store.get(&seal_record_key()).await.ok()??;
         Sealed::open(serde_json::from_slice(&row.value).ok()?).ok()
     }
 
-    /// Opens a session with the keys of a finished ceremony. Its tasks raise `alarm` if it must not stay open.
+    /// Opens a session with the keys of a finished ceremony. Its tasks raise `alarm` if it must not stay
+    /// open.
     pub async fn open(&self, sealed: &Sealed, keys: EpochKeys, alarm: &Alarm) -> Result<Opened, OpError> {
         let unsealed = deployment::complete(self.store.as_ref(), keys).await?;
         self.open_with(sealed, Arc::new(unsealed), alarm).await

@@ -38,7 +38,8 @@ impl<'a> Call<'a> {
         Asker { asked: Some(&self.request.path), ..self.request.requester().of(self.session) }
     }
 
-    /// No such route: said only to those whom a policy lets ask there, because 404 makes clients delete what they hold.
+    /// No such route: said only to those whom a policy lets ask there, because 404 makes clients delete what
+    /// they hold.
     pub async fn unrouted(&self) -> VaultError {
         let operation = match self.request.verb {
             Verb::Read => Operation::Read,

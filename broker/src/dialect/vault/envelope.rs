@@ -1,7 +1,7 @@
 //! Answers in Vault's envelope.
 //!
-//! Secret data is spliced in as the bytes that were stored, so that numbers keep their literal and nothing is parsed
-//! twice; the buffer of an answer is wiped when the last of it has been sent.
+//! Secret data is spliced in as the bytes that were stored, so that numbers keep their literal and nothing is
+//! parsed twice; the buffer of an answer is wiped when the last of it has been sent.
 
 use hyper::StatusCode;
 use serde::Serialize;
@@ -12,7 +12,8 @@ use super::reply::{Form, Reply};
 
 /// Room for an answer without a stored object.
 const ANSWER_BYTES: usize = 2048;
-/// Room for everything in an answer but a stored object and its facts. Every byte of it is wiped, so no more than needed.
+/// Room for everything in an answer but a stored object and its facts. Every byte of it is wiped, so no more
+/// than needed.
 const ENVELOPE_BYTES: usize = 512;
 
 /// What stands in `data`.
@@ -141,7 +142,8 @@ impl<'a> Envelope<'a> {
         out
     }
 
-    /// Member `metadata` beside a stored object. It is written first because its length is not known otherwise.
+    /// Member `metadata` beside a stored object. It is written first because its length is not known
+    /// otherwise.
     fn facts(&self) -> Vec<u8> {
         let mut facts = Vec::new();
         if let Data::Secret { metadata, .. } = &self.data {

@@ -55,8 +55,8 @@ pub enum FaceError {
     /// A namespace other than the root.
     #[error("this server has only the root namespace; remove the X-Vault-Namespace header")]
     Namespace,
-    /// Wrapping was asked for where the answer stands outside the envelope; answering unwrapped would break the
-    /// caller's intent.
+    /// Wrapping was asked for where the answer stands outside the envelope; answering unwrapped would break
+    /// the caller's intent.
     #[error("the answers of this route cannot be wrapped; remove the X-Vault-Wrap-TTL header")]
     Wrapping,
     /// Wrapping in another format than ours.
@@ -190,7 +190,8 @@ impl VaultError {
     }
 }
 
-/// The one match from operations to Vault statuses and texts. Exhaustive on purpose: a new kind must be placed.
+/// The one match from operations to Vault statuses and texts. Exhaustive on purpose: a new kind must be
+/// placed.
 fn op_parts(error: &OpError) -> (StatusCode, Option<Cow<'static, str>>) {
     let own = || Some(Cow::Owned(error.to_string()));
     match error {

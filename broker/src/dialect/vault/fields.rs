@@ -1,8 +1,8 @@
 //! The parameters of a request, with the loose typing that Vault clients rely on.
 //!
-//! The CLI sends everything as strings, others send JSON types; both must mean the same. A [`Reader`] hands out
-//! typed values by name and remembers which names it was asked for, so that the rest becomes the warning about
-//! unrecognised parameters. No error repeats what the caller sent.
+//! The CLI sends everything as strings, others send JSON types; both must mean the same. A [`Reader`] hands
+//! out typed values by name and remembers which names it was asked for, so that the rest becomes the warning
+//! about unrecognised parameters. No error repeats what the caller sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -214,8 +214,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// The warning about names that nobody asked for, as Vault words it. Names that do not look like names are
-    /// counted, not repeated.
+    /// The warning about names that nobody asked for, as Vault words it. Names that do not look like names
+    /// are counted, not repeated.
     #[must_use]
     pub fn unrecognised(&self) -> Option<String> {
         let asked = self.asked();

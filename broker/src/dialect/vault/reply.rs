@@ -5,7 +5,8 @@ use serde::Serialize;
 use serde_json::json;
 use symbolon_proto::Zeroizing;
 
-/// Room for the largest answer that holds secrets, sixteen shares in three forms, so that no outgrown copy stays behind.
+/// Room for the largest answer that holds secrets, sixteen shares in three forms, so that no outgrown copy
+/// stays behind.
 const ANSWER_BYTES: usize = 8192;
 
 /// What a body is, for whoever passes it on without reading it.

@@ -1,7 +1,7 @@
 //! A request of the Vault dialect, parsed once.
 //!
-//! Everything after this module sees one path, one operation and one set of parameters. The policy looks at the same
-//! values as the handler, whether they came as JSON, as a form or in the query.
+//! Everything after this module sees one path, one operation and one set of parameters. The policy looks at
+//! the same values as the handler, whether they came as JSON, as a form or in the query.
 
 use std::net::IpAddr;
 
@@ -23,7 +23,8 @@ const FORM_MEMBERS_MAX: usize = 256;
 /// Longest time for which an answer is kept wrapped, in seconds: the longest lease of the system, 32 days.
 pub const WRAP_TTL_SECS_MAX: u64 = symbolon_core::token::ttl::SYSTEM_TTL_SECS;
 
-/// What is asked of a path. POST and PUT mean the same; whether it creates or updates, the operation finds out.
+/// What is asked of a path. POST and PUT mean the same; whether it creates or updates, the operation finds
+/// out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
     /// GET.

@@ -9,8 +9,9 @@
 //! v1/          version 1, on the same rows
 //! ```
 //!
-//! The rules are `symbolon_core::kv`; here they meet rows, records and keys. Each operation authorises before it looks, except
-//! that a write first asks whether the secret exists, because that decides between `create` and `update`.
+//! The rules are `symbolon_core::kv`; here they meet rows, records and keys. Each operation authorises before
+//! it looks, except that a write first asks whether the secret exists, because that decides between `create`
+//! and `update`.
 
 mod folder;
 mod names;
@@ -93,8 +94,8 @@ fn check_tier(options: &BTreeMap<String, String>) -> Result<(), OpError> {
     Ok(())
 }
 
-/// A tier is chosen once. What is in the mount would have to be encrypted again, and whoever read the mount list meanwhile would
-/// be told of a protection that most of it does not have yet.
+/// A tier is chosen once. What is in the mount would have to be encrypted again, and whoever read the mount
+/// list meanwhile would be told of a protection that most of it does not have yet.
 fn tune(mount: &Mount, options: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, OpError> {
     for (name, value) in options {
         match name.as_str() {
@@ -338,7 +339,8 @@ pub async fn change_versions(
 /// What a change of versions comes to: the new metadata and the payloads to remove, or nothing to do.
 type Decision = Result<Option<(SecretMeta, Vec<u64>)>, OpError>;
 
-/// Applies a decision to the metadata by compare-and-set and removes the payloads it names. An absent secret stays absent.
+/// Applies a decision to the metadata by compare-and-set and removes the payloads it names. An absent secret
+/// stays absent.
 async fn change_meta(
     request: &Authorised,
     target: &KvTarget,

@@ -1,8 +1,9 @@
 //! Which folders show which names.
 //!
-//! A row for every name in every folder, so that a list costs its own length and not the mount's. Creating a secret writes the rows
-//! of all its folders again, which moves their revisions; removing one takes an empty folder's row away only if its revision did
-//! not move meanwhile. So a folder never disappears under a secret that has just come.
+//! A row for every name in every folder, so that a list costs its own length and not the mount's. Creating a
+//! secret writes the rows of all its folders again, which moves their revisions; removing one takes an empty
+//! folder's row away only if its revision did not move meanwhile. So a folder never disappears under a secret
+//! that has just come.
 
 use serde::{Deserialize, Serialize};
 use symbolon_core::path::{Child, FolderPath};
@@ -85,7 +86,8 @@ pub(super) fn additions(session: &Session, target: &KvTarget) -> Result<Vec<Writ
 
 /// Takes a secret's name away, and then each folder that is empty without it.
 ///
-/// Every revision is read before any folder is found empty: a secret that comes in between has then moved them.
+/// Every revision is read before any folder is found empty: a secret that comes in between has then moved
+/// them.
 pub(super) async fn removals(session: &Session, target: &KvTarget) -> Result<Vec<Write>, OpError> {
     let mut seen = Vec::new();
     for (folder, child) in target.secret.trail() {

@@ -1,4 +1,5 @@
-//! Every secret of a mount, for recovery: the reader of the running broker without a caller, a policy or a log entry.
+//! Every secret of a mount, for recovery: the reader of the running broker without a caller, a policy or a
+//! log entry.
 //!
 //! Used on a copy of a store only ([`crate::recovery`]); nothing here is reachable from a face.
 

@@ -74,7 +74,8 @@ async fn read(call: Call<'_>, target: &KvTarget) -> Answer {
     Ok(secret_answer(call, "data", found))
 }
 
-/// A version that is deleted or destroyed is 404 *with* its metadata; that is how clients know it from an absent one.
+/// A version that is deleted or destroyed is 404 *with* its metadata; that is how clients know it from an
+/// absent one.
 fn secret_answer(call: Call<'_>, name: &'static str, found: ReadSecret) -> Reply {
     let status = if found.data.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND };
     let metadata = version_facts(found.version, &found.meta, found.custom_metadata.as_ref());

@@ -5,8 +5,9 @@
 //! high       record ── wrapped by ── key of this version alone        (capsule: one for each version, never cached)
 //! ```
 //!
-//! The metadata of a version says under which KEK epoch its record is sealed. A roll moves both in one commit, so whoever
-//! reads the one before and the other after it finds them apart, and reads again: a rotation is never an error.
+//! The metadata of a version says under which KEK epoch its record is sealed. A roll moves both in one
+//! commit, so whoever reads the one before and the other after it finds them apart, and reads again: a
+//! rotation is never an error.
 
 use symbolon_core::audit::SecretValue;
 use symbolon_core::kv::{NewVersion, SecretMeta};
@@ -125,7 +126,8 @@ pub(super) async fn seal(
     Ok(changes)
 }
 
-/// Removes payloads, and in the high tier their keys. `meta` is from before the removal: it knows the KEK epochs.
+/// Removes payloads, and in the high tier their keys. `meta` is from before the removal: it knows the KEK
+/// epochs.
 pub(super) fn removals(
     target: &KvTarget,
     meta: &SecretMeta,

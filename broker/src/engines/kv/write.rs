@@ -105,8 +105,8 @@ pub async fn patch(
     }
 }
 
-/// Bounds of a stored object: patches may have joined several that were within the bounds of a body. This parser, and
-/// not serde_json's, because number literals must stay as they are.
+/// Bounds of a stored object: patches may have joined several that were within the bounds of a body. This
+/// parser, and not serde_json's, because number literals must stay as they are.
 const STORED: Limits =
     Limits { depth_max: 64, members_max: 1 << 20, string_bytes_max: 1 << 20, number_bytes_max: 256 };
 
@@ -147,8 +147,8 @@ pub(super) fn encode(data: &Map) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(serde_json::to_vec(data).expect("JSON values always serialise"))
 }
 
-/// One try: decides on the metadata as found, seals, and commits everything together. The key that it chooses stays one
-/// to choose until that is done.
+/// One try: decides on the metadata as found, seals, and commits everything together. The key that it chooses
+/// stays one to choose until that is done.
 async fn store_version(
     request: &Authorised,
     target: &KvTarget,
@@ -194,7 +194,8 @@ fn refuse_early(found: Option<&Found>, cas: Option<u64>) -> Result<(), OpError> 
     }
 }
 
-/// The metadata to change, what its row must be at commit, and, for a new secret, the rows that make it visible.
+/// The metadata to change, what its row must be at commit, and, for a new secret, the rows that make it
+/// visible.
 pub(super) async fn existing_or_new(
     session: &Session,
     target: &KvTarget,

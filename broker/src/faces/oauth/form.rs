@@ -10,8 +10,8 @@ const PARAMETERS_MAX: usize = 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadForm;
 
-/// The parameters in order, repeated ones included: what a repetition means is decided by the rules, not here. They
-/// hold credentials, so they are wiped.
+/// The parameters in order, repeated ones included: what a repetition means is decided by the rules, not
+/// here. They hold credentials, so they are wiped.
 pub fn parse(body: &[u8]) -> Result<Zeroizing<Vec<(String, String)>>, BadForm> {
     let text = std::str::from_utf8(body).map_err(|_| BadForm)?;
     let parts: Vec<&str> = text.split('&').filter(|part| !part.is_empty()).collect();

@@ -89,8 +89,8 @@ fn op_error(error: &OpError) -> OAuthError {
     }
 }
 
-/// `GET /.well-known/openid-configuration` and `/.well-known/oauth-authorization-server`. Says nothing that the
-/// configuration does not, so it answers while sealed too.
+/// `GET /.well-known/openid-configuration` and `/.well-known/oauth-authorization-server`. Says nothing that
+/// the configuration does not, so it answers while sealed too.
 pub async fn discovery(State(app): State<Arc<App>>) -> Response {
     json_answer(StatusCode::OK, &oauth::discovery(&app.config.issuer()), JWKS_CACHE_CONTROL)
 }

@@ -52,8 +52,8 @@ impl Default for ServerLimits {
 
 /// What a connection is doing, told by its reads, writes and requests.
 ///
-/// hyper's own timer cannot tell an idle connection from a head that drips in; this can, and it also ends readers
-/// that take nothing.
+/// hyper's own timer cannot tell an idle connection from a head that drips in; this can, and it also ends
+/// readers that take nothing.
 pub(super) struct Activity {
     limits: ServerLimits,
     http1: bool,

@@ -26,7 +26,8 @@ pub enum TlsError {
     Pair(#[source] rustls::Error),
 }
 
-/// TLS 1.2 and 1.3 with aws-lc-rs, HTTP/2 preferred. Takes the PEM texts of a chain (leaf first) and of its key.
+/// TLS 1.2 and 1.3 with aws-lc-rs, HTTP/2 preferred. Takes the PEM texts of a chain (leaf first) and of its
+/// key.
 pub fn tls_config(chain_pem: &[u8], key_pem: &[u8]) -> Result<Arc<ServerConfig>, TlsError> {
     let chain: Vec<_> = CertificateDer::pem_slice_iter(chain_pem)
         .collect::<Result<_, _>>()

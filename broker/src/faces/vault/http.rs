@@ -39,7 +39,8 @@ pub fn response(reply: Reply) -> Response {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
-        // Small on purpose: the External Secrets Operator reconciles one object at a time and would stand still.
+        // Small on purpose: the External Secrets Operator reconciles one object at a time and would stand
+        // still.
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     response

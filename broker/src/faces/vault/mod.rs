@@ -38,8 +38,8 @@ pub async fn handle(State(app): State<Arc<App>>, request: Request<Body>) -> Resp
     http::response(answer.unwrap_or_else(VaultError::into_reply))
 }
 
-/// The one session that this request sees is taken here. Routes that open or close the broker hold none, because closing waits
-/// for everybody who does.
+/// The one session that this request sees is taken here. Routes that open or close the broker hold none,
+/// because closing waits for everybody who does.
 async fn answer(app: &App, mut request: VaultRequest) -> Answer {
     let session = app.session();
     let is_lifecycle = sys::lifecycle::is_one(&request);
@@ -66,8 +66,8 @@ async fn answer(app: &App, mut request: VaultRequest) -> Answer {
     }
 }
 
-/// What the dialect refuses depends on what is mounted where, so only callers with rights there learn it. Routes that
-/// answer without a token, and brokers without keys, have nothing to hide.
+/// What the dialect refuses depends on what is mounted where, so only callers with rights there learn it.
+/// Routes that answer without a token, and brokers without keys, have nothing to hide.
 async fn to_known_callers(app: &App, request: &VaultRequest, refusal: FaceError) -> VaultError {
     let Ok(session) = app.session() else { return refusal.into() };
     match access::malformed(&request.requester().of(&session), &request.path).await {
@@ -103,8 +103,9 @@ async fn routed(call: Call<'_>, mounts: &Mounts) -> Answer {
     }
 }
 
-/// The path with its name of a policy or role folded, if it has one that is not: the policy must see the name that the handler
-/// sees, or a rule about `role/admin` would not hold for `role/Admin`. What is no name stays, and is refused later.
+/// The path with its name of a policy or role folded, if it has one that is not: the policy must see the name
+/// that the handler sees, or a rule about `role/admin` would not hold for `role/Admin`. What is no name
+/// stays, and is refused later.
 fn folded(shape: &Shape, mounts: &Mounts, path: &ApiPath) -> Option<ApiPath> {
     let (rest, at) = shape.folding_segment(mounts, path)?;
     let before = &path.as_str()[..path.as_str().len() - rest.len()];

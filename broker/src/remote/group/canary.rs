@@ -10,8 +10,8 @@ use symbolon_proto::id::{CapsuleId, MountId, TenantId};
 use crate::random::os_rng;
 use crate::remote::{EvaluateError, Evaluator, Remote};
 
-/// Closes a throwaway key under the newest manifest of `remote` and has it opened by every t neighbours in the ring of
-/// nodes: n sets, in which each node counts t times.
+/// Closes a throwaway key under the newest manifest of `remote` and has it opened by every t neighbours in
+/// the ring of nodes: n sets, in which each node counts t times.
 pub(crate) async fn canary(
     remote: &Remote,
     unsealed: &Unsealed,

@@ -13,8 +13,8 @@ use crate::config::GroupTerms;
 /// A manifest begins so long before now, for parties whose clocks are behind.
 const BACKDATED_SECS: u64 = 300;
 
-/// What is to be signed: the sharing as it is, with the terms that the configuration asks for. No node signs more than it
-/// grants.
+/// What is to be signed: the sharing as it is, with the terms that the configuration asks for. No node signs
+/// more than it grants.
 pub(crate) fn body(
     group: &Proposal,
     key: &GroupKey,
@@ -45,8 +45,8 @@ pub(crate) fn body(
     })
 }
 
-/// Has a manifest signed by all nodes, which stand in the order of their indices, and stored by all of them. Verified
-/// without a predecessor; the caller continues its chain with it.
+/// Has a manifest signed by all nodes, which stand in the order of their indices, and stored by all of them.
+/// Verified without a predecessor; the caller continues its chain with it.
 pub(crate) async fn cosign(manifest: &Manifest, nodes: &[&Envoy]) -> Result<VerifiedManifest, GroupError> {
     let body = manifest.signed_bytes();
     let (mut lead, mut signatures) = (None, Vec::with_capacity(nodes.len()));

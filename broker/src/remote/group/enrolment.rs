@@ -34,8 +34,8 @@ pub struct GroupEnroller {
 }
 
 impl GroupEnroller {
-    /// Meets every configured node and proposes them as a group, in the order of the configuration. `generation` is the
-    /// one that will be registered first.
+    /// Meets every configured node and proposes them as a group, in the order of the configuration.
+    /// `generation` is the one that will be registered first.
     pub async fn gather(
         remote: &config::Remote,
         identity: &BrokerIdentity,

@@ -1,5 +1,6 @@
-//! Remote shares in escrow (`docs/skb1.md` 8): every node seals its own to the customer's key. What lies in escrow bypasses
-//! revocation, so the operator of each node must have approved that key; a broker that was taken over cannot.
+//! Remote shares in escrow (`docs/skb1.md` 8): every node seals its own to the customer's key. What lies in
+//! escrow bypasses revocation, so the operator of each node must have approved that key; a broker that was
+//! taken over cannot.
 
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use super::member::Envoy;
 use super::{GroupError, NodeProblem};
 use crate::remote::Remote;
 
-/// Asks every node to seal its shares to `escrow` from now on. False while the operator of some node has yet to approve it.
+/// Asks every node to seal its shares to `escrow` from now on. False while the operator of some node has yet
+/// to approve it.
 pub(crate) async fn agree(remote: &Remote, escrow: &EscrowKey) -> Result<bool, GroupError> {
     let key = remote.manifest().manifest().key;
     let mut all = true;
@@ -26,7 +28,8 @@ pub(crate) async fn agree(remote: &Remote, escrow: &EscrowKey) -> Result<bool, G
     Ok(all)
 }
 
-/// What every node sealed of the newest shares. Whether the content is right only the escrow custodians can see.
+/// What every node sealed of the newest shares. Whether the content is right only the escrow custodians can
+/// see.
 pub(crate) async fn collect(remote: &Remote) -> Result<Vec<EscrowEnvelope>, GroupError> {
     let manifest = remote.manifest();
     let mut envelopes = Vec::new();

@@ -1,5 +1,5 @@
-//! One node as the ceremony sees it. It may hold no key of ours yet, so there is no manifest to go by: its card is, and
-//! the fingerprint of the root that signed the card.
+//! One node as the ceremony sees it. It may hold no key of ours yet, so there is no manifest to go by: its
+//! card is, and the fingerprint of the root that signed the card.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
@@ -36,8 +36,9 @@ pub(crate) struct Envoy {
 }
 
 impl Envoy {
-    /// Fetches the card of a configured node. It is believed if its root has the configured fingerprint and the connection
-    /// was made with the TLS key in it. `holder` is said hello for where the node knows us already.
+    /// Fetches the card of a configured node. It is believed if its root has the configured fingerprint and
+    /// the connection was made with the TLS key in it. `holder` is said hello for where the node knows us
+    /// already.
     pub(crate) async fn meet(
         node: &RemoteNode,
         client: &ClientKey,
@@ -132,8 +133,9 @@ impl Envoy {
         Ok((sender, true))
     }
 
-    /// Says hello where there is something to be said: a node serves only connections of the newest generation. One that
-    /// has no key of ours yet refuses, and is asked again at the next step. Nothing that it answers is believed.
+    /// Says hello where there is something to be said: a node serves only connections of the newest
+    /// generation. One that has no key of ours yet refuses, and is asked again at the next step. Nothing that
+    /// it answers is believed.
     async fn bind(&self, sender: &Sender) -> Result<(), NodeProblem> {
         let Some(holder) = self.holder.filter(|_| !self.bound.load(Ordering::Acquire)) else { return Ok(()) };
         let hello = Hello::new(holder, RequestId::random(&mut os_rng()));

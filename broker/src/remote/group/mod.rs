@@ -1,5 +1,5 @@
-//! The group ceremony, the broker's side: it relays between nodes that do not talk to each other, and is trusted with nothing
-//! (`docs/skb1.md` 6.7 and 16.14).
+//! The group ceremony, the broker's side: it relays between nodes that do not talk to each other, and is
+//! trusted with nothing (`docs/skb1.md` 6.7 and 16.14).
 //!
 //! ```text
 //! member.rs    one node as the ceremony sees it: its card, checked against the fingerprint in the configuration

@@ -1,6 +1,7 @@
 //! A run of the ceremony, carried from node to node.
 //!
-//! What the nodes check, the broker checks as well: it then knows who is to blame without having to believe anybody.
+//! What the nodes check, the broker checks as well: it then knows who is to blame without having to believe
+//! anybody.
 
 use symbolon_proto::dkg::{Before, GroupKey, OFFER_BYTES, Roster, Run, SCHNORR_BYTES};
 use symbolon_proto::frame::{Base, GroupOp, GroupReply};
@@ -53,7 +54,8 @@ pub(crate) async fn certify(run: Run, parties: &Parties<'_>) -> Result<Certified
     Ok(Certified { key: outcome.key, signatures })
 }
 
-/// The receive key of every receiver. Everybody is shown all of them: who was shown others certifies something else.
+/// The receive key of every receiver. Everybody is shown all of them: who was shown others certifies
+/// something else.
 async fn gather(
     run: Run,
     parties: &Parties<'_>,
@@ -69,8 +71,8 @@ async fn gather(
     Ok(offers)
 }
 
-/// Round 3: the shares come into use, beside the old ones. Each node proves that it holds the share that the commitments
-/// say it has.
+/// Round 3: the shares come into use, beside the old ones. Each node proves that it holds the share that the
+/// commitments say it has.
 pub(crate) async fn commit(
     run: Run,
     group: &Proposal,

@@ -8,8 +8,8 @@ use super::LeaseState;
 /// Largest difference between our wall clock and the time in a lease, in seconds.
 pub const CLOCK_DIFFERENCE_SECS_MAX: u64 = 300;
 
-/// How far the wall clock may fall behind the boot clock before it counts as set back, in milliseconds. NTP slews both
-/// clocks alike; what remains is a step.
+/// How far the wall clock may fall behind the boot clock before it counts as set back, in milliseconds. NTP
+/// slews both clocks alike; what remains is a step.
 const STEP_BACK_MS_MAX: i128 = 2_000;
 
 #[derive(Debug)]
@@ -19,7 +19,8 @@ pub(super) struct Held {
     state: LeaseState,
     /// End of the lease without grace, on the boot clock.
     until_boot_ms: u64,
-    /// The same moment on the wall clock. It comes first if the machine was stopped without its boot clock noticing.
+    /// The same moment on the wall clock. It comes first if the machine was stopped without its boot clock
+    /// noticing.
     until_unix_ms: u64,
     /// Wall clock minus boot clock when the lease was accepted.
     offset_ms: i128,

@@ -12,8 +12,8 @@ use super::{EvaluateError, Node};
 use crate::random::os_rng;
 
 impl Node {
-    /// What the node remembers; `None` if nothing was ever put. Asked on a connection of its own that says no hello: a store
-    /// that turns out to be old must not have fenced the broker that runs on the newest one.
+    /// What the node remembers; `None` if nothing was ever put. Asked on a connection of its own that says no
+    /// hello: a store that turns out to be old must not have fenced the broker that runs on the newest one.
     pub(crate) async fn anchor(&self) -> Result<Option<AnchorValue>, EvaluateError> {
         let frame = self.anchor_request(None);
         let asking = async {
@@ -28,8 +28,8 @@ impl Node {
         }
     }
 
-    /// Puts an anchor and answers what is stored then: this one, or one with a counter that is not lower. A node that is known to
-    /// hold this one is not asked again.
+    /// Puts an anchor and answers what is stored then: this one, or one with a counter that is not lower. A
+    /// node that is known to hold this one is not asked again.
     pub(crate) async fn put_anchor(&self, anchor: AnchorValue) -> Result<AnchorValue, EvaluateError> {
         if self.anchored.load(Ordering::Acquire) >= anchor.counter {
             return Ok(anchor);

@@ -16,7 +16,8 @@ use crate::random::os_rng;
 use crate::remote::{EvaluateError, LeaseState};
 use symbolon_core::clock::Clock;
 
-/// The fault that node 1 is blamed for, when it changes its answers like this. The broker's state must not change.
+/// The fault that node 1 is blamed for, when it changes its answers like this. The broker's state must not
+/// change.
 async fn blamed(
     lie: impl Fn(&Node, &EvaluateRequest, EvaluateResponse) -> EvaluateResponse + Send + Sync + 'static,
 ) -> Fault {

@@ -137,7 +137,8 @@ async fn two_of_five_offline_cost_one_hedging_delay_once() {
     };
     quickest.iter().for_each(|index| ring.goes_silent(*index));
     ring.half.round_trip(&ring.remote, 1).await.unwrap();
-    // They were waited for until the others were asked, and that counts in full: from now on they stand behind.
+    // They were waited for until the others were asked, and that counts in full: from now on they stand
+    // behind.
     let hedge_micros = u64::try_from(HEDGE_AFTER.as_micros()).unwrap();
     let behind = || {
         let report = ring.remote.report();

@@ -1,4 +1,5 @@
-//! The one thread that writes: a commit is one synced transaction; after a failure the file is reopened in place.
+//! The one thread that writes: a commit is one synced transaction; after a failure the file is reopened in
+//! place.
 
 use std::sync::Arc;
 
@@ -17,7 +18,8 @@ const HEADER_MAGIC: &[u8; 16] = b"symbolon store\x00\x01";
 /// How a file of redb begins.
 const FILE_MAGIC: &[u8; 9] = b"redb\x1a\x0a\xa9\x0d\x0a";
 
-/// Space that must stay free beside a commit's own bytes: redb copies the pages it changes, and needs room to reopen.
+/// Space that must stay free beside a commit's own bytes: redb copies the pages it changes, and needs room to
+/// reopen.
 const RESERVE_BYTES: u64 = 4 << 20;
 
 /// Owns the database.
@@ -93,7 +95,8 @@ impl Committer {
         }
     }
 
-    /// Makes the next opening quick even if it comes after a crash. Best effort: what fails here fails the next commit.
+    /// Makes the next opening quick even if it comes after a crash. Best effort: what fails here fails the
+    /// next commit.
     pub(super) fn settle(&mut self) {
         let Some(open) = &self.open else { return };
         if self.settled || self.check_space(&[]).is_err() {
@@ -106,7 +109,8 @@ impl Committer {
         }
     }
 
-    /// Refuses before redb sees it what would fill the disk. Twice the bytes, because a page may have to be split.
+    /// Refuses before redb sees it what would fill the disk. Twice the bytes, because a page may have to be
+    /// split.
     fn check_space(&self, ops: &[Write]) -> Result<(), StoreError> {
         let wanted: u64 = ops.iter().map(|op| 2 * op.bytes() as u64).sum();
         let free = self.medium.free_bytes().map_err(|error| StoreError::Unavailable(Cause::new(error)))?;
@@ -196,8 +200,9 @@ impl Committer {
         }
     }
 
-    /// A file that is shorter than its own header says was cut; redb would panic on it. The header's layout is part of redb's
-    /// stable file format (its `design.md`, "Database header"): five little-endian numbers from byte 12 on.
+    /// A file that is shorter than its own header says was cut; redb would panic on it. The header's layout
+    /// is part of redb's stable file format (its `design.md`, "Database header"): five little-endian numbers
+    /// from byte 12 on.
     fn check_length(&self) -> Result<(), StoreError> {
         let mut numbers = [0; 20];
         self.medium.read(12, &mut numbers).map_err(|_| StoreError::Foreign)?;

@@ -1,8 +1,8 @@
 //! Power cuts: everything that was not synced is lost in part, sector by sector, in any order.
 //!
-//! The medium keeps what a sync has made durable apart from what was only written. After a number of calls the power
-//! goes; the next start finds the durable bytes and a random half of the sectors written since, as a disk with a cache
-//! leaves them. Every answered commit must be there, and none may be there by half.
+//! The medium keeps what a sync has made durable apart from what was only written. After a number of calls
+//! the power goes; the next start finds the durable bytes and a random half of the sectors written since, as
+//! a disk with a cache leaves them. Every answered commit must be there, and none may be there by half.
 
 #![allow(clippy::unwrap_used)]
 

@@ -4,9 +4,9 @@
 //! run certified ─▶ [stored] ─▶ committed ─▶ manifest signed ─▶ canaries ─▶ taken into use [stored] ─▶ old shares erased ─▶ [cleared]
 //! ```
 //!
-//! From the first store on a change can only go forward: some node may have committed. Whoever repeats it after a crash or a
-//! lost answer continues where it stood, because every step can be repeated. Until the end nodes answer for both epochs of
-//! shares, so capsules open all the while.
+//! From the first store on a change can only go forward: some node may have committed. Whoever repeats it
+//! after a crash or a lost answer continues where it stood, because every step can be repeated. Until the end
+//! nodes answer for both epochs of shares, so capsules open all the while.
 
 use symbolon_proto::dkg::{GroupKey, Run};
 use symbolon_proto::frame::GroupOp;
@@ -42,8 +42,8 @@ impl<'a> Changer<'a> {
         Self { session, remote }
     }
 
-    /// Goes on with a change that was begun and not finished; tells a node that left; has the next manifest signed when half
-    /// of the time of this one is over. One service renews its own.
+    /// Goes on with a change that was begun and not finished; tells a node that left; has the next manifest
+    /// signed when half of the time of this one is over. One service renews its own.
     pub async fn tend(&self) -> Result<(), GroupError> {
         let Ok(_turn) = self.remote.changing().try_lock() else { return Ok(()) };
         let Some(group) = self.remote.group() else { return Ok(()) };
@@ -77,7 +77,8 @@ impl<'a> Changer<'a> {
     }
 
     async fn forward(&self, mut change: Change) -> Result<(), GroupError> {
-        // A renewal is nothing before its body. Stored any earlier, a member that is gone for ever would bar the reshare without it.
+        // A renewal is nothing before its body. Stored any earlier, a member that is gone for ever would bar
+        // the reshare without it.
         if change.run.is_some() {
             self.keep(&change).await?;
         }
@@ -115,7 +116,8 @@ impl<'a> Changer<'a> {
         Ok(())
     }
 
-    /// What the broker holds when `manifest` is the newest. Asked again after it was taken into use, the same.
+    /// What the broker holds when `manifest` is the newest. Asked again after it was taken into use, the
+    /// same.
     fn followed_by(&self, group: &Proposal, manifest: VerifiedManifest) -> Result<Enrolled, GroupError> {
         let held = self.remote.enrolled();
         let next = Enrolled::group(group.clone(), manifest).ok_or(GroupError::NotAGroup)?;

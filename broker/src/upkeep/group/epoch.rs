@@ -40,8 +40,8 @@ impl Changer<'_> {
         self.proceed(Change::new("rotate", run, &group, certified)).await
     }
 
-    /// Asks every node to retire an epoch of which no capsule is left. True when all have; until then officers of some
-    /// service still have to order it.
+    /// Asks every node to retire an epoch of which no capsule is left. True when all have; until then
+    /// officers of some service still have to order it.
     pub async fn retire(&self, key_epoch: u32) -> Result<bool, GroupError> {
         let key = self.remote.manifest().manifest().key;
         let envoys = self.meeting().members().await?;

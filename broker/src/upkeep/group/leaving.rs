@@ -4,8 +4,9 @@
 //! reshare in use ▶ [stored who left] ▶ proposal shown ▶ its operator approves ▶ manifest ▶ acknowledge ▶ erased [forgotten]
 //! ```
 //!
-//! A node erases its share only when its operator has approved the group that follows, and that group's members have all
-//! signed that they hold the key (`docs/skb1.md` 16.32). So this may take days, and the status says what it waits for.
+//! A node erases its share only when its operator has approved the group that follows, and that group's
+//! members have all signed that they hold the key (`docs/skb1.md` 16.32). So this may take days, and the
+//! status says what it waits for.
 
 use symbolon_proto::card::VerifiedCard;
 use symbolon_proto::frame::GroupOp;
@@ -36,8 +37,8 @@ pub struct Leaving {
 const NOT_TOLD: &str = "it has not been told since the broker was opened; the next heartbeats do";
 
 impl Changer<'_> {
-    /// Remembers where the nodes of the group are while they are configured: one that is to leave is taken out of the
-    /// configuration first.
+    /// Remembers where the nodes of the group are while they are configured: one that is to leave is taken
+    /// out of the configuration first.
     pub(super) async fn note_addresses(&self, group: &Proposal) -> Result<(), GroupError> {
         let held = leaving_rows::read_addresses(&self.session.rows).await.map_err(|_| GroupError::Store)?;
         let address = |card: &VerifiedCard| {
@@ -66,8 +67,8 @@ impl Changer<'_> {
         Ok(before.cards().iter().filter(|card| !is_member(&change.group, card)).map(leaver).collect())
     }
 
-    /// Shows a proposal to those who are to leave, so that their operators can approve it together with the others. Best
-    /// effort: they are told again when it has come to pass.
+    /// Shows a proposal to those who are to leave, so that their operators can approve it together with the
+    /// others. Best effort: they are told again when it has come to pass.
     pub(super) async fn show_leavers(&self, old: &Proposal, group: &Proposal) -> Result<(), GroupError> {
         let addresses =
             leaving_rows::read_addresses(&self.session.rows).await.map_err(|_| GroupError::Store)?;
@@ -91,7 +92,8 @@ impl Changer<'_> {
         Ok(())
     }
 
-    /// Tells one of those who have left, another at each heartbeat: whoever cannot be reached costs one deadline.
+    /// Tells one of those who have left, another at each heartbeat: whoever cannot be reached costs one
+    /// deadline.
     pub(super) async fn tell_next(&self) -> Result<(), GroupError> {
         let leavers = self.read_leavers().await?;
         if leavers.is_empty() {

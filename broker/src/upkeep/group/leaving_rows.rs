@@ -1,7 +1,7 @@
 //! Nodes that left their group by a reshare and may still hold a share: what it takes to have them erase it.
 //!
-//! The row is written in the commit that ends the reshare, so that no crash forgets a node. What a node is told was signed
-//! by others or approved by its operator; it checks all of it itself.
+//! The row is written in the commit that ends the reshare, so that no crash forgets a node. What a node is
+//! told was signed by others or approved by its operator; it checks all of it itself.
 
 use std::collections::BTreeMap;
 
@@ -69,7 +69,8 @@ pub(crate) async fn read_leavers(rows: &Rows) -> Result<Vec<Leaver>, OpError> {
     stored.map_or(Ok(Vec::new()), |(stored, _)| stored.iter().map(parse).collect())
 }
 
-/// The change of the rows that adds `fresh`. A node that left before and leaves again is told of the later group.
+/// The change of the rows that adds `fresh`. A node that left before and leaves again is told of the later
+/// group.
 pub(super) async fn add_leavers(rows: &Rows, fresh: Vec<Leaver>) -> Result<Option<Write>, OpError> {
     if fresh.is_empty() {
         return Ok(None);

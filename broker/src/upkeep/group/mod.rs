@@ -1,5 +1,5 @@
-//! What happens to a group after its enrolment: renewal of its manifest, refresh of its shares, another t or n,
-//! a fresh key.
+//! What happens to a group after its enrolment: renewal of its manifest, refresh of its shares, another t or
+//! n, a fresh key.
 //!
 //! ```text
 //! refresh.rs   new shares for the same nodes                  change_rows.rs   a change that was begun, stored

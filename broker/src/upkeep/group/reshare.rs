@@ -11,8 +11,9 @@ use crate::remote::group::relay::{self, Parties};
 use crate::remote::group::{GroupError, NodeProblem};
 
 impl Changer<'_> {
-    /// The same key for the nodes of the configuration, of which its `threshold` must answer from then on. Waits for the
-    /// operators: says so with [`NodeProblem::NotApproved`] until all have approved the new group.
+    /// The same key for the nodes of the configuration, of which its `threshold` must answer from then on.
+    /// Waits for the operators: says so with [`NodeProblem::NotApproved`] until all have approved the new
+    /// group.
     pub async fn reshare(&self) -> Result<(), GroupError> {
         let _turn = self.remote.changing().lock().await;
         let old = self.group()?;
@@ -70,7 +71,8 @@ impl Changer<'_> {
     }
 }
 
-/// Nodes that leave keep their old shares until their operators approve the new group: too few must leave at once to use them.
+/// Nodes that leave keep their old shares until their operators approve the new group: too few must leave at
+/// once to use them.
 fn stays_split(old: &Proposal, new: &Proposal, threshold: u16) -> Result<(), GroupError> {
     let stays = |root| new.cards().iter().any(|card| card.card().root == root);
     let leaving = old.cards().iter().filter(|card| !stays(card.card().root)).count();

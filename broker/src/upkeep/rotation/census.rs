@@ -35,7 +35,8 @@ impl Census {
     }
 }
 
-/// The rows of capsules after a key, one table after the other; an empty one begins at the beginning. An empty page is the end.
+/// The rows of capsules after a key, one table after the other; an empty one begins at the beginning. An
+/// empty page is the end.
 pub(crate) async fn page(
     session: &Session,
     after: &[u8],
@@ -51,8 +52,8 @@ pub(super) fn read(session: &Session, key: &[u8], row: &Row) -> Option<(CapsuleP
     Some((place, capsule))
 }
 
-/// Counts all capsules, page by page. Rows never move, so behind a barrier, when nobody makes capsules of an older epoch any
-/// more, none of an older epoch can escape it: a re-wrap replaces a row where it is.
+/// Counts all capsules, page by page. Rows never move, so behind a barrier, when nobody makes capsules of an
+/// older epoch any more, none of an older epoch can escape it: a re-wrap replaces a row where it is.
 pub async fn census(session: &Session) -> Result<Census, OpError> {
     let (mut census, mut after) = (Census::default(), Vec::new());
     let (aim, present) = (session.keys.aim(), session.unsealed().keys().epoch);

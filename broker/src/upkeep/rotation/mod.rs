@@ -15,12 +15,14 @@
 //! status.rs   what operators and monitoring see  task.rs     who does all this, and how fast
 //! ```
 //!
-//! **State.** What is rotated is what the rows say: a capsule names its key epoch, a version's metadata its KEK epoch. A
-//! small row counts progress. So a broker that is killed after any commit goes on where the rows are, at the next unseal.
+//! **State.** What is rotated is what the rows say: a capsule names its key epoch, a version's metadata its
+//! KEK epoch. A small row counts progress. So a broker that is killed after any commit goes on where the rows
+//! are, at the next unseal.
 //!
-//! **Races.** Re-wrapping keeps KEK and capsule id, so no reader or writer notices. A roll moves payload and metadata in one
-//! commit by compare-and-set; whoever loses against it reads again. Whoever chooses a key holds a pass until that is
-//! committed, and epochs change behind a barrier ([`crate::keys::Pass`]): so nothing old is added later.
+//! **Races.** Re-wrapping keeps KEK and capsule id, so no reader or writer notices. A roll moves payload and
+//! metadata in one commit by compare-and-set; whoever loses against it reads again. Whoever chooses a key
+//! holds a pass until that is committed, and epochs change behind a barrier ([`crate::keys::Pass`]): so
+//! nothing old is added later.
 
 use symbolon_core::audit::{Action, Draft};
 

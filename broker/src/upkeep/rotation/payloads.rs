@@ -78,7 +78,8 @@ pub(super) async fn prepare(
     Ok(batch)
 }
 
-/// The keys of places, asked for at once so that they share frames; `None` where a capsule is gone or damaged.
+/// The keys of places, asked for at once so that they share frames; `None` where a capsule is gone or
+/// damaged.
 async fn open_all(
     session: &Session,
     places: impl Iterator<Item = CapsulePlace>,

@@ -1,8 +1,9 @@
 //! Re-encrypting rows after a change of the fragment or its epoch (`docs/skb1.md` 7.6, 16.60).
 //!
-//! Rows stay where they are: what their keys are made of does not change. A row is read, decrypted under the epoch that encrypted it,
-//! and replaced by compare-and-set, some at a time. Whoever writes a row meanwhile encrypts it under the present epoch. So one
-//! pass from the first row to the last is enough, and a pass that was interrupted begins again and skips what is done.
+//! Rows stay where they are: what their keys are made of does not change. A row is read, decrypted under the
+//! epoch that encrypted it, and replaced by compare-and-set, some at a time. Whoever writes a row meanwhile
+//! encrypts it under the present epoch. So one pass from the first row to the last is enough, and a pass that
+//! was interrupted begins again and skips what is done.
 
 use tracing::{error, info};
 
@@ -105,7 +106,8 @@ impl Reencryption {
     }
 }
 
-/// The end: the keys of the epoch before are forgotten, first by the store. `false` if something is left that needs them.
+/// The end: the keys of the epoch before are forgotten, first by the store. `false` if something is left that
+/// needs them.
 pub(super) async fn settle(session: &Session, unknown: Unknown) -> Result<bool, OpError> {
     let capsules = census(session).await?;
     if capsules.older_fragment + capsules.damaged > 0 {

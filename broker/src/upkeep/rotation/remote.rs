@@ -1,4 +1,5 @@
-//! What a rotation asks of the remote beside evaluations: a new key epoch, the end of an old one, other shares of the same key.
+//! What a rotation asks of the remote beside evaluations: a new key epoch, the end of an old one, other
+//! shares of the same key.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -35,10 +36,11 @@ pub enum NewShares {
     Reshare,
 }
 
-/// Makes and ends key epochs of the remote half. Every call is idempotent: repeating one after a lost answer is safe.
+/// Makes and ends key epochs of the remote half. Every call is idempotent: repeating one after a lost answer
+/// is safe.
 pub trait RemoteRotation: Send + Sync + 'static {
-    /// Has the remote make the key epoch after the newest, and answers its number. From then on the evaluator's newest
-    /// epoch is that one, and the older ones can still be evaluated.
+    /// Has the remote make the key epoch after the newest, and answers its number. From then on the
+    /// evaluator's newest epoch is that one, and the older ones can still be evaluated.
     fn new_epoch<'a>(&'a self, session: &'a Session) -> Rotated<'a, u32>;
 
     /// Tells the remote that no capsule of `key_epoch` is left. The broker has counted them before.

@@ -1,8 +1,10 @@
-//! Re-wrapping capsules of older epochs, of the remote's key or of the fragment, for the newest (`docs/skb1.md` 7.6, 8).
+//! Re-wrapping capsules of older epochs, of the remote's key or of the fragment, for the newest
+//! (`docs/skb1.md` 7.6, 8).
 //!
-//! A batch is up to 64 capsules of one key epoch: opened through the remote, closed again around the same KEKs for the newest
-//! epochs. Before anything is written one of the new capsules is opened through the remote and compared, so a remote whose
-//! new key is not what it says cannot swallow a batch. The commit replaces each row only if it is the one that was read.
+//! A batch is up to 64 capsules of one key epoch: opened through the remote, closed again around the same
+//! KEKs for the newest epochs. Before anything is written one of the new capsules is opened through the
+//! remote and compared, so a remote whose new key is not what it says cannot swallow a batch. The commit
+//! replaces each row only if it is the one that was read.
 
 use rand_core::Rng;
 use serde::{Deserialize, Serialize};
@@ -277,7 +279,8 @@ impl Rewrap {
         Ok(Advance::Finished)
     }
 
-    /// What was written is read from the store and opened. Whatever is gone by now belonged to something removed.
+    /// What was written is read from the store and opened. Whatever is gone by now belonged to something
+    /// removed.
     async fn check_sample(&self, session: &Session) -> Result<(), OpError> {
         let mut placed = Vec::with_capacity(self.sample.len());
         for place in &self.sample {

@@ -1,5 +1,5 @@
-//! The KEK roll of one mount, step by step. Each step reads where the roll stands, so any of them may be the last before a
-//! kill, and be taken again.
+//! The KEK roll of one mount, step by step. Each step reads where the roll stands, so any of them may be the
+//! last before a kill, and be taken again.
 //!
 //! ```text
 //! Preparing{next}   every bucket gets a KEK of the next epoch ▶ barrier: writers change over
@@ -153,7 +153,8 @@ impl Roll {
         expect: Expect,
     ) -> Result<Rolled, OpError> {
         session.keys.ensure_canary().await?;
-        // After a conflict one payload at a time: the secret that is being written must not hold the others up.
+        // After a conflict one payload at a time: the secret that is being written must not hold the others
+        // up.
         let some = if self.conflicts == 0 { wanted } else { &wanted[..1] };
         let batch = prepare(session, &self.mount, secrets, some, keks.epoch).await?;
         let looked_at = &some[..batch.looked_at];
@@ -224,7 +225,8 @@ impl Roll {
         Ok(changes)
     }
 
-    /// A pass has seen every secret. If it found nothing to move, the old capsules go; then the roll has ended.
+    /// A pass has seen every secret. If it found nothing to move, the old capsules go; then the roll has
+    /// ended.
     async fn end_pass(
         &mut self,
         session: &Session,

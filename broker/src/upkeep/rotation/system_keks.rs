@@ -10,7 +10,8 @@ use crate::error::OpError;
 use crate::keys::{CapsulePlace, OLDER_TOKEN_KEKS_MAX, OlderTokens, SYSTEM_KEKS, SystemKeks, TOKEN_SLOT};
 use crate::store::{Expect, Write};
 
-/// Beyond the longest life of a machine token: for requests that were under way, and clocks that were corrected.
+/// Beyond the longest life of a machine token: for requests that were under way, and clocks that were
+/// corrected.
 const MARGIN_SECS: u64 = 3600;
 
 async fn row(session: &Session) -> Result<(SystemKeks, Expect), OpError> {
@@ -34,7 +35,8 @@ pub async fn request_roll(session: &Session) -> Result<Option<Write>, OpError> {
     Ok(Some(session.rows.put(SYSTEM_KEKS, &SystemKeks { wanted: true, ..own }, expect)?))
 }
 
-/// Does what was asked for, and forgets KEKs of machine tokens that no longer live. Whether there was anything to do.
+/// Does what was asked for, and forgets KEKs of machine tokens that no longer live. Whether there was
+/// anything to do.
 pub(super) async fn step(session: &Session) -> Result<bool, OpError> {
     let (own, expect) = row(session).await?;
     if !own.wanted && session.keys.system_keks() != own {
@@ -54,8 +56,8 @@ pub(super) async fn step(session: &Session) -> Result<bool, OpError> {
     Ok(false)
 }
 
-/// New KEKs, the records under them, and the end of the old one, together. Behind a barrier, because requests look up the
-/// epoch in memory and the record in the store.
+/// New KEKs, the records under them, and the end of the old one, together. Behind a barrier, because requests
+/// look up the epoch in memory and the record in the store.
 async fn roll(session: &Session, own: SystemKeks, expect: Expect) -> Result<(), OpError> {
     let keys = &session.keys;
     keys.ensure_canary().await?;

@@ -1,4 +1,5 @@
-//! Who rotates, and how fast: one task of the session, one step at a time, resting between steps so that serving goes on.
+//! Who rotates, and how fast: one task of the session, one step at a time, resting between steps so that
+//! serving goes on.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -258,7 +259,8 @@ impl Work {
             Advance::Stuck(damaged) => damaged,
             _ => 0,
         };
-        // For what it was made, and not for what is newest by now. What is damaged is looked at again after the next unseal.
+        // For what it was made, and not for what is newest by now. What is damaged is looked at again after
+        // the next unseal.
         self.rewrapped = self.rewrap.take().map(|rewrap| rewrap.progress().aim());
         Step::Done
     }

@@ -1,7 +1,7 @@
 //! `sys/symbolon/audit`: searching the audit log. Ours, not Vault's.
 //!
-//! Without parameters it gives the newest entries. `next` in the answer holds the `from` and `until` with which to go
-//! on; it is null when the whole range has been looked at, also if that found nothing.
+//! Without parameters it gives the newest entries. `next` in the answer holds the `from` and `until` with
+//! which to go on; it is null when the whole range has been looked at, also if that found nothing.
 
 use serde_json::{Value, json};
 use symbolon_core::audit::{Action, Outcome};

@@ -172,7 +172,8 @@ impl serde::Serialize for Shown {
     }
 }
 
-/// The shares twice as Vault shows them, and as the text that our custodians keep; or, for custodians with cards, in parcels.
+/// The shares twice as Vault shows them, and as the text that our custodians keep; or, for custodians with
+/// cards, in parcels.
 #[derive(serde::Serialize)]
 struct InitBody<'a> {
     keys: Vec<Shown>,

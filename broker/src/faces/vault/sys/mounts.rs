@@ -124,7 +124,8 @@ fn mount_facts(mount: &Mount, side: Side) -> Value {
         "uuid": uuid(&mount.id.to_string()),
     });
     if mount.kind == "kv" {
-        // Ours, and not among the options unless it was given there: tools compare those with what they asked for.
+        // Ours, and not among the options unless it was given there: tools compare those with what they asked
+        // for.
         facts["tier"] = json!(mount.tier().as_str());
     }
     facts

@@ -1,4 +1,5 @@
-//! Changes of the fragment and of its epoch: everything is re-encrypted, at whatever write the broker is killed.
+//! Changes of the fragment and of its epoch: everything is re-encrypted, at whatever write the broker is
+//! killed.
 
 use std::sync::Arc;
 
@@ -35,8 +36,8 @@ async fn change_and_finish(world: &World, change: &Change) -> Result<(), OpError
     finished
 }
 
-/// Runs a change again and again, with the store failing at write 0, 1, 2, …, until it gets through. After each kill
-/// everything is read; what was begun is ended, and what was not is begun again.
+/// Runs a change again and again, with the store failing at write 0, 1, 2, …, until it gets through. After
+/// each kill everything is read; what was begun is ended, and what was not is begun again.
 async fn killed_at_every_write(base: &World, change: &Change) {
     for failure in [Failure::LostRequest, Failure::LostAnswer] {
         let mut writes = 0;

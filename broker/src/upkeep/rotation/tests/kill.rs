@@ -9,8 +9,9 @@ use crate::store::memory::Failure;
 /// Secrets in each mount: more capsules than fit into two batches, so that there are kills between batches.
 const SECRETS: usize = 100;
 
-/// Runs `rotate` again and again, with the store failing at write 0, 1, 2, …, until it gets through. After each kill the
-/// broker is opened again, everything is read, the rotation is ended, and everything is read again.
+/// Runs `rotate` again and again, with the store failing at write 0, 1, 2, …, until it gets through. After
+/// each kill the broker is opened again, everything is read, the rotation is ended, and everything is read
+/// again.
 async fn killed_at_every_write(
     base: &World,
     rotate: impl AsyncFn(&Site) -> Result<(), OpError>,

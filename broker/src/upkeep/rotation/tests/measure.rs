@@ -1,12 +1,14 @@
-//! How fast capsules are re-wrapped, beside the arithmetic of `docs/skb1.md` 10. Not a test: nothing is asserted about time.
+//! How fast capsules are re-wrapped, beside the arithmetic of `docs/skb1.md` 10. Not a test: nothing is
+//! asserted about time.
 //!
 //! ```text
 //! taskset -c 0 cargo test --release -p symbolon-broker --lib rotation::tests::measure -- --ignored --nocapture
 //! ```
 //!
-//! It lies here and not among the benches because the remote in this process is test code. The store is in memory, so the
-//! figure is that of the cryptography on both sides, one after the other, and not of a disk or a network. Beside others the
-//! wall clock says more about them; the processor time of this process is what to compare.
+//! It lies here and not among the benches because the remote in this process is test code. The store is in
+//! memory, so the figure is that of the cryptography on both sides, one after the other, and not of a disk or
+//! a network. Beside others the wall clock says more about them; the processor time of this process is what
+//! to compare.
 
 #![allow(clippy::print_stdout)]
 

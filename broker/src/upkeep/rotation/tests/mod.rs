@@ -1,4 +1,5 @@
-//! Rotations that are killed, raced and left by the remote: every secret stays readable, and the end is always reached.
+//! Rotations that are killed, raced and left by the remote: every secret stays readable, and the end is
+//! always reached.
 #![allow(clippy::unwrap_used)]
 
 mod cubbyhole;

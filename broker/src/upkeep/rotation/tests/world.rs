@@ -173,7 +173,8 @@ impl World {
         Arc::clone(ours.expect("one of them is in force"))
     }
 
-    /// Everything of a ceremony but the custodians: the change is prepared and committed. The site is closed then.
+    /// Everything of a ceremony but the custodians: the change is prepared and committed. The site is closed
+    /// then.
     pub async fn change(&self, site: Site, change: &Change) -> Result<(), OpError> {
         let sealed = self.sealed().await;
         let fragment = self.fragment_of(&sealed);
@@ -349,7 +350,8 @@ impl Site {
         assert!(census.by_epoch[&newest] > 0);
     }
 
-    /// Nothing is left that another fragment epoch than the present one has closed, and its keys are forgotten.
+    /// Nothing is left that another fragment epoch than the present one has closed, and its keys are
+    /// forgotten.
     pub async fn all_of_this_fragment_epoch(&self, when: &str) {
         let epoch = self.session.unsealed().keys().epoch;
         assert!(self.session.unsealed().previous().is_none(), "{when}");
