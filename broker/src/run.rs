@@ -108,7 +108,8 @@ impl Broker {
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), RunError> {
         let router = crate::faces::router(Arc::clone(&self.app));
         serve(self.listener, self.tls, router, ServerLimits::default(), shutdown).await?;
-        let _ = self.app.seal.seal().await; // the seal task only fails to answer if it is gone, and its keys with it
+        // the seal task only fails to answer if it is gone, and its keys with it
+        let _ = self.app.seal.seal().await;
         let _ = self.app.store.close().await; // a store that cannot answer has nothing open
         Ok(())
     }

@@ -11,7 +11,8 @@
 //! The seed is printed; `SYMBOLON_CRASH_SEED` and `SYMBOLON_CRASH_ROUNDS` set it and the number of rounds. A
 //! kill leaves the kernel's cache alive, so power cuts are another test (`store/embedded/power_tests.rs`).
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)] // a test with processes and timing
+// a test with processes and timing
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 
 use std::collections::BTreeSet;
 use std::env;

@@ -1,7 +1,8 @@
 //! Reads a secret, and writes it if nobody has.
 //!
 //! ```text
-//! SYMBOLON_ADDR=https://127.0.0.1:8200 SYMBOLON_CACERT=ca.pem SYMBOLON_TOKEN=… cargo run -p symbolon --example read_secret
+//! SYMBOLON_ADDR=https://127.0.0.1:8200 SYMBOLON_CACERT=ca.pem SYMBOLON_TOKEN=… \
+//!     cargo run -p symbolon --example read_secret
 //! ```
 
 use serde::{Deserialize, Serialize};

@@ -2,7 +2,8 @@
 //! callee verifies it with the keys that the broker publishes.
 //!
 //! ```text
-//! SYMBOLON_ADDR=https://127.0.0.1:8200 SYMBOLON_CACERT=ca.pem PROOF_FILE=proof cargo run -p symbolon --example workload_token
+//! SYMBOLON_ADDR=https://127.0.0.1:8200 SYMBOLON_CACERT=ca.pem PROOF_FILE=proof \
+//!     cargo run -p symbolon --example workload_token
 //! ```
 
 use symbolon::{Caller, Client, Error, Evidence, Verifier, WorkloadTokens};

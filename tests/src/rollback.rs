@@ -56,7 +56,8 @@ async fn an_old_copy_of_the_store_is_refused_and_the_newest_is_not() {
     );
     give_both(&site).await.expect(503);
     site.restart(async |_| assert!(std::fs::copy(&newest, &path).is_ok())).await;
-    site.unseal().await; // the refused copy has not registered a generation either, or this one would be fenced
+    // the refused copy has not registered a generation either, or this one would be fenced
+    site.unseal().await;
     assert_eq!(site.read("app/db").await.expect(200).json()["data"]["data"]["value"], "new");
 }
 
@@ -83,7 +84,8 @@ async fn an_old_copy_that_opens_while_the_remote_is_away_is_sealed_before_it_ope
         }
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     };
-    assert!(text.contains("restore the newest backup"), "{text}"); // its own unseal may have made it long enough to be another history
+    // its own unseal may have made it long enough to be another history
+    assert!(text.contains("restore the newest backup"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

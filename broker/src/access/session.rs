@@ -188,7 +188,8 @@ impl Session {
             return Ok(());
         }
         let Some(revision) = self.freshness.other(&self.rows).await? else { return Ok(()) };
-        let _turn = self.taking_turn().await; // what is read must not take the place of what is committed meanwhile
+        // what is read must not take the place of what is committed meanwhile
+        let _turn = self.taking_turn().await;
         let (mounts, policies) = (Mounts::read(&self.rows).await?, Policies::read(&self.rows).await?);
         self.mounts.replace_all(mounts);
         self.policies.replace_all(policies);

@@ -1,8 +1,9 @@
 //! Initialisation: from nothing to a sealed deployment, in one commit.
 //!
 //! ```text
-//! check the request ▶ network identity ▶ enrol (the remote's operator compares fingerprints) ▶ fragment, shares, drill ▶
-//! keys with the remote, proven by a canary ▶ one commit: everything, with its entry ▶ sealed; shares and root token shown once
+//! check the request ▶ network identity ▶ enrol (the remote's operator compares fingerprints) ▶
+//! fragment, shares, drill ▶ keys with the remote, proven by a canary ▶
+//! one commit: everything, with its entry ▶ sealed; shares and root token shown once
 //! ```
 //!
 //! Nothing is written before everything has succeeded, so a failed `init` leaves an empty store.

@@ -1,11 +1,16 @@
 //! Custody: how a broker comes to its half of every key, and how it gives it up.
 //!
 //! ```text
-//! init.rs            from nothing to a sealed deployment        initialising.rs  the one under way
-//! unseal/            from the custodians' shares to a session   seal/            the task that owns the seal state
-//! ceremony/          what needs custodians on an open broker    app.rs           what a handler may reach
-//! deployment.rs      network identity and log seed              places.rs        rows that there is one of
-//! enrolment_rows.rs  whom this broker is enrolled with          escrow.rs        shares under the customer's key
+//! init.rs            from nothing to a sealed deployment
+//! initialising.rs    the one under way
+//! unseal/            from the custodians' shares to a session
+//! seal/              the task that owns the seal state
+//! ceremony/          what needs custodians on an open broker
+//! app.rs             what a handler may reach
+//! deployment.rs      network identity and log seed
+//! places.rs          rows that there is one of
+//! enrolment_rows.rs  whom this broker is enrolled with
+//! escrow.rs          shares under the customer's key
 //! ```
 
 use crate::rows::Table;

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! key(place) ── cached and lease alive? ──▶ Arc<OpenKek>
-//!     └─ queue ─▶ loader: one frame for up to 64 places of a key epoch ─▶ evaluate ─▶ open capsules ─▶ keyring ─▶ all who wait
+//!     └─ queue ─▶ loader: one frame for up to 64 places of a key epoch ─▶ evaluate ─▶ open capsules
+//!                 ─▶ keyring ─▶ all who wait
 //!
 //! place.rs      where capsules are, and the contexts that bind them there
 //! capsules.rs   closing and opening them

@@ -1,8 +1,10 @@
 //! Where capsules are: the rows of the store, and the contexts that bind each capsule to its row.
 //!
 //! ```text
-//! table 0x13   scope ‖ bucket(4) ‖ kek_epoch(4)                       KEK of a bucket of at most 1,024 secrets
-//! table 0x14   scope ‖ secret_id(16) ‖ version(8) ‖ kek_epoch(4)      key of one version of one secret (high tier)
+//! table 0x13   scope ‖ bucket(4) ‖ kek_epoch(4)
+//!              KEK of a bucket of at most 1,024 secrets
+//! table 0x14   scope ‖ secret_id(16) ‖ version(8) ‖ kek_epoch(4)
+//!              key of one version of one secret (high tier)
 //! ```
 //!
 //! A place can be read back from a row's key, so that a rotation can go through all capsules without knowing

@@ -33,7 +33,8 @@ pub async fn state(app: &App) -> Result<Option<Arc<Notice>>, OpError> {
 /// Begins a ceremony that changes something. Nothing changes before custodians have given their shares.
 pub async fn begin(app: &App, who: &Requester<'_>, change: Change) -> Result<Option<Arc<Notice>>, OpError> {
     let request = authorise(app, who, "ceremony/begin", Operation::Update).await?;
-    request.commit(Object::Named(change.to_string()), Vec::new()).await?; // on record before anybody is asked for a share
+    // on record before anybody is asked for a share
+    request.commit(Object::Named(change.to_string()), Vec::new()).await?;
     request.record_failure(app.seal.begin_change(change).await).await?;
     drop(request);
     state(app).await

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! broker's operator  ── reads out the broker's fingerprint ──▶ service's operator, who approves it
-//! broker's operator ◀── reads out the root's fingerprint ───── service's operator; it stands in the configuration
+//! broker's operator ◀── reads out the root's fingerprint ───── service's operator;
+//!                       it stands in the configuration
 //! ```
 //!
 //! The answer is believed if the root key has the expected fingerprint, root and node signed the manifest,

@@ -1,8 +1,9 @@
 //! One node of the remote, as the broker asks it.
 //!
 //! ```text
-//! question ─ connection (hello first on a new one) ─ frame ─ answer ─ verified against its manifest ─ lease accepted
-//!          └─────────────────────────── one deadline ───────────────────────────┘
+//! question ─ connection (hello first on a new one) ─ frame ─ answer
+//!            └─────────────────── one deadline ───────────────────┘
+//!          ─ verified against its manifest ─ lease accepted
 //! ```
 //!
 //! Every answer is proven or signed before it has an effect; whoever lies is named. A connection that breaks
@@ -225,7 +226,8 @@ impl Node {
     /// The open connection, or a new one that knows our generation; and whether it is new.
     async fn link(&self) -> Result<(Sender, bool), EvaluateError> {
         if self.common.holder().generation == 0 {
-            return Err(EvaluateError::NotRegistered); // nothing is asked before the anchor was compared and a hello said
+            // nothing is asked before the anchor was compared and a hello said
+            return Err(EvaluateError::NotRegistered);
         }
         let mut link = self.link.lock().await;
         let spki = self.pin.get();

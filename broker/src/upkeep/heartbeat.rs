@@ -82,7 +82,8 @@ async fn keep_lease(session: Weak<Session>, link: Link, every: Duration, alarm: 
             return seal_itself(&session, reason, &alarm).await;
         }
         if !link.anchor.is_confirmed() {
-            continue; // a ceremony would register our generation before it is known whether this store is the newest
+            // a ceremony would register our generation before it is known whether this store is the newest
+            continue;
         }
         if let Err(error) = Changer::new(&session, &link.remote).tend().await {
             warn!(%error, "a change of the fragment services did not go on; the next heartbeat tries again");

@@ -3,7 +3,8 @@
 //! ```text
 //! fragment  = from the shares, however few: what is missing he guesses
 //! k         = from the services' files, or from the quantum computer: what is missing he guesses
-//! KEK       = from memory; or a capsule opened with fragment and k; or asked from the live service with the broker's keys
+//! KEK       = from memory; or a capsule opened with fragment and k; or asked from the live service with
+//!             the broker's keys
 //! secret    = a record opened with some KEK
 //! ```
 

@@ -10,7 +10,9 @@
 //! | R<t and R≥t of a key that several services hold | [`group`] |
 //! | the remote key, or an old epoch of it, destroyed; a restored backup of the service | [`destroyed`] |
 //! | N; N with TLS broken | [`network`] |
-//! | clone of a live broker, hypervisor snapshot | `seal.rs`, `of_two_brokers_on_copies_of_a_store_only_one_is_served` |
+//! | clone of a live broker, hypervisor snapshot | `seal.rs`, the test named below |
+//!
+//! That test is `of_two_brokers_on_copies_of_a_store_only_one_is_served`.
 
 pub mod attacker;
 mod destroyed;

@@ -1,8 +1,9 @@
 //! A ceremony that changes something, while the broker is open (`docs/skb1.md` 7.6).
 //!
 //! ```text
-//! collecting ──t shares──▶ fragment, for as long as one job of the crypto thread ──▶ drill, epoch: over
-//!                                                                              └──▶ reshare, rekey: proving ──everybody──▶ over
+//! collecting ──t shares──▶ fragment, for as long as one job of the crypto thread
+//!                          ├──▶ drill, epoch: over
+//!                          └──▶ reshare, rekey: proving ──everybody──▶ over
 //! ```
 //!
 //! The proofs are the drill of section 7.3: the dealer has recombined every share before it sealed them, and

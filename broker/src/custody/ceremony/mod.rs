@@ -1,12 +1,15 @@
 //! Ceremonies: people with shares, and what they open or change together (`docs/skb1.md` 7.5, 7.6).
 //!
 //! ```text
-//! sealed   fresh X-Wing key and nonce, fingerprint on the console ─▶ shares, sealed to the key or as plain text
-//!          ▲                                                          │ each checked on arrival, its holder named
-//!          └── reset, 30 minutes, a wrong combination ────────────────┴─▶ t of them: recombined, and the key is gone
+//! sealed   fresh X-Wing key and nonce, fingerprint on the console
+//!          ▲  └─▶ shares, sealed to the key or as plain text
+//!          │      │ each checked on arrival, its holder named
+//!          │      ├─▶ t of them: recombined, and the key is gone
+//!          └──────┴── reset, 30 minutes, a wrong combination
 //!
-//! open     an operator begins a change ─▶ t shares as above ─▶ new shares dealt, sealed to their holders' cards ─▶ everybody
-//!          proves that the share opens ─▶ one commit ─▶ the broker opens itself again with the new keys ─▶ signatures
+//! open     an operator begins a change ─▶ t shares as above ─▶ new shares dealt, sealed to their holders'
+//!          cards ─▶ everybody proves that the share opens ─▶ one commit ─▶ the broker opens itself again
+//!          with the new keys ─▶ signatures
 //!
 //! desk.rs         where shares are given          commit.rs   the rows of a change
 //! change_desk.rs  one that changes something      archive.rs  what is kept of it, and who signed

@@ -151,7 +151,8 @@ impl SealTask {
                 if let OpError::Sealed(Closed::ByItself(reason)) = &error {
                     self.reason = Some(reason.clone());
                 }
-                let sealed = self.unsealer.recorded().await.map_or(sealed, Arc::new); // its format may have been raised
+                // its format may have been raised
+                let sealed = self.unsealer.recorded().await.map_or(sealed, Arc::new);
                 self.show_closed(sealed);
                 return Err(error);
             }

@@ -1,7 +1,8 @@
 //! From purpose keys to an open session: the order of an unseal.
 //!
 //! ```text
-//! keys of earlier fragment epochs joined ▶ log checked against its checkpoint ▶ anchor compared with the remote's ▶
+//! keys of earlier fragment epochs joined ▶ log checked against its checkpoint ▶
+//! anchor compared with the remote's ▶
 //! next generation committed with the unseal's entry ▶ mounts and policies read ▶
 //! hello (generation registered, lease) ▶ canary ▶ anchor put ▶ background tasks
 //!

@@ -1,9 +1,12 @@
 //! The dialect of Vault's clients.
 //!
 //! ```text
-//! request.rs   head and body → one path, one verb, one set of fields       fields.rs    typed reading of those
-//! call.rs      the same in a session, as engines and methods get it        envelope.rs  answers in Vault's envelope
-//! reply.rs     what goes back                                              error.rs     what goes back instead
+//! request.rs   head and body → one path, one verb, one set of fields
+//! fields.rs    typed reading of those
+//! call.rs      the same in a session, as engines and methods get it
+//! reply.rs     what goes back
+//! error.rs     what goes back instead
+//! envelope.rs  answers in Vault's envelope
 //! limits.rs    bounds that several of these name
 //! ```
 

@@ -1,8 +1,10 @@
 //! The sealed payload of a version, in both tiers.
 //!
 //! ```text
-//! standard   record ── wrapped by ── KEK of the secret's bucket        (capsule: one for 1,024 secrets, KEK cached)
-//! high       record ── wrapped by ── key of this version alone        (capsule: one for each version, never cached)
+//! standard   record ── wrapped by ── KEK of the secret's bucket
+//!                                    (capsule: one for 1,024 secrets, KEK cached)
+//! high       record ── wrapped by ── key of this version alone
+//!                                    (capsule: one for each version, never cached)
 //! ```
 //!
 //! The metadata of a version says under which KEK epoch its record is sealed. A roll moves both in one

@@ -103,7 +103,8 @@ impl Activity {
     /// Time until the connection is overdue, as things stand; zero if it is.
     fn left(&self) -> Duration {
         if self.running.load(Ordering::Relaxed) > 0 {
-            return self.limits.idle.min(self.limits.head); // the request has its own deadline; look again later
+            // the request has its own deadline; look again later
+            return self.limits.idle.min(self.limits.head);
         }
         let now = self.now_ms();
         let since = |ms: u64| Duration::from_millis(now.saturating_sub(ms));

@@ -1,7 +1,8 @@
 //! The first group of a deployment.
 //!
 //! ```text
-//! cards fetched, each root compared with the configuration ▶ proposal ▶ its fingerprint is read to the operators of all nodes ▶
+//! cards fetched, each root compared with the configuration ▶ proposal ▶
+//! its fingerprint is read to the operators of all nodes ▶
 //! all approve ▶ the key is made among them ▶ manifest 1, signed by all
 //! ```
 //!

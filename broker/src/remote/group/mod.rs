@@ -2,9 +2,11 @@
 //! trusted with nothing (`docs/skb1.md` 6.7 and 16.14).
 //!
 //! ```text
-//! member.rs    one node as the ceremony sees it: its card, checked against the fingerprint in the configuration
+//! member.rs    one node as the ceremony sees it: its card, checked against the fingerprint in the
+//!              configuration
 //! meeting.rs   who takes part in a change, each met at its address
-//! relay.rs     deal, verify, commit: a run carried from node to node; every dealing and signature is checked here, too
+//! relay.rs     deal, verify, commit: a run carried from node to node; every dealing and signature is
+//!              checked here, too
 //! cosign.rs    one manifest, signed by every node with its own key
 //! enrolment.rs the first group of a deployment
 //! escrow.rs    shares sealed to the customer's escrow key

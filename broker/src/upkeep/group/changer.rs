@@ -1,7 +1,8 @@
 //! A change of the group from its first store to its end, whatever began it; and the renewal of a manifest.
 //!
 //! ```text
-//! run certified ─▶ [stored] ─▶ committed ─▶ manifest signed ─▶ canaries ─▶ taken into use [stored] ─▶ old shares erased ─▶ [cleared]
+//! run certified ─▶ [stored] ─▶ committed ─▶ manifest signed ─▶ canaries ─▶ taken into use [stored]
+//!               ─▶ old shares erased ─▶ [cleared]
 //! ```
 //!
 //! From the first store on a change can only go forward: some node may have committed. Whoever repeats it

@@ -1,7 +1,8 @@
 //! Nodes that left the group: each is told until it has erased its share.
 //!
 //! ```text
-//! reshare in use ▶ [stored who left] ▶ proposal shown ▶ its operator approves ▶ manifest ▶ acknowledge ▶ erased [forgotten]
+//! reshare in use ▶ [stored who left] ▶ proposal shown ▶ its operator approves ▶
+//! manifest ▶ acknowledge ▶ erased [forgotten]
 //! ```
 //!
 //! A node erases its share only when its operator has approved the group that follows, and that group's

@@ -2,11 +2,13 @@
 //! n, a fresh key.
 //!
 //! ```text
-//! refresh.rs   new shares for the same nodes                  change_rows.rs   a change that was begun, stored
-//! reshare.rs   the same key for other nodes                   leaving_rows.rs  nodes that left, stored
-//! epoch.rs     a fresh key beside the old one, and its end
-//! changer.rs   a change from its first store to its end, whichever of these began it
-//! leaving.rs   nodes that a reshare leaves behind are told until they have erased their shares
+//! refresh.rs       new shares for the same nodes
+//! reshare.rs       the same key for other nodes
+//! epoch.rs         a fresh key beside the old one, and its end
+//! changer.rs       a change from its first store to its end, whichever of these began it
+//! change_rows.rs   a change that was begun, stored
+//! leaving.rs       nodes that a reshare leaves behind are told until they have erased their shares
+//! leaving_rows.rs  nodes that left, stored
 //! ```
 //!
 //! What is asked of which node, and how it is checked, is in `remote/group/`.

@@ -1,12 +1,16 @@
 //! Rotations: new keys for everything that is stored, while everything is served.
 //!
 //! ```text
-//! fragment a ceremony's next epoch or new fragment ▶ rows re-encrypted ▶ capsules as below ▶ the keys before are forgotten
-//! remote   new key epoch e+1 ▶ new capsules use it at once ▶ 64 at a time: open under e, re-wrap, compare one, commit ▶ sample
+//! fragment a ceremony's next epoch or new fragment ▶ rows re-encrypted ▶ capsules as below
+//!          ▶ the keys before are forgotten
+//! remote   new key epoch e+1 ▶ new capsules use it at once
+//!          ▶ 64 at a time: open under e, re-wrap, compare one, commit ▶ sample
 //!          ▶ RETIRE(e), refused while a capsule of e is left
-//! KEK      new KEK for every bucket ▶ barrier: writers change over ▶ payloads are re-wrapped, some at a time, each
-//!          with its metadata in one commit ▶ a pass that finds none ▶ old capsules removed
-//! own      the deployment's own KEKs, in one commit; the one that seals machine tokens stays until the last token is dead
+//! KEK      new KEK for every bucket ▶ barrier: writers change over
+//!          ▶ payloads are re-wrapped, some at a time, each with its metadata in one commit
+//!          ▶ a pass that finds none ▶ old capsules removed
+//! own      the deployment's own KEKs, in one commit; the one that seals machine tokens stays until the
+//!          last token is dead
 //!
 //! rewrap.rs   capsules of older epochs           census.rs   how many capsules of which epoch there are
 //! reencrypt.rs   rows of an older fragment epoch

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! Preparing{next}   every bucket gets a KEK of the next epoch ▶ barrier: writers change over
-//! Moving            payloads of other epochs are moved ▶ a pass that finds none ▶ capsules of other epochs are removed
+//! Moving            payloads of other epochs are moved ▶ a pass that finds none
+//!                   ▶ capsules of other epochs are removed
 //! Settled
 //! ```
 

@@ -326,7 +326,8 @@ impl World {
 pub async fn let_go(service: Arc<Service>) {
     let gone =
         until("the service to let go", || async { Ok((Arc::strong_count(&service) == 1).then_some(())) });
-    drop(tokio::time::timeout(LET_GO, gone).await); // whoever opens the directory will say that it is still locked
+    // whoever opens the directory will say that it is still locked
+    drop(tokio::time::timeout(LET_GO, gone).await);
 }
 
 /// Looks until something is there.

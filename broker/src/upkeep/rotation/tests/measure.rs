@@ -2,7 +2,8 @@
 //! asserted about time.
 //!
 //! ```text
-//! taskset -c 0 cargo test --release -p symbolon-broker --lib rotation::tests::measure -- --ignored --nocapture
+//! taskset -c 0 cargo test --release -p symbolon-broker --lib rotation::tests::measure -- \
+//!     --ignored --nocapture
 //! ```
 //!
 //! It lies here and not among the benches because the remote in this process is test code. The store is in

@@ -146,7 +146,8 @@ async fn announce(client: &symbolon_cli::Operator) -> std::convert::Infallible {
                  {fingerprint}\n\nThey compare it and run: symbolon fragment approve <fingerprint>\n"
             );
             announced = fingerprint;
-            let _ = writeln!(std::io::stderr().lock(), "{}", printable(&text)); // nobody to tell if it is closed
+            // nobody to tell if it is closed
+            let _ = writeln!(std::io::stderr().lock(), "{}", printable(&text));
         }
     }
 }

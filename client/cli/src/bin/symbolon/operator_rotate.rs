@@ -315,7 +315,8 @@ impl Line {
     fn write(&mut self, text: &str) {
         if self.is_shown {
             let mut stderr = std::io::stderr().lock();
-            let _ = write!(stderr, "\r\x1b[K{text}").and_then(|()| stderr.flush()); // nobody to tell if it is closed
+            // nobody to tell if it is closed
+            let _ = write!(stderr, "\r\x1b[K{text}").and_then(|()| stderr.flush());
         }
     }
 }
