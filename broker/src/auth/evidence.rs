@@ -11,9 +11,11 @@ use symbolon_core::oauth::{TokenRequest, WorkloadRule, evidence_is_for};
 use symbolon_core::path::{MountPath, RoleName};
 
 use super::jwks::{LoginKeys, Source};
-use super::roles::{Role, find_role};
+use super::roles::{CONFIGS, ROLES, Role, find_role};
+use super::{Method, Route};
 use crate::access::Session;
 use crate::access::mounts::Mount;
+use crate::access::shape::Facts;
 use crate::error::{OpError, Text};
 
 /// The keys of an issuer cannot be fetched.
@@ -35,6 +37,20 @@ impl Admitted {
     pub(super) fn new(mount: &Mount, identity: VerifiedIdentity, rule: &WorkloadRule) -> Self {
         Self { mount: mount.path.clone(), identity, rule: rule.clone() }
     }
+}
+
+/// The descriptor of a method whose roles admit the evidence of an issuer.
+pub(super) const fn method(kind: &'static str, route: Route, recognise: Recognise) -> Method {
+    let facts = Facts {
+        kind,
+        builtin: None,
+        tables: &[CONFIGS, ROLES],
+        sudo: &[],
+        folds: &["role/+", "role/+/*"],
+        open: &[("PUT", "login")],
+        first_rows: None,
+    };
+    Method { facts, enable: |_| Ok(()), route, recognise: Some(recognise) }
 }
 
 /// What a mount recognises in evidence made for this issuer: one entry for each of its roles that admits it.

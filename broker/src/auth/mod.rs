@@ -31,6 +31,9 @@ pub mod workload;
 pub static METHODS: &[&Method] =
     &[&token::METHOD, &approle::METHOD, &kubernetes::METHOD, &jwt::METHOD, &userpass::METHOD];
 
+/// From a request below a mount to an answer.
+pub type Route = for<'a> fn(Call<'a>, &'a Mount, &'a str) -> Answering<'a>;
+
 /// A login method: facts, and what it does.
 pub struct Method {
     /// What everything general needs to know.
@@ -38,7 +41,7 @@ pub struct Method {
     /// Whether it may be enabled with these options.
     pub enable: fn(&BTreeMap<String, String>) -> Result<(), OpError>,
     /// From a request below its mount to an answer.
-    pub route: for<'a> fn(Call<'a>, &'a Mount, &'a str) -> Answering<'a>,
+    pub route: Route,
     /// Whom evidence names, for workload tokens; `None` where a login proves nothing that could be presented
     /// elsewhere.
     pub recognise: Option<evidence::Recognise>,

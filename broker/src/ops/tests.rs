@@ -6,7 +6,6 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use symbolon_core::audit::{Detail, Draft};
-use symbolon_core::dead_man::DeadMan;
 use symbolon_core::identity::approle::AppRole;
 use symbolon_core::json::Map;
 use symbolon_core::kv::SecretMeta;
@@ -15,33 +14,27 @@ use symbolon_core::seal::Unsealed;
 use symbolon_core::token::{CidrList, TokenClaims, TokenParams, TokenType, new_service_token};
 use symbolon_proto::Zeroizing;
 use symbolon_proto::id::{SecretId, TenantId};
-use symbolon_proto::log::NoteSigner;
-use symbolon_proto::secret::Secret;
-use symbolon_proto::signing::SigningSeed;
 
 use super::policy::Spelling;
 use super::*;
 use crate::access;
 use crate::access::mounts::{Enable, Side, new_mount};
 use crate::access::mounts::{Mount, MountList, Mounts};
-use crate::access::session::Parts;
 use crate::access::shape::Shape;
 use crate::access::tokens::{ACCESSORS, TOKENS};
 use crate::access::{Asker, tokens};
 use crate::access::{Requester, Session};
 use crate::audit::writer::tests::HandClock;
-use crate::audit::writer::{LogKeys, Writer};
 use crate::auth::approle::SECRET_IDS;
 use crate::auth::{self, roles, token};
 use crate::engines::kv::{self, ENTRIES, KvTarget, SECRETS, WriteSecret};
 use crate::error::OpError;
-use crate::keys::Keys;
 use crate::random::os_rng;
 use crate::remote::{EvaluateError, Leases};
-use crate::rows::{Place, Rows};
+use crate::rows::Place;
 use crate::store::memory::MemoryStore;
 use crate::store::{Answer, Expect, Row, Scan, Store, Write};
-use crate::testing::{Away, unsealed};
+use crate::testing::{Away, Ground, unsealed};
 use crate::upkeep::rotation::Rotation;
 use crate::upkeep::rotation::remote::{RemoteRotation, Rotated};
 
@@ -126,34 +119,10 @@ impl Bench {
         clock: Arc<dyn symbolon_core::clock::Clock>,
         shape: Arc<Shape>,
     ) -> Self {
-        let store: Arc<dyn Store> = Arc::clone(&meddler) as _;
-        let seed = SigningSeed::from_secret(Secret::filled_by(|out| out.fill(4)));
-        let log = LogKeys {
-            audit: unsealed.audit(),
-            signer: NoteSigner::new("symbolon/test", seed).unwrap(),
-            deployment: unsealed.deployment(),
-            broker: unsealed.broker(),
-        };
-        let writer = Writer::start(Arc::clone(&store), Arc::clone(&clock), log).await.unwrap();
-        let keys = Keys::start(
-            Arc::clone(&unsealed),
-            Arc::clone(&store),
-            Arc::new(Away),
-            Leases::default(),
-            Arc::clone(&clock),
-        );
-        let session = Session::assemble(Parts {
-            rows: Rows::new(Arc::clone(&store), Arc::clone(&unsealed)),
-            keys,
-            mounts: Mounts { secrets: MountList(vec![kv_mount()]), logins: MountList::default() },
-            policies: Default::default(),
-            clock: Arc::clone(&clock),
-            unsealed,
-            writer,
-            generation: 1,
-            dead_man: DeadMan::new(72, clock.now()),
-            shape,
-        });
+        let ground = Ground { store: Arc::clone(&meddler) as _, clock, unsealed, shape };
+        let keys = ground.keys(Arc::new(Away), Leases::default());
+        let mounts = Mounts { secrets: MountList(vec![kv_mount()]), logins: MountList::default() };
+        let session = ground.session(keys, mounts).await;
         Rotation::begin(&session, Arc::new(Away));
         let mut bench = Self { session, store: meddler, root: Zeroizing::default() };
         bench.root = bench.token(TokenClaims::root(1_709_210_096)).await;
@@ -175,6 +144,13 @@ impl Bench {
         let (_, changes) = tokens::service_rows(&self.session.rows, index, &text, claims).unwrap();
         self.commit(changes).await;
         text
+    }
+
+    /// Adds a role, and answers its name.
+    async fn add_role(&self, mount: &Mount, role: &AppRole) -> RoleName {
+        let edit = |_: Option<AppRole>| Ok::<_, OpError>(role.clone());
+        self.as_root(async |who| roles::edit_role(&who, mount, &role.name, edit).await).await.unwrap();
+        role.name.clone()
     }
 
     /// A token of a fresh policy.
@@ -381,22 +357,25 @@ async fn a_spent_token_leaves_no_rows() {
     assert!(matches!(again, Err(OpError::Unauthenticated(_))));
 }
 
-#[tokio::test]
-async fn a_role_with_very_many_secret_ids_can_be_removed() {
-    let bench = Bench::new().await;
-    let mount = bench.session.mounts().secrets.0[0].clone();
-    let name = RoleName::parse("r").unwrap();
-    let role = AppRole {
-        name: name.clone(),
+/// A role that anybody with a secret id may have.
+fn role(name: &str) -> AppRole {
+    AppRole {
+        name: RoleName::parse(name).unwrap(),
         role_id: "id".to_owned(),
         bind_secret_id: true,
         secret_id_bound_cidrs: Default::default(),
         secret_id_num_uses: 0,
         secret_id_ttl: 0,
         token: Default::default(),
-    };
-    let edit = |_: Option<AppRole>| Ok::<_, OpError>(role.clone());
-    bench.as_root(async |who| roles::edit_role(&who, &mount, &name, edit).await).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_role_with_very_many_secret_ids_can_be_removed() {
+    let bench = Bench::new().await;
+    let mount = bench.session.mounts().secrets.0[0].clone();
+    let role = role("r");
+    let name = bench.add_role(&mount, &role).await;
     let ids = 5000;
     let record = |number: usize| {
         let record = role.secret_id(&Default::default(), number.to_string(), number.to_string(), 1).unwrap();
@@ -422,18 +401,13 @@ async fn a_role_with_very_many_secret_ids_can_be_removed() {
 async fn a_login_that_fails_leaves_an_entry() {
     let bench = Bench::new().await;
     let mount = bench.session.mounts().secrets.0[0].clone();
-    let name = RoleName::parse("r").unwrap();
     let role = AppRole {
-        name: name.clone(),
-        role_id: "id".to_owned(),
         bind_secret_id: false,
         secret_id_bound_cidrs: CidrList::parse(&["10.0.0.0/8".to_owned()]).unwrap(),
-        secret_id_num_uses: 0,
-        secret_id_ttl: 0,
         token: TokenParams { token_type: TokenType::Batch, ..TokenParams::default() },
+        ..role("r")
     };
-    let edit = |_: Option<AppRole>| Ok::<_, OpError>(role.clone());
-    bench.as_root(async |who| roles::edit_role(&who, &mount, &name, edit).await).await.unwrap();
+    bench.add_role(&mount, &role).await;
     let before = bench.session.ledger().writer.size();
     let parameters = Map::new();
     let remote = Some("10.1.1.1".parse().unwrap());

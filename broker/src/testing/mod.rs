@@ -3,6 +3,8 @@
 
 mod away;
 mod deployment;
+mod session;
 
 pub(crate) use away::Away;
 pub(crate) use deployment::{DEPLOYMENT, deal, seal_record, sealed, unsealed};
+pub(crate) use session::Ground;

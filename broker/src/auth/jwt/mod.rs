@@ -5,13 +5,12 @@ use symbolon_core::token::TokenKind;
 
 use super::Method;
 use super::evidence::{
-    Admitted, ISSUER_KEYS, Recognising, Refused, check_source, is_for, named_role, verify,
+    Admitted, ISSUER_KEYS, Recognising, Refused, check_source, is_for, method, named_role, verify,
 };
 use super::jwks::Source;
 use super::login::Login;
-use super::roles::{CONFIGS, Config, ROLES, Role, config_place, find_config};
+use super::roles::{Config, ROLES, Role, config_place, find_config};
 use crate::access::mounts::Mount;
-use crate::access::shape::Facts;
 use crate::access::tokens::IssuedToken;
 use crate::access::{Asker, Session};
 use crate::dialect::vault::{Answering, Call};
@@ -20,20 +19,7 @@ use crate::error::{OpError, Text};
 mod route;
 
 /// The descriptor.
-pub static METHOD: Method = Method {
-    facts: Facts {
-        kind: "jwt",
-        builtin: None,
-        tables: &[CONFIGS, ROLES],
-        sudo: &[],
-        folds: &["role/+", "role/+/*"],
-        open: &[("PUT", "login")],
-        first_rows: None,
-    },
-    enable: |_| Ok(()),
-    route: answer,
-    recognise: Some(recognise),
-};
+pub static METHOD: Method = method("jwt", answer, recognise);
 
 fn answer<'a>(call: Call<'a>, mount: &'a Mount, rest: &'a str) -> Answering<'a> {
     Box::pin(route::route(call, mount, rest))

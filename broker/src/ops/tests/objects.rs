@@ -34,22 +34,12 @@ async fn the_entry_of_a_token_names_accessor_and_policies() {
 async fn the_entries_of_a_secret_id_and_its_login_name_what_was_made() {
     let bench = Bench::new().await;
     let mount = bench.session.mounts().secrets.0[0].clone();
-    let name = RoleName::parse("ci").unwrap();
-    let role = AppRole {
-        name: name.clone(),
-        role_id: "id".to_owned(),
-        bind_secret_id: true,
-        secret_id_bound_cidrs: Default::default(),
-        secret_id_num_uses: 0,
-        secret_id_ttl: 0,
-        token: TokenParams {
-            token_policies: vec![PolicyName::parse("deploy").unwrap()],
-            token_ttl: 60,
-            ..TokenParams::default()
-        },
+    let token = TokenParams {
+        token_policies: vec![PolicyName::parse("deploy").unwrap()],
+        token_ttl: 60,
+        ..TokenParams::default()
     };
-    let edit = |_: Option<AppRole>| Ok::<_, OpError>(role.clone());
-    bench.as_root(async |who| roles::edit_role(&who, &mount, &name, edit).await).await.unwrap();
+    let name = bench.add_role(&mount, &AppRole { token, ..role("ci") }).await;
     let wanted = SecretIdRequest::default();
     let made = bench
         .as_root(async |who| auth::approle::create_secret_id(&who, &mount, &name, &wanted, None).await)

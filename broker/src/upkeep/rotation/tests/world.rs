@@ -5,7 +5,6 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use symbolon_core::clock::Clock;
-use symbolon_core::dead_man::DeadMan;
 use symbolon_core::json::Map;
 use symbolon_core::path::{MountPath, SecretPath};
 use symbolon_core::seal::{EpochKeys, Sealed};
@@ -15,20 +14,15 @@ use symbolon_proto::Zeroizing;
 use symbolon_proto::custody::transcript::{Event, EventKind, Transcript};
 use symbolon_proto::custody::{Card, KeyKind, KeyPair};
 use symbolon_proto::hierarchy::Fragment;
-use symbolon_proto::log::NoteSigner;
-use symbolon_proto::secret::Secret;
-use symbolon_proto::signing::SigningSeed;
 use tokio::task::JoinSet;
 
 use super::remote::{Connected, LocalRemote};
 use crate::access::mounts::{Enable, Mount, MountList, Mounts, Side, Tier};
 use crate::access::mounts::{first_write, new_mount};
-use crate::access::session::Parts;
 use crate::access::shape::Shape;
 use crate::access::{Asker, tokens};
 use crate::access::{Requester, Session};
 use crate::audit::writer::tests::HandClock;
-use crate::audit::writer::{LogKeys, Writer};
 use crate::auth::workload;
 use crate::config::Config;
 use crate::custody::App;
@@ -40,13 +34,14 @@ use crate::custody::seal::SealHandle;
 use crate::engines::kv::{self, KvTarget, ReadSecret, VersionsChange, WriteSecret, WroteSecret};
 use crate::error::OpError;
 use crate::keys::SystemKeks;
-use crate::keys::{CapsulePlace, Keys, MountKeks, Phase, SYSTEM_SLOT, TOKEN_SLOT};
+use crate::keys::{CapsulePlace, MountKeks, Phase, SYSTEM_SLOT, TOKEN_SLOT};
 use crate::ops::rotate;
 use crate::random::os_rng;
 use crate::rows;
-use crate::rows::{NO_SCOPE, Rows, Table, seal_record_key};
+use crate::rows::{NO_SCOPE, Table, seal_record_key};
 use crate::store::memory::MemoryStore;
 use crate::store::{Expect, Store, Write};
+use crate::testing::Ground;
 use crate::upkeep::rotation::{Rotation, census, finish};
 use symbolon_core::audit::Draft;
 
@@ -208,42 +203,16 @@ impl World {
         let keys = EpochKeys::derive(&self.fragment_of(&sealed), &sealed);
         let unsealed = Arc::new(deployment::complete(self.store.as_ref(), keys).await.unwrap());
         let (store, clock): (Arc<dyn Store>, Arc<dyn Clock>) = (self.store.clone(), self.clock.clone());
-        let seed = SigningSeed::from_secret(Secret::filled_by(|out| out.fill(4)));
-        let log = LogKeys {
-            audit: unsealed.audit(),
-            signer: NoteSigner::new("symbolon/test", seed).unwrap(),
-            deployment: unsealed.deployment(),
-            broker: unsealed.broker(),
-        };
-        let writer = Writer::start(Arc::clone(&store), Arc::clone(&clock), log).await.unwrap();
         let remote =
             Connected::new(&self.remote, unsealed.deployment(), unsealed.broker(), Arc::clone(&clock));
-        let leases = remote.leases.clone();
-        let keys = Keys::start(
-            Arc::clone(&unsealed),
-            Arc::clone(&store),
-            Arc::clone(&remote) as _,
-            leases,
-            Arc::clone(&clock),
-        );
-        let rotation = Arc::clone(&remote);
-        let rows = Rows::new(Arc::clone(&store), Arc::clone(&unsealed));
+        let shape = Arc::clone(&self.shape);
+        let ground = Ground { store: Arc::clone(&store), clock: Arc::clone(&clock), unsealed, shape };
+        let (keys, rows) = (ground.keys(Arc::clone(&remote) as _, remote.leases.clone()), ground.rows());
         keys.replace_system_keks(SystemKeks::read(&rows).await.unwrap());
         let _may_be_away = keys.canary().await;
         let secrets = Mounts::read(&rows).await.unwrap().secrets;
-        let session = Session::assemble(Parts {
-            rows,
-            keys,
-            mounts: Mounts { secrets, logins: MountList::default() },
-            policies: Default::default(),
-            clock: Arc::clone(&clock),
-            unsealed,
-            writer,
-            generation: 1,
-            shape: Arc::clone(&self.shape),
-            dead_man: DeadMan::new(72, clock.now()),
-        });
-        Rotation::begin(&session, rotation);
+        let session = ground.session(keys, Mounts { secrets, logins: MountList::default() }).await;
+        Rotation::begin(&session, remote);
         let config = Config::parse(
             "listen = \"127.0.0.1:8200\"\n[store]\npath = \"nowhere\"\n[remote]\nurl = \"https://f.example\"\nfingerprint = \"0\"",
         )
