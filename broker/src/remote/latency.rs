@@ -14,9 +14,9 @@ const FAILURE_MICROS: u64 = 4_000_000;
 
 /// Nodes that nobody has asked yet are equal.
 #[derive(Debug, Default)]
-pub(crate) struct Pace(AtomicU64);
+pub(crate) struct Latency(AtomicU64);
 
-impl Pace {
+impl Latency {
     /// The average. Two nodes are asked in its order.
     pub(crate) fn micros(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -24,7 +24,7 @@ impl Pace {
 
     /// Starts to measure an answer.
     pub(crate) fn measure(&self) -> Measured<'_> {
-        Measured { pace: self, since: Instant::now(), over: false }
+        Measured { latency: self, since: Instant::now(), over: false }
     }
 
     fn sample(&self, micros: u64) {
@@ -37,7 +37,7 @@ impl Pace {
 
 /// An answer that is awaited. Dropped before it is over, it counts as slow as it had become.
 pub(crate) struct Measured<'a> {
-    pace: &'a Pace,
+    latency: &'a Latency,
     since: Instant,
     over: bool,
 }
@@ -45,12 +45,12 @@ pub(crate) struct Measured<'a> {
 impl Measured<'_> {
     pub(crate) fn answered(mut self) {
         self.over = true;
-        self.pace.sample(self.elapsed_micros());
+        self.latency.sample(self.elapsed_micros());
     }
 
     pub(crate) fn failed(mut self) {
         self.over = true;
-        self.pace.sample(FAILURE_MICROS);
+        self.latency.sample(FAILURE_MICROS);
     }
 
     fn elapsed_micros(&self) -> u64 {
@@ -64,7 +64,7 @@ impl Drop for Measured<'_> {
         // Only a delay is news: whoever was not needed after all may have been about to answer. It counts in
         // full, so that the next question does not wait for the same node again.
         if !self.over {
-            self.pace.0.fetch_max(so_far, Ordering::Relaxed);
+            self.latency.0.fetch_max(so_far, Ordering::Relaxed);
         }
     }
 }
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn a_failure_puts_a_node_behind_and_answers_bring_it_back() {
-        let (good, bad) = (Pace::default(), Pace::default());
+        let (good, bad) = (Latency::default(), Latency::default());
         good.sample(900);
         bad.sample(700);
         bad.sample(FAILURE_MICROS);
@@ -86,9 +86,9 @@ mod tests {
 
     #[test]
     fn an_answer_that_was_given_up_never_makes_a_node_faster() {
-        let pace = Pace::default();
-        pace.sample(FAILURE_MICROS);
-        drop(pace.measure());
-        assert_eq!(pace.micros(), FAILURE_MICROS);
+        let latency = Latency::default();
+        latency.sample(FAILURE_MICROS);
+        drop(latency.measure());
+        assert_eq!(latency.micros(), FAILURE_MICROS);
     }
 }

@@ -28,7 +28,7 @@ use tokio::time::timeout;
 use tracing::error;
 
 use super::EvaluateError;
-use super::latency::Pace;
+use super::latency::Latency;
 use super::leases::LeaseState;
 use super::shared::Common;
 use super::tls::{ClientKey, Pin, Pinned, SpkiHash};
@@ -43,7 +43,7 @@ pub(crate) struct Node {
     pin: Pinned,
     /// The open connection, and the TLS key it was made with.
     link: Mutex<Option<(Sender, SpkiHash)>>,
-    pace: Pace,
+    latency: Latency,
     incidents: AtomicU64,
     /// Counter of the newest anchor that it is known to hold.
     anchored: AtomicU64,
@@ -84,8 +84,8 @@ impl Node {
     ) -> Result<Arc<Self>, RemoteConfigError> {
         let pin = Pinned::new(spki);
         let wire = Wire::new(url, client, Pin::Exactly(pin.clone()))?;
-        let (link, pace, incidents, anchored) = Default::default();
-        Ok(Arc::new(Self { id, url: url.to_owned(), wire, pin, link, pace, incidents, anchored, common }))
+        let (link, latency, incidents, anchored) = Default::default();
+        Ok(Arc::new(Self { id, url: url.to_owned(), wire, pin, link, latency, incidents, anchored, common }))
     }
 
     pub(crate) fn id(&self) -> NodeId {
@@ -96,8 +96,8 @@ impl Node {
         &self.url
     }
 
-    pub(crate) fn pace(&self) -> &Pace {
-        &self.pace
+    pub(crate) fn latency(&self) -> &Latency {
+        &self.latency
     }
 
     /// Lies told since this session began.
@@ -145,7 +145,7 @@ impl Node {
 
     /// Sends one frame within the deadline and gives the bytes of the answer, which nobody has checked.
     pub(crate) async fn ask(&self, frame: Vec<u8>) -> Result<Bytes, EvaluateError> {
-        let measured = self.pace.measure();
+        let measured = self.latency.measure();
         let answered = match timeout(self.common.deadline, self.ask_patiently(frame)).await {
             Ok(answered) => answered,
             Err(_) => {
@@ -196,7 +196,7 @@ impl Node {
     /// Notes a lie down.
     pub(crate) fn caught(&self, lie: Misbehaviour) -> EvaluateError {
         self.incidents.fetch_add(1, Ordering::Relaxed);
-        self.pace.measure().failed();
+        self.latency.measure().failed();
         error!(url = %self.url, %lie, "a fragment service node lied; its answer is not used");
         EvaluateError::Lied(lie)
     }

@@ -76,7 +76,7 @@ pub struct NodeReport {
     pub lease_left_ms: u64,
     /// How quickly it has been answering, in microseconds; 0 before the first answer. Failures count as slow
     /// answers.
-    pub pace_micros: u64,
+    pub latency_micros: u64,
     /// Lies that it told since the unseal.
     pub incidents: u64,
 }
@@ -261,7 +261,7 @@ impl Remote {
                 url: node.url().to_owned(),
                 lease: lease.map_or(LeaseState::Unknown, |lease| lease.state),
                 lease_left_ms: lease.map_or(0, |lease| lease.left_ms),
-                pace_micros: node.pace().micros(),
+                latency_micros: node.latency().micros(),
                 incidents: node.incidents(),
             }
         };

@@ -84,7 +84,7 @@ pub(crate) async fn evaluate_alone(
 impl Round {
     fn new(mut nodes: Vec<Arc<Node>>, threshold: u16, request: Arc<EvaluateRequest>) -> Self {
         // Stable: equals stay in the order of their indices.
-        nodes.sort_by_key(|node| (node.is_cut_off(), node.pace().micros()));
+        nodes.sort_by_key(|node| (node.is_cut_off(), node.latency().micros()));
         Self {
             request,
             threshold,

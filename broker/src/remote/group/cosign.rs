@@ -6,7 +6,7 @@ use symbolon_proto::lease::KeyState;
 use symbolon_proto::manifest::{Manifest, VALIDITY_SECS_MAX, VerifiedManifest};
 use symbolon_proto::proposal::Proposal;
 
-use super::member::Envoy;
+use super::member::GroupMember;
 use super::{GroupError, NodeProblem};
 use crate::config::GroupTerms;
 
@@ -47,7 +47,10 @@ pub(crate) fn body(
 
 /// Has a manifest signed by all nodes, which stand in the order of their indices, and stored by all of them.
 /// Verified without a predecessor; the caller continues its chain with it.
-pub(crate) async fn cosign(manifest: &Manifest, nodes: &[&Envoy]) -> Result<VerifiedManifest, GroupError> {
+pub(crate) async fn cosign(
+    manifest: &Manifest,
+    nodes: &[&GroupMember],
+) -> Result<VerifiedManifest, GroupError> {
     let body = manifest.signed_bytes();
     let (mut lead, mut signatures) = (None, Vec::with_capacity(nodes.len()));
     for (place, node) in nodes.iter().enumerate() {

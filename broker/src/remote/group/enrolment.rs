@@ -17,7 +17,7 @@ use symbolon_proto::id::{BrokerId, DeploymentId, KeyId, SessionId};
 use symbolon_proto::lease::LeaseHolder;
 use symbolon_proto::proposal::{Proposal, ProposalTerms};
 
-use super::member::Envoy;
+use super::member::GroupMember;
 use super::relay::{self, Parties};
 use super::{GroupError, NodeProblem, cosign};
 use crate::config;
@@ -29,7 +29,7 @@ use crate::remote::wire::RemoteConfigError;
 
 /// The nodes of the configuration, met, and the group that they are to be.
 pub struct GroupEnroller {
-    envoys: Vec<Envoy>,
+    members: Vec<GroupMember>,
     proposal: Proposal,
     terms: config::GroupTerms,
 }
@@ -52,9 +52,9 @@ impl GroupEnroller {
         let key = KeyId::random(&mut os_rng());
         let holder = LeaseHolder { deployment, broker, key, generation };
         let deadline = Duration::from_millis(remote.deadline_ms);
-        let mut envoys = Vec::with_capacity(remote.nodes.len());
+        let mut members = Vec::with_capacity(remote.nodes.len());
         for node in &remote.nodes {
-            envoys.push(Envoy::meet(node, &client, Some(holder), deadline).await?);
+            members.push(GroupMember::meet(node, &client, Some(holder), deadline).await?);
         }
         let terms = ProposalTerms {
             deployment,
@@ -66,8 +66,8 @@ impl GroupEnroller {
             previous: [0; 32],
             threshold: remote.threshold,
         };
-        let proposal = Proposal::new(terms, envoys.iter().map(|envoy| *envoy.card()).collect())?;
-        Ok(Self { envoys, proposal, terms: remote.terms })
+        let proposal = Proposal::new(terms, members.iter().map(|member| *member.card()).collect())?;
+        Ok(Self { members, proposal, terms: remote.terms })
     }
 
     /// What the operators of all nodes and of this broker compare.
@@ -80,8 +80,8 @@ impl GroupEnroller {
     pub async fn approved(&self) -> Result<bool, GroupError> {
         let proposal = self.proposal.to_bytes();
         let mut all = true;
-        for envoy in &self.envoys {
-            all &= envoy.approves(&proposal).await?;
+        for member in &self.members {
+            all &= member.approves(&proposal).await?;
         }
         Ok(all)
     }
@@ -99,7 +99,7 @@ impl GroupEnroller {
             base: [0; 32],
             dealers: Dealers::all(self.proposal.nodes()).ok_or(GroupError::NotAGroup)?,
         };
-        let nodes: Vec<_> = self.envoys.iter().collect();
+        let nodes: Vec<_> = self.members.iter().collect();
         let parties =
             Parties { group: &self.proposal, before: None, dealers: nodes.clone(), receivers: nodes.clone() };
         let certified = relay::certify(run, &parties).await?;

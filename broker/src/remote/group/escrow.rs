@@ -8,7 +8,7 @@ use symbolon_proto::custody::escrow::{EscrowEnvelope, EscrowKey};
 use symbolon_proto::frame::{GroupOp, GroupReply};
 use symbolon_proto::manifest::{Manifest, ManifestNode};
 
-use super::member::Envoy;
+use super::member::GroupMember;
 use super::{GroupError, NodeProblem};
 use crate::remote::Remote;
 
@@ -17,9 +17,9 @@ use crate::remote::Remote;
 pub(crate) async fn agree(remote: &Remote, escrow: &EscrowKey) -> Result<bool, GroupError> {
     let key = remote.manifest().manifest().key;
     let mut all = true;
-    for (envoy, _) in &members(remote).await? {
+    for (member, _) in &members(remote).await? {
         let request = GroupOp::SetEscrow { key, escrow: escrow.public().as_bytes().to_vec() };
-        match envoy.ask_done(request).await {
+        match member.ask_done(request).await {
             Ok(()) => {}
             Err(GroupError::Node { problem: NodeProblem::NotApproved, .. }) => all = false,
             Err(error) => return Err(error),
@@ -33,34 +33,34 @@ pub(crate) async fn agree(remote: &Remote, escrow: &EscrowKey) -> Result<bool, G
 pub(crate) async fn collect(remote: &Remote) -> Result<Vec<EscrowEnvelope>, GroupError> {
     let manifest = remote.manifest();
     let mut envelopes = Vec::new();
-    for (envoy, seat) in &members(remote).await? {
-        let envelope = fetch(envoy, manifest.manifest()).await?;
+    for (member, seat) in &members(remote).await? {
+        let envelope = fetch(member, manifest.manifest()).await?;
         if !fits(&envelope, manifest.manifest(), seat.index) {
-            return Err(envoy.problem(NodeProblem::OtherAnswer));
+            return Err(member.problem(NodeProblem::OtherAnswer));
         }
         envelopes.push(envelope);
     }
     Ok(envelopes)
 }
 
-async fn fetch(envoy: &Envoy, manifest: &Manifest) -> Result<EscrowEnvelope, GroupError> {
+async fn fetch(member: &GroupMember, manifest: &Manifest) -> Result<EscrowEnvelope, GroupError> {
     let Manifest { key, key_epoch, share_epoch, .. } = *manifest;
-    let other = || envoy.problem(NodeProblem::OtherAnswer);
-    match envoy.ask(GroupOp::Escrow { key, key_epoch, share_epoch }).await? {
+    let other = || member.problem(NodeProblem::OtherAnswer);
+    match member.ask(GroupOp::Escrow { key, key_epoch, share_epoch }).await? {
         GroupReply::Escrow(envelope) => EscrowEnvelope::decode(&envelope).map_err(|_| other()),
         _ => Err(other()),
     }
 }
 
 /// The nodes of the newest manifest with their seats in it.
-async fn members(remote: &Remote) -> Result<Vec<(Envoy, ManifestNode)>, GroupError> {
+async fn members(remote: &Remote) -> Result<Vec<(GroupMember, ManifestNode)>, GroupError> {
     let (enrolled, settings) = (remote.enrolled(), remote.settings());
     let deadline = Duration::from_millis(settings.deadline_ms);
     let mut members = Vec::new();
-    for (at, member, _) in enrolled.addresses(settings) {
-        let envoy = Envoy::meet(at, remote.client(), Some(remote.holder()), deadline).await?;
-        let seat = enrolled.manifest.manifest().nodes.iter().find(|seat| seat.node == member.node);
-        members.push((envoy, *seat.ok_or(GroupError::NotAGroup)?));
+    for (at, known, _) in enrolled.addresses(settings) {
+        let member = GroupMember::meet(at, remote.client(), Some(remote.holder()), deadline).await?;
+        let seat = enrolled.manifest.manifest().nodes.iter().find(|seat| seat.node == known.node);
+        members.push((member, *seat.ok_or(GroupError::NotAGroup)?));
     }
     Ok(members)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use symbolon_proto::lease::LeaseHolder;
 use symbolon_proto::proposal::Proposal;
 
-use super::member::Envoy;
+use super::member::GroupMember;
 use super::{GroupError, NodeProblem};
 use crate::config::RemoteNode;
 use crate::remote::Remote;
@@ -23,48 +23,48 @@ impl<'a> Meeting<'a> {
     }
 
     /// One node.
-    pub(crate) async fn with(&self, node: &RemoteNode) -> Result<Envoy, GroupError> {
+    pub(crate) async fn with(&self, node: &RemoteNode) -> Result<GroupMember, GroupError> {
         let deadline = Duration::from_millis(self.remote.settings().deadline_ms);
-        Envoy::meet(node, self.remote.client(), Some(self.holder), deadline).await
+        GroupMember::meet(node, self.remote.client(), Some(self.holder), deadline).await
     }
 
     /// The nodes of the configuration, in its order.
-    pub(crate) async fn configured(&self) -> Result<Vec<Envoy>, GroupError> {
-        let mut envoys = Vec::new();
+    pub(crate) async fn configured(&self) -> Result<Vec<GroupMember>, GroupError> {
+        let mut members = Vec::new();
         for node in &self.remote.settings().nodes {
-            envoys.push(self.with(node).await?);
+            members.push(self.with(node).await?);
         }
-        Ok(envoys)
+        Ok(members)
     }
 
     /// The nodes of the newest manifest, in its order.
-    pub(crate) async fn members(&self) -> Result<Vec<Envoy>, GroupError> {
+    pub(crate) async fn members(&self) -> Result<Vec<GroupMember>, GroupError> {
         let enrolled = self.remote.enrolled();
-        let mut envoys = Vec::new();
+        let mut members = Vec::new();
         for (at, _, _) in enrolled.addresses(self.remote.settings()) {
-            envoys.push(self.with(at).await?);
+            members.push(self.with(at).await?);
         }
-        Ok(envoys)
+        Ok(members)
     }
 
     /// Every member of a group, in its order, with the card that the group was made with.
-    pub(crate) async fn all(&self, group: &Proposal) -> Result<Vec<Envoy>, GroupError> {
+    pub(crate) async fn all(&self, group: &Proposal) -> Result<Vec<GroupMember>, GroupError> {
         let configured = self.configured().await?;
-        let mut envoys: Vec<Option<Envoy>> = configured.into_iter().map(Some).collect();
+        let mut members: Vec<Option<GroupMember>> = configured.into_iter().map(Some).collect();
         let mut found = Vec::with_capacity(group.cards().len());
         for card in group.cards() {
-            let same = |envoy: &&mut Option<Envoy>| {
-                envoy.as_ref().is_some_and(|envoy| envoy.card().card().root == card.card().root)
+            let same = |member: &&mut Option<GroupMember>| {
+                member.as_ref().is_some_and(|member| member.card().card().root == card.card().root)
             };
-            let envoy = envoys.iter_mut().find(same).and_then(Option::take);
-            let envoy = envoy.ok_or_else(|| GroupError::Node {
+            let member = members.iter_mut().find(same).and_then(Option::take);
+            let member = member.ok_or_else(|| GroupError::Node {
                 url: self.remote.url_of(card.card().node).unwrap_or_else(|| card.card().node.to_string()),
                 problem: NodeProblem::OtherCard,
             })?;
-            if envoy.card() != card {
-                return Err(envoy.problem(NodeProblem::OtherCard));
+            if member.card() != card {
+                return Err(member.problem(NodeProblem::OtherCard));
             }
-            found.push(envoy);
+            found.push(member);
         }
         Ok(found)
     }
@@ -74,7 +74,7 @@ impl<'a> Meeting<'a> {
         &self,
         old: &Proposal,
         threshold: u16,
-    ) -> Result<Vec<(u16, Envoy)>, GroupError> {
+    ) -> Result<Vec<(u16, GroupMember)>, GroupError> {
         let mut found = Vec::new();
         for (index, card) in (1..).zip(old.cards()) {
             if found.len() == usize::from(threshold) {
@@ -86,8 +86,8 @@ impl<'a> Meeting<'a> {
             else {
                 continue;
             };
-            if let Ok(envoy) = self.with(&node).await {
-                found.push((index, envoy));
+            if let Ok(member) = self.with(&node).await {
+                found.push((index, member));
             }
         }
         let enough = found.len() == usize::from(threshold);

@@ -24,7 +24,7 @@ use crate::remote::tls::{ClientKey, Pin, Pinned};
 use crate::remote::wire::{Sender, Wire, WireError};
 
 /// A node whose card was checked.
-pub(crate) struct Envoy {
+pub(crate) struct GroupMember {
     url: String,
     card: VerifiedCard,
     wire: Wire,
@@ -35,7 +35,7 @@ pub(crate) struct Envoy {
     deadline: Duration,
 }
 
-impl Envoy {
+impl GroupMember {
     /// Fetches the card of a configured node. It is believed if its root has the configured fingerprint and
     /// the connection was made with the TLS key in it. `holder` is said hello for where the node knows us
     /// already.

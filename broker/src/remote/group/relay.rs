@@ -8,7 +8,7 @@ use symbolon_proto::frame::{Base, GroupOp, GroupReply};
 use symbolon_proto::possession::PossessionClaim;
 use symbolon_proto::proposal::Proposal;
 
-use super::member::Envoy;
+use super::member::GroupMember;
 use super::{GroupError, NodeProblem};
 
 /// What all receivers have certified: with it the run can be committed, and committed again.
@@ -22,8 +22,8 @@ pub(crate) struct Certified {
 pub(crate) struct Parties<'a> {
     pub(crate) group: &'a Proposal,
     pub(crate) before: Option<Before<'a>>,
-    pub(crate) dealers: Vec<&'a Envoy>,
-    pub(crate) receivers: Vec<&'a Envoy>,
+    pub(crate) dealers: Vec<&'a GroupMember>,
+    pub(crate) receivers: Vec<&'a GroupMember>,
 }
 
 /// Receive keys, and rounds 1 and 2. No node has given up anything yet.
@@ -77,7 +77,7 @@ pub(crate) async fn commit(
     run: Run,
     group: &Proposal,
     certified: &Certified,
-    receivers: &[&Envoy],
+    receivers: &[&GroupMember],
 ) -> Result<(), GroupError> {
     let claim =
         PossessionClaim { deployment: group.terms().deployment, key: run.key, key_epoch: run.key_epoch };

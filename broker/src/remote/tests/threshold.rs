@@ -132,7 +132,7 @@ async fn two_of_five_offline_cost_one_hedging_delay_once() {
     ring.half.round_trip(&ring.remote, 1).await.unwrap();
     let quickest = {
         let mut nodes = ring.remote.report();
-        nodes.sort_by_key(|node| node.pace_micros);
+        nodes.sort_by_key(|node| node.latency_micros);
         [nodes[0].index, nodes[1].index]
     };
     quickest.iter().for_each(|index| ring.goes_silent(*index));
@@ -143,7 +143,7 @@ async fn two_of_five_offline_cost_one_hedging_delay_once() {
     let behind = || {
         let report = ring.remote.report();
         let mut silent = report.iter().filter(|node| quickest.contains(&node.index));
-        silent.all(|node| node.pace_micros >= hedge_micros)
+        silent.all(|node| node.latency_micros >= hedge_micros)
     };
     while !behind() {
         tokio::task::yield_now().await; // questions that were given up end when the runtime gets to them

@@ -20,7 +20,7 @@ use crate::access::Session;
 use crate::remote::enrolled::Enrolled;
 use crate::remote::group::canary::canary;
 use crate::remote::group::meeting::Meeting;
-use crate::remote::group::member::Envoy;
+use crate::remote::group::member::GroupMember;
 use crate::remote::group::relay::{self, Certified};
 use crate::remote::group::{GroupError, cosign};
 use crate::remote::leases::Leases;
@@ -83,8 +83,8 @@ impl<'a> Changer<'a> {
         if change.run.is_some() {
             self.keep(&change).await?;
         }
-        let envoys = self.meeting().all(&change.group).await?;
-        let all: Vec<_> = envoys.iter().collect();
+        let members = self.meeting().all(&change.group).await?;
+        let all: Vec<_> = members.iter().collect();
         if let Some((run, certified)) = &change.run {
             self.step("shares come into use", 0, all.len());
             relay::commit(*run, &change.group, certified, &all).await?;
@@ -140,7 +140,7 @@ impl<'a> Changer<'a> {
     }
 
     /// The new shares work: earlier ones are erased, and what the nodes keep of the run.
-    async fn acknowledge(&self, change: &Change, nodes: &[&Envoy]) -> Result<(), GroupError> {
+    async fn acknowledge(&self, change: &Change, nodes: &[&GroupMember]) -> Result<(), GroupError> {
         let Some((run, _)) = &change.run else { return Ok(()) };
         let Run { key, key_epoch, share_epoch, .. } = *run;
         for (done, node) in nodes.iter().enumerate() {

@@ -32,8 +32,8 @@ impl Changer<'_> {
             base: [0; 32],
             dealers: Dealers::all(group.nodes()).ok_or(GroupError::NotAGroup)?,
         };
-        let envoys = self.meeting().all(&group).await?;
-        let all: Vec<_> = envoys.iter().collect();
+        let members = self.meeting().all(&group).await?;
+        let all: Vec<_> = members.iter().collect();
         let parties = Parties { group: &group, before: None, dealers: all.clone(), receivers: all };
         self.step("shares are made", 0, 0);
         let certified = relay::certify(run, &parties).await?;
@@ -44,12 +44,12 @@ impl Changer<'_> {
     /// officers of some service still have to order it.
     pub async fn retire(&self, key_epoch: u32) -> Result<bool, GroupError> {
         let key = self.remote.manifest().manifest().key;
-        let envoys = self.meeting().members().await?;
+        let members = self.meeting().members().await?;
         let mut all = true;
-        for envoy in &envoys {
-            match envoy.ask(GroupOp::Retire { key, key_epoch }).await? {
+        for member in &members {
+            match member.ask(GroupOp::Retire { key, key_epoch }).await? {
                 GroupReply::Retired(retired) => all &= retired,
-                _ => return Err(envoy.problem(NodeProblem::OtherAnswer)),
+                _ => return Err(member.problem(NodeProblem::OtherAnswer)),
             }
         }
         Ok(all)
@@ -57,10 +57,10 @@ impl Changer<'_> {
 
     async fn new_epoch_alone(&self, key_epoch: u32) -> Result<(), GroupError> {
         let key = self.remote.manifest().manifest().key;
-        for envoy in &self.meeting().members().await? {
-            match envoy.ask(GroupOp::NewEpoch { key, key_epoch }).await? {
+        for member in &self.meeting().members().await? {
+            match member.ask(GroupOp::NewEpoch { key, key_epoch }).await? {
                 GroupReply::Epoch(_) => {}
-                _ => return Err(envoy.problem(NodeProblem::OtherAnswer)),
+                _ => return Err(member.problem(NodeProblem::OtherAnswer)),
             }
         }
         // The service signs alone; its next manifest, which continues the chain, names the new key.

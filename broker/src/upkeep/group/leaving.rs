@@ -152,13 +152,13 @@ impl Changer<'_> {
             return Err(GroupError::Node { url, problem: NodeProblem::NoAddress });
         }
         let fingerprint = leaver.card.card().fingerprint().to_string();
-        let envoy = self.meeting().with(&RemoteNode { url: leaver.url.clone(), fingerprint }).await?;
-        if !envoy.approves(&leaver.group.to_bytes()).await? {
-            return Err(envoy.problem(NodeProblem::KeepsShare));
+        let member = self.meeting().with(&RemoteNode { url: leaver.url.clone(), fingerprint }).await?;
+        if !member.approves(&leaver.group.to_bytes()).await? {
+            return Err(member.problem(NodeProblem::KeepsShare));
         }
-        envoy.ask_done(GroupOp::StoreManifest { manifest: leaver.manifest.clone() }).await?;
+        member.ask_done(GroupOp::StoreManifest { manifest: leaver.manifest.clone() }).await?;
         let (key, (key_epoch, share_epoch)) = (leaver.group.terms().key, leaver.epochs);
-        envoy.ask_done(GroupOp::Acknowledge { key, key_epoch, share_epoch }).await
+        member.ask_done(GroupOp::Acknowledge { key, key_epoch, share_epoch }).await
     }
 }
 

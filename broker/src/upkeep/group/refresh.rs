@@ -21,8 +21,8 @@ impl Changer<'_> {
         self.not_rotating()?;
         let before = self.remote.manifest().manifest().group_key();
         let run = self.run(RunKind::Refresh, &group, &group, &before, Dealers::all(group.nodes()))?;
-        let envoys = self.meeting().all(&group).await?;
-        let all: Vec<_> = envoys.iter().collect();
+        let members = self.meeting().all(&group).await?;
+        let all: Vec<_> = members.iter().collect();
         let parties = Parties {
             group: &group,
             before: Some(Before { group: &group, key: &before }),

@@ -6,7 +6,7 @@ use tracing::info;
 
 use super::change_rows::Change;
 use super::changer::Changer;
-use crate::remote::group::member::Envoy;
+use crate::remote::group::member::GroupMember;
 use crate::remote::group::relay::{self, Parties};
 use crate::remote::group::{GroupError, NodeProblem};
 
@@ -21,8 +21,8 @@ impl Changer<'_> {
             return self.proceed(change).await;
         }
         self.not_rotating()?;
-        let envoys = self.meeting().configured().await?;
-        let cards = envoys.iter().map(|envoy| *envoy.card()).collect();
+        let members = self.meeting().configured().await?;
+        let cards = members.iter().map(|member| *member.card()).collect();
         let (number, threshold) = (old.terms().number + 1, self.remote.settings().threshold);
         let terms = ProposalTerms { number, threshold, previous: old.id(), ..*old.terms() };
         let group = Proposal::new(terms, cards)?;
@@ -31,15 +31,15 @@ impl Changer<'_> {
         info!(fingerprint = %group.fingerprint(), "the operators of all nodes of both groups must compare this and approve");
         self.note_addresses(&old).await?;
         self.show_leavers(&old, &group).await?;
-        self.all_approve(&envoys, &group).await?;
+        self.all_approve(&members, &group).await?;
         let dealers = self.meeting().dealers(&old, before.threshold()).await?;
         let indices = Dealers::new(dealers.iter().map(|(index, _)| *index));
         let run = self.run(RunKind::Reshare, &group, &old, &before, indices)?;
         let parties = Parties {
             group: &group,
             before: Some(Before { group: &old, key: &before }),
-            dealers: dealers.iter().map(|(_, envoy)| envoy).collect(),
-            receivers: envoys.iter().collect(),
+            dealers: dealers.iter().map(|(_, member)| member).collect(),
+            receivers: members.iter().collect(),
         };
         self.step("shares are made", 0, 0);
         let certified = relay::certify(run, &parties).await?;
@@ -48,23 +48,23 @@ impl Changer<'_> {
     }
 
     /// Shows a proposal to every node, whoever is slow, and says who has not approved it yet.
-    async fn all_approve(&self, envoys: &[Envoy], group: &Proposal) -> Result<(), GroupError> {
-        self.step("operators approve", 0, envoys.len());
+    async fn all_approve(&self, members: &[GroupMember], group: &Proposal) -> Result<(), GroupError> {
+        self.step("operators approve", 0, members.len());
         let (mut approved, mut waits) = (0, None);
-        for envoy in envoys {
-            match envoy.approves(&group.to_bytes()).await? {
+        for member in members {
+            match member.approves(&group.to_bytes()).await? {
                 true => approved += 1,
-                false => waits = waits.or(Some(envoy)),
+                false => waits = waits.or(Some(member)),
             }
-            self.step("operators approve", approved, envoys.len());
+            self.step("operators approve", approved, members.len());
         }
-        waits.map_or(Ok(()), |envoy| Err(envoy.problem(NodeProblem::NotApproved)))
+        waits.map_or(Ok(()), |member| Err(member.problem(NodeProblem::NotApproved)))
     }
 
     /// The fingerprint that operators compare before a reshare to the configured nodes.
     pub async fn proposed(&self) -> Result<String, GroupError> {
         let old = self.group()?;
-        let cards = self.meeting().configured().await?.iter().map(|envoy| *envoy.card()).collect();
+        let cards = self.meeting().configured().await?.iter().map(|member| *member.card()).collect();
         let (number, threshold) = (old.terms().number + 1, self.remote.settings().threshold);
         let terms = ProposalTerms { number, threshold, previous: old.id(), ..*old.terms() };
         Ok(Proposal::new(terms, cards)?.fingerprint().to_string())
