@@ -79,38 +79,45 @@ impl Shape {
         facts.filter_map(|facts| Some((facts.builtin?, facts.kind)))
     }
 
-    /// Who answers for a path, and the path below it.
-    fn owner<'p>(&self, mounts: &Mounts, path: &'p ApiPath) -> Option<(&'static Facts, &'p str)> {
-        let of = |all: &[&'static Facts], kind: &str| all.iter().copied().find(|facts| facts.kind == kind);
-        if let Some(rest) = path.as_str().strip_prefix("sys/") {
-            return Some((of(&self.system, "system")?, rest));
-        }
-        if let Some((mount, rest)) = mounts.login(path) {
-            return Some((of(&self.methods, &mount.kind)?, rest));
-        }
-        let (mount, rest) = mounts.secret(path)?;
-        Some((of(&self.engines, &mount.kind)?, rest))
+    /// The facts of the kind that answers for a path, and the path below its mount. Engines that share a kind
+    /// count together: what one of them guards is guarded.
+    fn owners<'s, 'p>(
+        &'s self,
+        mounts: &Mounts,
+        path: &'p ApiPath,
+    ) -> Option<(impl Iterator<Item = &'static Facts> + use<'s>, &'p str)> {
+        let (all, kind, rest) = if let Some(rest) = path.as_str().strip_prefix("sys/") {
+            (&self.system, "system", rest)
+        } else if let Some((mount, rest)) = mounts.login(path) {
+            (&self.methods, mount.kind.as_str(), rest)
+        } else {
+            let (mount, rest) = mounts.secret(path)?;
+            (&self.engines, mount.kind.as_str(), rest)
+        };
+        let kind = all.iter().find(|facts| facts.kind == kind)?.kind;
+        Some((all.iter().copied().filter(move |facts| facts.kind == kind), rest))
     }
 
     /// Whether a path needs `sudo` beside the operation's capability.
     #[must_use]
     pub fn needs_sudo(&self, mounts: &Mounts, path: &ApiPath) -> bool {
-        let Some((facts, rest)) = self.owner(mounts, path) else { return false };
-        facts.sudo.iter().any(|pattern| matches(pattern, rest))
+        let Some((mut owners, rest)) = self.owners(mounts, path) else { return false };
+        owners.any(|facts| facts.sudo.iter().any(|pattern| matches(pattern, rest)))
     }
 
     /// Whether some verb of a path answers without a token.
     #[must_use]
     pub fn is_open(&self, mounts: &Mounts, path: &ApiPath) -> bool {
-        let Some((facts, rest)) = self.owner(mounts, path) else { return false };
-        facts.open.iter().any(|(_, pattern)| matches(pattern, rest))
+        let Some((mut owners, rest)) = self.owners(mounts, path) else { return false };
+        owners.any(|facts| facts.open.iter().any(|(_, pattern)| matches(pattern, rest)))
     }
 
     /// Which segment of a path, counted from the end of its mount, is a name that folds case.
     #[must_use]
     pub fn folding_segment<'p>(&self, mounts: &Mounts, path: &'p ApiPath) -> Option<(&'p str, usize)> {
-        let (facts, rest) = self.owner(mounts, path)?;
-        let pattern = facts.folds.iter().find(|pattern| matches(pattern, rest))?;
+        let (mut owners, rest) = self.owners(mounts, path)?;
+        let form = |facts: &Facts| facts.folds.iter().find(|pattern| matches(pattern, rest)).copied();
+        let pattern = owners.find_map(form)?;
         Some((rest, pattern.split('/').position(|segment| segment == "+")?))
     }
 }
@@ -157,5 +164,22 @@ mod tests {
         ] {
             assert!(!matches(pattern, path), "{pattern} {path}");
         }
+    }
+
+    static FIRST: Facts = facts("kv", &[]);
+    static SECOND: Facts = facts("kv", &["guarded/*"]);
+
+    const fn facts(kind: &'static str, sudo: &'static [Pattern]) -> Facts {
+        Facts { kind, builtin: None, tables: &[], sudo, folds: &[], open: &[], first_rows: None }
+    }
+
+    #[test]
+    fn what_one_engine_of_a_kind_guards_is_guarded() {
+        let shape = Shape { engines: vec![&FIRST, &SECOND], ..Shape::default() };
+        let secrets = crate::access::mounts::MountList(vec![crate::access::mounts::builtin("team", "kv")]);
+        let mounts = Mounts { secrets, ..Mounts::default() };
+        let needs = |path: &str| shape.needs_sudo(&mounts, &ApiPath::from_decoded(path).expect("a path"));
+        assert!(needs("team/guarded/x"));
+        assert!(!needs("team/data/x") && !needs("other/guarded/x"));
     }
 }
