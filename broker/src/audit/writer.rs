@@ -39,6 +39,7 @@ use symbolon_proto::log::NoteSigner;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::log::LogError;
 use super::log::detail::{self, DetailPlace};
 use super::log::rows::is_log_key;
 use super::log::tail::{Tail, TailError};
@@ -250,7 +251,7 @@ impl From<StoreError> for CommitError {
 impl From<TailError> for StartError {
     fn from(error: TailError) -> Self {
         match error {
-            TailError::Store(error) => Self::Store(error),
+            TailError::Log(LogError::Store(error)) => Self::Store(error),
             error => Self::Log(error),
         }
     }

@@ -11,6 +11,7 @@
 //! them against the checkpoint.
 
 pub mod detail;
+pub mod error;
 pub mod reader;
 pub mod rows;
 pub mod search;
@@ -20,7 +21,8 @@ pub mod verify;
 #[cfg(test)]
 mod tests;
 
-pub use reader::{LogError, LogReader};
+pub use error::LogError;
+pub use reader::LogReader;
 pub use search::{Filter, Found, Page, Range};
 pub use tail::TailError;
 pub use verify::VerifyError;

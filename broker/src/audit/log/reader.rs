@@ -6,50 +6,18 @@ use symbolon_proto::log::tile::{TILE_WIDTH, TileError, decode_hashes, encode_bun
 use symbolon_proto::log::tree::leaf_hash;
 use symbolon_proto::log::{Checkpoint, CheckpointError, Hash, SignedNote, Tile, TileKind};
 
+use super::error::LogError;
 use super::rows::{
     BUNDLE_ENTRIES_MAX, StoredEntry, bundle_key, bundles_end, checkpoint_key, decode_bundle, first_index,
     tile_key,
 };
-use super::tail::{TailError, first_loose, root_with, tile_roots};
-use crate::store::{Scan, Store, StoreError};
+use super::tail::{first_loose, root_with, tile_roots};
+use crate::store::{Scan, Store};
 
 /// Most entries that one call reads.
 pub const READ_ENTRIES_MAX: usize = 1024;
 /// Bundles read at once on the way to an entry.
 const SCAN_BUNDLES: usize = 16;
-
-/// Why the log cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum LogError {
-    /// The store failed.
-    #[error("the store failed")]
-    Store(#[from] StoreError),
-    /// The checkpoint row is not a checkpoint.
-    #[error("the stored checkpoint is damaged")]
-    Checkpoint(#[from] CheckpointError),
-    /// A bundle is missing or is not one.
-    #[error("the bundle that holds entry {index} is missing or damaged")]
-    Bundle {
-        /// An entry that it should hold.
-        index: u64,
-    },
-    /// A tile is missing or is not one.
-    #[error("tile {number} of level {level} is missing or damaged")]
-    Tile {
-        /// 0 for leaves.
-        level: u8,
-        /// Position in its level.
-        number: u64,
-    },
-}
-
-impl LogError {
-    /// Whether the store may answer in a moment: it does not while it reopens its file after a failed write.
-    #[must_use]
-    pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Store(StoreError::Unavailable(_)))
-    }
-}
 
 /// Reads the log from the store. Cheap to clone; holds no key.
 #[derive(Clone)]
@@ -93,7 +61,7 @@ impl LogReader {
         }
         let loose = self.read(first_loose(size), size).await?;
         let leaves = loose.iter().map(|entry| leaf_hash(&entry.bytes)).collect();
-        Ok(Some(root_with(self.store.as_ref(), size, leaves).await?))
+        root_with(self.store.as_ref(), size, leaves).await.map(Some)
     }
 
     /// The bytes of `checkpoint`, `tile/<L>/<N>[.p/<W>]` or `tile/entries/<N>[.p/<W>]`; `None` if there is no
@@ -136,7 +104,7 @@ impl LogReader {
         }
         match level.checked_sub(1) {
             None => Ok(self.read(from, until).await?.into_iter().map(|entry| entry.leaf).collect()),
-            Some(below) => Ok(tile_roots(self.store.as_ref(), below, from, until).await?),
+            Some(below) => tile_roots(self.store.as_ref(), below, from, until).await,
         }
     }
 
@@ -179,19 +147,5 @@ impl LogReader {
         });
         let bundles: Vec<_> = decoded.collect::<Result<_, LogError>>()?;
         if bundles.is_empty() { Err(LogError::Bundle { index }) } else { Ok(bundles) }
-    }
-}
-
-impl From<TailError> for LogError {
-    fn from(error: TailError) -> Self {
-        match error {
-            TailError::Store(error) => Self::Store(error),
-            TailError::Checkpoint(error) => Self::Checkpoint(error),
-            TailError::Tile { level, number } => Self::Tile { level, number },
-            TailError::Bundle { index } => Self::Bundle { index },
-            TailError::CheckpointMissing | TailError::Size { .. } | TailError::Root { .. } => {
-                Self::Checkpoint(CheckpointError::Layout)
-            }
-        }
     }
 }

@@ -6,7 +6,8 @@ use symbolon_proto::id::DeploymentId;
 use symbolon_proto::log::Entry;
 
 use super::detail::{self, DetailPlace};
-use super::reader::{LogError, LogReader};
+use super::error::LogError;
+use super::reader::LogReader;
 use super::rows::StoredEntry;
 
 /// Most entries that one call looks at; the answer says where to go on.

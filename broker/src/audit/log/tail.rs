@@ -16,10 +16,11 @@ use symbolon_proto::log::tile::{TILE_HEIGHT, TILE_WIDTH, decode_hashes};
 use symbolon_proto::log::tree::{leaf_hash, node_hash};
 use symbolon_proto::log::{Checkpoint, CheckpointError, Entry, Frontier, Hash, Node, VerifierKey};
 
+use super::error::LogError;
 use super::rows::{
     StoredEntry, bundle_key, bundles_end, checkpoint_key, decode_bundle, first_index, tile_key,
 };
-use crate::store::{Scan, Store, StoreError};
+use crate::store::{Scan, Store};
 
 const TILE_HASHES: usize = TILE_WIDTH as usize;
 
@@ -45,9 +46,9 @@ pub struct Tail {
 /// Why the end of the log is not what the checkpoint says.
 #[derive(Debug, thiserror::Error)]
 pub enum TailError {
-    /// The store failed.
-    #[error("the store failed")]
-    Store(#[from] StoreError),
+    /// It cannot be read, or what is there is damaged.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// The checkpoint's signature or form is wrong.
     #[error("the checkpoint does not verify")]
     Checkpoint(#[from] CheckpointError),
@@ -61,20 +62,6 @@ pub enum TailError {
         expected: u64,
         /// Entries found.
         found: u64,
-    },
-    /// A bundle is missing or is not one.
-    #[error("the bundle that holds entry {index} is missing or damaged")]
-    Bundle {
-        /// An entry that it should hold.
-        index: u64,
-    },
-    /// A tile is missing or is not one.
-    #[error("tile {number} of level {level} is missing or damaged")]
-    Tile {
-        /// 0 for leaves.
-        level: u8,
-        /// Position in its level.
-        number: u64,
     },
     /// All is there, but the hashes do not lead to the signed root.
     #[error("the last of the {size} entries, or a tile, was altered: the root is not the signed one")]
@@ -122,7 +109,7 @@ impl Tail {
     /// log has an empty one.
     pub async fn recover(store: &dyn Store, key: &VerifierKey) -> Result<Self, TailError> {
         let last = last_bundle(store).await?;
-        let Some(row) = store.get(&checkpoint_key()).await? else {
+        let Some(row) = store.get(&checkpoint_key()).await.map_err(LogError::from)? else {
             return if last.is_none() { Ok(Self::default()) } else { Err(TailError::CheckpointMissing) };
         };
         let note = String::from_utf8(row.value).map_err(|_| CheckpointError::Layout)?;
@@ -133,7 +120,7 @@ impl Tail {
         }
         let time_ms = match last.as_ref().and_then(|(_, entries)| entries.last()) {
             Some(entry) => {
-                Entry::decode(&entry.bytes).map_err(|_| TailError::Bundle { index: found - 1 })?.time_ms
+                Entry::decode(&entry.bytes).map_err(|_| LogError::Bundle { index: found - 1 })?.time_ms
             }
             None => 0,
         };
@@ -162,7 +149,7 @@ fn push_hash(levels: &mut Vec<Vec<Hash>>, node: Node, hash: Hash) -> Option<Comp
 
 /// Root of the tree over the first `size` entries. `leaves` are the hashes of those that no complete tile
 /// holds.
-pub(super) async fn root_with(store: &dyn Store, size: u64, leaves: Vec<Hash>) -> Result<Hash, TailError> {
+pub(super) async fn root_with(store: &dyn Store, size: u64, leaves: Vec<Hash>) -> Result<Hash, LogError> {
     let levels = levels_above(store, size, leaves).await?;
     Ok(Frontier::read(size, &mut |node| node_in(&levels, node))?.root())
 }
@@ -173,11 +160,11 @@ pub(super) fn first_loose(size: u64) -> u64 {
 }
 
 /// The unfinished tile of every level of a log of `size` entries.
-async fn read_levels(store: &dyn Store, size: u64) -> Result<Vec<Vec<Hash>>, TailError> {
+async fn read_levels(store: &dyn Store, size: u64) -> Result<Vec<Vec<Hash>>, LogError> {
     levels_above(store, size, last_leaves(store, first_loose(size), size).await?).await
 }
 
-async fn levels_above(store: &dyn Store, size: u64, leaves: Vec<Hash>) -> Result<Vec<Vec<Hash>>, TailError> {
+async fn levels_above(store: &dyn Store, size: u64, leaves: Vec<Hash>) -> Result<Vec<Vec<Hash>>, LogError> {
     let mut levels = vec![leaves];
     let mut nodes = size >> TILE_HEIGHT;
     for below in 0.. {
@@ -192,14 +179,14 @@ async fn levels_above(store: &dyn Store, size: u64, leaves: Vec<Hash>) -> Result
 }
 
 /// A node of the right edge, which lies within the unfinished tile of its level.
-fn node_in(levels: &[Vec<Hash>], node: Node) -> Result<Hash, TailError> {
+fn node_in(levels: &[Vec<Hash>], node: Node) -> Result<Hash, LogError> {
     let level = node.level / TILE_HEIGHT;
     let first = node.index << (node.level % TILE_HEIGHT);
     let begin = usize::try_from(first % u64::from(TILE_WIDTH)).expect("at most 255");
     let hashes = levels
         .get(usize::from(level))
         .and_then(|hashes| hashes.get(begin..begin + (1 << (node.level % TILE_HEIGHT))))
-        .ok_or(TailError::Tile { level, number: first / u64::from(TILE_WIDTH) })?;
+        .ok_or(LogError::Tile { level, number: first / u64::from(TILE_WIDTH) })?;
     Ok(subtree_root(hashes))
 }
 
@@ -219,33 +206,33 @@ pub fn subtree_root(hashes: &[Hash]) -> Hash {
 type Bundle = (u64, Vec<StoredEntry>);
 
 /// The bundle with the highest index.
-pub(super) async fn last_bundle(store: &dyn Store) -> Result<Option<Bundle>, TailError> {
+pub(super) async fn last_bundle(store: &dyn Store) -> Result<Option<Bundle>, LogError> {
     let (from, until) = (bundle_key(0), bundles_end());
     let rows = store.scan(Scan { from: &from, until: &until, descending: true, limit: 1 }).await?;
     rows.into_iter().next().map(|(key, row)| open_bundle(&key, &row.value)).transpose()
 }
 
-pub(super) fn open_bundle(key: &[u8], value: &[u8]) -> Result<Bundle, TailError> {
-    let first = first_index(key).ok_or(TailError::Bundle { index: 0 })?;
-    let entries = decode_bundle(value).ok_or(TailError::Bundle { index: first })?;
+pub(super) fn open_bundle(key: &[u8], value: &[u8]) -> Result<Bundle, LogError> {
+    let first = first_index(key).ok_or(LogError::Bundle { index: 0 })?;
+    let entries = decode_bundle(value).ok_or(LogError::Bundle { index: first })?;
     Ok((first, entries))
 }
 
 /// Leaf hashes of the entries from `from` (inclusive) to `size`, read backwards from the end. Hashed again:
 /// the stored hashes prove nothing.
-async fn last_leaves(store: &dyn Store, from: u64, size: u64) -> Result<Vec<Hash>, TailError> {
+async fn last_leaves(store: &dyn Store, from: u64, size: u64) -> Result<Vec<Hash>, LogError> {
     let mut leaves = Vec::new();
     let mut missing_until = size;
     while missing_until > from {
         let (start, until) = (bundle_key(0), bundle_key(missing_until));
         let rows = store.scan(Scan { from: &start, until: &until, descending: true, limit: 16 }).await?;
         if rows.is_empty() {
-            return Err(TailError::Bundle { index: missing_until - 1 });
+            return Err(LogError::Bundle { index: missing_until - 1 });
         }
         for (key, row) in rows {
             let (first, entries) = open_bundle(&key, &row.value)?;
             if first + entries.len() as u64 != missing_until {
-                return Err(TailError::Bundle { index: missing_until - 1 });
+                return Err(LogError::Bundle { index: missing_until - 1 });
             }
             leaves.extend(entries.iter().rev().map(|entry| leaf_hash(&entry.bytes)));
             missing_until = first;
@@ -265,11 +252,11 @@ pub(super) async fn tile_roots(
     level: u8,
     from: u64,
     until: u64,
-) -> Result<Vec<Hash>, TailError> {
+) -> Result<Vec<Hash>, LogError> {
     let mut roots = Vec::new();
     for number in from..until {
         let row = store.get(&tile_key(level, number)).await?;
-        let hashes = row.and_then(|row| decode_tile(&row.value)).ok_or(TailError::Tile { level, number })?;
+        let hashes = row.and_then(|row| decode_tile(&row.value)).ok_or(LogError::Tile { level, number })?;
         roots.push(subtree_root(&hashes));
     }
     Ok(roots)

@@ -2,7 +2,8 @@
 
 use symbolon_proto::log::{Checkpoint, CheckpointError, Finding, Replay, Verified, VerifierKey};
 
-use super::reader::{LogError, LogReader};
+use super::error::LogError;
+use super::reader::LogReader;
 
 /// Why a log does not verify.
 #[derive(Debug, thiserror::Error)]
