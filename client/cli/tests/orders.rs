@@ -9,6 +9,8 @@
 
 #[path = "support/deployment.rs"]
 mod deployment;
+#[path = "support/secrets.rs"]
+mod secrets;
 mod support;
 
 use std::path::Path;
@@ -16,10 +18,9 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use symbolon::{Client, Token};
-use symbolon_cli::Operator;
 
 use crate::deployment::{Deployment, Programs, until};
+use crate::secrets::mount;
 use crate::support::{Done, command, run};
 
 const OLGA: &str = "Olga Officer";
@@ -47,16 +48,6 @@ fn deployment() -> Deployment {
     mount(&deployment);
     put(&deployment, "first");
     deployment
-}
-
-/// A place for secrets, at `secret/`.
-fn mount(deployment: &Deployment) {
-    let ca = std::fs::read(deployment.path("ca.pem")).unwrap();
-    let token = Token::new(&deployment.root_token).unwrap();
-    let client: Operator =
-        Client::builder(&deployment.address).ca_pem(&ca).token(token).build().unwrap().into();
-    let engine = json!({ "type": "kv", "options": { "version": "2" } });
-    tokio::runtime::Runtime::new().unwrap().block_on(client.mount("secret", &engine)).unwrap();
 }
 
 fn put(deployment: &Deployment, name: &str) {

@@ -7,18 +7,18 @@
 
 #[path = "support/deployment.rs"]
 mod deployment;
+#[path = "support/secrets.rs"]
+mod secrets;
 mod support;
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
-use symbolon::{Client, Token};
-use symbolon_cli::Operator;
 use symbolon_repository::machine::skip;
 
 use crate::deployment::{Deployment, Programs, until};
+use crate::secrets::mount;
 use crate::support::Done;
 
 /// What a broker says that finds a store of a later version.
@@ -92,16 +92,6 @@ fn serves(deployment: &Deployment) {
     deployment.as_root(&["operator", "seal"]).expect(0);
     deployment.unseal();
     reads(deployment, "before");
-}
-
-/// A place for secrets, at `secret/`.
-fn mount(deployment: &Deployment) {
-    let ca = std::fs::read(deployment.path("ca.pem")).unwrap();
-    let token = Token::new(&deployment.root_token).unwrap();
-    let client: Operator =
-        Client::builder(&deployment.address).ca_pem(&ca).token(token).build().unwrap().into();
-    let engine = json!({ "type": "kv", "options": { "version": "2" } });
-    tokio::runtime::Runtime::new().unwrap().block_on(client.mount("secret", &engine)).unwrap();
 }
 
 fn put(deployment: &Deployment, name: &str) {
