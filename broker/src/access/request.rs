@@ -256,7 +256,7 @@ pub async fn unrouted(who: &Asker<'_>, path: &ApiPath, operation: Operation) -> 
 }
 
 /// Whether a caller may be told that its request is malformed, or not for this method. Leaves the request's
-/// entry.
+/// entry, and takes no use of the token: nothing was done for it, or the operation has taken it.
 pub async fn malformed(who: &Asker<'_>, path: &ApiPath) -> Result<(), OpError> {
-    Request::begin(who, Action::Other, &Route::whole(path)).await?.refuse().await
+    Request::begin_unspent(who, Action::Other, &Route::whole(path)).await?.refuse().await
 }
