@@ -222,9 +222,11 @@ fn what_cannot_be_wrapped_is_refused_or_left_as_it_is() {
             assert!(got.text.contains("cannot be wrapped"), "{path}: {}", got.text);
         }
         let token = text(&wrap(site, "60").await["token"]);
-        for what in ["unwrap", "rewrap"] {
+        for what in ["lookup", "unwrap", "rewrap"] {
             let path = format!("sys/wrapping/{what}");
             wrapped(site, "PUT", &path, root, "60", &json!({ "token": token })).await.expect(400);
+            let denied = if what == "rewrap" { 403 } else { 400 }; // which it may not at all
+            wrapped(site, "PUT", &path, &token, "60", &json!({})).await.expect(denied);
         }
         unwrap(site, &token).await.expect(200);
         // Nothing to keep: no body, or an error.
@@ -232,6 +234,11 @@ fn what_cannot_be_wrapped_is_refused_or_left_as_it_is() {
         wrapped(site, "PUT", "sys/policies/acl/wrapping-x", root, "60", &policy).await.expect(204);
         let absent = wrapped(site, "GET", "secret/data/none", root, "60", &json!({})).await.expect(404);
         assert_eq!(absent.json(), json!({ "errors": [] }));
+        site.write("deleted", "value").await;
+        site.ask("DELETE", "secret/data/deleted", root, "").await.expect(204);
+        site.root_get("secret/data/deleted").await.expect(404).json()["data"]["metadata"].take();
+        let deleted = wrapped(site, "GET", "secret/data/deleted", root, "60", &json!({})).await.expect(404);
+        assert_eq!(deleted.json(), json!({ "errors": [] }), "facts about it do not leave in the open");
         wrapped(site, "GET", "secret/data/wrapped", "", "60", &json!({})).await.expect(403);
         wrapped(site, "GET", "secret/data/wrapped", root, "33d", &json!({})).await.expect(400);
     });

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::stored::{Wrapping, place};
+use super::stored::{ANSWER_BYTES_MAX, Wrapping, place};
 use crate::access::Session;
 use crate::error::OpError;
 
@@ -31,28 +31,44 @@ impl Sum {
         self.bytes += bytes;
     }
 
-    const fn has_room(self, bytes: u64) -> bool {
-        self.answers < ANSWERS_MAX && self.bytes + bytes <= BYTES_MAX
+    /// For one more answer, whatever its length.
+    const fn has_room(self) -> bool {
+        self.answers < ANSWERS_MAX && self.bytes + ANSWER_BYTES_MAX as u64 <= BYTES_MAX
     }
 }
 
 /// The sum of this session: counted once, kept while it is open, and put right by each sweep. It is looked at
-/// before an answer is kept and raised after it, so requests under way may overshoot it by their number.
+/// before a request is carried out and raised when its answer is kept, so requests under way may overshoot it
+/// by their number. Nothing is set aside for them: strangers ask for wrapped answers, too.
 #[derive(Default)]
-pub(super) struct Held(Mutex<Option<Sum>>);
+pub(super) struct Held {
+    sum: Mutex<Option<Sum>>,
+    /// Whoever counts. The others wait for what it finds.
+    counting: tokio::sync::Mutex<()>,
+}
 
 impl Held {
-    /// Whether there is room for one more answer.
-    pub(super) async fn require_room(&self, session: &Session, bytes: u64) -> Result<(), OpError> {
-        let known = *self.sum();
-        let sum = match known {
-            Some(sum) => sum,
+    /// Whether there is room for one more answer, whatever its length.
+    pub(super) async fn require_room(&self, session: &Session) -> Result<(), OpError> {
+        if self.counted(session).await?.has_room() { Ok(()) } else { Err(FULL) }
+    }
+
+    async fn counted(&self, session: &Session) -> Result<Sum, OpError> {
+        if let Some(sum) = self.known() {
+            return Ok(sum);
+        }
+        let _counting = self.counting.lock().await;
+        match self.known() {
+            Some(sum) => Ok(sum),
             None => {
                 let counted = count(session).await?;
-                *self.sum().get_or_insert(counted)
+                Ok(*self.sum().get_or_insert(counted))
             }
-        };
-        if sum.has_room(bytes) { Ok(()) } else { Err(FULL) }
+        }
+    }
+
+    fn known(&self) -> Option<Sum> {
+        *self.sum()
     }
 
     pub(super) fn add(&self, bytes: u64) {
@@ -73,7 +89,7 @@ impl Held {
     }
 
     fn sum(&self) -> MutexGuard<'_, Option<Sum>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.sum.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -109,14 +125,20 @@ mod tests {
     fn both_bounds_hold() {
         let held = Held::default();
         held.add(5); // nobody has counted yet
-        assert_eq!(*held.sum(), None);
+        assert_eq!(held.known(), None);
         held.replace(Sum { answers: ANSWERS_MAX - 1, bytes: 7 });
-        assert!(held.sum().is_some_and(|sum| sum.has_room(1)));
+        assert!(held.known().is_some_and(Sum::has_room));
         held.add(1);
-        assert!(held.sum().is_some_and(|sum| !sum.has_room(1)));
+        assert!(!held.known().is_some_and(Sum::has_room));
         held.remove(8);
-        assert_eq!(*held.sum(), Some(Sum { answers: ANSWERS_MAX - 1, bytes: 0 }));
-        let heavy = Sum { answers: 1, bytes: BYTES_MAX - 10 };
-        assert!(heavy.has_room(10) && !heavy.has_room(11));
+        assert_eq!(held.known(), Some(Sum { answers: ANSWERS_MAX - 1, bytes: 0 }));
+    }
+
+    /// What is found out after a request was carried out comes too late: its secret id is spent by then.
+    #[test]
+    fn there_is_room_while_the_longest_answer_fits() {
+        let longest = ANSWER_BYTES_MAX as u64;
+        assert!(Sum { answers: 1, bytes: BYTES_MAX - longest }.has_room());
+        assert!(!Sum { answers: 1, bytes: BYTES_MAX - longest + 1 }.has_room());
     }
 }

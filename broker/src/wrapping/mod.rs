@@ -27,7 +27,7 @@ use std::future::Future;
 
 use hyper::StatusCode;
 use serde_json::Map;
-use symbolon_core::audit::{Action, Draft, Outcome, Withheld};
+use symbolon_core::audit::{Action, Detail, Draft, Outcome, Withheld};
 use symbolon_proto::Zeroizing;
 
 use crate::access::{Session, describe};
@@ -37,7 +37,7 @@ use crate::dialect::vault::{Answer, Call, FaceError, Form, Reply};
 use crate::error::OpError;
 use crate::rows::Table;
 use held::Held;
-use stored::{Made, Origin, Wrapping};
+use stored::{Origin, Wrapping};
 
 pub use held::{ANSWERS_MAX, BYTES_MAX};
 pub use stored::ANSWER_BYTES_MAX;
@@ -52,49 +52,51 @@ pub async fn around(call: Call<'_>, answering: impl Future<Output = Answer>) -> 
     if call.wrap_ttl_secs == 0 {
         return answering.await;
     }
-    prepare(call.session).await?;
+    record_failure(call, prepare(call.session).await).await?;
     let reply = answering.await?;
     match &reply.form {
-        _ if !reply.status.is_success() => Ok(reply),
         Form::Bare => Ok(reply),
+        // A deleted version is a 404 with facts about it. They must not leave in the open.
+        Form::Enveloped { .. } if !reply.status.is_success() => Err(OpError::NOT_FOUND.into()),
+        Form::Raw if !reply.status.is_success() => Ok(reply),
         Form::Raw => Err(FaceError::Wrapping.into()),
         Form::Enveloped { accessor } => Ok(keep(call, &reply.body, accessor).await?),
     }
 }
 
 async fn prepare(session: &Session) -> Result<(), OpError> {
-    session.of::<Held>().require_room(session, 0).await?;
+    session.of::<Held>().require_room(session).await?;
     Ok(session.keys.ensure_canary().await?)
 }
 
 /// Keeps an answer and tells its token instead.
 async fn keep(call: Call<'_>, answer: &[u8], accessor: &str) -> Result<Reply, OpError> {
     let session = call.session;
-    let mut detail = describe(&call.request.requester(), &call.path);
     let origin = Origin {
         creation_path: call.path.as_str(),
         ttl_secs: call.wrap_ttl_secs,
         wrapped_accessor: accessor,
     };
     let _pass = session.keys.pass().await;
-    let made = match made(session, answer, origin).await {
-        Ok(made) => made,
-        Err(error) => {
-            error.reason().clone_into(&mut detail.reason);
-            session.record(Draft { action: Action::TokenCreate, outcome: Outcome::Failed, detail }).await?;
-            return Err(error);
-        }
-    };
-    detail.object = made.facts.name();
+    let made = record_failure(call, stored::make(session, answer, origin).await).await?;
+    let detail = Detail { object: made.facts.name(), ..described(call) };
     let draft = Draft { action: Action::TokenCreate, outcome: Outcome::Allowed, detail };
     let receipt = session.commit(made.changes, draft).await?;
     session.of::<Held>().add(made.facts.bytes);
     Ok(told(&made.token.disclose(receipt), &made.facts))
 }
 
-async fn made(session: &Session, answer: &[u8], origin: Origin<'_>) -> Result<Made, OpError> {
-    session.of::<Held>().require_room(session, answer.len() as u64).await?;
-    stored::make(session, answer, origin).await
+/// Passes a result on, after a failure has left its entry.
+async fn record_failure<T>(call: Call<'_>, result: Result<T, OpError>) -> Result<T, OpError> {
+    if let Err(error) = &result {
+        let detail = Detail { reason: error.reason().to_owned(), ..described(call) };
+        call.session.record(Draft { action: Action::TokenCreate, outcome: Outcome::Failed, detail }).await?;
+    }
+    result
+}
+
+fn described(call: Call<'_>) -> Detail {
+    describe(&call.request.requester(), &call.path)
 }
 
 /// The answer that shows a wrapping token, once.

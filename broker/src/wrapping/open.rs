@@ -50,7 +50,7 @@ pub(super) async fn unwrap(who: &Asker<'_>, named: Named<'_>) -> Result<Zeroizin
             session.of::<Held>().remove(found.facts.bytes);
             Ok(answer.disclose(receipt))
         }
-        Err(error) => lost(&request, error).await.map(|never| match never {}),
+        Err(error) => lost(&request, who, named, error).await.map(|never| match never {}),
     }
 }
 
@@ -70,7 +70,7 @@ pub(super) async fn rewrap(
     changes.extend(made.changes);
     match request.commit_for_disclosure(object, changes).await {
         Ok(receipt) => Ok((made.token.disclose(receipt), made.facts)),
-        Err(error) => lost(&request, error).await.map(|never| match never {}),
+        Err(error) => lost(&request, who, named, error).await.map(|never| match never {}),
     }
 }
 
@@ -111,10 +111,15 @@ async fn begin_rewrap(who: &Asker<'_>, named: Named<'_>) -> Result<Authorised, O
     request.authorise(Operation::Update).await
 }
 
-/// A commit that did not happen because somebody else came with the same token is the end of that token.
-async fn lost(request: &Authorised, error: OpError) -> Result<Infallible, OpError> {
-    match error {
-        OpError::Conflict(_) => request.record_failure(Err(GONE)).await,
-        error => Err(error),
-    }
+/// A commit that did not happen because the token's row was another by then. If there is none, somebody else
+/// came with the same token; if there is one, its keys were rolled meanwhile, and it is as good as before.
+async fn lost(
+    request: &Authorised,
+    who: &Asker<'_>,
+    named: Named<'_>,
+    error: OpError,
+) -> Result<Infallible, OpError> {
+    let OpError::Conflict(_) = error else { return Err(error) };
+    let found = stored::find(who.session, named.token, who.requester.remote).await;
+    request.record_failure(Err(found.err().unwrap_or(OpError::BUSY))).await
 }

@@ -42,7 +42,10 @@ async fn wrap(call: Call<'_>) -> Answer {
     Ok(envelope.into_reply())
 }
 
+/// Its answer is not wrapped: the token is good for one answer, and whoever has no other could keep any
+/// number of them.
 async fn lookup(call: Call<'_>) -> Answer {
+    refuse_wrapping(call)?;
     let read = call.fields.reader();
     let text = body_token(&read)?;
     let facts = open::lookup(&call.who(), named(call, &text)?.token).await?;
