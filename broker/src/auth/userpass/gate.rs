@@ -43,7 +43,10 @@ pub enum Refusal {
     /// The password was not looked at.
     #[error("this source failed too often as this user and must wait")]
     Locked,
-    /// It was.
+    /// It was right, for a user who was removed or got another password while it was hashed.
+    #[error("the user was changed or removed during the login")]
+    Changed,
+    /// It was looked at.
     #[error(transparent)]
     User(#[from] UserRefusal),
 }
@@ -61,24 +64,26 @@ impl Gate {
         Ok(hash?)
     }
 
-    /// Judges a login. `find` reads the user when the turn has come, so that a password that was changed or a
-    /// user who was removed meanwhile no longer counts.
-    pub async fn judge(
+    /// Judges a login. `find` reads the user when the turn has come, and again when the password was right: one
+    /// that was changed meanwhile no longer counts, nor does a user who was removed.
+    pub async fn judge<F: Future<Output = Result<Option<User>, OpError>>>(
         &self,
         attempt: Attempt<'_>,
         clock: &dyn Clock,
-        find: impl Future<Output = Result<Option<User>, OpError>>,
+        find: impl Fn() -> F,
     ) -> Result<Result<VerifiedIdentity, Refusal>, OpError> {
         let Attempt { mount, user, password, remote } = attempt;
         let turn = self.queue.turn(Source::of(remote)).await?;
         if self.lockouts().is_locked(mount, user, remote, clock.now()) {
             return Ok(Err(Refusal::Locked));
         }
-        let found = find.await?;
-        let admit = move || userpass::admit(found.as_ref(), &password, remote);
+        let found = Arc::new(find().await?);
+        let looked_at = Arc::clone(&found);
+        let admit = move || userpass::admit(looked_at.as_ref().as_ref(), &password, remote);
         // The turn lasts until a failure is counted: the next to guess meets it.
         let (admitted, _turn) = self.compute(turn, admit).await?;
         match admitted {
+            Ok(_) if find().await? != *found => Ok(Err(Refusal::Changed)),
             Ok(identity) => {
                 self.lockouts().succeeded(mount, user, remote);
                 Ok(Ok(identity))

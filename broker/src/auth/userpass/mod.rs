@@ -79,8 +79,9 @@ pub async fn log_in(
         return login.refuse(UserRefusal::UnknownUser.to_string(), refused).await;
     };
     let attempt = Attempt { mount: &mount.path, user: &user, password, remote: who.requester.remote };
-    let find = async {
-        let found = find_role::<User>(session, mount, &row_name(&user)).await?;
+    let row = row_name(&user);
+    let find = || async {
+        let found = find_role::<User>(session, mount, &row).await?;
         Ok(found.map(|(user, _)| user))
     };
     match session.of::<Gate>().judge(attempt, session.clock.as_ref(), find).await? {

@@ -58,7 +58,7 @@ impl World {
         let password = Zeroizing::new(password.to_owned());
         let found = (user == self.alice.name).then(|| self.alice.clone());
         let attempt = Attempt { mount: &self.mount, user: &user, password, remote };
-        self.gate.judge(attempt, &self.clock, async { Ok(found) }).await.unwrap().map(drop)
+        self.gate.judge(attempt, &self.clock, || async { Ok(found.clone()) }).await.unwrap().map(drop)
     }
 }
 
@@ -122,6 +122,27 @@ async fn guesses_at_once_do_not_get_past_the_lock() {
     assert!((FAILURES_MAX as usize..=most).contains(&looked_at), "{looked_at}");
     assert_eq!(world.hashes(), looked_at);
     assert_eq!(world.guess("alice", PASSWORD, HERE).await, Err(Refusal::Locked));
+}
+
+/// Removed, or given another password, between the first look at the user and the end of the hash.
+#[tokio::test]
+async fn a_user_who_is_changed_during_the_login_is_not_let_in() {
+    let world = World::new();
+    let renewed = User {
+        password: PasswordHash::with_salt("new", [7; 16], PasswordCost::default()).unwrap(),
+        ..world.alice.clone()
+    };
+    for then in [None, Some(renewed)] {
+        let looked = AtomicU64::new(0);
+        let find = || async {
+            let first = looked.fetch_add(1, Ordering::Relaxed) == 0;
+            Ok(if first { Some(world.alice.clone()) } else { then.clone() })
+        };
+        let password = Zeroizing::new(PASSWORD.to_owned());
+        let attempt = Attempt { mount: &world.mount, user: &world.alice.name, password, remote: None };
+        let judged = world.gate.judge(attempt, &world.clock, find).await.unwrap();
+        assert_eq!(judged.map(drop), Err(Refusal::Changed));
+    }
 }
 
 #[tokio::test]

@@ -4,6 +4,9 @@
 //! can lock its owner out. Here the source that guessed is locked. Unknown names are counted like known ones,
 //! so that a lock does not tell which exist. Kept in memory: a restart forgets.
 //!
+//! A source that has failed with very many names must wait with any other: else it could guess four times,
+//! and push the count out of the memory with failures of names that nobody has.
+//!
 //! Ask [`Lockouts::is_locked`] at the moment when the hash is about to be computed, not when the request
 //! arrives: then as many guesses as run at once are all that a source can have beyond the five.
 
@@ -18,6 +21,8 @@ use crate::source::Source;
 pub const FAILURES_MAX: u32 = 5;
 /// How long a source stays locked, and how long a failure counts, in milliseconds.
 pub const LOCKED_MS: u64 = 15 * 60_000;
+/// Names with which one source may have failed at a time. More than the people behind one address mistype.
+pub const NAMES_MAX: usize = 256;
 /// What is remembered in total. Beyond it the count that is closest to its end is forgotten, locks after all
 /// others.
 const ENTRIES_MAX: usize = 4096;
@@ -41,6 +46,11 @@ impl Failures {
     fn lock(&self) -> bool {
         self.count >= FAILURES_MAX
     }
+
+    /// Whether they are not forgotten yet.
+    fn count_at(&self, now: Now) -> bool {
+        now.boot_ms < self.until_boot_ms
+    }
 }
 
 /// Failed logins of one broker.
@@ -53,14 +63,23 @@ impl Lockouts {
     /// Whether this source must not try this name now. Then the password is not even looked at.
     #[must_use]
     pub fn is_locked(&self, mount: &MountPath, user: &UserName, remote: Option<IpAddr>, now: Now) -> bool {
-        let failures = self.failures.get(&guesser(mount, user, remote));
-        failures.is_some_and(|failures| failures.lock() && now.boot_ms < failures.until_boot_ms)
+        let guesser = guesser(mount, user, remote);
+        match self.failures.get(&guesser).filter(|failures| failures.count_at(now)) {
+            Some(failures) => failures.lock(),
+            None => self.names_of(&guesser.source, now) >= NAMES_MAX,
+        }
+    }
+
+    fn names_of(&self, source: &Source, now: Now) -> usize {
+        let of_source =
+            |(guesser, failures): &(&Guesser, &Failures)| guesser.source == *source && failures.count_at(now);
+        self.failures.iter().filter(of_source).count()
     }
 
     /// Counts a failure. One that ran while the source was being locked does not lengthen the lock.
     pub fn failed(&mut self, mount: &MountPath, user: &UserName, remote: Option<IpAddr>, now: Now) {
         let guesser = guesser(mount, user, remote);
-        let before = self.failures.get(&guesser).filter(|failures| now.boot_ms < failures.until_boot_ms);
+        let before = self.failures.get(&guesser).filter(|failures| failures.count_at(now));
         if before.is_some_and(Failures::lock) {
             return;
         }
@@ -87,7 +106,7 @@ impl Lockouts {
         if self.failures.len() < ENTRIES_MAX {
             return;
         }
-        self.failures.retain(|_, failures| now.boot_ms < failures.until_boot_ms);
+        self.failures.retain(|_, failures| failures.count_at(now));
         if self.failures.len() < ENTRIES_MAX {
             return;
         }
@@ -185,6 +204,31 @@ mod tests {
         let mut world = World::new();
         world.lock("alice", "2001:db8::1", 0);
         assert!(world.locked("alice", "2001:db8::2", 0) && !world.locked("alice", "2001:db8:0:1::1", 0));
+    }
+
+    /// Four guesses at a time, with as many other names in between as make the count forgotten.
+    #[test]
+    fn a_source_cannot_push_its_own_failures_out() {
+        let mut world = World::new();
+        let (mut guesses, mut others) = (0, 0);
+        for _ in 0..3 {
+            for _ in 1..FAILURES_MAX {
+                if !world.locked("alice", "10.0.0.1", 0) {
+                    world.fail("alice", "10.0.0.1", 0);
+                    guesses += 1;
+                }
+            }
+            for _ in 0..ENTRIES_MAX {
+                others += 1;
+                if !world.locked(&format!("user{others}"), "10.0.0.1", 0) {
+                    world.fail(&format!("user{others}"), "10.0.0.1", 0);
+                }
+            }
+        }
+        assert_eq!(guesses, FAILURES_MAX);
+        assert_eq!(world.lockouts.failures.len(), NAMES_MAX);
+        assert!(!world.locked("user-of-elsewhere", "10.0.0.2", 0));
+        assert!(!world.locked("user1", "10.0.0.1", LOCKED_MS), "it may go on when they are forgotten");
     }
 
     #[test]
