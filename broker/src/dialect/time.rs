@@ -110,7 +110,7 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
 }
 
 /// Milliseconds of a duration text: bare seconds (`30`), a Go duration (`1h30m`, `-1s`, `1.5h`), or days
-/// (`1d`). Fractions of a millisecond are dropped. `None` if it is neither or does not fit.
+/// (`1d`). A part of a millisecond counts as a whole one, so that only nothing is 0. `None` if it is neither or does not fit.
 #[must_use]
 pub fn parse_duration_ms(text: &str) -> Option<i64> {
     let text = text.trim();
@@ -127,7 +127,7 @@ pub fn parse_duration_ms(text: &str) -> Option<i64> {
     } else {
         unit_sum(rest)?
     };
-    i64::try_from(nanos / 1_000_000).ok().map(|ms| if negative { -ms } else { ms })
+    i64::try_from((nanos + 999_999) / 1_000_000).ok().map(|ms| if negative { -ms } else { ms })
 }
 
 /// Adds up `1h30m` and the like, in nanoseconds.
@@ -234,6 +234,8 @@ mod tests {
             ("1.5h", 5_400_000),
             ("-1s", -1000),
             ("250ms", 250),
+            ("500us", 1),
+            ("-1ns", -1),
             ("0", 0),
         ] {
             assert_eq!(parse_duration_ms(text), Some(ms), "{text}");

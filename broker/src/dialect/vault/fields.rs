@@ -139,14 +139,15 @@ impl<'a> Reader<'a> {
 
     /// A list of strings, or one string with commas; trimmed, empty ones dropped.
     pub fn comma_list(&self, name: &'static str) -> Result<Option<Vec<String>>, FieldError> {
-        let list = self.read(name, "a list of strings, or one string with commas", |value| match value {
-            Value::Array(items) => texts(items),
-            single => scalar_text(single).map(|text| text.split(',').map(str::to_owned).collect()),
-        })?;
-        let trim = |texts: Vec<String>| texts.iter().map(|text| text.trim().to_owned()).collect::<Vec<_>>();
-        Ok(list.map(|texts| {
-            trim(texts).into_iter().filter(|text| !text.is_empty()).take(ELEMENTS_MAX).collect()
-        }))
+        self.read(name, "a list of strings, or one string with commas", |value| {
+            let texts = match value {
+                Value::Array(items) => texts(items)?,
+                single => scalar_text(single)?.split(',').map(str::to_owned).collect(),
+            };
+            let named: Vec<String> =
+                texts.iter().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).collect();
+            (named.len() <= ELEMENTS_MAX).then_some(named)
+        })
     }
 
     /// A list of strings; a single string is a list of one.
@@ -351,6 +352,19 @@ mod tests {
         assert_eq!(read.signed_duration_ms("e"), Ok(Some(-1000)));
         assert_eq!(read.duration_secs("f"), Ok(Some(0)));
         assert!(read.duration_secs("g").is_err());
+    }
+
+    /// As a list they were refused, as a string cut.
+    #[test]
+    fn a_list_that_is_too_long_is_refused_in_either_form() {
+        let names = vec!["x"; ELEMENTS_MAX + 1];
+        for (long, longest) in
+            [(json!(names), json!(names[1..])), (json!(names.join(",")), json!(names[1..].join(",")))]
+        {
+            assert!(fields(json!({ "a": long })).reader().comma_list("a").is_err());
+            let longest = fields(json!({ "a": longest })).reader().comma_list("a").unwrap().unwrap();
+            assert_eq!(longest.len(), ELEMENTS_MAX);
+        }
     }
 
     #[test]
