@@ -134,8 +134,8 @@ async fn sweep(session: Weak<Session>) {
     loop {
         tick.tick().await;
         let Some(session) = session.upgrade() else { return };
-        if let Err(error) = token::sweep_expired(&session).await {
-            warn!(%error, "rows of expired tokens could not be removed; the next sweep tries again");
+        if let Err(error) = token::sweep_dead(&session).await {
+            warn!(%error, "rows of dead tokens could not be removed; the next sweep tries again");
         }
         engines::sweep(&session).await;
         if let Err(error) = wrapping::sweep(&session).await {

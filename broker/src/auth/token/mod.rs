@@ -291,24 +291,48 @@ async fn remove(
     Ok(())
 }
 
-/// Removes the rows of tokens that have expired.
-pub async fn sweep_expired(session: &Session) -> Result<(), OpError> {
-    let now = session.now().unix_secs();
+/// Removes the rows of tokens that are dead: expired, or with an ancestor that is. A page is a commit. Rows
+/// that do not open are passed over: one that is damaged does not keep the others.
+pub async fn sweep_dead(session: &Session) -> Result<(), OpError> {
     let group = Address { table: TOKENS, group: String::new(), name: String::new() };
-    let rows = session.rows.list::<ServiceToken>(group.place()).await?;
-    let expired: Vec<_> = rows.iter().map(|(row, _)| row).filter(|row| row.is_expired(now)).collect();
-    for batch in expired.chunks(SWEEP_BATCH) {
-        let changes = batch
-            .iter()
-            .flat_map(|row| removal(session, &row.hash, Some(&row.accessor), row.claims.parent))
-            .collect();
-        let _receipt =
-            session.commit(changes, Draft::by_broker(Action::TokenRevoke, "expired tokens removed")).await?;
-        for row in batch {
-            engines::token_removed(session, row.hash).await;
+    let mut after = Vec::new();
+    loop {
+        let page = session.rows.page::<ServiceToken>(group.place(), &after, SWEEP_BATCH).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after.clone_from(&last.key);
+        let rows = page.into_iter().filter_map(|row| row.value.ok()).collect();
+        remove_dead(session, rows).await?;
+    }
+}
+
+async fn remove_dead(session: &Session, rows: Vec<ServiceToken>) -> Result<(), OpError> {
+    let (mut changes, mut dead) = (Vec::new(), Vec::new());
+    for row in rows {
+        if is_dead(session, &row).await? {
+            changes.extend(removal(session, &row.hash, Some(&row.accessor), row.claims.parent));
+            dead.push(row.hash);
         }
     }
+    if dead.is_empty() {
+        return Ok(());
+    }
+    let _receipt =
+        session.commit(changes, Draft::by_broker(Action::TokenRevoke, "dead tokens removed")).await?;
+    for hash in dead {
+        engines::token_removed(session, hash).await;
+    }
     Ok(())
+}
+
+/// One whose ancestors cannot be read is not known to be.
+async fn is_dead(session: &Session, row: &ServiceToken) -> Result<bool, OpError> {
+    let now = session.now().unix_secs();
+    match require_ancestors(session, row.claims.parent, now).await {
+        Ok(()) => Ok(row.is_expired(now)),
+        Err(OpError::Unauthenticated(_)) => Ok(true),
+        Err(OpError::Damaged(_)) => Ok(row.is_expired(now)),
+        Err(error) => Err(error),
+    }
 }
 
 /// What a token may do on some paths: the caller's own, or another's.

@@ -157,11 +157,42 @@ async fn it_goes_with_a_token_that_expires() {
     let empty = rows(&site).await;
     let brief = token(&site, TokenClaims { ttl_secs: 60, ..claims() }).await;
     put(&site, &brief, "x", "x").await;
-    token::sweep_expired(&site.session).await.unwrap();
+    token::sweep_dead(&site.session).await.unwrap();
     assert_ne!(rows(&site).await, empty);
     world.clock.0.fetch_add(61_000, Ordering::SeqCst);
-    token::sweep_expired(&site.session).await.unwrap();
+    token::sweep_dead(&site.session).await.unwrap();
     assert_eq!(rows(&site).await, empty);
+}
+
+/// Dead with the parent, and nobody could reach or remove what it has; but its own end is far.
+#[tokio::test]
+async fn it_goes_with_a_token_whose_parent_expires() {
+    let world = world().await;
+    let site = world.open().await;
+    let empty = rows(&site).await;
+    let parent = token(&site, TokenClaims { ttl_secs: 60, ..claims() }).await;
+    let child = token(&site, TokenClaims { parent: Some(parent.hash), orphan: false, ..claims() }).await;
+    put(&site, &child, "x", "x").await;
+    world.clock.0.fetch_add(61_000, Ordering::SeqCst);
+    for _ in 0..2 {
+        token::sweep_dead(&site.session).await.unwrap(); // whichever of the two lies first
+    }
+    assert_eq!(rows(&site).await, empty);
+    assert!(tokens::find(&site.session, &child.hash).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_damaged_token_does_not_keep_those_that_expire() {
+    let world = world().await;
+    let site = world.open().await;
+    let [damaged, brief] = [3600, 60].map(|ttl_secs| TokenClaims { ttl_secs, ..claims() });
+    let (damaged, brief) = (token(&site, damaged).await, token(&site, brief).await);
+    let address = tokens::Address::token(&damaged.hash);
+    let row = site.session.rows.delete(address.place(), Expect::Any);
+    world.store.tamper(row.key(), Some(b"damaged".to_vec()));
+    world.clock.0.fetch_add(61_000, Ordering::SeqCst);
+    token::sweep_dead(&site.session).await.unwrap();
+    assert!(tokens::find(&site.session, &brief.hash).await.unwrap().is_none());
 }
 
 #[tokio::test]
