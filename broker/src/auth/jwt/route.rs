@@ -8,8 +8,8 @@ use symbolon_core::oauth::WorkloadRule;
 use symbolon_core::path::RoleName;
 use symbolon_core::token::TokenParams;
 
-use super as operations;
 use crate::access::mounts::Mount;
+use crate::auth::jwt;
 use crate::auth::roles;
 use crate::auth::roles::route::{edit_params, edit_workload, required, set, texts, with_params};
 use crate::auth::token::issued_answer;
@@ -34,7 +34,7 @@ pub async fn route(call: Call<'_>, mount: &Mount, rest: &str) -> Answer {
 async fn log_in(call: Call<'_>, mount: &Mount) -> Answer {
     let read = call.fields.reader();
     let (role, jwt) = (read.string("role")?.unwrap_or_default(), required(&read, "jwt", "missing jwt")?);
-    let issued = operations::log_in(&call.who(), mount, &role, &jwt).await?;
+    let issued = jwt::log_in(&call.who(), mount, &role, &jwt).await?;
     Ok(issued_answer(call, roles::route::kind(mount), issued))
 }
 

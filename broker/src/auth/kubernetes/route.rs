@@ -6,8 +6,8 @@ use symbolon_core::oauth::WorkloadRule;
 use symbolon_core::path::RoleName;
 use symbolon_core::token::TokenParams;
 
-use super as operations;
 use crate::access::mounts::Mount;
+use crate::auth::kubernetes;
 use crate::auth::roles;
 use crate::auth::roles::route::{edit_params, edit_workload, required, set, texts, with_params};
 use crate::auth::token::issued_answer;
@@ -31,7 +31,7 @@ pub async fn route(call: Call<'_>, mount: &Mount, rest: &str) -> Answer {
 async fn log_in(call: Call<'_>, mount: &Mount) -> Answer {
     let read = call.fields.reader();
     let (role, jwt) = (required(&read, "role", "missing role")?, required(&read, "jwt", "missing jwt")?);
-    let issued = operations::log_in(&call.who(), mount, &role, &jwt).await?;
+    let issued = kubernetes::log_in(&call.who(), mount, &role, &jwt).await?;
     Ok(issued_answer(call, roles::route::kind(mount), issued))
 }
 

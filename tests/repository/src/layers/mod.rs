@@ -8,6 +8,7 @@
 
 mod arrows;
 mod circles;
+mod hidden;
 mod modules;
 mod order;
 mod tests;
@@ -16,8 +17,9 @@ use std::collections::BTreeSet;
 
 use self::arrows::{Arrow, arrows};
 use self::circles::circles;
+use self::hidden::hidden;
 use self::modules::Crate;
-use crate::source::{Sources, read};
+use crate::source::{Sources, children_of, read};
 
 /// The crates that are checked: root file, and the page that has the order.
 const CRATES: &[(&str, &str)] = &[
@@ -29,6 +31,17 @@ const CRATES: &[(&str, &str)] = &[
     ("client/src/lib.rs", "client/README.md"),
     ("client/cli/src/lib.rs", "client/cli/README.md"),
 ];
+
+#[test]
+fn every_crate_that_ships_has_its_order_read() {
+    let roots = read(|path| path.ends_with("src/lib.rs") || path.ends_with("src/main.rs"));
+    let listed = |root: &str| CRATES.iter().any(|(known, _)| children_of(known) == children_of(root));
+    let unread: Vec<_> = roots
+        .keys()
+        .filter(|root| !["tests/", "fuzz/"].iter().any(|it| root.starts_with(it)) && !listed(root))
+        .collect();
+    assert!(unread.is_empty(), "add these to CRATES, with an order in their README: {unread:?}");
+}
 
 #[test]
 fn every_room_uses_only_those_above_it() {
@@ -49,6 +62,7 @@ fn violations(sources: &Sources, root: &str, page: &str) -> Vec<String> {
     let arrows = arrows(&krate);
     let mut found =
         order::complaints(&order, &krate).map(|line| format!("{page}: {line}")).collect::<Vec<_>>();
+    found.extend(hidden(&krate));
     let names: Vec<&str> = order.iter().map(|room| room.module.as_str()).collect();
     found.extend(arrows.iter().filter_map(|arrow| against(arrow, &names)));
     found.extend(circles(&arrows));

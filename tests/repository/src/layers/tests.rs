@@ -160,3 +160,14 @@ fn rooms_that_change_places_are_red() {
         "{found:#?}"
     );
 }
+
+/// What the check could not follow is not allowed, rather than passed over.
+#[test]
+fn what_would_hide_an_arrow_is_red() {
+    let moved = "a/src/error.rs:2: a module outside its folder; move the file to where `mod` looks for it";
+    red("a/src/error.rs", "#[path = \"run/inner.rs\"]\nmod inner;", &[moved]);
+    let renamed = "a/src/error.rs:2: a root by another name; name the room instead";
+    for line in ["use crate as all; use all::run::go;", "use super as all; use all::run::go;"] {
+        red("a/src/error.rs", line, &[renamed]);
+    }
+}
