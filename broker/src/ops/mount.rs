@@ -18,8 +18,8 @@ use crate::store::{Expect, Write};
 
 /// Longest description of a mount.
 const DESCRIPTION_BYTES_MAX: usize = 1024;
-/// Rows that one commit removes while a mount is being deleted.
-const DELETE_BATCH: usize = 4096;
+/// Rows that one commit removes while a mount is being deleted. They are read whole, up to a megabyte each.
+const DELETE_BATCH: usize = 128;
 
 /// All mounts of one side.
 pub async fn list(who: &Asker<'_>, side: Side) -> Result<Vec<Mount>, OpError> {

@@ -40,6 +40,7 @@ use crate::upkeep::rotation::remote::{RemoteRotation, Rotated};
 
 mod freshness;
 mod objects;
+mod policies;
 mod tables;
 
 pub(crate) use tables::{example, with_example};
