@@ -110,7 +110,8 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
 }
 
 /// Milliseconds of a duration text: bare seconds (`30`), a Go duration (`1h30m`, `-1s`, `1.5h`), or days
-/// (`1d`). A part of a millisecond counts as a whole one, so that only nothing is 0. `None` if it is neither or does not fit.
+/// (`1d`). A part of a millisecond counts as a whole one, so that only nothing is 0. `None` if it is neither
+/// or does not fit.
 #[must_use]
 pub fn parse_duration_ms(text: &str) -> Option<i64> {
     let text = text.trim();

@@ -64,8 +64,8 @@ impl Gate {
         Ok(hash?)
     }
 
-    /// Judges a login. `find` reads the user when the turn has come, and again when the password was right: one
-    /// that was changed meanwhile no longer counts, nor does a user who was removed.
+    /// Judges a login. `find` reads the user when the turn has come, and again when the password was
+    /// right: one that was changed meanwhile no longer counts, nor does a user who was removed.
     pub async fn judge<F: Future<Output = Result<Option<User>, OpError>>>(
         &self,
         attempt: Attempt<'_>,
