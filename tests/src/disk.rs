@@ -362,6 +362,28 @@ async fn a_damaged_row_is_said_and_leaves_the_others_readable() {
     }
 }
 
+/// From the commit of an unseal on, a version before ours may refuse the store. One that may be able to read
+/// what we cannot must still find the store as it was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unseal_that_cannot_read_mounts_or_policies_commits_nothing() {
+    let mut site = Site::open(CALM).await;
+    site.token_with("team", r#"path "secret/data/*" { capabilities = ["read"] }"#).await;
+    site.world.stop_broker().await.unwrap();
+    let healthy = rows::read(&site.world).await;
+    for table in [MOUNTS, POLICIES] {
+        let (key, value) = rows::of(&healthy, table)[0];
+        let mut cut = healthy.clone();
+        cut.insert(key.clone(), value[1..].to_vec());
+        rows::write(&site.world, cut.clone()).await;
+        site.start_again().await;
+        let refusal = unseal(&site).await.expect("what cannot be read was not missed");
+        assert!(refusal.contains("integrity check"), "{table:?}: {refusal}");
+        site.world.stop_broker().await.unwrap();
+        assert!(rows::read(&site.world).await == cut, "{table:?}: the refused unseal changed rows");
+        rows::write(&site.world, healthy.clone()).await;
+    }
+}
+
 const TABLES: [Table; 14] = [
     SYSTEM,
     MOUNTS,

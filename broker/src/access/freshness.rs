@@ -5,7 +5,8 @@
 //! makes larger with every write, so brokers that write it at the same moment need not agree on anything. A
 //! request looks at the revision, not more often than every [`LOOK_MS`], and whoever finds another one reads
 //! mounts and policies again. The revision is read before them: what is committed in between is found at the
-//! next look.
+//! next look. Whoever comes while one looks waits for it, and a look that fails is no look: nobody is judged
+//! by what is older than the interval.
 //!
 //! A deployment that was never changed since it runs this version has no such row: then what was read at the
 //! unseal holds.
@@ -15,6 +16,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use symbolon_core::clock::Now;
 use symbolon_proto::id::TenantId;
 
+use super::mounts::Mounts;
+use super::policies::Policies;
 use crate::error::OpError;
 use crate::rows::{COUNTERS, NO_SCOPE, Place, Rows};
 use crate::store::{Expect, Write};
@@ -28,35 +31,73 @@ const NEVER: u64 = u64::MAX;
 const ROW: Place<'static> =
     Place { tenant: TenantId::SYSTEM, table: COUNTERS, scope: NO_SCOPE, group: "", name: "configuration" };
 
-/// What was seen last, and when. No lock: a request that need not look reads one number.
-pub(super) struct Freshness {
-    looked: AtomicU64,
-    seen: AtomicU64,
+/// What requests see in memory, as the store has it.
+pub struct Configuration {
+    pub(super) mounts: Mounts,
+    pub(super) policies: Policies,
+    pub(super) revision: u64,
 }
 
-impl Default for Freshness {
-    fn default() -> Self {
-        Self { looked: AtomicU64::new(NEVER), seen: AtomicU64::new(0) }
+impl Configuration {
+    /// Reads all of it.
+    pub async fn read(rows: &Rows) -> Result<Self, OpError> {
+        let revision = stored_revision(rows).await?;
+        Ok(Self { mounts: Mounts::read(rows).await?, policies: Policies::read(rows).await?, revision })
     }
+
+    /// For a session in which nobody's policies are asked.
+    #[must_use]
+    pub fn without_policies(mounts: Mounts) -> Self {
+        Self { mounts, policies: Policies::default(), revision: 0 }
+    }
+}
+
+async fn stored_revision(rows: &Rows) -> Result<u64, OpError> {
+    Ok(rows.revision(ROW).await?.unwrap_or(0))
+}
+
+/// What was seen last, and when. A request that need not look reads one number.
+pub(super) struct Freshness {
+    /// When the last look began that came to its end.
+    looked: AtomicU64,
+    seen: AtomicU64,
+    looking: tokio::sync::Mutex<()>,
 }
 
 impl Freshness {
-    /// Whether it is this request that looks.
+    /// Of what is in memory.
+    pub(super) fn of(configuration: &Configuration) -> Self {
+        Self {
+            looked: AtomicU64::new(NEVER),
+            seen: AtomicU64::new(configuration.revision),
+            looking: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Whether whoever asks now must look, or wait for somebody who does.
     pub(super) fn is_due(&self, now: Now) -> bool {
-        let looked = self.looked.load(Ordering::Relaxed);
-        let due = looked == NEVER || now.boot_ms.saturating_sub(looked) >= LOOK_MS;
-        due && self.looked.compare_exchange(looked, now.boot_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        let looked = self.looked.load(Ordering::Acquire);
+        looked == NEVER || now.boot_ms.saturating_sub(looked) >= LOOK_MS
     }
 
-    /// The revision of what is stored, if it is not the one in memory.
-    pub(super) async fn other(&self, rows: &Rows) -> Result<Option<u64>, OpError> {
-        let revision = rows.revision(ROW).await?.unwrap_or(0);
-        Ok((revision != self.seen.load(Ordering::Acquire)).then_some(revision))
+    /// The turn to look.
+    pub(super) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.looking.lock().await
     }
 
-    /// What is in memory was read after this revision.
-    pub(super) fn has_read(&self, revision: u64) {
+    /// Whether what is stored is not what is in memory.
+    pub(super) async fn is_other(&self, rows: &Rows) -> Result<bool, OpError> {
+        Ok(stored_revision(rows).await? != self.seen.load(Ordering::Acquire))
+    }
+
+    /// This is in memory now.
+    pub(super) fn took(&self, revision: u64) {
         self.seen.store(revision, Ordering::Release);
+    }
+
+    /// A look that began then has come to its end.
+    pub(super) fn has_looked(&self, began: Now) {
+        self.looked.store(began.boot_ms, Ordering::Release);
     }
 }
 

@@ -25,7 +25,7 @@ pub mod shape;
 mod state;
 pub mod tokens;
 
-pub use freshness::LOOK_MS;
+pub use freshness::{Configuration, LOOK_MS};
 pub use object::Object;
 pub(crate) use request::describe;
 pub use request::{Authorised, Request, malformed, unrouted};

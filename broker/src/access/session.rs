@@ -14,7 +14,7 @@ use symbolon_core::seal::Unsealed;
 use symbolon_proto::hierarchy::AuditKey;
 use tokio::sync::OwnedMutexGuard;
 
-use super::freshness::{self, Freshness};
+use super::freshness::{self, Configuration, Freshness};
 use super::mounts::{MountList, MountTables, Mounts, Side};
 use super::policies::Policies;
 use super::shape::Shape;
@@ -34,10 +34,8 @@ pub struct Parts {
     pub rows: Rows,
     /// KEKs, split with the remote.
     pub keys: Keys,
-    /// Mounts and login mounts, as the store has them.
-    pub mounts: Mounts,
-    /// Policies, as the store has them.
-    pub policies: Policies,
+    /// Mounts and policies.
+    pub configuration: Configuration,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// The keys of this unsealed period.
@@ -94,6 +92,8 @@ impl Session {
     /// Puts a session together.
     #[must_use]
     pub fn assemble(parts: Parts) -> Arc<Self> {
+        let freshness = Freshness::of(&parts.configuration);
+        let Configuration { mounts, policies, .. } = parts.configuration;
         Arc::new(Self {
             rows: parts.rows,
             keys: parts.keys,
@@ -102,10 +102,10 @@ impl Session {
             unsealed: parts.unsealed,
             writer: parts.writer,
             generation: parts.generation,
-            mounts: MountTables::new(parts.mounts),
-            policies: parts.policies,
+            mounts: MountTables::new(mounts),
+            policies,
             shape: parts.shape,
-            freshness: Freshness::default(),
+            freshness,
             state: State::default(),
             taking: Arc::default(),
         })
@@ -187,13 +187,25 @@ impl Session {
         if !self.freshness.is_due(self.now()) {
             return Ok(());
         }
-        let Some(revision) = self.freshness.other(&self.rows).await? else { return Ok(()) };
+        let _looking = self.freshness.turn().await;
+        let began = self.now();
+        if !self.freshness.is_due(began) {
+            return Ok(()); // somebody has looked meanwhile
+        }
+        if self.freshness.is_other(&self.rows).await? {
+            self.read_again().await?;
+        }
+        self.freshness.has_looked(began);
+        Ok(())
+    }
+
+    async fn read_again(&self) -> Result<(), OpError> {
         // what is read must not take the place of what is committed meanwhile
         let _turn = self.taking_turn().await;
-        let (mounts, policies) = (Mounts::read(&self.rows).await?, Policies::read(&self.rows).await?);
+        let Configuration { mounts, policies, revision } = Configuration::read(&self.rows).await?;
         self.mounts.replace_all(mounts);
         self.policies.replace_all(policies);
-        self.freshness.has_read(revision);
+        self.freshness.took(revision);
         Ok(())
     }
 

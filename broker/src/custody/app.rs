@@ -33,4 +33,11 @@ impl App {
     pub fn session(&self) -> Result<Arc<Session>, OpError> {
         self.seal.session()
     }
+
+    /// The same, to judge a request: with mounts and policies as the store has them.
+    pub async fn fresh_session(&self) -> Result<Arc<Session>, OpError> {
+        let session = self.session()?;
+        session.refresh().await?;
+        Ok(session)
+    }
 }

@@ -118,7 +118,7 @@ async fn authorise(
     what: impl std::fmt::Display,
     operation: Operation,
 ) -> Result<Authorised, OpError> {
-    let session = app.session()?;
+    let session = app.fresh_session().await?;
     let route = Route::system(format_args!("symbolon/{what}"));
     Request::begin(&who.of(&session), Action::Ceremony, &route).await?.authorise(operation).await
 }

@@ -126,7 +126,7 @@ pub async fn reset(app: &App) -> Result<SealStatus, OpError> {
 /// Erases every key; answers when none is left in memory.
 pub async fn seal(app: &App, who: &Requester<'_>) -> Result<(), OpError> {
     {
-        let session = app.session()?;
+        let session = app.fresh_session().await?;
         let request = Request::begin(&who.of(&session), Action::Seal, &Route::system("seal")).await?;
         let request = request.authorise(Operation::Update).await?;
         request.commit(Object::Path, Vec::new()).await?;

@@ -28,10 +28,9 @@ use symbolon_proto::share::ShareSetManifest;
 
 use self::local::LocalKeys;
 pub use self::report::{EpochReport, Found, Report};
-use crate::access::Session;
 use crate::access::mounts::Mounts;
-use crate::access::policies::Policies;
 use crate::access::session::Parts;
+use crate::access::{Configuration, Session};
 use crate::custody::deployment::{self, Deployment};
 use crate::custody::escrow::{ESCROW_ENVELOPES, ESCROW_KEY, StoredEnvelopes, StoredEscrowKey};
 use crate::custody::unseal::{read_enrolment, start_log};
@@ -214,14 +213,12 @@ impl Unlocked {
         keys.replace_system_keks(SystemKeks::read(&rows).await?);
         // No background task runs, so nothing counts the hours.
         let dead_man = DeadMan::new(u64::MAX, clock.now());
-        let mounts = Mounts::read(&rows).await?;
-        let policies = Policies::default();
+        let configuration = Configuration::without_policies(Mounts::read(&rows).await?);
         let generation = 0;
         Ok(Session::assemble(Parts {
             rows,
             keys,
-            mounts,
-            policies,
+            configuration,
             clock,
             unsealed,
             writer,

@@ -9,10 +9,10 @@ use symbolon_proto::log::NoteSigner;
 use symbolon_proto::secret::Secret;
 use symbolon_proto::signing::SigningSeed;
 
-use crate::access::Session;
 use crate::access::mounts::Mounts;
 use crate::access::session::Parts;
 use crate::access::shape::Shape;
+use crate::access::{Configuration, Session};
 use crate::audit::writer::{LogKeys, Writer};
 use crate::keys::Keys;
 use crate::remote::{Evaluator, Leases};
@@ -56,12 +56,11 @@ impl Ground {
         let (rows, writer) = (self.rows(), self.writer().await);
         let dead_man = DeadMan::new(72, self.clock.now());
         let Self { clock, unsealed, shape, .. } = self;
-        let policies = Default::default();
+        let configuration = Configuration::without_policies(mounts);
         Session::assemble(Parts {
             rows,
             keys,
-            mounts,
-            policies,
+            configuration,
             clock,
             unsealed,
             writer,

@@ -9,11 +9,13 @@ use tracing::{error, warn};
 
 use super::alarm::Reason;
 use super::anchor::{Anchor, AnchorError};
+use crate::access::Configuration;
 use crate::audit::writer::{LogKeys, StartError, Writer};
 use crate::custody::deployment::LogSeed;
 use crate::custody::enrolment_rows;
 use crate::custody::places::SEAL_COPY;
 use crate::error::OpError;
+use crate::keys::SystemKeks;
 use crate::remote::Enrolled;
 use crate::rows::Rows;
 use crate::store::Store;
@@ -71,6 +73,14 @@ pub(super) async fn existing_log(
         return Err(OpError::INTEGRITY);
     }
     Ok(writer)
+}
+
+/// What an open broker needs can be read. Asked before anything is committed: then an older version, which
+/// may be able to read it, still opens the store.
+pub(super) async fn readable(rows: &Rows) -> Result<(), OpError> {
+    drop(Configuration::read(rows).await?);
+    drop(SystemKeks::read(rows).await?);
+    Ok(())
 }
 
 /// Refuses an old store. A remote that does not answer is asked again before any key is opened.

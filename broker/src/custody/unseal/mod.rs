@@ -28,8 +28,7 @@ use symbolon_core::seal::{EpochKeys, Sealed, Unsealed};
 use self::alarm::Alarm;
 use self::anchor::Anchor;
 use super::deployment::{self, Deployment};
-use crate::access::mounts::Mounts;
-use crate::access::policies::Policies;
+use crate::access::Configuration;
 use crate::access::session::{Parts, Session};
 use crate::access::shape::Shape;
 use crate::config;
@@ -119,10 +118,10 @@ impl Unsealer {
         let anchor =
             Arc::new(Anchor::new(Arc::clone(&remote), Arc::clone(&self.store), Arc::clone(&unsealed)));
         checks::anchor(&anchor).await?;
+        checks::readable(&rows).await?;
         let (generation, raised) = entry::commit(&rows, &writer, sealed, &self.furnishing.shape).await?;
         let session = Session::assemble(Parts {
-            mounts: Mounts::read(&rows).await?,
-            policies: Policies::read(&rows).await?,
+            configuration: Configuration::read(&rows).await?,
             clock: Arc::clone(&self.clock),
             keys: self.keys(&unsealed, &remote, leases),
             rows,

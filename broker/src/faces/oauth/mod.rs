@@ -52,8 +52,7 @@ async fn issue(app: &App, request: Request<Body>) -> Result<AccessToken, OAuthEr
     let parameters = Map::new(); // no policy decides here, roles do
     let who =
         Requester { token: None, request_id: &request_id, remote, parameters: &parameters, wrap_ttl_secs: 0 };
-    let session = app.session().map_err(|error| op_error(&error))?;
-    session.refresh().await.map_err(|error| op_error(&error))?;
+    let session = app.fresh_session().await.map_err(|error| op_error(&error))?;
     workload::issue(&who.of(&session), &app.config.issuer(), &wish).await.map_err(|error| match error {
         WorkloadError::OAuth(error) => error,
         WorkloadError::Op(error) => op_error(&error),
