@@ -1,8 +1,10 @@
 #![doc = include_str!("../README.md")]
 
 pub mod identity;
+pub mod places;
 pub mod process;
 pub mod tls;
 
 pub use identity::TlsIdentity;
+pub use places::{Place, Places};
 pub use tls::{SpkiHash, TlsError};

@@ -37,6 +37,7 @@ pub mod sealedbox;
 pub mod secret;
 pub mod share;
 pub mod signing;
+pub mod source;
 pub mod stretch;
 #[cfg(feature = "timing")]
 #[doc(hidden)]

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::clock::Now;
-use crate::source::Source;
+use symbolon_proto::source::Source;
 
 /// Refusals that a source may have at once.
 pub const REFUSALS_MAX: u64 = 10;

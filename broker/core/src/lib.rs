@@ -13,7 +13,6 @@ pub mod oauth;
 pub mod path;
 pub mod policy;
 pub mod seal;
-pub mod source;
 pub mod succession;
 pub mod token;
 pub mod workload;

@@ -9,8 +9,8 @@ use symbolon_core::identity::userpass::{
     self, Lockouts, LoginError, PasswordCost, PasswordError, PasswordHash, User, UserRefusal,
 };
 use symbolon_core::path::{MountPath, UserName};
-use symbolon_core::source::Source;
 use symbolon_proto::Zeroizing;
+use symbolon_proto::source::Source;
 
 use super::queue::{Queue, Turn};
 use crate::error::{OpError, Text};

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use symbolon_core::source::Source;
+use symbolon_proto::source::Source;
 use tokio::sync::oneshot;
 
 use crate::error::{Busy, OpError, Text};

@@ -15,7 +15,7 @@ use std::net::IpAddr;
 
 use crate::clock::Now;
 use crate::path::{MountPath, UserName};
-use crate::source::Source;
+use symbolon_proto::source::Source;
 
 /// Failures after which a source is locked.
 pub const FAILURES_MAX: u32 = 5;
