@@ -87,6 +87,11 @@ pub async fn authenticate(
     Ok(caller)
 }
 
+/// Whether a token lives and may be used from there. Allows nothing by itself, and takes no use away.
+pub async fn lives(session: &Session, token: Option<&str>, remote: Option<IpAddr>) -> bool {
+    recognise(session, token, remote).await.is_ok()
+}
+
 /// Turns a presented token into a caller, with the row of a service token. Takes no use away: whoever asks
 /// ends the token by itself.
 pub(super) async fn recognise(

@@ -12,6 +12,8 @@ use crate::dialect::vault::error::BodyError;
 
 /// How long a body may take to arrive.
 const BODY_TIME_MAX: Duration = Duration::from_secs(30);
+/// How long each part of it may take.
+const PART_TIME_MAX: Duration = Duration::from_secs(10);
 /// How much of a body that is too large is read and thrown away, and for how long. A sender that still writes
 /// when the connection closes would see a reset instead of the answer.
 const DISCARD_BYTES_MAX: usize = 8 << 20;
@@ -24,8 +26,7 @@ pub async fn collect(mut body: Body, bytes_max: usize) -> Result<Zeroizing<Vec<u
     let taken = timeout(BODY_TIME_MAX, take(&mut body, bytes_max)).await;
     let taken = taken.unwrap_or(Err(BodyError::TooSlow));
     if taken == Err(BodyError::TooLarge) {
-        // Whether that succeeds or not, the answer is the same.
-        let _ = timeout(DISCARD_TIME_MAX, discard(&mut body)).await;
+        throw_away(&mut body).await;
     }
     taken
 }
@@ -37,7 +38,7 @@ async fn take(body: &mut Body, bytes_max: usize) -> Result<Zeroizing<Vec<u8>>, B
         return Err(BodyError::TooLarge);
     }
     let mut whole = Zeroizing::new(Vec::with_capacity(declared));
-    while let Some(frame) = body.frame().await {
+    while let Some(frame) = timeout(PART_TIME_MAX, body.frame()).await.map_err(|_| BodyError::TooSlow)? {
         let Ok(data) = frame.map_err(|_| BodyError::Cut)?.into_data() else { continue };
         if whole.len() + data.len() > bytes_max {
             return Err(BodyError::TooLarge);
@@ -56,6 +57,12 @@ fn append(whole: &mut Zeroizing<Vec<u8>>, data: &[u8]) {
         *whole = larger;
     }
     whole.extend_from_slice(data);
+}
+
+/// Reads what a sender still sends, within size and time, so that it sees the answer.
+pub async fn throw_away(body: &mut Body) {
+    // Whether that succeeds or not, the answer is the same.
+    let _ = timeout(DISCARD_TIME_MAX, discard(body)).await;
 }
 
 async fn discard(body: &mut Body) {

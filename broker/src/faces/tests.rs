@@ -10,7 +10,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::config::Config;
-use crate::dialect::vault::limits::BODY_BYTES_MAX;
+use crate::dialect::vault::limits::{BODY_BYTES_MAX, OPEN_BODY_BYTES_MAX, UNKNOWN_BODY_BYTES_MAX};
 use crate::run::assemble;
 use crate::store::Store;
 use crate::store::memory::MemoryStore;
@@ -259,8 +259,13 @@ async fn a_wrong_address_is_no_absent_secret() {
     }
 }
 
+/// Nothing is read of a body that a sealed broker cannot use; nobody is told that a secret is too large.
 #[tokio::test]
 async fn bodies_have_an_end() {
-    let body = " ".repeat(BODY_BYTES_MAX + 1);
-    assert_eq!(ask("POST", "/v1/secret/data/x", &body).await.status, 413);
+    for (bytes, status) in [(OPEN_BODY_BYTES_MAX, 400), (OPEN_BODY_BYTES_MAX + 1, 413)] {
+        assert_eq!(ask("POST", "/v1/sys/unseal", &" ".repeat(bytes)).await.status, status);
+    }
+    for bytes in [UNKNOWN_BODY_BYTES_MAX, UNKNOWN_BODY_BYTES_MAX + 1, BODY_BYTES_MAX + 1] {
+        assert_eq!(ask("POST", "/v1/secret/data/x", &" ".repeat(bytes)).await.status, 503);
+    }
 }

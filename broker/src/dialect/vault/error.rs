@@ -89,6 +89,16 @@ pub enum FaceError {
         super::limits::BODY_BYTES_MAX
     )]
     Body(BodyError),
+    /// The body is larger than what is read for somebody unknown.
+    #[error(
+        "a body of more than {} bytes needs a living token; where none is needed, {} bytes are the most",
+        super::limits::UNKNOWN_BODY_BYTES_MAX,
+        super::limits::OPEN_BODY_BYTES_MAX
+    )]
+    BodyOfUnknown,
+    /// There was no memory for the body.
+    #[error("other requests from this address, or from many, hold the memory for bodies; try again")]
+    NoMemory,
     /// The route exists, but not for this method.
     #[error("1 error occurred:\n\t* unsupported operation\n\n")]
     Unsupported,
@@ -131,7 +141,8 @@ impl FaceError {
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::Unsupported => StatusCode::METHOD_NOT_ALLOWED,
             Self::Body(BodyError::TooSlow) => StatusCode::REQUEST_TIMEOUT,
-            Self::Body(BodyError::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Body(BodyError::TooLarge) | Self::BodyOfUnknown => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::NoMemory => StatusCode::SERVICE_UNAVAILABLE,
             Self::PatchType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         }
     }

@@ -93,6 +93,18 @@ impl Head {
         Ok(Self { verb, path, token, query, wrap_ttl_secs, parts })
     }
 
+    /// What is asked for, after `/v1/`.
+    #[must_use]
+    pub fn path(&self) -> &ApiPath {
+        &self.path
+    }
+
+    /// By whom, unchecked.
+    #[must_use]
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_ref().map(Token::as_str)
+    }
+
     /// Whether the parameters are in the body.
     #[must_use]
     pub fn has_body(&self) -> bool {

@@ -1,16 +1,28 @@
 #![allow(clippy::unwrap_used)]
+use std::net::Ipv4Addr;
+
 use axum::Extension;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
 use axum::routing::{get, post};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::connection::HEAD_BYTES_MAX;
 use super::*;
+
+/// More than a peer with closed windows takes in.
+const LARGE_BYTES: usize = 300 << 10;
 
 fn router() -> Router {
     Router::new()
         .route("/peer", get(|Extension(peer): Extension<Peer>| async move { peer.address.ip().to_string() }))
         .route("/slow", get(|| async { sleep(Duration::from_secs(30)).await }))
+        .route("/known", get(|Extension(ticket): Extension<Arc<Ticket>>| async move { ticket.is_known() }))
+        .route("/large", get(|| async { vec![b'x'; LARGE_BYTES] }))
         .route(
             "/body",
             post(|body: Body| async move {
@@ -50,7 +62,23 @@ fn quick() -> ServerLimits {
 }
 
 async fn connect(running: &Running) -> TcpStream {
-    TcpStream::connect(running.address).await.unwrap()
+    connect_from(running, 1).await
+}
+
+/// From one of the addresses of this machine.
+async fn connect_from(running: &Running, last: u8) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::new(127, 0, 0, last), 0).into()).unwrap();
+    socket.connect(running.address).await.unwrap()
+}
+
+/// One request on a connection that stays; `None` if it is gone.
+async fn get_on(stream: &mut TcpStream, path: &str) -> Option<String> {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = [0; 1024];
+    let count = timeout(Duration::from_secs(8), stream.read(&mut answer)).await.ok()?.ok()?;
+    (count > 0).then(|| String::from_utf8_lossy(&answer[..count]).into_owned())
 }
 
 /// Everything the server says until it closes; fails if it does not close in time.
@@ -123,16 +151,109 @@ async fn heads_and_bodies_are_bounded() {
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
 }
 
+fn few() -> ServerLimits {
+    let hall = HallLimits { connections_max: 2, requests_max: 2 };
+    let patience = Duration::from_secs(600);
+    ServerLimits { handshakes_max: 4, operators: hall, known: hall, patience, ..ServerLimits::default() }
+}
+
 #[tokio::test]
-async fn one_address_cannot_take_every_connection() {
-    let running = start(None, ServerLimits { connections_max: 4, ..ServerLimits::default() }).await;
-    let held: Vec<_> = [connect(&running).await, connect(&running).await, connect(&running).await].into();
-    sleep(Duration::from_millis(50)).await;
-    assert_eq!(until_closed(connect(&running).await).await, "", "the fourth is turned away");
-    drop(held);
-    sleep(Duration::from_millis(50)).await;
-    let answer = exchange(&running, "GET /peer HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+async fn silent_sockets_keep_nobody_else_out() {
+    let (cert, key, client) = tls_pair(&rcgen::PKCS_ECDSA_P256_SHA256);
+    let running = start(Some(tls_config(cert.as_bytes(), key.as_bytes()).unwrap()), few()).await;
+    let mut silent = Vec::new();
+    for _ in 0..40 {
+        silent.push(connect_from(&running, 2).await);
+    }
+    for _ in 0..5 {
+        let stream = handshake_on(connect_from(&running, 3).await, client.clone(), b"http/1.1").await;
+        let mut stream = stream.unwrap();
+        stream.write_all(b"GET /peer HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+        assert!(until_closed(stream).await.ends_with("127.0.0.3"));
+    }
+}
+
+#[tokio::test]
+async fn connections_of_one_address_keep_nobody_else_out() {
+    let running = start(None, few()).await;
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        held.push(connect_from(&running, 2).await);
+        assert!(get_on(held.last_mut().unwrap(), "/peer").await.is_some());
+    }
+    let mut other = connect_from(&running, 3).await;
+    assert!(get_on(&mut other, "/peer").await.unwrap().ends_with("127.0.0.3"));
+    assert_eq!(get_on(&mut held[0], "/peer").await, None, "the oldest of whoever has the most gave way");
+    assert!(get_on(&mut held[1], "/peer").await.is_some());
+}
+
+#[tokio::test]
+async fn whoever_is_known_is_apart_from_strangers() {
+    let running = start(None, few()).await;
+    let mut known = connect_from(&running, 2).await;
+    assert!(get_on(&mut known, "/known").await.is_some());
+    for last in 3..40 {
+        let mut stranger = connect_from(&running, last).await;
+        let _ = timeout(Duration::from_millis(5), get_on(&mut stranger, "/peer")).await;
+    }
+    let mut strangers = Vec::new();
+    for last in 40..60 {
+        strangers.push(connect_from(&running, last).await);
+    }
+    assert!(get_on(&mut known, "/peer").await.unwrap().ends_with("127.0.0.2"));
+}
+
+#[tokio::test]
+async fn requests_of_one_address_give_way_too() {
+    let hall = HallLimits { connections_max: 9, requests_max: 2 };
+    let running = start(None, ServerLimits { operators: hall, ..few() }).await;
+    let mut slow = [connect_from(&running, 2).await, connect_from(&running, 2).await];
+    for stream in &mut slow {
+        stream.write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    }
+    sleep(Duration::from_millis(100)).await;
+    let mut own = connect_from(&running, 2).await;
+    let refused = get_on(&mut own, "/peer").await.unwrap();
+    assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("retry-after: 1"), "{refused}");
+    let mut other = connect_from(&running, 3).await;
+    assert!(get_on(&mut other, "/peer").await.unwrap().starts_with("HTTP/1.1 200"));
+    let mut answer = [0; 1024];
+    let count = timeout(Duration::from_secs(8), slow[0].read(&mut answer)).await.unwrap().unwrap();
+    assert!(answer[..count].starts_with(b"HTTP/1.1 503"), "the oldest gave way");
+}
+
+/// A peer that closes its windows and keeps the connection alive with everything else that HTTP/2 has.
+#[tokio::test]
+async fn answers_that_nobody_takes_end_the_connection() {
+    let limits = ServerLimits { answer: Duration::from_secs(1), ..ServerLimits::default() };
+    let (cert, key, client) = tls_pair(&rcgen::PKCS_ECDSA_P256_SHA256);
+    let running = start(Some(tls_config(cert.as_bytes(), key.as_bytes()).unwrap()), limits).await;
+    let stream = handshake(&running, client, b"h2").await;
+    let (mut sender, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+        .timer(hyper_util::rt::TokioTimer::new())
+        .initial_stream_window_size(1)
+        .keep_alive_interval(Duration::from_millis(200))
+        .handshake(TokioIo::new(stream))
+        .await
+        .unwrap();
+    let task = tokio::spawn(connection);
+    let request = Request::get("https://127.0.0.1/large").body(Body::empty()).unwrap();
+    let answer = sender.send_request(request).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    let ended = timeout(Duration::from_secs(20), task).await;
+    assert!(ended.is_ok(), "the answer is kept for ever");
+    drop(answer);
+}
+
+/// One that is taken slowly, but taken, comes whole.
+#[tokio::test]
+async fn a_large_answer_comes_whole() {
+    for limits in [ServerLimits::default(), ServerLimits { memory_bytes_max: 1 << 10, ..quick() }] {
+        let running = start(None, limits).await;
+        let answer = exchange(&running, "GET /large HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+        assert!(answer.contains(&format!("content-length: {LARGE_BYTES}\r\n")), "{}", &answer[..300]);
+        assert_eq!(answer.split_once("\r\n\r\n").unwrap().1.len(), LARGE_BYTES);
+    }
 }
 
 #[tokio::test]
@@ -168,13 +289,21 @@ fn tls_pair(algorithm: &'static rcgen::SignatureAlgorithm) -> (String, String, r
 
 async fn handshake(
     running: &Running,
-    mut client: rustls::ClientConfig,
+    client: rustls::ClientConfig,
     protocol: &[u8],
 ) -> tokio_rustls::client::TlsStream<TcpStream> {
+    handshake_on(connect(running).await, client, protocol).await.unwrap()
+}
+
+async fn handshake_on(
+    stream: TcpStream,
+    mut client: rustls::ClientConfig,
+    protocol: &[u8],
+) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
     client.alpn_protocols = vec![protocol.to_vec()];
     let connector = tokio_rustls::TlsConnector::from(Arc::new(client));
     let name = rustls_pki_types::ServerName::try_from("127.0.0.1").unwrap();
-    connector.connect(name, connect(running).await).await.unwrap()
+    connector.connect(name, stream).await
 }
 
 #[tokio::test]

@@ -1,30 +1,11 @@
-//! Between HTTP and the dialect.
+//! The dialect's answers as HTTP has them.
 
 use axum::body::Body;
-use axum::http::{HeaderValue, Request, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
-use symbolon_proto::Zeroizing;
 
-use crate::dialect::vault::limits::BODY_BYTES_MAX;
-use crate::dialect::vault::request::Head;
-use crate::dialect::vault::{FaceError, Reply, VaultRequest};
-use crate::faces::body;
-use crate::faces::ids::request_id;
-use crate::faces::server::Peer;
-
-/// Reads a request as a whole, with the address that the listener saw.
-pub async fn read(request: Request<Body>) -> Result<VaultRequest, FaceError> {
-    let (parts, body) = request.into_parts();
-    let raw_path = parts.uri.path().strip_prefix("/v1/").unwrap_or("").to_owned();
-    let remote = parts.extensions.get::<Peer>().map(Peer::ip);
-    let head = Head::parse(&raw_path, parts)?;
-    let body = match head.has_body() {
-        true => body::collect(body, BODY_BYTES_MAX).await?,
-        false => Zeroizing::default(),
-    };
-    head.with_body(&body, request_id(), remote)
-}
+use crate::dialect::vault::Reply;
 
 /// The answer as HTTP has it.
 #[must_use]

@@ -9,6 +9,7 @@
 //! Whether the caller may is decided by the operation that the answer comes from, not here.
 
 pub mod http;
+mod intake;
 pub mod policy;
 pub mod sys;
 
@@ -27,20 +28,27 @@ use crate::auth::method_of;
 use crate::custody::App;
 use crate::dialect::vault::{Answer, Call, FaceError, VaultError, VaultRequest};
 use crate::engines::engine_of;
+use crate::faces::server::Ticket;
 use crate::wrapping;
+use intake::Incoming;
 
 /// Handles everything below `/v1/`.
 pub async fn handle(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
-    let answer = match http::read(request).await {
-        Ok(request) => answer(&app, request).await,
+    let ticket = request.extensions().get::<Arc<Ticket>>().cloned();
+    let answer = match Incoming::parse(request) {
+        Ok(incoming) => whole(&app, incoming, ticket.as_deref()).await,
         Err(error) => Err(error.into()),
     };
     http::response(answer.unwrap_or_else(VaultError::into_reply))
 }
 
+async fn whole(app: &App, incoming: Incoming, ticket: Option<&Ticket>) -> Answer {
+    answer(app, incoming.whole(app).await?, ticket).await
+}
+
 /// The one session that this request sees is taken here. Routes that open or close the broker hold none,
 /// because closing waits for everybody who does.
-async fn answer(app: &App, mut request: VaultRequest) -> Answer {
+async fn answer(app: &App, mut request: VaultRequest, ticket: Option<&Ticket>) -> Answer {
     let session = app.session();
     let is_lifecycle = sys::lifecycle::is_one(&request);
     if let (Ok(session), false) = (&session, is_lifecycle) {
@@ -60,6 +68,10 @@ async fn answer(app: &App, mut request: VaultRequest) -> Answer {
     } else {
         in_session(&session?, &request, &mounts).await
     };
+    // Whoever was allowed something is apart from strangers from now on.
+    if let (Ok(_), false, Some(ticket)) = (&answer, is_open, ticket) {
+        ticket.is_known();
+    }
     match answer {
         Err(VaultError::Face(refusal)) if !is_open => Err(to_known_callers(app, &request, refusal).await),
         answer => answer,

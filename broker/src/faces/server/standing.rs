@@ -1,0 +1,177 @@
+//! What a peer is taken for, and what it has of what is scarce.
+//!
+//! ```text
+//! accepted ─ handshake ─┬─ strangers ─┬─ something was allowed ─ known
+//!                       └─ operators ─┘
+//! ```
+//!
+//! Nothing that a stranger holds is missing where known peers need it, and whoever operates the broker on its
+//! own machine gets in when strangers fill their hall.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use symbolon_net::{Place, Places};
+use symbolon_proto::source::Source;
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+
+use super::Peer;
+use super::limits::{HallLimits, ServerLimits};
+use super::memory::{Memory, Share};
+
+/// Between two looks for a place.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// All that a server has to give.
+pub(super) struct House {
+    handshakes: Arc<Places<Source>>,
+    strangers: Hall,
+    operators: Hall,
+    known: Hall,
+    memory: Memory,
+}
+
+struct Hall {
+    connections: Arc<Places<Source>>,
+    requests: Arc<Places<Source>>,
+}
+
+impl Hall {
+    fn new(limits: HallLimits, patience: Duration) -> Self {
+        let places = |max| Places::new(max, patience);
+        Self { connections: places(limits.connections_max), requests: places(limits.requests_max) }
+    }
+}
+
+impl House {
+    pub(super) fn new(limits: &ServerLimits) -> Arc<Self> {
+        let hall = |of: HallLimits| Hall::new(of, limits.patience);
+        Arc::new(Self {
+            handshakes: Places::new(limits.handshakes_max, limits.patience),
+            strangers: hall(limits.strangers),
+            operators: hall(limits.operators),
+            known: hall(limits.known),
+            memory: Memory::new(limits.memory_bytes_max, limits.memory),
+        })
+    }
+
+    /// A place for the handshake of a peer.
+    pub(super) fn handshake(&self, peer: Peer) -> Option<Place<Source>> {
+        self.handshakes.take(source(peer))
+    }
+
+    /// A place among those of whom nothing is known. Waits a little for one: many of one source may come at
+    /// once, each of them for a moment.
+    pub(super) async fn enter(self: &Arc<Self>, peer: Peer, wait: Duration) -> Option<Arc<Standing>> {
+        let source = source(peer);
+        let is_operator = peer.ip().is_loopback();
+        let hall = if is_operator { &self.operators } else { &self.strangers };
+        let taken = timeout(wait, async {
+            loop {
+                match hall.connections.take(source) {
+                    Some(place) => return place,
+                    None => sleep(LOOK).await,
+                }
+            }
+        });
+        let place =
+            Mutex::new((if is_operator { Kind::Operator } else { Kind::Stranger }, taken.await.ok()?));
+        Some(Arc::new(Standing { house: Arc::clone(self), source, place, moved: Notify::new() }))
+    }
+}
+
+fn source(peer: Peer) -> Source {
+    Source::of(Some(peer.ip()))
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Stranger,
+    Operator,
+    Known,
+}
+
+/// What the peer of one connection is taken for.
+pub struct Standing {
+    house: Arc<House>,
+    source: Source,
+    place: Mutex<(Kind, Place<Source>)>,
+    moved: Notify,
+}
+
+impl Standing {
+    /// Something was allowed on this connection, or will be: its token is a living one. From now on it is
+    /// apart from strangers, if those who are known leave it a place.
+    pub fn is_known(&self) {
+        let mut place = self.place();
+        if place.0 == Kind::Known {
+            return;
+        }
+        if let Some(known) = self.house.known.connections.take(self.source) {
+            *place = (Kind::Known, known);
+            self.moved.notify_one();
+        }
+    }
+
+    /// Waits until the connection has lost its place.
+    pub(super) async fn lost(&self) {
+        loop {
+            let lost = self.place().1.lost();
+            tokio::select! {
+                () = lost => return,
+                () = self.moved.notified() => {}
+            }
+        }
+    }
+
+    /// Begins a request, if there is a place for it.
+    pub(super) fn begin(self: &Arc<Self>) -> Option<Arc<Ticket>> {
+        let place = self.hall().requests.take(self.source)?;
+        Some(Arc::new(Ticket { standing: Arc::clone(self), place, share: Mutex::default() }))
+    }
+
+    fn hall(&self) -> &Hall {
+        match self.place().0 {
+            Kind::Stranger => &self.house.strangers,
+            Kind::Operator => &self.house.operators,
+            Kind::Known => &self.house.known,
+        }
+    }
+
+    fn place(&self) -> MutexGuard<'_, (Kind, Place<Source>)> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request under way, until its answer is sent. Every request of a listener carries it as an extension.
+pub struct Ticket {
+    standing: Arc<Standing>,
+    place: Place<Source>,
+    share: Mutex<Option<Share>>,
+}
+
+impl Ticket {
+    /// See [`Standing::is_known`].
+    pub fn is_known(&self) {
+        self.standing.is_known();
+    }
+
+    /// Waits for memory for so many bytes, in place of what the request had. `false` if there is none.
+    pub async fn reserve(&self, bytes: usize) -> bool {
+        drop(self.share().take());
+        let share = self.standing.house.memory.take(self.standing.source, bytes).await;
+        let is_there = share.is_some();
+        *self.share() = share;
+        is_there
+    }
+
+    /// Waits until the request has lost its place.
+    pub(super) async fn lost(&self) {
+        self.place.lost().await;
+    }
+
+    fn share(&self) -> MutexGuard<'_, Option<Share>> {
+        self.share.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
