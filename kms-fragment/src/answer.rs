@@ -68,7 +68,13 @@ impl Service {
     /// Answers one frame, off the runtime's threads: a batch costs milliseconds of arithmetic and one disk
     /// sync.
     pub(crate) async fn answer(self: &Arc<Self>, peer: &Arc<Peer>, frame: Bytes) -> Answer {
-        let Ok(_permit) = self.permits.try_acquire() else {
+        let is_known = self.knows(&peer.spki);
+        if !is_known && !may_strangers_ask(&frame) {
+            return Answer::NotEnrolled;
+        }
+        // What strangers ask for is written to the disk, one after the other; brokers do not wait for it.
+        let permits = if is_known { &self.permits } else { &self.stranger_permits };
+        let Ok(_permit) = permits.try_acquire() else {
             return match request_type(&frame) {
                 Ok(FrameType::Evaluate) => Answer::Frame(self.unread(&frame, Status::Busy)),
                 _ => Answer::Busy,
@@ -81,9 +87,6 @@ impl Service {
 
     fn answer_now(&self, peer: &Peer, frame: &[u8]) -> Answer {
         let frame_type = request_type(frame);
-        if !may_strangers_ask(frame) && !self.knows(&peer.spki) {
-            return Answer::NotEnrolled;
-        }
         let bytes = match Request::parse(frame) {
             Ok(Request::Evaluate(request)) => self.answer_evaluate(peer, &request),
             Ok(Request::Hello(request)) => self.answer_hello(peer, &request, frame),

@@ -153,8 +153,10 @@ impl Default for Grants {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Connections at once, of everybody.
+    /// Connections at once of enrolled brokers.
     pub connections_max: usize,
+    /// TLS handshakes at once. They take nothing of what the others have.
+    pub handshakes_max: usize,
     /// Connections at once of peers that are not enrolled; these may only ask to be.
     pub strangers_max: usize,
     /// Connections at once of one broker, so that none keeps the others out. It needs one, and another while
@@ -172,6 +174,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 256,
+            handshakes_max: 128,
             strangers_max: 8,
             per_broker_max: 8,
             handshake_secs: 5,
@@ -273,7 +276,8 @@ impl Grants {
 impl Limits {
     fn check(&self) -> Result<(), ConfigError> {
         in_range("limits.connections_max", self.connections_max as u64, 2, 65_536)?;
-        in_range("limits.strangers_max", self.strangers_max as u64, 1, self.connections_max as u64 - 1)?;
+        in_range("limits.handshakes_max", self.handshakes_max as u64, 1, 65_536)?;
+        in_range("limits.strangers_max", self.strangers_max as u64, 1, 65_536)?;
         in_range("limits.per_broker_max", self.per_broker_max as u64, 2, self.connections_max as u64)?;
         in_range("limits.handshake_secs", self.handshake_secs, 1, 60)?;
         in_range("limits.idle_secs", self.idle_secs, 1, 86_400)?;

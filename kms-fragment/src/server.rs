@@ -1,18 +1,20 @@
 //! The listener: TLS 1.3, HTTP/2, one route, one frame in, one frame out.
 //!
 //! ```text
-//! accept ─ permit ─ handshake (deadline) ─ stranger? ─ HTTP/2 ─ POST /skb1 ─ body (limit, deadline)
-//!        ─ Service::answer
+//! accept ─ handshake (place, deadline) ─┬─ known: a place of brokers ─┬─ HTTP/2 ─ POST /skb1
+//!                                       └─ stranger: another place ───┘  ─ body (limit, deadline)
+//!                                                                        ─ Service::answer
 //! ```
 //!
-//! Everything has a bound: connections, connections of strangers, handshakes under way, header and body
-//! bytes, streams, resets, idle time. Strangers have their own small allowance, so that they cannot keep
-//! brokers out.
+//! Everything has a bound: handshakes under way, connections of brokers and of strangers, header and body
+//! bytes, streams, resets, idle time. Nothing that brokers need is taken before the peer's key is known, and
+//! when places are all taken, whoever has the most of them gives way ([`symbolon_net::places`]).
 
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -25,7 +27,9 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use symbolon_net::{Place, Places};
 use symbolon_proto::frame::GROUP_REQUEST_BYTES_MAX;
+use symbolon_proto::source::Source;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -50,6 +54,9 @@ const STREAMS_MAX: u32 = 64;
 const BODY_DEADLINE: Duration = Duration::from_secs(5);
 const STRANGER_IDLE: Duration = Duration::from_secs(10);
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(5);
+/// After so long a place can be taken away by somebody who has as many.
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(1);
+const STRANGER_PATIENCE: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Why the listener ended.
@@ -70,8 +77,9 @@ pub enum ServeError {
 struct Listener {
     service: Arc<Service>,
     acceptor: TlsAcceptor,
+    handshakes: Arc<Places<Source>>,
+    strangers: Arc<Places<Source>>,
     connections: Arc<Semaphore>,
-    strangers: Arc<Semaphore>,
     /// Open connections of each broker that has any.
     brokers: Mutex<HashMap<SpkiHash, usize>>,
     limits: Limits,
@@ -90,8 +98,9 @@ pub(crate) async fn serve(
     let listener = Arc::new(Listener {
         service,
         acceptor: TlsAcceptor::from(Arc::new(config)),
+        handshakes: Places::new(limits.handshakes_max, HANDSHAKE_PATIENCE),
+        strangers: Places::new(limits.strangers_max, STRANGER_PATIENCE),
         connections: Arc::new(Semaphore::new(limits.connections_max)),
-        strangers: Arc::new(Semaphore::new(limits.strangers_max)),
         brokers: Mutex::default(),
         limits,
         stopping,
@@ -118,7 +127,7 @@ impl Listener {
             tokio::select! {
                 Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
                 accepted = socket.accept() => match accepted {
-                    Ok((stream, _)) => { self.admit(stream, tasks); }
+                    Ok((stream, address)) => self.admit(stream, address, tasks),
                     // Out of file descriptors or a peer that left: neither is a reason to stop.
                     Err(error) => {
                         tracing::warn!(%error, "a connection could not be accepted");
@@ -129,27 +138,41 @@ impl Listener {
         }
     }
 
-    fn admit(self: &Arc<Self>, stream: TcpStream, tasks: &mut JoinSet<()>) {
+    fn admit(self: &Arc<Self>, stream: TcpStream, address: SocketAddr, tasks: &mut JoinSet<()>) {
+        let source = Source::of(Some(address.ip()));
         // Full: the connection is dropped at once. Waiting would only fill the kernel's queue instead.
-        let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() else { return };
-        let listener = Arc::clone(self);
-        tasks.spawn(async move {
-            listener.connection(stream).await;
-            drop(permit);
-        });
+        let Some(place) = self.handshakes.take(source) else { return };
+        tasks.spawn(Arc::clone(self).connection(stream, source, place));
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, source: Source, place: Place<Source>) {
         // Failing to switch off Nagle costs time, nothing else.
         drop(stream.set_nodelay(true));
         let deadline = Duration::from_secs(self.limits.handshake_secs);
-        let Ok(Ok(stream)) = timeout(deadline, self.acceptor.accept(stream)).await else { return };
+        let shaken = tokio::select! {
+            shaken = timeout(deadline, self.acceptor.accept(stream)) => shaken,
+            () = place.lost() => return,
+        };
+        let Ok(Ok(stream)) = shaken else { return };
         let Some(peer) = peer_of(&stream) else { return };
-        if !self.service.knows(&peer) {
-            let Ok(_permit) = Arc::clone(&self.strangers).try_acquire_owned() else { return };
-            self.http(stream, peer, STRANGER_IDLE).await;
-        } else if let Some(_place) = Place::take(&self, peer) {
-            self.http(stream, peer, Duration::from_secs(self.limits.idle_secs)).await;
+        drop(place);
+        match self.service.knows(&peer) {
+            true => self.broker(stream, peer).await,
+            false => self.stranger(stream, peer, source).await,
+        }
+    }
+
+    async fn broker(self: &Arc<Self>, stream: TlsStream<TcpStream>, peer: SpkiHash) {
+        let Ok(_permit) = Arc::clone(&self.connections).try_acquire_owned() else { return };
+        let Some(_seat) = Seat::take(self, peer) else { return };
+        self.http(stream, peer, Duration::from_secs(self.limits.idle_secs)).await;
+    }
+
+    async fn stranger(&self, stream: TlsStream<TcpStream>, peer: SpkiHash, source: Source) {
+        let Some(place) = self.strangers.take(source) else { return };
+        tokio::select! {
+            () = self.http(stream, peer, STRANGER_IDLE) => {}
+            () = place.lost() => {}
         }
     }
 
@@ -202,12 +225,12 @@ fn http2_bounds() -> http2::Builder<TokioExecutor> {
 }
 
 /// One of the connections that a broker may have. Given back on drop.
-struct Place {
+struct Seat {
     listener: Arc<Listener>,
     peer: SpkiHash,
 }
 
-impl Place {
+impl Seat {
     fn take(listener: &Arc<Listener>, peer: SpkiHash) -> Option<Self> {
         let mut brokers = listener.brokers.lock().unwrap_or_else(PoisonError::into_inner);
         let open = brokers.entry(peer).or_default();
@@ -219,7 +242,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Seat {
     fn drop(&mut self) {
         let mut brokers = self.listener.brokers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(open) = brokers.get_mut(&self.peer) {

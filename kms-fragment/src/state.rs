@@ -29,6 +29,8 @@ use crate::tables::{Key, KeyState, ShareId, Tables};
 use crate::tls::{SpkiHash, TlsIdentity};
 use crate::tombstones::Tombstones;
 
+/// Requests of strangers at once.
+const STRANGERS_AT_ONCE: usize = 4;
 const SEALING_FILE: &str = "sealing.toml";
 const IDENTITY_FILE: &str = "identity";
 const TABLES_FILE: &str = "tables";
@@ -95,6 +97,7 @@ pub struct Service {
     pub(crate) options: Options,
     pub(crate) log: EvaluationLog,
     pub(crate) permits: Semaphore,
+    pub(crate) stranger_permits: Semaphore,
     pub(crate) live: Mutex<Live>,
     /// What `evaluations.head` says. Held by whoever writes it.
     anchored: Mutex<Anchor>,
@@ -158,8 +161,9 @@ impl Service {
         let buckets = buckets(&tables, &options, &last_uses);
         let live = Live { tables, tombstones, keys, buckets, waiting: Waiting::default(), leases: 0 };
         let permits = Semaphore::new(options.limits.evaluations_max);
+        let stranger_permits = Semaphore::new(STRANGERS_AT_ONCE);
         let (live, anchored) = (Mutex::new(live), Mutex::new(anchor));
-        Ok(Self { dir, seal, identity, options, log, permits, live, anchored })
+        Ok(Self { dir, seal, identity, options, log, permits, stranger_permits, live, anchored })
     }
 
     /// What brokers' operators must be told, over a channel they trust.

@@ -6,6 +6,7 @@ use symbolon_broker::faces::unauthenticated;
 use crate::site::{CALM, Got, MOUNT, Place, Shared, Site};
 
 mod answers;
+mod bodies;
 mod paths;
 
 static PLACE: Place = Place::new(std::sync::Weak::new());

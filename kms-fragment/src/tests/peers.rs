@@ -160,6 +160,27 @@ async fn strangers_cannot_keep_brokers_out() {
     assert!(matches!(broker.evaluate(1).await, Answer::Evaluated(..)));
 }
 
+/// More of them than there are places of any kind, from another address.
+#[tokio::test]
+async fn silent_sockets_keep_no_broker_out() {
+    let fixture = Fixture::with(|options| {
+        options.limits.connections_max = 8;
+        options.limits.handshakes_max = 8;
+    })
+    .await;
+    let mut broker = fixture.broker().await;
+    let mut silent = Vec::new();
+    for _ in 0..64 {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind((std::net::Ipv4Addr::new(127, 0, 0, 2), 0).into()).unwrap();
+        silent.push(socket.connect(fixture.address).await.unwrap());
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    broker.connect(fixture.address).await;
+    broker.hello(1).await;
+    assert!(matches!(broker.evaluate(1).await, Answer::Evaluated(..)));
+}
+
 #[tokio::test]
 async fn one_broker_cannot_keep_the_others_out() {
     let fixture = Fixture::with(|options| options.limits.per_broker_max = 2).await;
