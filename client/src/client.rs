@@ -133,7 +133,8 @@ impl Builder {
     }
 
     /// Uses this HTTP client, whose TLS settings count then and not those of this builder. It must not follow
-    /// redirects: a token would go with them.
+    /// redirects, because a token would go with them; and for plain HTTP it needs `no_proxy()`, or a proxy of
+    /// the environment reads the token.
     pub fn http_client(mut self, http: reqwest::Client) -> Self {
         self.http = Some(http);
         self

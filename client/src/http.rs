@@ -49,6 +49,8 @@ pub(crate) fn client(base: &Url, ca: &Ca, timeout: Duration) -> Result<reqwest::
         // A redirect would carry X-Vault-Token to another host.
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(CONNECT_TIMEOUT.min(timeout));
+    // A proxy of the environment would read what goes to this machine over plain HTTP, tokens included.
+    let http = if is_loopback(base) { http.no_proxy() } else { http };
     let http = trust(http, base, ca)?;
     http.build().map_err(|error| Configuration::Http(std::sync::Arc::new(error)).into())
 }
@@ -99,6 +101,8 @@ fn read_ca(path: &std::path::Path) -> Result<Vec<u8>, Error> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::testing::Server;
+    use crate::token::Token;
 
     fn refused(address: &str) -> Configuration {
         match base_url(address) {
@@ -120,6 +124,27 @@ mod tests {
         for bad in ["broker:8200", "", "ftp://x", "https://user:pass@x"] {
             assert!(matches!(refused(bad), Configuration::Address), "{bad}");
         }
+    }
+
+    /// Here as it is, and in the next test in a process that has a proxy.
+    #[tokio::test]
+    async fn a_broker_of_this_machine_is_asked() {
+        let server = Server::start(|_, _| (200, "", r#"{"data":{"a":1}}"#.to_owned())).await;
+        let client = server.client().token(Token::new("hvs.x").unwrap()).build().unwrap();
+        client.read::<serde_json::Value>("x").await.unwrap();
+        assert_eq!(server.asked().len(), 1);
+    }
+
+    #[test]
+    fn no_proxy_sees_what_this_machine_is_asked() {
+        let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+        again.args(["--exact", "http::tests::a_broker_of_this_machine_is_asked"]).env_clear();
+        // Nobody listens there, so whoever goes there gets no answer.
+        let proxied =
+            again.envs(["http_proxy", "HTTP_PROXY", "ALL_PROXY"].map(|name| (name, "http://127.0.0.1:1")));
+        let output = proxied.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
     }
 
     #[test]
