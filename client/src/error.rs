@@ -246,9 +246,10 @@ mod tests {
     #[test]
     fn absence_is_only_what_the_broker_itself_says() {
         assert!(matches!(refuse(404, r#"{"errors":[]}"#), Error::Absent(_)));
-        for proxy in
-            ["<html><h1>404 Not Found</h1></html>", "", "404 page not found\n", "{}", r#"{"message":"x"}"#]
-        {
+        let spring =
+            r#"{"timestamp":"2026-01-01T00:00:00Z","status":404,"error":"Not Found","path":"/v1/x"}"#;
+        let page = "<html><h1>404 Not Found</h1></html>";
+        for proxy in [page, "", "404 page not found\n", "{}", r#"{"message":"x"}"#, spring] {
             assert!(matches!(refuse(404, proxy), Error::Foreign { .. }), "{proxy}");
         }
     }

@@ -60,7 +60,7 @@ impl Refusal {
         self.retry_after
     }
 
-    /// Whether it has the form of the API.
+    /// Whether it has the form in which the API says that something is absent.
     pub(crate) fn is_ours(&self) -> bool {
         self.is_ours
     }
@@ -71,8 +71,10 @@ impl Refusal {
 }
 
 impl Body {
+    /// `error` alone does not count: web frameworks put it into pages of theirs, and the token endpoint has
+    /// nothing that could be absent.
     fn is_ours(&self) -> bool {
-        self.errors.is_some() || self.error.is_some() || self.data.is_some()
+        self.errors.is_some() || self.data.is_some()
     }
 
     fn messages(self) -> Vec<String> {
