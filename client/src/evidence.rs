@@ -61,7 +61,31 @@ pub(crate) async fn read_token(path: &Path) -> Result<Token, Error> {
 
 fn read_small(path: &Path) -> std::io::Result<Zeroizing<String>> {
     use std::io::Read;
-    let mut text = Zeroizing::new(String::new());
+    let mut text = room();
     std::fs::File::open(path)?.take(FILE_BYTES_MAX).read_to_string(&mut text)?;
     Ok(text)
+}
+
+/// Room for the largest file, and some more, because the end is looked for behind it: a buffer that grows
+/// leaves a copy behind that nobody wipes.
+fn room() -> Zeroizing<String> {
+    const REST: usize = 64;
+    Zeroizing::new(String::with_capacity(usize::try_from(FILE_BYTES_MAX).unwrap_or(0) + REST))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_without_copies_on_the_way() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for length in [10, 5000, 40_000, 100_000] {
+            std::fs::write(file.path(), "x".repeat(length)).unwrap();
+            let text = read_small(file.path()).unwrap();
+            assert_eq!(text.len(), length.min(64 << 10));
+            assert_eq!(text.capacity(), room().capacity(), "the buffer has never moved");
+        }
+    }
 }

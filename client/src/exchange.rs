@@ -8,20 +8,21 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, RequestBuilder, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use zeroize::Zeroizing;
 
 use crate::auth::Auth;
 use crate::connection::Connection;
 use crate::error::Error;
+use crate::form;
 use crate::path::join;
 use crate::refusal::{Refusal, printable};
 use crate::retry::{Patience, retry_after};
 use crate::token::Token;
+use crate::wiped::Wiped;
 
 /// Largest answer in bytes, unless a call knows better: a secret is at most 1 MiB, a long list is the
 /// largest.
 const ANSWER_BYTES_MAX: usize = 32 << 20;
-/// Reserved for an answer before it comes, at most: a buffer that grows leaves copies of a secret behind.
+/// Reserved for an answer before it comes, at most.
 const RESERVED_BYTES: u64 = 64 << 10;
 /// The same for a body that we send.
 const RESERVED_BODY: usize = 4 << 10;
@@ -51,7 +52,7 @@ struct Body {
 /// A successful answer. Its body is wiped on drop.
 pub struct Answer {
     status: u16,
-    body: Zeroizing<Vec<u8>>,
+    body: Wiped,
 }
 
 /// The envelope of the Vault dialect, as far as this client looks.
@@ -83,8 +84,8 @@ impl<'a> Exchange<'a> {
 
     /// Puts a JSON body in.
     pub(crate) fn serialised<T: Serialize + ?Sized>(mut self, media_type: &'static str, body: &T) -> Self {
-        let mut bytes = Zeroizing::new(Vec::with_capacity(RESERVED_BODY));
-        self.body = match serde_json::to_writer(&mut *bytes, body) {
+        let mut bytes = Wiped::with_capacity(RESERVED_BODY);
+        self.body = match serde_json::to_writer(&mut bytes, body) {
             Ok(()) => Ok(Some(Body::new(media_type, bytes))),
             Err(_) => Err(Error::Shape { wanted: std::any::type_name::<T>() }),
         };
@@ -93,11 +94,7 @@ impl<'a> Exchange<'a> {
 
     /// Puts a form in.
     pub(crate) fn form(mut self, pairs: &[(&str, &str)]) -> Self {
-        // The one encoder of forms at hand is that of queries.
-        let mut encoder = Url::parse("form:x").expect("a constant");
-        encoder.query_pairs_mut().extend_pairs(pairs);
-        let bytes = Zeroizing::new(encoder.query().unwrap_or_default().as_bytes().to_vec());
-        self.body = Ok(Some(Body::new("application/x-www-form-urlencoded", bytes)));
+        self.body = Ok(Some(Body::new("application/x-www-form-urlencoded", form::encoded(pairs))));
         self
     }
 
@@ -123,7 +120,7 @@ impl<'a> Exchange<'a> {
         let retry_after = retry_after(response.headers());
         // A refusal stays a refusal when its body is oversized or broken.
         let body = read_bounded(&mut response, REFUSAL_BYTES_MAX).await.unwrap_or_default();
-        Err(Error::from_refusal(Refusal::read(status, retry_after, &body)))
+        Err(Error::from_refusal(Refusal::read(status, retry_after, body.as_ref())))
     }
 
     fn request(&self, token: Option<&Token>) -> Result<RequestBuilder, Error> {
@@ -140,7 +137,7 @@ impl<'a> Exchange<'a> {
 }
 
 impl Body {
-    fn new(media_type: &'static str, bytes: Zeroizing<Vec<u8>>) -> Self {
+    fn new(media_type: &'static str, bytes: Wiped) -> Self {
         Self { media_type, bytes: Bytes::from_owner(bytes) }
     }
 }
@@ -155,13 +152,13 @@ impl Answer {
     /// The body as it came.
     #[must_use]
     pub fn body(&self) -> &[u8] {
-        &self.body
+        self.body.as_ref()
     }
 
     /// The whole body as JSON, for routes without an envelope. `expected` says what should be there, for the
     /// error.
     pub fn raw<T: DeserializeOwned>(&self, expected: &'static str) -> Result<T, Error> {
-        serde_json::from_slice(&self.body).map_err(|_| Error::Foreign { expected })
+        serde_json::from_slice(self.body()).map_err(|_| Error::Foreign { expected })
     }
 
     /// The `data` of the envelope. `expected` says what should be there, for the error.
@@ -179,13 +176,13 @@ impl Answer {
     /// Warnings of the envelope, made printable.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        let envelope = serde_json::from_slice::<Envelope<serde::de::IgnoredAny>>(&self.body);
+        let envelope = serde_json::from_slice::<Envelope<serde::de::IgnoredAny>>(self.body());
         printable(&envelope.ok().and_then(|envelope| envelope.warnings).unwrap_or_default())
     }
 
     /// An accepted answer that turns out to be a refusal.
     pub(crate) fn refused(&self) -> Error {
-        Error::from_refusal(Refusal::read(self.status, None, &self.body))
+        Error::from_refusal(Refusal::read(self.status, None, self.body()))
     }
 }
 
@@ -197,14 +194,14 @@ impl fmt::Debug for Answer {
 }
 
 /// Reads a body chunk by chunk, so that a hostile length costs nothing.
-async fn read_bounded(response: &mut reqwest::Response, limit: usize) -> Result<Zeroizing<Vec<u8>>, Error> {
+async fn read_bounded(response: &mut reqwest::Response, limit: usize) -> Result<Wiped, Error> {
     let expected = response.content_length().unwrap_or(0).min(RESERVED_BYTES);
-    let mut body = Zeroizing::new(Vec::with_capacity(usize::try_from(expected).unwrap_or(0)));
+    let mut body = Wiped::with_capacity(usize::try_from(expected).unwrap_or(0));
     while let Some(chunk) = response.chunk().await.map_err(Error::from_transport)? {
-        if body.len() + chunk.len() > limit {
+        if body.as_ref().len() + chunk.len() > limit {
             return Err(Error::TooLarge { limit });
         }
-        body.extend_from_slice(&chunk);
+        body.extend(&chunk);
     }
     Ok(body)
 }

@@ -8,6 +8,7 @@ mod connection;
 mod error;
 mod evidence;
 mod exchange;
+mod form;
 mod http;
 mod kv;
 mod login;
@@ -18,6 +19,7 @@ mod source;
 #[cfg(test)]
 mod testing;
 mod token;
+mod wiped;
 mod workload;
 
 pub use reqwest::Method;
