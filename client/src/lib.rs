@@ -10,6 +10,7 @@ mod evidence;
 mod exchange;
 mod form;
 mod http;
+mod kept;
 mod kv;
 mod login;
 mod path;

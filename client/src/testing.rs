@@ -1,9 +1,11 @@
 //! A broker that answers what a test wants, on plain HTTP of this machine.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{advance, pause, resume, sleep};
 
 use crate::client::{Builder, Client};
 
@@ -15,8 +17,16 @@ pub(crate) struct Asked {
     pub(crate) body: String,
 }
 
-/// Status, further header lines, body.
+/// Status, further header lines, body. A status of 0 is no answer: the caller waits.
 pub(crate) type Told = (u16, &'static str, String);
+
+/// Lets time pass for the client. Only between requests: the runtime would skip over a paused time while it
+/// waits for a socket.
+pub(crate) async fn later(secs: u64) {
+    pause();
+    advance(Duration::from_secs(secs)).await;
+    resume();
+}
 
 /// A server, and what it was asked.
 pub(crate) struct Server {
@@ -47,6 +57,13 @@ impl Server {
         self.asked.lock().expect("no test panics with it").clone()
     }
 
+    /// Waits until so many requests have come.
+    pub(crate) async fn has_been_asked(&self, times: usize) {
+        while self.asked().len() < times {
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// How many requests had this in their first line.
     pub(crate) fn count(&self, part: &str) -> usize {
         self.asked().iter().filter(|asked| asked.line.contains(part)).count()
@@ -66,6 +83,9 @@ async fn converse(
         asked.len() - 1
     };
     let (status, headers, body) = answer(before, &request);
+    if status == 0 {
+        std::future::pending::<()>().await;
+    }
     let head = format!(
         "HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n",
         body.len()

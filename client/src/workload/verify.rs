@@ -1,7 +1,7 @@
 //! Verifying the workload tokens that others present, with the keys that the broker publishes.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jsonwebtoken::errors::ErrorKind;
@@ -14,12 +14,14 @@ use tokio::time::Instant;
 
 use crate::client::Client;
 use crate::error::{Error, Rejected};
+use crate::kept::{Age, Kept};
 
 /// How long fetched keys are used without asking again, as the broker's `Cache-Control` says.
 const FRESH: Duration = Duration::from_secs(300);
 /// How long they are used while the broker cannot be asked, as it says too.
 const STALE: Duration = Duration::from_secs(86_400);
-/// Keys are fetched again for an unknown key, but no more often than this: anybody can name one.
+/// Keys are fetched again for an unknown key, but no more often than this, whether that succeeds or not:
+/// anybody can name one.
 const FETCH_EVERY: Duration = Duration::from_secs(10);
 /// How far clocks of ours may be apart, in seconds.
 const LEEWAY_SECS: u64 = 5;
@@ -31,9 +33,7 @@ const DOCUMENT_BYTES_MAX: usize = 64 << 10;
 pub struct Verifier {
     client: Client,
     audience: String,
-    known: Mutex<Option<Arc<Published>>>,
-    /// Held by the one caller who fetches.
-    gate: tokio::sync::Mutex<()>,
+    known: Kept<Arc<Published>>,
 }
 
 /// Who presents a token, as the broker attests.
@@ -84,15 +84,15 @@ impl Verifier {
     /// Accepts tokens that the broker of this client made for `audience`. Connects to nothing yet.
     #[must_use]
     pub fn new(client: Client, audience: &str) -> Self {
-        let audience = audience.to_owned();
-        Self { client, audience, known: Mutex::default(), gate: tokio::sync::Mutex::default() }
+        Self { client, audience: audience.to_owned(), known: Kept::new(FETCH_EVERY) }
     }
 
     /// Who presents this token; [`Error::Rejected`] if it does not hold, other errors if that cannot be told
     /// now.
     pub async fn verify(&self, token: &str) -> Result<Caller, Error> {
         let kid = key_id(token)?;
-        let published = self.published(&kid).await?;
+        // The keys, fetched if they are old or do not have this one.
+        let published = self.known.get(|known| known.age(&kid), self.fetch()).await?;
         let key = published.keys.get(&kid).ok_or(Rejected::UnknownKey)?;
         let mut rules = Validation::new(Algorithm::ES256);
         rules.leeway = LEEWAY_SECS;
@@ -103,30 +103,7 @@ impl Verifier {
         Ok(decode::<Caller>(token, key, &rules).map_err(|error| rejected(error.kind()))?.claims)
     }
 
-    /// The keys, fetched if they are old or do not have this one.
-    async fn published(&self, kid: &str) -> Result<Arc<Published>, Error> {
-        if let Some(known) = self.known().filter(|known| known.serves(kid)) {
-            return Ok(known);
-        }
-        let _gate = self.gate.lock().await;
-        let known = self.known();
-        if let Some(known) = known.clone().filter(|known| known.serves(kid)) {
-            return Ok(known); // somebody else has fetched meanwhile
-        }
-        match self.fetch().await {
-            Ok(published) => {
-                let published = Arc::new(published);
-                *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&published));
-                Ok(published)
-            }
-            Err(error) => match known {
-                Some(known) if error.is_temporary() && known.lasts(kid) => Ok(known),
-                _ => Err(error),
-            },
-        }
-    }
-
-    async fn fetch(&self) -> Result<Published, Error> {
+    async fn fetch(&self) -> Result<Arc<Published>, Error> {
         let fetched = Instant::now();
         let discovery: Discovery =
             self.document(".well-known/openid-configuration", "a discovery document").await?;
@@ -136,36 +113,29 @@ impl Verifier {
             let key = DecodingKey::from_jwk(&jwk).ok()?;
             Some((jwk.common.key_id?, key))
         });
-        Ok(Published { issuer: discovery.issuer, keys: keys.collect(), fetched })
+        Ok(Arc::new(Published { issuer: discovery.issuer, keys: keys.collect(), fetched }))
     }
 
+    /// Asks once: whoever presents a token waits as well, and the next caller asks again.
     async fn document<T: serde::de::DeserializeOwned>(
         &self,
         path: &str,
         expected: &'static str,
     ) -> Result<T, Error> {
-        self.client.public(Method::GET, path).limit(DOCUMENT_BYTES_MAX).send().await?.raw(expected)
-    }
-
-    fn known(&self) -> Option<Arc<Published>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let call = self.client.public(Method::GET, path).repeatable(false).limit(DOCUMENT_BYTES_MAX);
+        call.send().await?.raw(expected)
     }
 }
 
 impl Published {
-    fn age(&self) -> Duration {
-        self.fetched.elapsed()
-    }
-
-    /// Whether this key may be used although the broker cannot be asked.
-    fn lasts(&self, kid: &str) -> bool {
-        self.keys.contains_key(kid) && self.age() < STALE
-    }
-
-    /// Whether nothing would be gained by fetching again.
-    fn serves(&self, kid: &str) -> bool {
-        let bound = if self.keys.contains_key(kid) { FRESH } else { FETCH_EVERY };
-        self.age() < bound
+    /// How good they are for whoever names this key.
+    fn age(&self, kid: &str) -> Age {
+        match (self.keys.contains_key(kid), self.fetched.elapsed()) {
+            (true, age) if age < FRESH => Age::Good,
+            (true, age) if age < STALE => Age::Due,
+            (false, age) if age < FETCH_EVERY => Age::Good, // good enough to say that there is no such key
+            _ => Age::Ended,
+        }
     }
 }
 

@@ -5,10 +5,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{EncodingKey, Header};
 use serde_json::json;
-use tokio::time::{advance, pause, resume};
 
 use super::*;
-use crate::testing::Server;
+use crate::testing::{Server, Told, later};
 
 /// `{"alg":"ES256","typ":"at+jwt","kid":"k"}`, `{}` and no signature.
 const TOKEN: &str = "eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCIsImtpZCI6ImsifQ.e30.AA";
@@ -28,12 +27,24 @@ async fn whoever_names_unknown_keys_cannot_make_us_ask_all_the_time() {
         assert!(matches!(verifier.verify(TOKEN).await, Err(Error::Rejected(Rejected::UnknownKey))));
     }
     assert_eq!(server.count("jwks"), 1);
-    pause();
-    advance(FETCH_EVERY).await;
-    resume();
+    later(10).await;
     is_sealed.store(true, Ordering::SeqCst);
-    let unsure = verifier.verify(TOKEN).await.unwrap_err();
-    assert!(unsure.is_temporary(), "the key may be a new one: {unsure:?}");
+    for _ in 0..5 {
+        let unsure = verifier.verify(TOKEN).await.unwrap_err();
+        assert!(unsure.is_temporary(), "the key may be a new one: {unsure:?}");
+    }
+    assert_eq!(server.asked().len(), 3, "a broker that does not answer is not asked all the time either");
+    later(10).await;
+    is_sealed.store(false, Ordering::SeqCst);
+    assert!(matches!(verifier.verify(TOKEN).await, Err(Error::Rejected(Rejected::UnknownKey))));
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_broker_that_is_not_there() {
+    let server = Server::start(|_, _| (503, "", r#"{"errors":["Vault is sealed"]}"#.into())).await;
+    let verifier = Verifier::new(server.client().build().unwrap(), ME);
+    let quick = tokio::time::timeout(Duration::from_secs(5), verifier.verify(TOKEN)).await;
+    assert!(quick.unwrap().unwrap_err().is_temporary(), "whoever presents a token waits as well");
 }
 
 #[tokio::test]
@@ -73,6 +84,49 @@ fn sign(key: &EncodingKey, kid: &str, changes: &Value) -> String {
     let header =
         Header { typ: Some("at+jwt".into()), kid: Some(kid.into()), ..Header::new(Algorithm::ES256) };
     jsonwebtoken::encode(&header, &claims, key).unwrap()
+}
+
+/// A server that publishes this key; what comes after its first two answers is up to the test.
+async fn publishes(jwk: Value, after: Told) -> Server {
+    let keys = json!({ "keys": [jwk] }).to_string();
+    Server::start(move |before, asked| match asked.line.contains("jwks") {
+        _ if before >= 2 => after.clone(),
+        true => (200, "", keys.clone()),
+        false => (200, "", json!({ "issuer": ISSUER }).to_string()),
+    })
+    .await
+}
+
+#[tokio::test]
+async fn while_keys_are_fetched_again_the_old_ones_serve() {
+    let (signs, jwk) = key("k");
+    let server = publishes(jwk, (0, "", String::new())).await;
+    let verifier = Arc::new(Verifier::new(server.client().build().unwrap(), ME));
+    let token = sign(&signs, "k", &json!({ "exp": jsonwebtoken::get_current_timestamp() + 3600 }));
+    verifier.verify(&token).await.unwrap();
+    later(301).await;
+    let (waits, waiting) = (Arc::clone(&verifier), token.clone());
+    let fetching = tokio::spawn(async move { waits.verify(&waiting).await.map(drop) });
+    server.has_been_asked(3).await;
+    let quick = tokio::time::timeout(Duration::from_secs(5), verifier.verify(&token)).await;
+    quick.expect("nobody waits for the one who fetches").unwrap();
+    fetching.abort();
+}
+
+#[tokio::test]
+async fn while_keys_cannot_be_fetched_the_old_ones_serve_for_a_day() {
+    let (signs, jwk) = key("k");
+    let server = publishes(jwk, (500, "", String::new())).await;
+    let verifier = Verifier::new(server.client().build().unwrap(), ME);
+    let token = sign(&signs, "k", &json!({ "exp": jsonwebtoken::get_current_timestamp() + 200_000 }));
+    verifier.verify(&token).await.unwrap();
+    later(301).await;
+    for _ in 0..5 {
+        verifier.verify(&token).await.unwrap();
+    }
+    assert_eq!(server.asked().len(), 3);
+    later(86_400).await;
+    assert!(matches!(verifier.verify(&token).await, Err(Error::Failed(_))));
 }
 
 #[tokio::test]
