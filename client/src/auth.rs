@@ -8,6 +8,9 @@ use zeroize::Zeroizing;
 
 use crate::token::Token;
 
+/// Longest lifetime that is believed: a hundred years. Sums of times like this cannot overflow.
+const LIFETIME_SECS_MAX: u64 = 100 * 365 * 86_400;
+
 /// Evidence for a token.
 pub enum Login<'a> {
     /// An application role and its secret id.
@@ -76,8 +79,8 @@ pub struct Auth {
     /// Facts from the login.
     #[serde(default)]
     pub metadata: Option<BTreeMap<String, String>>,
-    /// Lifetime in seconds; 0 never ends.
-    #[serde(default)]
+    /// Lifetime in seconds, a hundred years at most; 0 never ends.
+    #[serde(default, deserialize_with = "lifetime_secs")]
     pub lease_duration: u64,
     /// Whether it can be renewed.
     #[serde(default)]
@@ -90,6 +93,11 @@ pub struct Auth {
 fn token<'de, D: Deserializer<'de>>(input: D) -> Result<Token, D::Error> {
     let text = Zeroizing::new(String::deserialize(input)?);
     Token::new(&text).map_err(serde::de::Error::custom)
+}
+
+/// A lifetime in seconds.
+pub(crate) fn lifetime_secs<'de, D: Deserializer<'de>>(input: D) -> Result<u64, D::Error> {
+    u64::deserialize(input).map(|secs| secs.min(LIFETIME_SECS_MAX))
 }
 
 /// What a token is, as `lookup` tells. The token itself is dropped on arrival.

@@ -12,13 +12,17 @@ use serde::Deserialize;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use crate::auth::lifetime_secs;
 use crate::client::Client;
 use crate::error::Error;
 use crate::evidence::Evidence;
+use crate::kept::{Age, Kept};
 use crate::token::Token;
 
 /// Workload tokens kept at once; a service talks to fewer others than this.
 const AUDIENCES_MAX: usize = 256;
+/// After an exchange that failed: how long until the next for the same audience.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// A short-lived token for one audience.
 #[derive(Debug, Clone)]
@@ -30,6 +34,7 @@ pub struct WorkloadToken {
 #[derive(Deserialize)]
 struct Issued {
     access_token: String,
+    #[serde(deserialize_with = "lifetime_secs")]
     expires_in: u64,
 }
 
@@ -37,16 +42,15 @@ struct Issued {
 pub struct WorkloadTokens {
     client: Client,
     proof: Evidence,
-    kept: Mutex<HashMap<String, Arc<Place>>>,
+    /// By audience.
+    kept: Mutex<HashMap<String, Arc<Kept<Exchanged>>>>,
 }
 
-/// Where the token for one audience is; held by the one caller who asks for another.
-type Place = tokio::sync::Mutex<Option<Kept>>;
-
-struct Kept {
+/// A token, and when it was asked for: its life is counted from there, which errs on the safe side.
+#[derive(Clone)]
+struct Exchanged {
     token: WorkloadToken,
-    due: Instant,
-    ends: Instant,
+    asked: Instant,
 }
 
 impl WorkloadToken {
@@ -87,45 +91,40 @@ impl WorkloadTokens {
         Self { client, proof, kept: Mutex::default() }
     }
 
-    /// A token that this audience accepts. It is used for four fifths of its life, and longer only while the
-    /// broker cannot give another.
+    /// A token that this audience accepts. It is used for four fifths of its life, and longer only while
+    /// another is asked for or cannot be had. Without one, a failure is shared by the calls of the next five
+    /// seconds.
     pub async fn token(&self, audience: &str) -> Result<WorkloadToken, Error> {
-        let place = self.place(audience);
-        let mut kept = place.lock().await;
-        let now = Instant::now();
-        if let Some(kept) = kept.as_ref().filter(|kept| now < kept.due) {
-            return Ok(kept.token.clone());
-        }
-        match self.exchange(audience).await {
-            Ok(token) => {
-                *kept = Some(Kept::new(token.clone(), now));
-                Ok(token)
-            }
-            Err(error) => match kept.as_ref() {
-                Some(kept) if error.is_temporary() && Instant::now() < kept.ends => Ok(kept.token.clone()),
-                _ => Err(error),
-            },
-        }
+        let kept = self.kept(audience);
+        Ok(kept.get(Exchanged::age, self.exchange(audience)).await?.token)
     }
 
-    async fn exchange(&self, audience: &str) -> Result<WorkloadToken, Error> {
+    async fn exchange(&self, audience: &str) -> Result<Exchanged, Error> {
+        let asked = Instant::now();
         let proof = self.proof.read().await?;
-        self.client.exchange_token(&proof, audience).await
+        Ok(Exchanged { token: self.client.exchange_token(&proof, audience).await?, asked })
     }
 
-    fn place(&self, audience: &str) -> Arc<Place> {
+    fn kept(&self, audience: &str) -> Arc<Kept<Exchanged>> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= AUDIENCES_MAX && !kept.contains_key(audience) {
             kept.clear();
         }
-        Arc::clone(kept.entry(audience.to_owned()).or_default())
+        let fresh = || Arc::new(Kept::new(TRY_AGAIN_AFTER));
+        Arc::clone(kept.entry(audience.to_owned()).or_insert_with(fresh))
     }
 }
 
-impl Kept {
-    fn new(token: WorkloadToken, asked: Instant) -> Self {
-        let lifetime = token.lifetime;
-        Self { token, due: asked + lifetime * 4 / 5, ends: asked + lifetime }
+impl Exchanged {
+    fn age(&self) -> Age {
+        let (age, lifetime) = (self.asked.elapsed(), self.token.lifetime);
+        if age < lifetime * 4 / 5 {
+            Age::Good
+        } else if age < lifetime {
+            Age::Due
+        } else {
+            Age::Ended
+        }
     }
 }
 
@@ -134,3 +133,6 @@ impl std::fmt::Debug for WorkloadTokens {
         out.debug_struct("WorkloadTokens").field("client", &self.client).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
