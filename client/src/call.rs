@@ -87,10 +87,11 @@ impl<'a> Call<'a> {
         let Some(source) = self.source else { return self.exchange.speak(None).await };
         let token = source.token(self.connection).await?;
         match self.exchange.speak(Some(&token)).await {
-            Err(Error::Denied(refusal)) => match source.instead_of(self.connection, &token).await? {
+            Err(Error::Denied(refusal)) => match source.instead_of(self.connection, &token).await {
                 // Nothing was done for the first one, so a write may be sent again as well.
-                Some(token) => self.exchange.speak(Some(&token)).await,
-                None => Err(Error::Denied(refusal)),
+                Ok(Some(token)) => self.exchange.speak(Some(&token)).await,
+                // Why there is no other token is of less use than what this one was refused.
+                Ok(None) | Err(_) => Err(Error::Denied(refusal)),
             },
             other => other,
         }

@@ -3,31 +3,34 @@
 //! Nothing runs in the background. A call takes the token that is held while that is good. Past two thirds of
 //! its life one caller renews it or logs in again, while the others go on with the old one; if that fails,
 //! the old one is used until its end. Without a token, all callers wait for one login, and share its error if
-//! it fails.
+//! it fails, as do those of the next few seconds.
 
 mod held;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use self::held::{Held, Look};
+use self::held::Held;
 use crate::auth::{Auth, Login};
 use crate::connection::Connection;
 use crate::error::Error;
 use crate::evidence::{Evidence, read_token};
+use crate::kept::{Age, Kept};
 use crate::login::{login, renew};
 use crate::token::Token;
+
+/// How often a file is looked at.
+const FILE_READ_EVERY: Duration = Duration::from_secs(1);
+/// After a login that failed: how long until the next.
+const LOG_IN_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// Where a client's tokens come from.
 pub struct TokenSource {
     origin: Origin,
-    state: Mutex<State>,
-    /// Held by the one caller who sees to a new token.
-    gate: tokio::sync::Mutex<()>,
+    held: Kept<Held>,
 }
 
 enum Origin {
@@ -40,13 +43,6 @@ enum Credentials {
     AppRole { role_id: String, secret_id: Evidence },
     Kubernetes { role: String, jwt: Evidence },
     Jwt { role: String, jwt: Evidence },
-}
-
-#[derive(Default)]
-struct State {
-    held: Option<Held>,
-    /// When the last attempt failed, and how.
-    failed: Option<(Instant, Error)>,
 }
 
 impl TokenSource {
@@ -96,7 +92,8 @@ impl TokenSource {
     }
 
     fn from(origin: Origin) -> Self {
-        Self { origin, state: Mutex::default(), gate: tokio::sync::Mutex::default() }
+        let is_file = matches!(origin, Origin::File(_));
+        Self { origin, held: Kept::new(if is_file { FILE_READ_EVERY } else { LOG_IN_AGAIN_AFTER }) }
     }
 
     /// A token that is good now, from a login if need be.
@@ -104,14 +101,8 @@ impl TokenSource {
         if let Origin::Fixed(token) = &self.origin {
             return Ok(token.clone());
         }
-        match self.look() {
-            Look::Good(token) => Ok(token),
-            Look::Due(token) => {
-                let Ok(_gate) = self.gate.try_lock() else { return Ok(token) };
-                Ok(self.replace(connection).await.unwrap_or(token))
-            }
-            Look::Nothing => self.first(connection).await,
-        }
+        let age = |held: &Held| held.age(Instant::now());
+        Ok(self.held.get(age, self.renew_or_obtain(connection)).await?.token)
     }
 
     /// Another token than the refused one, if there may be one.
@@ -123,90 +114,39 @@ impl TokenSource {
         if matches!(self.origin, Origin::Fixed(_)) {
             return Ok(None);
         }
-        let arrived = Instant::now();
-        let _gate = self.gate.lock().await;
-        self.failed_since(arrived)?;
-        if let Some(held) = &self.state().held {
-            if !held.token.is(refused) {
-                return Ok(Some(held.token.clone())); // somebody else was quicker
-            }
-            if matches!(self.origin, Origin::Login { .. }) && held.is_young(Instant::now()) {
-                return Ok(None);
-            }
-        }
-        let token = self.obtain(connection, None).await?;
+        let age = |held: &Held| if self.may_stay(held, refused) { Age::Good } else { Age::Ended };
+        let token = self.held.get(age, self.obtain(connection, None)).await?.token;
         Ok((!token.is(refused)).then_some(token))
     }
 
-    /// Waits for the login of whoever came first, and logs in if nobody did.
-    async fn first(&self, connection: &Connection) -> Result<Token, Error> {
-        let arrived = Instant::now();
-        let _gate = self.gate.lock().await;
-        if let Look::Good(token) | Look::Due(token) = self.look() {
-            return Ok(token);
-        }
-        self.failed_since(arrived)?;
-        self.obtain(connection, None).await
+    /// Whether nothing would be gained by another token: somebody else has replaced the refused one, or it
+    /// cannot have ended yet.
+    fn may_stay(&self, held: &Held, refused: &Token) -> bool {
+        let is_login = matches!(self.origin, Origin::Login { .. });
+        !held.token.is(refused) || is_login && held.is_young(Instant::now())
     }
 
-    /// The error of an attempt that a caller has waited for.
-    fn failed_since(&self, arrived: Instant) -> Result<(), Error> {
-        match &self.state().failed {
-            Some((when, error)) if *when >= arrived => Err(error.clone()),
-            _ => Ok(()),
-        }
+    /// Renews the token that is held while that can be done, or gets another one.
+    async fn renew_or_obtain(&self, connection: &Connection) -> Result<Held, Error> {
+        let held = self.held.last().filter(|held| !matches!(held.age(Instant::now()), Age::Ended));
+        self.obtain(connection, held.as_ref().and_then(Held::renewable)).await
     }
 
-    /// Renews the token that is held, or gets another one. Only with the gate held.
-    async fn replace(&self, connection: &Connection) -> Result<Token, Error> {
-        let renewable = self.state().held.as_ref().and_then(Held::renewable);
-        self.obtain(connection, renewable).await
-    }
-
-    /// Gets a token and keeps it. Only with the gate held.
     async fn obtain(
         &self,
         connection: &Connection,
         renewable: Option<(Token, Duration)>,
-    ) -> Result<Token, Error> {
+    ) -> Result<Held, Error> {
         let asked = Instant::now();
-        let got = match &self.origin {
+        match &self.origin {
             Origin::Fixed(token) => Ok(Held::fixed(token.clone(), asked)),
-            Origin::File(path) => read_token(path).await.map(|token| Held::from_file(token, asked)),
+            Origin::File(path) => Ok(Held::fixed(read_token(path).await?, asked).due_after(FILE_READ_EVERY)),
             Origin::Login { mount, credentials } => {
                 let lifetime = renewable.as_ref().map(|(_, lifetime)| *lifetime);
-                let auth = credentials.renew_or_log_in(connection, mount, renewable).await;
-                auth.map(|auth| Held::issued(auth, asked, lifetime))
-            }
-        };
-        self.note(got)
-    }
-
-    fn note(&self, got: Result<Held, Error>) -> Result<Token, Error> {
-        let mut state = self.state();
-        match got {
-            Ok(held) => {
-                let token = held.token.clone();
-                *state = State { held: Some(held), failed: None };
-                Ok(token)
-            }
-            Err(error) => {
-                let now = Instant::now();
-                state.failed = Some((now, error.clone()));
-                if let Some(held) = &mut state.held {
-                    held.postpone(now);
-                }
-                Err(error)
+                let auth = credentials.renew_or_log_in(connection, mount, renewable).await?;
+                Ok(Held::issued(auth, asked, lifetime))
             }
         }
-    }
-
-    fn look(&self) -> Look {
-        self.state().held.as_ref().map_or(Look::Nothing, |held| held.look(Instant::now()))
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -5,18 +5,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::auth::Auth;
+use crate::kept::Age;
 use crate::token::Token;
-
-/// How often a file is looked at.
-const FILE_READ_EVERY: Duration = Duration::from_secs(1);
-/// After an attempt to replace a token that is still good has failed: how long until the next.
-const TRY_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// A token younger than this that is refused has not ended: the caller lacks a permission. So permissions
 /// that are missing cost the broker at most one login in this time.
 const YOUNG: Duration = Duration::from_secs(10);
 
 /// A token, since when we have it, and until when it is good.
+#[derive(Clone)]
 pub(super) struct Held {
     pub(super) token: Token,
     since: Instant,
@@ -27,23 +24,14 @@ pub(super) struct Held {
     ends: Option<Instant>,
 }
 
-/// What is there at a moment.
-pub(super) enum Look {
-    /// A token that is good.
-    Good(Token),
-    /// A token that is good, and should be replaced.
-    Due(Token),
-    /// None that is good.
-    Nothing,
-}
-
 impl Held {
     pub(super) fn fixed(token: Token, since: Instant) -> Self {
         Self { token, since, lifetime: None, is_renewable: false, due: None, ends: None }
     }
 
-    pub(super) fn from_file(token: Token, since: Instant) -> Self {
-        Self { due: Some(since + FILE_READ_EVERY), ..Self::fixed(token, since) }
+    /// It may be another one by then.
+    pub(super) fn due_after(self, time: Duration) -> Self {
+        Self { due: Some(self.since + time), ..self }
     }
 
     /// What a login or a renewal gave that was asked for at `asked`: its life is counted from there, which
@@ -54,18 +42,17 @@ impl Held {
             return held; // it never ends
         }
         let lifetime = Duration::from_secs(auth.lease_duration);
-        let ends = asked.checked_add(lifetime);
-        let due = asked.checked_add(lifetime * 2 / 3);
         let longest = so_far.map_or(lifetime, |so_far| so_far.max(lifetime));
+        let (due, ends) = (Some(asked + lifetime * 2 / 3), Some(asked + lifetime));
         Self { lifetime: Some(longest), is_renewable: auth.renewable, due, ends, ..held }
     }
 
-    pub(super) fn look(&self, now: Instant) -> Look {
+    pub(super) fn age(&self, now: Instant) -> Age {
         let is_past = |moment: Option<Instant>| moment.is_some_and(|moment| now >= moment);
         match (is_past(self.ends), is_past(self.due)) {
-            (true, _) => Look::Nothing,
-            (false, true) => Look::Due(self.token.clone()),
-            (false, false) => Look::Good(self.token.clone()),
+            (true, _) => Age::Ended,
+            (false, true) => Age::Due,
+            (false, false) => Age::Good,
         }
     }
 
@@ -79,10 +66,5 @@ impl Held {
     /// The token and the lifetime that it was issued for, if it can be renewed.
     pub(super) fn renewable(&self) -> Option<(Token, Duration)> {
         self.lifetime.filter(|_| self.is_renewable).map(|lifetime| (self.token.clone(), lifetime))
-    }
-
-    /// Leaves it as it is for a while.
-    pub(super) fn postpone(&mut self, now: Instant) {
-        self.due = Some(now + TRY_AGAIN_AFTER);
     }
 }

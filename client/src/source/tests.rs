@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
-use tokio::time::{advance, pause, resume};
 
 use super::*;
 use crate::client::Client;
-use crate::testing::{Asked, Server, Told};
+use crate::testing::{Asked, Server, Told, later};
 
 fn issued(token: &str, secs: u64, renewable: bool) -> Told {
     let auth = json!({ "client_token": token, "lease_duration": secs, "renewable": renewable });
@@ -29,14 +28,6 @@ fn secret_id() -> Evidence {
 
 async fn read(client: &Client) -> Result<Value, Error> {
     client.read("x/y").await
-}
-
-/// Lets time pass for the source. Only between requests: the runtime would skip over a paused time while it
-/// waits for a socket.
-async fn later(secs: u64) {
-    pause();
-    advance(Duration::from_secs(secs)).await;
-    resume();
 }
 
 fn logins_are_numbered(secs: u64, renewable: bool) -> impl Fn(usize, &Asked) -> Told {
@@ -71,6 +62,58 @@ async fn callers_who_wait_for_one_login_share_its_error() {
     let results = tokio::join!(read(&client), read(&client), read(&client));
     assert!([results.0, results.1, results.2].iter().all(|got| matches!(got, Err(Error::Denied(_)))));
     assert_eq!(server.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn a_login_that_failed_is_not_repeated_by_each_call() {
+    let server = Server::start(|_, _| refusal(403)).await;
+    let client = server.client().token_source(TokenSource::app_role("role", secret_id())).build().unwrap();
+    for _ in 0..3 {
+        assert!(matches!(read(&client).await, Err(Error::Denied(_))));
+    }
+    assert_eq!(server.asked().len(), 1);
+    later(5).await;
+    assert!(matches!(read(&client).await, Err(Error::Denied(_))));
+    assert_eq!(server.asked().len(), 2, "but it is tried again");
+}
+
+#[tokio::test]
+async fn a_missing_permission_is_named_although_no_other_token_can_be_had() {
+    let server = Server::start(|before, asked| match asked.token.as_str() {
+        "" if before == 0 => issued("t0", 0, false),
+        "" => (429, "", json!({ "errors": ["too many logins"] }).to_string()),
+        _ => (403, "", json!({ "errors": ["no policy"] }).to_string()),
+    })
+    .await;
+    let source = TokenSource::app_role("role", secret_id());
+    let client = server.client().retry_within(Duration::ZERO).token_source(source).build().unwrap();
+    read(&client).await.unwrap_err();
+    later(11).await;
+    for _ in 0..3 {
+        match read(&client).await {
+            Err(Error::Denied(refusal)) => assert_eq!(refusal.messages(), ["no policy"]),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(server.count("/login"), 2, "one more, not one with each call");
+}
+
+#[tokio::test]
+async fn an_absurd_lifetime_does_no_harm() {
+    let server = Server::start(|before, asked| match asked.line.as_str() {
+        line if line.contains("/login") => issued("t0", if before == 0 { 90 } else { u64::MAX }, true),
+        line if line.contains("renew-self") => issued("t1", u64::MAX, true),
+        _ => data(),
+    })
+    .await;
+    let source = TokenSource::app_role("role", secret_id());
+    let client = server.client().token_source(source).build().unwrap();
+    read(&client).await.unwrap();
+    later(61).await;
+    read(&client).await.unwrap();
+    assert_eq!(server.asked().last().unwrap().token, "t1");
+    let other = client.with_source(TokenSource::app_role("role", secret_id()));
+    read(&other).await.unwrap();
 }
 
 #[tokio::test]
