@@ -14,6 +14,8 @@ use crate::token_file;
 
 /// Address of a broker on this machine.
 const DEFAULT_ADDRESS: &str = "https://127.0.0.1:8200";
+/// How long a call may take, unless it is one that takes longer than most.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -46,9 +48,9 @@ pub struct Globals {
     /// Namespace, if the broker has several [env: SYMBOLON_NAMESPACE or VAULT_NAMESPACE]
     #[arg(long, global = true, value_name = "NAME")]
     tenant: Option<String>,
-    /// Seconds that a call may take
-    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
-    timeout: u64,
+    /// Seconds that a call may take [default: 60, and 900 for `operator init`]
+    #[arg(long, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    timeout: Option<u64>,
     /// How to print: for people, or for programs
     #[arg(long, short, global = true, value_enum, default_value_t = Format::Table)]
     output: Format,
@@ -70,17 +72,17 @@ impl Globals {
 
     /// A client without a token.
     pub fn anonymous(&self) -> Result<Operator, Failure> {
-        self.anonymous_within(Duration::from_secs(self.timeout))
+        self.anonymous_within(TIMEOUT)
     }
 
-    /// A client without a token, for calls that may take longer than most.
-    pub fn anonymous_within(&self, timeout: Duration) -> Result<Operator, Failure> {
-        Ok(self.builder(timeout).build()?.into())
+    /// A client without a token, for calls that usually take longer than most.
+    pub fn anonymous_within(&self, usually: Duration) -> Result<Operator, Failure> {
+        Ok(self.builder(usually).build()?.into())
     }
 
     /// A client with the caller's token.
     pub fn client(&self) -> Result<Operator, Failure> {
-        let builder = self.builder(Duration::from_secs(self.timeout));
+        let builder = self.builder(TIMEOUT);
         match token()? {
             Some(token) => Ok(builder.token(token).build()?.into()),
             None => {
@@ -89,7 +91,8 @@ impl Globals {
         }
     }
 
-    fn builder(&self, timeout: Duration) -> Builder {
+    fn builder(&self, usual_timeout: Duration) -> Builder {
+        let timeout = self.timeout.map_or(usual_timeout, Duration::from_secs);
         let mut builder = Client::builder(&self.address()).timeout(timeout).retry_within(Duration::ZERO);
         if let Some(path) = self.ca_cert() {
             builder = builder.ca_file(path);

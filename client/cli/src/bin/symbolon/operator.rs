@@ -332,3 +332,30 @@ async fn status(globals: &Globals) -> Result<(), Failure> {
         "an operator must run `symbolon operator init`"
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use clap::Parser;
+
+    use super::*;
+    use crate::globals::Asking;
+
+    #[derive(Parser)]
+    struct Typed {
+        #[command(flatten)]
+        asking: Asking<Operator>,
+    }
+
+    #[tokio::test]
+    async fn init_gives_up_when_it_was_told_to() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap(); // connects, and never answers
+        let address = format!("http://{}", silent.local_addr().unwrap());
+        let line = "x init --shares 2 --threshold 2 --custodian a --custodian b --recovery none --timeout 1";
+        let words = line.split(' ').chain(["--address", &address]);
+        let Typed { asking } = Typed::parse_from(words);
+        let run = asking.command.run(&asking.globals);
+        let ended = tokio::time::timeout(Duration::from_secs(20), run).await;
+        assert!(ended.expect("the time that was given counts").is_err());
+    }
+}
