@@ -41,10 +41,10 @@ pub struct Load {
     #[arg(long, value_name = "URL", requires = "ca_cert", conflicts_with = "cache_mib")]
     addr: Option<String>,
     /// PEM file with the CA of that broker
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "addr")]
     ca_cert: Option<PathBuf>,
     /// Mount of that broker's secrets
-    #[arg(long, default_value = "secret")]
+    #[arg(long, default_value = "secret", requires = "addr")]
     mount: String,
 }
 
