@@ -83,12 +83,7 @@ impl Globals {
     /// A client with the caller's token.
     pub fn client(&self) -> Result<Operator, Failure> {
         let builder = self.builder(TIMEOUT);
-        match token()? {
-            Some(token) => Ok(builder.token(token).build()?.into()),
-            None => {
-                Err(Failure::denied("no token").hint("log in with `symbolon login`, or set SYMBOLON_TOKEN"))
-            }
-        }
+        Ok(builder.token(token()?).build()?.into())
     }
 
     fn builder(&self, usual_timeout: Duration) -> Builder {
@@ -110,9 +105,13 @@ impl Globals {
     }
 }
 
-fn token() -> Result<Option<Token>, Failure> {
-    match environment::first_of(&["SYMBOLON_TOKEN", "VAULT_TOKEN"]) {
-        Some(text) => Ok(Some(Token::new(&text).map_err(symbolon::Error::from)?)),
-        None => token_file::load(),
-    }
+/// The caller's token.
+pub fn token() -> Result<Token, Failure> {
+    let stored = match environment::first_of(&["SYMBOLON_TOKEN", "VAULT_TOKEN"]) {
+        Some(text) => Some(Token::new(&text).map_err(symbolon::Error::from)?),
+        None => token_file::load()?,
+    };
+    stored.ok_or_else(|| {
+        Failure::denied("no token").hint("log in with `symbolon login`, or set SYMBOLON_TOKEN")
+    })
 }

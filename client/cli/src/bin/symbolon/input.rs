@@ -1,5 +1,6 @@
 //! Reading what people type or pipe: secrets without echo, everything bounded.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::path::Path;
 
@@ -59,6 +60,16 @@ fn bounded(source: impl Read, name: &str) -> Result<Zeroizing<String>, Failure> 
         Err(_) => Err(Failure::usage(format!("{name} is not UTF-8 text"))
             .hint("encode binary values first, for example with `base64`, and set decodingStrategy in ESO")),
     }
+}
+
+/// Facts that are written NAME=VALUE with this option.
+pub fn pairs(texts: &[String], option: &str) -> Result<BTreeMap<String, String>, Failure> {
+    let pair = |text: &String| {
+        let parts = text.split_once('=').filter(|(name, _)| !name.is_empty());
+        parts.map(|(name, value)| (name.to_owned(), value.to_owned()))
+    };
+    let pairs: Option<_> = texts.iter().map(pair).collect();
+    pairs.ok_or_else(|| Failure::usage(format!("{option} is written NAME=VALUE")))
 }
 
 /// Asks a question that is no secret. Only on a terminal: scripts give options instead.

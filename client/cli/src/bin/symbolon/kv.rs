@@ -319,19 +319,12 @@ impl Metadata {
 
 impl MetadataPut {
     fn change(&self) -> Result<MetadataChange, Failure> {
-        let pair = |text: &String| {
-            let parts = text.split_once('=').filter(|(name, _)| !name.is_empty());
-            parts.map(|(name, value)| (name.to_owned(), value.to_owned()))
-        };
-        let custom: Option<_> = self.custom.iter().map(pair).collect();
-        let Some(custom) = custom else {
-            return Err(Failure::usage("--custom is written NAME=VALUE"));
-        };
+        let custom = input::pairs(&self.custom, "--custom")?;
         Ok(MetadataChange {
             max_versions: self.max_versions,
             cas_required: self.cas_required,
             delete_version_after: self.delete_version_after.clone(),
-            custom_metadata: (!self.custom.is_empty()).then_some(custom),
+            custom_metadata: (!custom.is_empty()).then_some(custom),
         })
     }
 }

@@ -5,15 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, value_parser};
-use symbolon::{Client, Token};
+use symbolon::Client;
 use symbolon_cli::load::report::Report;
 use symbolon_cli::load::stage::Stage;
 use symbolon_cli::load::{Endpoint, LoadError, Plan, SECRETS_MAX, Target};
 
-use crate::environment;
 use crate::failure::Failure;
+use crate::globals::token;
 use crate::input;
-use crate::token_file;
 
 /// `symbolon load`
 #[derive(Args)]
@@ -108,14 +107,4 @@ async fn on_a_stage(plan: Plan, cache_bytes: Option<usize>) -> Result<Report, Lo
 /// For people who wait; results go to standard output.
 fn tell(what: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{what} …"); // if nobody reads it, nobody waits
-}
-
-fn token() -> Result<Token, Failure> {
-    let stored = match environment::first_of(&["SYMBOLON_TOKEN", "VAULT_TOKEN"]) {
-        Some(text) => Some(Token::new(&text).map_err(symbolon::Error::from)?),
-        None => token_file::load()?,
-    };
-    stored.ok_or_else(|| {
-        Failure::denied("no token").hint("log in with `symbolon login`, or set SYMBOLON_TOKEN")
-    })
 }

@@ -130,11 +130,6 @@ impl Which {
 
 impl Create {
     fn wishes(&self) -> Result<CreateToken, Failure> {
-        let pair = |text: &String| {
-            let parts = text.split_once('=').filter(|(name, _)| !name.is_empty());
-            parts.map(|(name, value)| (name.to_owned(), value.to_owned()))
-        };
-        let meta: Option<_> = self.meta.iter().map(pair).collect();
         Ok(CreateToken {
             policies: self.policies.clone(),
             ttl: self.ttl.clone(),
@@ -146,7 +141,7 @@ impl Create {
             no_parent: self.orphan,
             no_default_policy: self.no_default_policy,
             renewable: None,
-            meta: meta.ok_or_else(|| Failure::usage("--meta is written NAME=VALUE"))?,
+            meta: input::pairs(&self.meta, "--meta")?,
         })
     }
 }
