@@ -76,9 +76,10 @@ fn trust(http: reqwest::ClientBuilder, _: &Url, ca: &Ca) -> Result<reqwest::Clie
     Ok(http.tls_certs_only(certificates))
 }
 
-/// aws-lc-rs for the whole process, unless the service has already chosen its own provider.
+/// Makes aws-lc-rs the cryptography under TLS of the whole process, unless the service has already chosen
+/// another provider. The first client does so; this is for who needs rustls before.
 #[cfg(feature = "tls")]
-fn install_crypto_provider() {
+pub fn install_crypto_provider() {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         // Losing a race means that somebody else installed one, which is as good.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();

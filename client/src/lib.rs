@@ -31,6 +31,8 @@ pub use self::client::{Builder, Client};
 pub use self::error::{Configuration, Error, Rejected, Unavailable};
 pub use self::evidence::{Evidence, KUBERNETES_TOKEN_FILE};
 pub use self::exchange::Answer;
+#[cfg(feature = "tls")]
+pub use self::http::install_crypto_provider;
 pub use self::kv::{
     Cas, Kv, MetadataChange, Secret, SecretData, SecretMetadata, VersionInfo, VersionMetadata,
 };

@@ -7,7 +7,5 @@ pub mod eso;
 #[cfg(feature = "servers")]
 pub mod load;
 mod operator;
-#[cfg(feature = "servers")]
-mod provider;
 
 pub use self::operator::*;

@@ -108,7 +108,7 @@ pub enum WorldError {
 impl World {
     /// A directory, certificates, and two ports, the broker's at `listen` if that is given. Nothing runs yet.
     pub fn new(pace: Pace, listen: Option<SocketAddr>) -> Result<Self, WorldError> {
-        crate::provider::install();
+        symbolon::install_crypto_provider();
         let directory = tempfile::Builder::new().prefix("symbolon-").tempdir()?;
         let identity = ServerIdentity::for_loopback("symbolon broker")?;
         let (fragment_address, broker_address) = (free_port()?, listen.map_or_else(free_port, Ok)?);

@@ -51,7 +51,7 @@ pub(super) struct Answer<'a> {
 impl Endpoint {
     /// A broker at `https://host:port` whose certificate comes from this CA.
     pub fn new(url: &str, ca_pem: &[u8]) -> Result<Self, EndpointError> {
-        crate::provider::install();
+        symbolon::install_crypto_provider();
         let url = Url::parse(url).ok().filter(|url| url.scheme() == "https").ok_or(EndpointError::Address)?;
         let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
             return Err(EndpointError::Address);
