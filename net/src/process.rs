@@ -1,6 +1,6 @@
 //! What a server does to itself before it holds a key (`docs/skb1.md` 12.2).
 
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 use rustix::thread::set_no_new_privs;
 use symbolon_proto::secret;
 use tracing::warn;
@@ -18,12 +18,21 @@ pub fn harden() {
         warn!("the process may still gain privileges through set-uid programs; it starts none");
     }
     secret::wipe_before_abort();
+    open_as_many_files_as_allowed();
+}
+
+/// A listener holds more sockets than the 1,024 files that a process may open unless it asks for more.
+fn open_as_many_files_as_allowed() {
+    let allowed = getrlimit(Resource::Nofile).maximum;
+    if setrlimit(Resource::Nofile, Rlimit { current: allowed, maximum: allowed }).is_err() {
+        warn!("the process may open only some files; connections beyond them wait");
+    }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use rustix::process::{dumpable_behavior, getrlimit};
+    use rustix::process::dumpable_behavior;
     use rustix::thread::no_new_privs;
 
     use super::*;
@@ -35,5 +44,7 @@ mod tests {
         let core = getrlimit(Resource::Core);
         assert_eq!((core.current, core.maximum), (Some(0), Some(0)));
         assert!(no_new_privs().unwrap());
+        let files = getrlimit(Resource::Nofile);
+        assert_eq!(files.current, files.maximum);
     }
 }

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -50,6 +51,8 @@ pub struct Deployment {
     home: TempDir,
     programs: Programs,
     pub address: String,
+    #[allow(dead_code)] // one test looks at both from outside
+    pub fragment_address: SocketAddr,
     pub shares: Vec<String>,
     pub root_token: String,
 }
@@ -92,6 +95,7 @@ impl Deployment {
             home,
             programs,
             address: format!("https://{address}"),
+            fragment_address,
             shares: Vec::new(),
             root_token: String::new(),
         };
@@ -100,6 +104,12 @@ impl Deployment {
         deployment.start_broker();
         deployment.init(holders);
         deployment
+    }
+
+    /// Of both processes.
+    #[allow(dead_code)] // as above
+    pub fn pids(&self) -> [u32; 2] {
+        [&self.broker, &self.fragment].map(|server| server.as_ref().unwrap().0.id())
     }
 
     /// A file of the deployment.
