@@ -26,7 +26,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::deployment::{Deployment, Programs};
-use crate::hostile::{Attack, Target};
+use crate::hostile::Target;
 
 /// Hostile connections at once.
 const HOSTILE: usize = 1000;
@@ -55,8 +55,9 @@ fn own_address() -> Option<IpAddr> {
     Some(socket.local_addr().ok()?.ip()).filter(|address| !address.is_loopback() && !address.is_unspecified())
 }
 
-/// Listens on every address, so that attackers come from elsewhere than the operator.
-fn open_to_all() -> Deployment {
+/// Listens on every address, so that attackers come from elsewhere than the operator. With the token of a
+/// neighbour who has a place for one secret.
+fn open_to_all() -> (Deployment, String) {
     let mut deployment = Deployment::start(Programs::default(), |_| String::new());
     deployment.restart_broker(|home| {
         let path = home.join("broker.toml");
@@ -65,7 +66,14 @@ fn open_to_all() -> Deployment {
     });
     deployment.unseal();
     secrets::mount(&deployment);
-    deployment
+    let policy = r#"path "secret/data/neighbour" { capabilities = ["create", "read", "update"] }"#;
+    std::fs::write(deployment.path("neighbour.hcl"), policy).unwrap();
+    deployment.as_root(&["policy", "write", "neighbour", "neighbour.hcl"]).expect(0);
+    let made =
+        deployment.as_root(&["token", "create", "--policy", "neighbour", "--output", "json"]).expect(0);
+    let made: Value = serde_json::from_str(&made.stdout).unwrap();
+    let token = made["token"].as_str().unwrap().to_owned();
+    (deployment, token)
 }
 
 /// Somebody with rights.
@@ -119,13 +127,13 @@ fn percentile(took: &mut [Duration], of_100: usize) -> Duration {
     took[took.len() * of_100 / 100]
 }
 
-fn begin_attacks(deployment: &Deployment) -> JoinSet<()> {
+fn begin_attacks(deployment: &Deployment, neighbour: &str) -> JoinSet<()> {
     let port = deployment.address.rsplit(':').next().unwrap().parse().unwrap();
     let elsewhere = own_address();
     if elsewhere.is_none() {
         machine::skip("an address besides loopback");
     }
-    let broker = |from: IpAddr| Target::broker(SocketAddr::new(from, port));
+    let broker = |from: IpAddr| Target::broker(SocketAddr::new(from, port), neighbour);
     let here = IpAddr::from([127, 0, 0, 1]);
     let targets = [
         (broker(elsewhere.unwrap_or(here)), HOSTILE / 2),
@@ -135,19 +143,19 @@ fn begin_attacks(deployment: &Deployment) -> JoinSet<()> {
     let mut attackers = JoinSet::new();
     for (target, count) in targets {
         (0..count)
-            .for_each(|number| drop(attackers.spawn(Attack::of(number).repeat(target.clone(), number))));
+            .for_each(|number| drop(attackers.spawn(target.attack(number).repeat(target.clone(), number))));
     }
     attackers
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_hostile_connections_go_unnoticed() {
-    let deployment = tokio::task::spawn_blocking(open_to_all).await.unwrap();
+    let (deployment, neighbour) = tokio::task::spawn_blocking(open_to_all).await.unwrap();
     let value = SecretData::new(Map::from_iter([("password".to_owned(), json!("s3cret"))]));
     let good = Good::of(&deployment);
     good.client().kv("secret").put("app/db", &value, Cas::Any).await.unwrap();
 
-    let mut attackers = begin_attacks(&deployment);
+    let mut attackers = begin_attacks(&deployment, &neighbour);
     let until = Instant::now() + Duration::from_secs(setting("SYMBOLON_SOAK_SECS").unwrap_or(15));
     let mut readers = JoinSet::new();
     for _ in 0..READERS {

@@ -16,8 +16,8 @@ pub struct ServerLimits {
     /// Bytes of bodies under way and of answers that are not sent yet, of known peers together. What others
     /// may have is bounded by their requests.
     pub memory_bytes_max: usize,
-    /// How long a request waits for memory before it is refused.
-    pub memory: Duration,
+    /// How long a request of a known peer waits for a place or for memory before it is refused.
+    pub wait: Duration,
     /// After so long a place can be taken away by somebody who has as many.
     pub patience: Duration,
     /// Time for a TLS handshake.
@@ -60,9 +60,9 @@ impl Default for ServerLimits {
             handshakes_max: 256,
             strangers: HallLimits { connections_max: 192, requests_max: 64 },
             operators: HallLimits { connections_max: 64, requests_max: 32 },
-            known: HallLimits { connections_max: 768, requests_max: 512 },
+            known: HallLimits { connections_max: 768, requests_max: 128 },
             memory_bytes_max: 16 << 20,
-            memory: Duration::from_secs(5),
+            wait: Duration::from_secs(5),
             patience: Duration::from_secs(1),
             handshake: Duration::from_secs(10),
             head: Duration::from_secs(10),

@@ -48,6 +48,16 @@ impl Memory {
         timeout(self.wait, both).await.ok().flatten()
     }
 
+    /// The same without waiting, for what is in memory already.
+    pub fn take_now(&self, source: Source, bytes: usize) -> Option<Share> {
+        let bytes = u32::try_from(bytes.min(self.each_bytes_max)).ok()?;
+        let of_source = self.of(source).try_acquire_many_owned(bytes).ok()?;
+        Some(Share {
+            _of_source: of_source,
+            _of_all: Arc::clone(&self.all).try_acquire_many_owned(bytes).ok()?,
+        })
+    }
+
     fn of(&self, source: Source) -> Arc<Semaphore> {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         if !sources.contains_key(&source) {
@@ -77,6 +87,8 @@ mod tests {
         assert!(memory.take(source(5), 80).await.is_none(), "40 are left");
         drop(first);
         assert!(memory.take(source(5), 80).await.is_some());
+        let rest = memory.take_now(source(1), 100);
+        assert!(rest.is_some() && memory.take_now(source(5), 1).is_none());
         drop((others, large));
     }
 

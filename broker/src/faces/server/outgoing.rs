@@ -17,13 +17,9 @@ const PART_BYTES_MAX: usize = 16 << 10;
 const SMALL_BYTES_MAX: usize = 8 << 10;
 
 /// Keeps the request's place until the answer is sent, and has memory for it; `None` if there is none.
-pub(super) async fn hold(
-    response: Response,
-    ticket: Arc<Ticket>,
-    activity: &Arc<Activity>,
-) -> Option<Response> {
+pub(super) fn hold(response: Response, ticket: Arc<Ticket>, activity: &Arc<Activity>) -> Option<Response> {
     let bytes = response.body().size_hint().lower();
-    if bytes > SMALL_BYTES_MAX as u64 && !ticket.reserve(usize::try_from(bytes).unwrap_or(usize::MAX)).await {
+    if bytes > SMALL_BYTES_MAX as u64 && !ticket.exchange(usize::try_from(bytes).unwrap_or(usize::MAX)) {
         return None;
     }
     if bytes == 0 && response.body().is_end_stream() {

@@ -34,12 +34,12 @@ pub(super) async fn answer(
     limits: ServerLimits,
     activity: &Arc<Activity>,
 ) -> Response {
-    let Some(ticket) = guest.standing.begin() else { return busy() };
+    let Some(ticket) = guest.standing.begin(limits.wait).await else { return busy() };
     let response = tokio::select! {
         response = routed(router, request, guest.peer, &ticket, limits) => response,
         () = ticket.lost() => return busy(),
     };
-    outgoing::hold(response, ticket, activity).await.unwrap_or_else(busy)
+    outgoing::hold(response, ticket, activity).unwrap_or_else(busy)
 }
 
 async fn routed(

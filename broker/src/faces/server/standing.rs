@@ -20,6 +20,8 @@ use super::Peer;
 use super::limits::{HallLimits, ServerLimits};
 use super::memory::{Memory, Share};
 
+/// A body is there as bytes, as JSON, as a value, encrypted, and in a commit, not all at once.
+const COPIES: usize = 4;
 /// Between two looks for a place.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -52,8 +54,16 @@ impl House {
             strangers: hall(limits.strangers),
             operators: hall(limits.operators),
             known: hall(limits.known),
-            memory: Memory::new(limits.memory_bytes_max, limits.memory),
+            memory: Memory::new(limits.memory_bytes_max, limits.wait),
         })
+    }
+
+    fn hall(&self, kind: Kind) -> &Hall {
+        match kind {
+            Kind::Stranger => &self.strangers,
+            Kind::Operator => &self.operators,
+            Kind::Known => &self.known,
+        }
     }
 
     /// A place for the handshake of a peer.
@@ -79,6 +89,18 @@ impl House {
             Mutex::new((if is_operator { Kind::Operator } else { Kind::Stranger }, taken.await.ok()?));
         Some(Arc::new(Standing { house: Arc::clone(self), source, place, moved: Notify::new() }))
     }
+}
+
+async fn take_within(wait: Duration, places: &Arc<Places<Source>>, source: Source) -> Option<Place<Source>> {
+    let taken = async {
+        loop {
+            match places.take(source) {
+                Some(place) => return place,
+                None => sleep(LOOK).await,
+            }
+        }
+    };
+    timeout(wait, taken).await.ok()
 }
 
 fn source(peer: Peer) -> Source {
@@ -125,18 +147,15 @@ impl Standing {
         }
     }
 
-    /// Begins a request, if there is a place for it.
-    pub(super) fn begin(self: &Arc<Self>) -> Option<Arc<Ticket>> {
-        let place = self.hall().requests.take(self.source)?;
+    /// Begins a request, if there is a place for it. Known peers wait a little for one.
+    pub(super) async fn begin(self: &Arc<Self>, wait: Duration) -> Option<Arc<Ticket>> {
+        let kind = self.place().0;
+        let requests = &self.house.hall(kind).requests;
+        let place = match kind {
+            Kind::Known => take_within(wait, requests, self.source).await?,
+            Kind::Stranger | Kind::Operator => requests.take(self.source)?,
+        };
         Some(Arc::new(Ticket { standing: Arc::clone(self), place, share: Mutex::default() }))
-    }
-
-    fn hall(&self) -> &Hall {
-        match self.place().0 {
-            Kind::Stranger => &self.house.strangers,
-            Kind::Operator => &self.house.operators,
-            Kind::Known => &self.house.known,
-        }
     }
 
     fn place(&self) -> MutexGuard<'_, (Kind, Place<Source>)> {
@@ -157,10 +176,20 @@ impl Ticket {
         self.standing.is_known();
     }
 
-    /// Waits for memory for so many bytes, in place of what the request had. `false` if there is none.
+    /// Waits for memory for a body of so many bytes, and for what becomes of it. `false` if there is none.
     pub async fn reserve(&self, bytes: usize) -> bool {
+        let Standing { house, source, .. } = &*self.standing;
+        self.keep(house.memory.take(*source, bytes.saturating_mul(COPIES)).await)
+    }
+
+    /// Memory for an answer of so many bytes, in place of what the body had. `false` if there is none.
+    pub(super) fn exchange(&self, bytes: usize) -> bool {
+        let Standing { house, source, .. } = &*self.standing;
         drop(self.share().take());
-        let share = self.standing.house.memory.take(self.standing.source, bytes).await;
+        self.keep(house.memory.take_now(*source, bytes))
+    }
+
+    fn keep(&self, share: Option<Share>) -> bool {
         let is_there = share.is_some();
         *self.share() = share;
         is_there

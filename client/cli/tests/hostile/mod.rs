@@ -36,15 +36,23 @@ pub struct Target {
     address: SocketAddr,
     route: &'static str,
     tls: Arc<rustls::ClientConfig>,
+    /// Of a neighbour with small rights.
+    token: String,
 }
 
 impl Target {
-    pub fn broker(address: SocketAddr) -> Self {
-        Self { address, route: "/v1/auth/jwt/login", tls: tls::anybody() }
+    pub fn broker(address: SocketAddr, token: &str) -> Self {
+        Self { address, route: "/v1/auth/jwt/login", tls: tls::anybody(), token: token.to_owned() }
     }
 
     pub fn fragment(address: SocketAddr) -> Self {
-        Self { address, route: "/skb1", tls: tls::with_a_certificate() }
+        Self { address, route: "/skb1", tls: tls::with_a_certificate(), token: String::new() }
+    }
+
+    /// One after the other, all that there are.
+    pub fn attack(&self, number: usize) -> Attack {
+        let attacks = if self.token.is_empty() { &ALL[..OF_STRANGERS] } else { &ALL[..] };
+        attacks[number % attacks.len()]
     }
 
     async fn tcp(&self, number: usize) -> std::io::Result<TcpStream> {
@@ -79,9 +87,13 @@ pub enum Attack {
     UnreadAnswers,
     Pings,
     Resets,
+    KnownBody,
+    KnownUnread,
 }
 
-const ALL: [Attack; 11] = [
+/// Further ones need a token.
+const OF_STRANGERS: usize = 11;
+const ALL: [Attack; 13] = [
     Attack::Silent,
     Attack::HalfHandshake,
     Attack::Garbage,
@@ -93,13 +105,11 @@ const ALL: [Attack; 11] = [
     Attack::UnreadAnswers,
     Attack::Pings,
     Attack::Resets,
+    Attack::KnownBody,
+    Attack::KnownUnread,
 ];
 
 impl Attack {
-    pub fn of(number: usize) -> Self {
-        ALL[number % ALL.len()]
-    }
-
     /// For ever. What the server does to it is no failure.
     pub async fn repeat(self, target: Target, number: usize) {
         sleep(Duration::from_millis(4 * number as u64)).await; // not all at the same moment
@@ -145,7 +155,36 @@ impl Attack {
             Self::Resets => {
                 self.flood(target, number, |id| [get("/log/checkpoint", id), reset(id)].concat()).await
             }
+            Self::KnownBody => {
+                let value = format!("{{\"data\":{{\"a\":\"{}\"}}}}", "x".repeat(1 << 20));
+                let mut stream = self.known(target, number, "PUT", value.len()).await?;
+                stream.write_all(value.as_bytes()).await?;
+                read_to_end(stream).await
+            }
+            Self::KnownUnread => {
+                let mut stream = self.known(target, number, "GET", 0).await?;
+                stream.flush().await?;
+                sleep(LASTS).await;
+                Ok(())
+            }
         }
+    }
+
+    /// The head of a request for what the neighbour may read and write.
+    async fn known(
+        self,
+        target: &Target,
+        number: usize,
+        verb: &str,
+        bytes: usize,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
+        let mut stream = target.tls(number, b"http/1.1").await?;
+        let head = format!(
+            "{verb} /v1/secret/data/neighbour HTTP/1.1\r\nhost: x\r\nx-vault-token: {}\r\ncontent-length: {bytes}\r\n\r\n",
+            target.token
+        );
+        stream.write_all(head.as_bytes()).await?;
+        Ok(stream)
     }
 
     /// As many bodies as can be opened, each a piece longer with every step.
