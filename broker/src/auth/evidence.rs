@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use symbolon_core::identity::VerifiedIdentity;
-use symbolon_core::identity::jwt::{self as core_jwt, JwtError, JwtRules, VerifiedJwt};
+use symbolon_core::identity::jwt::{self as core_jwt, JwtError, SignedJwt};
 use symbolon_core::identity::keys::{KeySet, KeySetError};
 use symbolon_core::oauth::{TokenRequest, WorkloadRule, evidence_is_for};
 use symbolon_core::path::{MountPath, RoleName};
@@ -54,13 +54,14 @@ pub(super) const fn method(kind: &'static str, route: Route, recognise: Recognis
 }
 
 /// What a mount recognises in evidence made for this issuer: one entry for each of its roles that admits it.
+/// Nobody has shown anything yet when it is asked, so it costs one signature and no role until that is good.
 pub type Recognise = for<'a> fn(&'a Session, &'a Mount, &'a str, &'a str) -> Recognising<'a>;
 
 /// The same on its way.
 pub type Recognising<'a> = Pin<Box<dyn Future<Output = Result<Vec<Admitted>, OpError>> + Send + 'a>>;
 
 /// Whether evidence was made for this issuer.
-pub(super) fn is_for(jwt: &VerifiedJwt, issuer: &str) -> bool {
+fn is_for(jwt: &SignedJwt, issuer: &str) -> bool {
     evidence_is_for(jwt.audiences(), issuer).is_ok()
 }
 
@@ -98,24 +99,42 @@ pub(super) enum Refused {
     Keys(crate::auth::jwks::FetchError),
 }
 
-/// Verifies with the keys at hand; a token signed with an unknown key may cause one fetch, at a bounded rate.
+/// Where the keys of a mount come from, and with which algorithms they may be used; none names all.
+pub(super) struct Trust<'a> {
+    pub(super) source: Source,
+    pub(super) algorithms: &'a [String],
+}
+
+/// Verifies the signature with the keys at hand; a token signed with an unknown key may cause one fetch, at a
+/// bounded rate. Which times are good is for the role to judge, as often as there are roles.
 pub(super) async fn verify(
     session: &Session,
     mount: &Mount,
-    source: &Source,
-    rules: &JwtRules,
+    trust: &Trust<'_>,
     jwt: &str,
-) -> Result<VerifiedJwt, Refused> {
-    let now = session.now();
-    let keys = session.of::<LoginKeys>().current(mount.id, source, now).await.map_err(Refused::Keys)?;
-    match core_jwt::verify(jwt, &keys, rules, now.unix_secs()) {
+) -> Result<SignedJwt, Refused> {
+    let (now, login_keys) = (session.now(), session.of::<LoginKeys>());
+    let keys = login_keys.current(mount.id, &trust.source, now).await.map_err(Refused::Keys)?;
+    match core_jwt::signed(jwt, &keys, trust.algorithms) {
         Err(JwtError::UnknownKey) => {
             let keys: Arc<KeySet> =
-                session.of::<LoginKeys>().refreshed(mount.id, source, now).await.map_err(Refused::Keys)?;
-            core_jwt::verify(jwt, &keys, rules, now.unix_secs()).map_err(Refused::Evidence)
+                login_keys.refreshed(mount.id, &trust.source, now).await.map_err(Refused::Keys)?;
+            core_jwt::signed(jwt, &keys, trust.algorithms).map_err(Refused::Evidence)
         }
         result => result.map_err(Refused::Evidence),
     }
+}
+
+/// Evidence whose signature is good for this mount and which was made for this issuer; `None` if it is
+/// nothing that any role of it could admit.
+pub(super) async fn verified_for(
+    session: &Session,
+    mount: &Mount,
+    trust: &Trust<'_>,
+    issuer: &str,
+    jwt: &str,
+) -> Option<SignedJwt> {
+    verify(session, mount, trust, jwt).await.ok().filter(|jwt| is_for(jwt, issuer))
 }
 
 /// Keys that do not parse are refused when they are configured, not at the first login.
@@ -134,3 +153,6 @@ impl From<KeySetError> for OpError {
         Self::Invalid(Text::of(&error))
     }
 }
+
+#[cfg(test)]
+mod tests;

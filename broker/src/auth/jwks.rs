@@ -88,6 +88,9 @@ pub enum FetchError {
 #[derive(Default)]
 pub struct LoginKeys {
     held: Mutex<HashMap<MountId, Arc<Mutex<Option<Held>>>>>,
+    /// How often somebody began to verify something.
+    #[cfg(test)]
+    pub(super) asked: std::sync::atomic::AtomicUsize,
 }
 
 struct Held {
@@ -127,6 +130,8 @@ impl LoginKeys {
         source: &Source,
         now: Now,
     ) -> Result<Arc<KeySet>, FetchError> {
+        #[cfg(test)]
+        self.asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         self.get(mount, source, now, FRESH_MS).await
     }
 

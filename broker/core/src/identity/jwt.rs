@@ -168,11 +168,56 @@ impl VerifiedJwt {
     }
 }
 
+/// A token whose signature is good and whose claims have their types; nobody has looked at its times. They
+/// are for each role to judge, the signature is the same for all of them and is checked once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SignedJwt {
+    jwt: VerifiedJwt,
+    not_before: Option<u64>,
+}
+
+impl SignedJwt {
+    /// Whom the token is for, which no time changes.
+    #[must_use]
+    pub fn audiences(&self) -> &[String] {
+        self.jwt.audiences()
+    }
+
+    /// The token, if its times are good at `now_secs` (unix) under these rules. Algorithms are not looked at:
+    /// [`signed`] has.
+    pub fn judge(&self, rules: &JwtRules, now_secs: u64) -> Result<&VerifiedJwt, JwtError> {
+        let leeway = |secs: u64| secs.min(LEEWAY_SECS_MAX);
+        match self.jwt.expires_at {
+            None if !rules.allow_endless => return Err(JwtError::NoExpiry),
+            Some(expires_at) if expires_at.saturating_add(leeway(rules.expiry_leeway_secs)) <= now_secs => {
+                return Err(JwtError::Expired);
+            }
+            _ => {}
+        }
+        let begins_by = now_secs.saturating_add(leeway(rules.not_before_leeway_secs));
+        if self.not_before.is_some_and(|at| at > begins_by) {
+            return Err(JwtError::NotYetValid);
+        }
+        if self.jwt.issued_at.is_some_and(|at| at > now_secs.saturating_add(ISSUED_AHEAD_SECS_MAX)) {
+            return Err(JwtError::IssuedAhead);
+        }
+        Ok(&self.jwt)
+    }
+}
+
 /// Verifies a token against an issuer's keys at `now_secs` (unix).
 pub fn verify(token: &str, keys: &KeySet, rules: &JwtRules, now_secs: u64) -> Result<VerifiedJwt, JwtError> {
+    let signed = signed(token, keys, &rules.algorithms)?;
+    signed.judge(rules, now_secs)?;
+    Ok(signed.jwt)
+}
+
+/// Verifies the signature of a token against an issuer's keys: the half of [`verify`] that costs, and that
+/// does not depend on a role. An empty list of algorithms accepts all that keys permit.
+pub fn signed(token: &str, keys: &KeySet, algorithms: &[String]) -> Result<SignedJwt, JwtError> {
     let parts = Parts::split(token)?;
     let header = Header::parse(parts.header)?;
-    if !rules.algorithms.is_empty() && !rules.algorithms.contains(&header.algorithm_name) {
+    if !algorithms.is_empty() && !algorithms.contains(&header.algorithm_name) {
         return Err(JwtError::Algorithm);
     }
     let candidates =
@@ -188,7 +233,7 @@ pub fn verify(token: &str, keys: &KeySet, rules: &JwtRules, now_secs: u64) -> Re
     if !candidates.iter().any(verifies) {
         return Err(JwtError::Signature);
     }
-    judge_claims(json::parse(&decode(parts.payload)?, Limits::TOKEN)?, rules, now_secs)
+    read_claims(json::parse(&decode(parts.payload)?, Limits::TOKEN)?)
 }
 
 /// The issuer that a token claims, unverified. Good for one thing only: choosing whose keys to verify it
@@ -257,28 +302,15 @@ impl Header {
     }
 }
 
-fn judge_claims(claims: Map, rules: &JwtRules, now_secs: u64) -> Result<VerifiedJwt, JwtError> {
+fn read_claims(claims: Map) -> Result<SignedJwt, JwtError> {
     let expires_at = time_claim(&claims, "exp")?;
     let not_before = time_claim(&claims, "nbf")?;
     let issued_at = time_claim(&claims, "iat")?;
     let issuer = text_claim(&claims, "iss")?;
     let subject = text_claim(&claims, "sub")?;
     let audiences = audiences(&claims)?;
-    let leeway = |secs: u64| secs.min(LEEWAY_SECS_MAX);
-    match expires_at {
-        None if !rules.allow_endless => return Err(JwtError::NoExpiry),
-        Some(expires_at) if expires_at.saturating_add(leeway(rules.expiry_leeway_secs)) <= now_secs => {
-            return Err(JwtError::Expired);
-        }
-        _ => {}
-    }
-    if not_before.is_some_and(|at| at > now_secs.saturating_add(leeway(rules.not_before_leeway_secs))) {
-        return Err(JwtError::NotYetValid);
-    }
-    if issued_at.is_some_and(|at| at > now_secs.saturating_add(ISSUED_AHEAD_SECS_MAX)) {
-        return Err(JwtError::IssuedAhead);
-    }
-    Ok(VerifiedJwt { claims, issuer, subject, audiences, expires_at, issued_at })
+    let jwt = VerifiedJwt { claims, issuer, subject, audiences, expires_at, issued_at };
+    Ok(SignedJwt { jwt, not_before })
 }
 
 /// Whole non-negative seconds. Strings, fractions, exponents and what no clock will reach are errors.

@@ -1,11 +1,14 @@
 //! Logins with a JWT of an OIDC issuer.
 
+use symbolon_core::identity::VerifiedIdentity;
+use symbolon_core::identity::jwt::SignedJwt;
 use symbolon_core::identity::jwt_role::{JwtConfig, JwtConfigError, JwtRefusal, JwtRole, JwtRoleError};
 use symbolon_core::token::TokenKind;
 
 use super::Method;
 use super::evidence::{
-    Admitted, ISSUER_KEYS, Recognising, Refused, check_source, is_for, method, named_role, verify,
+    Admitted, ISSUER_KEYS, Recognising, Refused, Trust, check_source, method, named_role, verified_for,
+    verify,
 };
 use super::jwks::Source;
 use super::login::Login;
@@ -55,9 +58,8 @@ pub async fn log_in(who: &Asker<'_>, mount: &Mount, role: &str, jwt: &str) -> Re
     let Some(role) = named_role::<JwtRole>(session, mount, role).await? else {
         return login.refuse("unknown role".to_owned(), OpError::refused("role could not be found")).await;
     };
-    let verified = verify(session, mount, &source(&config), &role.rules(&config), jwt).await;
-    let admitted = match verified {
-        Ok(verified) => role.admit(&config, &verified),
+    let admitted = match verify(session, mount, &trust(&config), jwt).await {
+        Ok(signed) => admitted(&role, &config, &signed, session.now().unix_secs()),
         Err(Refused::Evidence(error)) => Err(JwtRefusal::Jwt(error)),
         Err(Refused::Keys(error)) => return login.refuse(error.to_string(), ISSUER_KEYS).await,
     };
@@ -74,15 +76,30 @@ async fn recognised(
     jwt: &str,
 ) -> Result<Vec<Admitted>, OpError> {
     let config: JwtConfig = find_config(session, mount).await?;
-    let group = config_place(mount).in_table(ROLES);
+    let Some(signed) = verified_for(session, mount, &trust(&config), issuer, jwt).await else {
+        return Ok(Vec::new());
+    };
+    let (group, now) = (config_place(mount).in_table(ROLES), session.now().unix_secs());
     let mut found = Vec::new();
     for (role, _) in session.rows.list::<JwtRole>(group).await? {
-        let verified = verify(session, mount, &source(&config), &role.rules(&config), jwt).await;
-        let Some(jwt) = verified.ok().filter(|jwt| is_for(jwt, issuer)) else { continue };
-        let admitted = role.admit(&config, &jwt);
+        let admitted = admitted(&role, &config, &signed, now);
         found.extend(admitted.ok().map(|identity| Admitted::new(mount, identity, &role.workload)));
     }
     Ok(found)
+}
+
+/// Each role has leeways of its own.
+fn admitted(
+    role: &JwtRole,
+    config: &JwtConfig,
+    signed: &SignedJwt,
+    now_secs: u64,
+) -> Result<VerifiedIdentity, JwtRefusal> {
+    role.admit(config, signed.judge(&role.rules(config), now_secs)?)
+}
+
+fn trust(config: &JwtConfig) -> Trust<'_> {
+    Trust { source: source(config), algorithms: &config.jwt_supported_algs }
 }
 
 fn source(config: &JwtConfig) -> Source {

@@ -1,5 +1,7 @@
 //! Logins of Kubernetes service accounts.
 
+use symbolon_core::identity::VerifiedIdentity;
+use symbolon_core::identity::jwt::SignedJwt;
 use symbolon_core::identity::kubernetes::{
     self as rules, KubernetesConfig, KubernetesRefusal, KubernetesRole, KubernetesRoleError,
 };
@@ -7,7 +9,8 @@ use symbolon_core::token::TokenKind;
 
 use super::Method;
 use super::evidence::{
-    Admitted, ISSUER_KEYS, Recognising, Refused, check_source, is_for, method, named_role, verify,
+    Admitted, ISSUER_KEYS, Recognising, Refused, Trust, check_source, method, named_role, verified_for,
+    verify,
 };
 use super::jwks::Source;
 use super::login::Login;
@@ -56,9 +59,8 @@ pub async fn log_in(who: &Asker<'_>, mount: &Mount, role: &str, jwt: &str) -> Re
         return login.refuse("unknown role".to_owned(), OpError::refused("invalid role name")).await;
     };
     let forbidden = OpError::BAD_TOKEN; // 403 `permission denied`, as Vault: one answer for every reason
-    let verified = verify(session, mount, &source(&config), &config.rules(), jwt).await;
-    let admitted = match verified {
-        Ok(verified) => role.admit(&config, &verified, session.now().unix_secs()),
+    let admitted = match verify(session, mount, &trust(&config), jwt).await {
+        Ok(signed) => admitted(&role, &config, &signed, session.now().unix_secs()),
         Err(Refused::Evidence(error)) => Err(KubernetesRefusal::Jwt(error)),
         Err(Refused::Keys(error)) => return login.refuse(error.to_string(), ISSUER_KEYS).await,
     };
@@ -75,15 +77,29 @@ async fn recognised(
     jwt: &str,
 ) -> Result<Vec<Admitted>, OpError> {
     let config: KubernetesConfig = find_config(session, mount).await?;
-    let verified = verify(session, mount, &source(&config), &config.rules(), jwt).await;
-    let Some(jwt) = verified.ok().filter(|jwt| is_for(jwt, issuer)) else { return Ok(Vec::new()) };
-    let group = config_place(mount).in_table(ROLES);
+    let Some(signed) = verified_for(session, mount, &trust(&config), issuer, jwt).await else {
+        return Ok(Vec::new());
+    };
+    let (group, now) = (config_place(mount).in_table(ROLES), session.now().unix_secs());
     let mut found = Vec::new();
     for (role, _) in session.rows.list::<KubernetesRole>(group).await? {
-        let admitted = role.admit(&config, &jwt, session.now().unix_secs());
+        let admitted = admitted(&role, &config, &signed, now);
         found.extend(admitted.ok().map(|identity| Admitted::new(mount, identity, &role.workload)));
     }
     Ok(found)
+}
+
+fn admitted(
+    role: &KubernetesRole,
+    config: &KubernetesConfig,
+    signed: &SignedJwt,
+    now_secs: u64,
+) -> Result<VerifiedIdentity, KubernetesRefusal> {
+    role.admit(config, signed.judge(&config.rules(), now_secs)?, now_secs)
+}
+
+fn trust(config: &KubernetesConfig) -> Trust<'_> {
+    Trust { source: source(config), algorithms: &[] }
 }
 
 fn source(config: &KubernetesConfig) -> Source {
