@@ -137,6 +137,10 @@ impl Store for Counted {
         self.store.scan(scan)
     }
 
+    fn keys<'a>(&'a self, scan: Scan<'a>) -> Answer<'a, Vec<Vec<u8>>> {
+        self.store.keys(scan)
+    }
+
     fn commit(&self, ops: Vec<Write>) -> Answer<'_, ()> {
         self.commits.fetch_add(1, Ordering::Relaxed);
         self.store.commit(ops)

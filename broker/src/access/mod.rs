@@ -7,12 +7,13 @@
 //! freshness.rs  when mounts and policies are read again
 //! mounts.rs     what answers below which path       shape.rs     what engines and methods say of themselves
 //! route.rs      the path that policies judge        state.rs     what folders keep while it is open
-//! builtins.rs   mounts that every deployment has
+//! builtins.rs   mounts that every deployment has   endings.rs   rows that end by themselves
 //! ```
 
 use crate::rows::Table;
 
 pub mod builtins;
+pub mod endings;
 mod freshness;
 pub mod mounts;
 mod object;

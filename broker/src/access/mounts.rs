@@ -10,11 +10,11 @@ use symbolon_proto::id::{MountId, TenantId};
 
 use crate::error::OpError;
 use crate::random::os_rng;
-use crate::rows::{Layout, NO_SCOPE, Place, Rows, Table};
+use crate::rows::{Layout, Life, NO_SCOPE, Place, Rows, Table};
 use crate::store::{Expect, Write};
 
 /// The two mount tables, and settings of single mounts under their ids.
-pub const MOUNTS: Table = Table::new(0x03, "mounts and their settings", Layout::Row);
+pub const MOUNTS: Table = Table::new(0x03, "mounts and their settings", Layout::Row, Life::Kept);
 
 /// Mounts of each kind that a deployment may have.
 pub const MOUNTS_MAX: usize = 1000;
@@ -151,6 +151,11 @@ impl Mounts {
         Ok(Self { secrets: read(rows, Side::Secrets).await?, logins: read(rows, Side::Logins).await? })
     }
 
+    /// One list as it is stored, for whoever must not take a missing one for an empty one.
+    pub async fn read_stored(rows: &Rows, side: Side) -> Result<Option<MountList>, OpError> {
+        Ok(rows.read::<MountList>(side.row()).await?.map(|(list, _)| list))
+    }
+
     /// The secrets engine that answers for `path`, and the rest of the path below it.
     #[must_use]
     pub fn secret<'a, 'p>(&'a self, path: &'p ApiPath) -> Option<(&'a Mount, &'p str)> {
@@ -168,7 +173,7 @@ impl Mounts {
 }
 
 async fn read(rows: &Rows, side: Side) -> Result<MountList, OpError> {
-    Ok(rows.read::<MountList>(side.row()).await?.map(|(list, _)| list).unwrap_or_default())
+    Ok(Mounts::read_stored(rows, side).await?.unwrap_or_default())
 }
 
 fn below<'p>(path: &'p str, mount: &MountPath) -> Option<&'p str> {

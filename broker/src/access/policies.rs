@@ -9,13 +9,13 @@ use symbolon_core::policy::{Acl, DEFAULT_POLICY, Policy};
 use symbolon_proto::id::TenantId;
 
 use crate::error::OpError;
-use crate::rows::{Layout, NO_SCOPE, Place, Rows, Table};
+use crate::rows::{Layout, Life, NO_SCOPE, Place, Rows, Table};
 
 /// Merged policies kept at once; one per distinct set of policy names.
 const ACLS_MAX: usize = 1024;
 
 /// Policies.
-pub const POLICIES: Table = Table::new(0x04, "policies", Layout::Row);
+pub const POLICIES: Table = Table::new(0x04, "policies", Layout::Row, Life::Kept);
 
 /// A policy as stored. Wire type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -17,13 +17,13 @@ use super::session::Session;
 use crate::error::OpError;
 use crate::keys::KeyError;
 use crate::random::os_rng;
-use crate::rows::{Layout, NO_SCOPE, Place, Table};
+use crate::rows::{Layout, Life, NO_SCOPE, Place, Table};
 use crate::store::{Expect, Write};
 
 /// Service tokens.
-pub const TOKENS: Table = Table::new(0x09, "service tokens", Layout::Row);
+pub const TOKENS: Table = Table::new(0x09, "service tokens", Layout::Row, Life::Ends);
 /// Accessors of service tokens, and who their children are.
-pub const ACCESSORS: Table = Table::new(0x0a, "token accessors", Layout::Row);
+pub const ACCESSORS: Table = Table::new(0x0a, "token accessors", Layout::Row, Life::Ends);
 
 /// An issued token.
 pub struct IssuedToken {

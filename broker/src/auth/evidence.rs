@@ -50,7 +50,7 @@ pub(super) const fn method(kind: &'static str, route: Route, recognise: Recognis
         open: &[("PUT", "login")],
         first_rows: None,
     };
-    Method { facts, enable: |_| Ok(()), route, recognise: Some(recognise) }
+    Method { facts, enable: |_| Ok(()), route, recognise: Some(recognise), endings: &[] }
 }
 
 /// What a mount recognises in evidence made for this issuer: one entry for each of its roles that admits it.

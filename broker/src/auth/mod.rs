@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::access::endings::Ending;
 use crate::access::mounts::Mount;
 use crate::access::shape::Facts;
 use crate::dialect::vault::{Answering, Call};
@@ -45,6 +46,8 @@ pub struct Method {
     /// Whom evidence names, for workload tokens; `None` where a login proves nothing that could be presented
     /// elsewhere.
     pub recognise: Option<evidence::Recognise>,
+    /// How rows of its tables end that do so by themselves.
+    pub endings: &'static [Ending],
 }
 
 /// The method of a mount.

@@ -7,6 +7,7 @@ use symbolon_core::token::TokenHash;
 use tracing::warn;
 
 use crate::access::Session;
+use crate::access::endings::Ending;
 use crate::access::mounts::Mount;
 use crate::access::shape::Facts;
 use crate::dialect::vault::{Answering, Call};
@@ -26,8 +27,6 @@ pub type Options = BTreeMap<String, String>;
 pub type Doing<'a> = Pin<Box<dyn Future<Output = Result<(), OpError>> + Send + 'a>>;
 /// What comes after the end of a token.
 pub type TokenRemoved = for<'a> fn(&'a Session, TokenHash) -> Doing<'a>;
-/// What comes every few minutes.
-pub type Sweep = for<'a> fn(&'a Session) -> Doing<'a>;
 
 /// A secrets engine: facts, and what it does.
 pub struct Engine {
@@ -45,8 +44,8 @@ pub struct Engine {
     pub keeps_secrets: bool,
     /// Removes what belongs to a token that is gone for good.
     pub token_removed: Option<TokenRemoved>,
-    /// What it removes by itself every few minutes: whatever a kill or a race has left behind.
-    pub sweep: Option<Sweep>,
+    /// How rows of its tables end that do so by themselves.
+    pub endings: &'static [Ending],
     /// From a request below its mount to an answer.
     pub route: for<'a> fn(Call<'a>, &'a Mount, &'a str) -> Answering<'a>,
 }
@@ -63,21 +62,12 @@ pub fn keeps_secrets(mount: &Mount) -> bool {
     engine_of(mount).is_some_and(|engine| engine.keeps_secrets)
 }
 
-/// Has every engine remove what belongs to a token whose rows are gone. What fails is left to [`sweep`]: the
-/// token opens nothing any more.
+/// Has every engine remove what belongs to a token whose rows are gone. What fails is collected later:
+/// the token opens nothing any more.
 pub async fn token_removed(session: &Session, token: TokenHash) {
     for removed in ENGINES.iter().filter_map(|engine| engine.token_removed) {
         if let Err(error) = removed(session, token).await {
-            warn!(%error, "what belongs to a token that was removed is still there; the next sweep tries again");
-        }
-    }
-}
-
-/// Has every engine remove what was left behind.
-pub async fn sweep(session: &Session) {
-    for sweep in ENGINES.iter().filter_map(|engine| engine.sweep) {
-        if let Err(error) = sweep(session).await {
-            warn!(%error, "what was left behind could not be removed; the next sweep tries again");
+            warn!(%error, "what belongs to a token that was removed is still there; the next round of collection tries again");
         }
     }
 }

@@ -31,7 +31,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::error::OpError;
 use crate::random::os_rng;
 use crate::remote::{Evaluator, FragmentProblem, Leases};
-use crate::rows::{Layout, Table};
+use crate::rows::{Layout, Life, Table};
 use crate::store::{Expect, Store, Write};
 
 pub mod buckets;
@@ -57,9 +57,9 @@ pub use slots::{CapsulePlace, FIRST_KEK_EPOCH, SYSTEM_SLOT, TOKEN_SLOT, VersionS
 pub use system_keks::{OLDER_TOKEN_KEKS_MAX, OlderTokens, SYSTEM_KEKS, SystemKeks};
 
 /// KEKs: SKB1 capsules.
-pub const CAPSULES: Table = Table::new(0x13, "capsules of buckets", Layout::Capsule);
+pub const CAPSULES: Table = Table::new(0x13, "capsules of buckets", Layout::Capsule, Life::Kept);
 /// Keys of single versions: SKB1 capsules of the high tier.
-pub const VERSION_CAPSULES: Table = Table::new(0x14, "capsules of versions", Layout::Capsule);
+pub const VERSION_CAPSULES: Table = Table::new(0x14, "capsules of versions", Layout::Capsule, Life::Kept);
 
 /// Tables of this room.
 pub const TABLES: &[Table] = &[CAPSULES, VERSION_CAPSULES];

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use symbolon_core::audit::Action;
 use symbolon_core::path::{ApiPath, MountPath};
 use symbolon_core::policy::Operation;
-use symbolon_proto::id::TenantId;
 
 use crate::access::mounts::{Enable, MOUNTS_MAX, Mount, MountList, Mounts, Side, new_mount};
 use crate::access::shape::Facts;
@@ -13,13 +12,12 @@ use crate::access::{Asker, Authorised, Object, Request, Route};
 use crate::auth::{METHODS, Method};
 use crate::engines::{ENGINES, engine_of};
 use crate::error::{OpError, Text};
-use crate::rows::{self};
-use crate::store::{Expect, Write};
+use crate::store::Expect;
 
 /// Longest description of a mount.
 const DESCRIPTION_BYTES_MAX: usize = 1024;
-/// Rows that one commit removes while a mount is being deleted. They are read whole, up to a megabyte each.
-const DELETE_BATCH: usize = 128;
+/// Rows that one commit removes while a mount is being deleted. Only their keys are read.
+const DELETE_BATCH: usize = 1024;
 
 /// All mounts of one side.
 pub async fn list(who: &Asker<'_>, side: Side) -> Result<Vec<Mount>, OpError> {
@@ -228,17 +226,15 @@ async fn change(
 }
 
 /// Removes the rows of a mount that is no longer in the table; nothing can reach them, whatever happens on
-/// the way. Every table has the mount's id in its keys, so none can be forgotten.
+/// the way. Every table has the mount's id in its keys, so none can be forgotten. What a kill or a request
+/// under way leaves is collected later (`upkeep::collect`).
 async fn erase(request: &Authorised, mount: &Mount) -> Result<(), OpError> {
     for table in request.session().shape().tables().iter().filter(|table| table.holds_mounts()) {
-        let prefix = rows::prefix(TenantId::SYSTEM, *table, mount.id);
         loop {
-            let rows = request.session().rows.scan(&prefix, DELETE_BATCH).await?;
-            if rows.is_empty() {
+            let changes = request.session().rows.erasure(*table, mount.id, DELETE_BATCH).await?;
+            if changes.is_empty() {
                 break;
             }
-            let changes =
-                rows.into_iter().map(|(key, _)| Write::Delete { key, expect: Expect::Any }).collect();
             request.commit(Object::mount(mount), changes).await?;
         }
     }

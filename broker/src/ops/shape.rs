@@ -70,6 +70,7 @@ fn put_together() -> Shape {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upkeep::collect;
 
     /// The page of the documents that lists what is served.
     const PAGE: &str = include_str!("../../../docs/vault-dialect.md");
@@ -104,6 +105,16 @@ mod tests {
         for (at, table) in tables.iter().enumerate() {
             let same = tables.iter().filter(|other| other.number() == table.number()).count();
             assert_eq!(same, 1, "{table:?}, the {at}th");
+        }
+    }
+
+    /// Whoever declares a table says whether its rows end; this is where that has a consequence.
+    #[test]
+    fn every_table_whose_rows_end_has_somebody_who_tells_their_end() {
+        let shape = shape();
+        for table in shape.tables().into_iter().filter(|table| table.life == rows::Life::Ends) {
+            let told = collect::endings().any(|ending| ending.table == table);
+            assert!(told, "the descriptor that owns the table of {} needs an `Ending`", table.name);
         }
     }
 }

@@ -2,7 +2,7 @@
 //! said without one.
 #![allow(clippy::unwrap_used)]
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use symbolon_core::audit::{Detail, Draft};
@@ -38,6 +38,7 @@ use crate::testing::{Away, Ground, unsealed};
 use crate::upkeep::rotation::Rotation;
 use crate::upkeep::rotation::remote::{RemoteRotation, Rotated};
 
+mod collected;
 mod freshness;
 mod objects;
 mod policies;
@@ -67,6 +68,8 @@ struct Bench {
 struct Meddler {
     rows: MemoryStore,
     after: Mutex<Option<(Vec<u8>, Vec<Write>)>>,
+    /// Most rows that one scan has asked for.
+    limit_max: AtomicUsize,
 }
 
 impl Meddler {
@@ -89,9 +92,18 @@ impl Store for Meddler {
 
     fn scan<'a>(&'a self, scan: Scan<'a>) -> Answer<'a, Vec<(Vec<u8>, Row)>> {
         Box::pin(async move {
+            self.limit_max.fetch_max(scan.limit, Ordering::Relaxed);
             let rows = self.rows.scan(scan).await;
             self.after_read(scan.from).await;
             rows
+        })
+    }
+
+    fn keys<'a>(&'a self, scan: Scan<'a>) -> Answer<'a, Vec<Vec<u8>>> {
+        Box::pin(async move {
+            let keys = self.rows.keys(scan).await;
+            self.after_read(scan.from).await;
+            keys
         })
     }
 

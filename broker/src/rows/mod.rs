@@ -8,6 +8,7 @@
 //!
 //! Which tables there are, is said where each is written (`Table::new`); `access::shape` has the list of all.
 
+mod found;
 mod table;
 
 use std::sync::Arc;
@@ -20,7 +21,8 @@ use symbolon_proto::context::{ContextBytes, RecordContext, RecordKind};
 use symbolon_proto::id::{MountId, SecretId, TenantId};
 use symbolon_proto::sealedbox;
 
-pub use table::{COUNTERS, Layout, SEAL, SYSTEM, TABLES, Table};
+pub use found::{Cursor, Found};
+pub use table::{COUNTERS, Layout, Life, SEAL, SYSTEM, TABLES, Table};
 
 use crate::error::OpError;
 use crate::random::os_rng;
@@ -204,14 +206,14 @@ impl Rows {
 
     /// How many rows a group holds, at most `limit`.
     pub async fn count(&self, group: Place<'_>, limit: usize) -> Result<usize, RecordError> {
-        Ok(self.scan(&self.group_prefix(&group), limit).await?.len())
+        Ok(self.keys(&self.group_prefix(&group), limit).await?.len())
     }
 
     /// Whether a group holds any row but the one named.
     pub async fn holds_others(&self, place: Place<'_>) -> Result<bool, RecordError> {
         let own = self.key(&place);
-        let rows = self.scan(&self.group_prefix(&place), 2).await?;
-        Ok(rows.iter().any(|(key, _)| *key != own))
+        let keys = self.keys(&self.group_prefix(&place), 2).await?;
+        Ok(keys.iter().any(|key| *key != own))
     }
 
     /// Rows of a group after a key of it, at most `limit`, each with its key and revision; an empty key
@@ -247,7 +249,7 @@ impl Rows {
     }
 
     /// The rows of a raw prefix, still closed.
-    pub async fn scan(&self, prefix: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Row)>, RecordError> {
+    async fn scan(&self, prefix: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Row)>, RecordError> {
         let until = end_of(prefix);
         Ok(self.store.scan(Scan { from: prefix, until: &until, descending: false, limit }).await?)
     }

@@ -16,6 +16,16 @@ pub enum Layout {
     Log,
 }
 
+/// How long the rows of a table are there. Nobody can declare a table without saying it, and a table of rows
+/// that end needs somebody who collects them: a test holds every such table against the descriptors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// Until somebody removes them, or what they belong to in the same commit, or their mount.
+    Kept,
+    /// Until an end of their own, which comes whether or not anybody asks for the row again.
+    Ends,
+}
+
 /// A table of the store. Wire value: the number is part of every key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Table {
@@ -24,13 +34,15 @@ pub struct Table {
     pub name: &'static str,
     /// How its rows are kept.
     pub layout: Layout,
+    /// How long.
+    pub life: Life,
 }
 
 impl Table {
     /// Declares one. A number belongs to one table for good.
     #[must_use]
-    pub const fn new(number: u8, name: &'static str, layout: Layout) -> Self {
-        Self { number, name, layout }
+    pub const fn new(number: u8, name: &'static str, layout: Layout, life: Life) -> Self {
+        Self { number, name, layout, life }
     }
 
     /// Its number.
@@ -47,11 +59,11 @@ impl Table {
 }
 
 /// The public seal record.
-pub const SEAL: Table = Table::new(0x01, "seal record", Layout::Public);
+pub const SEAL: Table = Table::new(0x01, "seal record", Layout::Public, Life::Kept);
 /// Sealed keys of the deployment itself. Rows of K_index and records under other keys lie side by side in it.
-pub const SYSTEM: Table = Table::new(0x02, "system secrets", Layout::Row);
+pub const SYSTEM: Table = Table::new(0x02, "system secrets", Layout::Row, Life::Kept);
 /// Counters moved by compare-and-set, and single rows of a deployment.
-pub const COUNTERS: Table = Table::new(0x0b, "counters", Layout::Row);
+pub const COUNTERS: Table = Table::new(0x0b, "counters", Layout::Row, Life::Kept);
 
 /// Tables of no room in particular.
 pub const TABLES: [Table; 3] = [SEAL, SYSTEM, COUNTERS];

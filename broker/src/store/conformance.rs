@@ -237,7 +237,9 @@ async fn revision(store: &dyn Store, name: &[u8]) -> u64 {
 
 /// Names in a range; checks on the way that each row is the one its key names.
 async fn scan(store: &dyn Store, from: &[u8], until: &[u8], descending: bool, limit: usize) -> Vec<Vec<u8>> {
-    let rows = take(store.scan(Scan { from, until, descending, limit })).await;
+    let scan = Scan { from, until, descending, limit };
+    let rows = take(store.scan(scan)).await;
+    assert!(take(store.keys(scan)).await.iter().eq(rows.iter().map(|(key, _)| key)));
     rows.into_iter()
         .map(|(found, row)| {
             assert_eq!(found, key(&row.value));

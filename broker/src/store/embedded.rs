@@ -116,6 +116,21 @@ impl EmbeddedStore {
         Ok(Self { view, slots: Semaphore::new(QUEUE_MAX), orders: Some(orders), thread: Some(thread) })
     }
 
+    /// Rows of a range, of each what `take` makes of it. Long ranges are read by a thread that may block.
+    async fn read<T: Send + 'static>(&self, scan: Scan<'_>, take: Take<T>) -> Result<Vec<T>, StoreError> {
+        let snapshot = self.view.snapshot()?;
+        if scan.limit <= SCAN_INLINE_ROWS {
+            return read_rows(&snapshot, scan, take);
+        }
+        let (from, until) = (scan.from.to_vec(), scan.until.to_vec());
+        let (descending, limit) = (scan.descending, scan.limit);
+        tokio::task::spawn_blocking(move || {
+            read_rows(&snapshot, Scan { from: &from, until: &until, descending, limit }, take)
+        })
+        .await
+        .map_err(|error| StoreError::Unavailable(Cause::new(error)))?
+    }
+
     /// Hands a commit to the thread and waits. Holding a slot until the answer keeps the queue from ever
     /// being full, so that handing over does not block.
     async fn hand_over(&self, ops: Vec<Write>) -> Result<(), StoreError> {
@@ -156,19 +171,11 @@ impl Store for EmbeddedStore {
     }
 
     fn scan<'a>(&'a self, scan: Scan<'a>) -> Answer<'a, Vec<(Vec<u8>, Row)>> {
-        Box::pin(async move {
-            let snapshot = self.view.snapshot()?;
-            if scan.limit <= SCAN_INLINE_ROWS {
-                return read_rows(&snapshot, scan);
-            }
-            let (from, until) = (scan.from.to_vec(), scan.until.to_vec());
-            let (descending, limit) = (scan.descending, scan.limit);
-            tokio::task::spawn_blocking(move || {
-                read_rows(&snapshot, Scan { from: &from, until: &until, descending, limit })
-            })
-            .await
-            .map_err(|error| StoreError::Unavailable(Cause::new(error)))?
-        })
+        Box::pin(self.read(scan, decode_entry))
+    }
+
+    fn keys<'a>(&'a self, scan: Scan<'a>) -> Answer<'a, Vec<Vec<u8>>> {
+        Box::pin(self.read(scan, |entry| Ok(entry.map_err(storage_error)?.0.value().to_vec())))
     }
 
     fn commit(&self, ops: Vec<Write>) -> Answer<'_, ()> {
@@ -236,10 +243,11 @@ fn read_row(
     }
 }
 
-fn read_rows(
+fn read_rows<T>(
     table: &ReadOnlyTable<&'static [u8], &'static [u8]>,
     scan: Scan<'_>,
-) -> Result<Vec<(Vec<u8>, Row)>, StoreError> {
+    take: Take<T>,
+) -> Result<Vec<T>, StoreError> {
     // The header row is not a row, wherever a range begins.
     let from = scan.from.max(committer::HEADER_KEY_END);
     if from >= scan.until {
@@ -247,17 +255,20 @@ fn read_rows(
     }
     let range = table.range(from..scan.until).map_err(storage_error)?;
     if scan.descending {
-        range.rev().take(scan.limit).map(decode_entry).collect()
+        range.rev().take(scan.limit).map(take).collect()
     } else {
-        range.take(scan.limit).map(decode_entry).collect()
+        range.take(scan.limit).map(take).collect()
     }
 }
 
 type Stored<'a> = redb::AccessGuard<'a, &'static [u8]>;
 
-fn decode_entry(
-    entry: Result<(Stored<'_>, Stored<'_>), redb::StorageError>,
-) -> Result<(Vec<u8>, Row), StoreError> {
+/// A row of a range on its way.
+type Entry<'a> = Result<(Stored<'a>, Stored<'a>), redb::StorageError>;
+/// What is taken of it.
+type Take<T> = fn(Entry<'_>) -> Result<T, StoreError>;
+
+fn decode_entry(entry: Entry<'_>) -> Result<(Vec<u8>, Row), StoreError> {
     let (key, stored) = entry.map_err(storage_error)?;
     Ok((key.value().to_vec(), decode(stored.value())?))
 }

@@ -106,6 +106,10 @@ impl Store for MemoryStore {
         Box::pin(async move { Ok(self.state().open()?.scan(scan)) })
     }
 
+    fn keys<'a>(&'a self, scan: Scan<'a>) -> Answer<'a, Vec<Vec<u8>>> {
+        Box::pin(async move { Ok(self.state().open()?.scan(scan).into_iter().map(|(key, _)| key).collect()) })
+    }
+
     fn commit(&self, ops: Vec<Write>) -> Answer<'_, ()> {
         Box::pin(async move {
             let mut paused = self.paused.subscribe();

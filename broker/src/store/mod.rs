@@ -58,6 +58,10 @@ pub trait Store: Send + Sync + 'static {
     /// The rows in a range, in key order or its reverse, at most `scan.limit` of them.
     fn scan<'a>(&'a self, scan: Scan<'a>) -> Answer<'a, Vec<(Vec<u8>, Row)>>;
 
+    /// The same rows without what is in them: for whoever only has to know where they are. A row may be a
+    /// megabyte long, a key never is.
+    fn keys<'a>(&'a self, scan: Scan<'a>) -> Answer<'a, Vec<Vec<u8>>>;
+
     /// Applies all of `ops` or none. Durable when it answers `Ok`.
     fn commit(&self, ops: Vec<Write>) -> Answer<'_, ()>;
 

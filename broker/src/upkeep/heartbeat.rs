@@ -1,4 +1,5 @@
-//! What an open broker does by itself: heartbeats, canaries, rotations, and the end of leases and tokens.
+//! What an open broker does by itself: heartbeats, canaries, rotations, the end of leases, and the collection
+//! of what has ended.
 //!
 //! Every task ends when its session closes. None of them holds the session, so none keeps keys alive.
 
@@ -11,22 +12,17 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, warn};
 
 use super::group::Changer;
-use super::{enrolment, escrow, rotation};
+use super::{collect, enrolment, escrow, rotation};
 use crate::access::Session;
-use crate::auth::{token, workload};
+use crate::auth::workload;
 use crate::custody::unseal::alarm::{Alarm, Reason};
 use crate::custody::unseal::contact::contact;
 use crate::custody::unseal::{Intervals, Link};
-use crate::engines;
 use crate::keys::Keys;
 use crate::upkeep::rotation::Rotation;
-use crate::wrapping;
 
 /// How often the end of the lease is looked at; a cached key outlives its lease by at most this.
 const EXPIRY_TICK: Duration = Duration::from_millis(500);
-/// How often engines sweep and rows of expired tokens are removed, which are refused from the moment they
-/// expire.
-const SWEEP_TICK: Duration = Duration::from_secs(300);
 
 /// Starts the tasks of a session.
 pub fn start(session: &Arc<Session>, link: Link, intervals: Intervals, alarm: &Alarm) {
@@ -39,7 +35,7 @@ pub fn start(session: &Arc<Session>, link: Link, intervals: Intervals, alarm: &A
         keys.closing(),
         watch_dead_man(weak(), intervals.dead_man_hours, alarm.clone()),
     ));
-    tokio::spawn(until_closed(keys.closing(), sweep(weak())));
+    tokio::spawn(until_closed(keys.closing(), collect::run(weak(), collect::Pace::SERVING)));
     tokio::spawn(until_closed(keys.closing(), rotation::run(weak(), rotation::Pace::SERVING)));
 }
 
@@ -126,20 +122,4 @@ async fn seal_itself(session: &Session, reason: Reason, alarm: &Alarm) {
         warn!("that the broker seals itself could not be entered into the audit log");
     }
     alarm.raise(reason);
-}
-
-async fn sweep(session: Weak<Session>) {
-    let mut tick = interval(SWEEP_TICK);
-    tick.tick().await;
-    loop {
-        tick.tick().await;
-        let Some(session) = session.upgrade() else { return };
-        if let Err(error) = token::sweep_dead(&session).await {
-            warn!(%error, "rows of dead tokens could not be removed; the next sweep tries again");
-        }
-        engines::sweep(&session).await;
-        if let Err(error) = wrapping::sweep(&session).await {
-            warn!(%error, "expired wrapped answers could not be removed; the next sweep tries again");
-        }
-    }
 }

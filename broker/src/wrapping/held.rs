@@ -2,9 +2,10 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::stored::{ANSWER_BYTES_MAX, Wrapping, place};
+use super::stored::{ANSWER_BYTES_MAX, WRAPPED, Wrapping};
 use crate::access::Session;
 use crate::error::OpError;
+use crate::rows::Cursor;
 
 /// Wrapped answers that one deployment may keep at once.
 pub const ANSWERS_MAX: u64 = 100_000;
@@ -37,12 +38,14 @@ impl Sum {
     }
 }
 
-/// The sum of this session: counted once, kept while it is open, and put right by each sweep. It is looked at
-/// before a request is carried out and raised when its answer is kept, so requests under way may overshoot it
-/// by their number. Nothing is set aside for them: strangers ask for wrapped answers, too.
+/// The sum of this session: counted once, kept while it is open, and put right by each round of collection.
+/// It is looked at before a request is carried out and raised when its answer is kept, so requests under way
+/// may overshoot it by their number. Nothing is set aside for them: strangers ask for wrapped answers, too.
 #[derive(Default)]
 pub(super) struct Held {
     sum: Mutex<Option<Sum>>,
+    /// What the round under way has met so far.
+    met: Mutex<Sum>,
     /// Whoever counts. The others wait for what it finds.
     counting: tokio::sync::Mutex<()>,
 }
@@ -84,8 +87,25 @@ impl Held {
         }
     }
 
-    pub(super) fn replace(&self, counted: Sum) {
+    pub(super) fn begin_recount(&self) {
+        *self.met() = Sum::default();
+    }
+
+    pub(super) fn recount(&self, bytes: u64) {
+        self.met().add(bytes);
+    }
+
+    pub(super) fn end_recount(&self) {
+        let met = *self.met();
+        self.replace(met);
+    }
+
+    fn replace(&self, counted: Sum) {
         *self.sum() = Some(counted);
+    }
+
+    fn met(&self) -> MutexGuard<'_, Sum> {
+        self.met.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn sum(&self) -> MutexGuard<'_, Option<Sum>> {
@@ -93,28 +113,14 @@ impl Held {
     }
 }
 
+/// Page by page. Rows that do not open are passed over: nobody can unwrap them either.
 async fn count(session: &Session) -> Result<Sum, OpError> {
-    let mut sum = Sum::default();
-    let mut pages = Pages::default();
-    while let Some(page) = pages.next(session).await? {
-        page.iter().for_each(|facts| sum.add(facts.bytes));
+    let (mut sum, mut cursor) = (Sum::default(), Cursor::of_table(WRAPPED));
+    while let Some(page) = cursor.next(&session.rows, PAGE_ROWS).await? {
+        let facts = page.iter().filter_map(|found| session.rows.open_found::<Wrapping>(found).ok());
+        facts.for_each(|facts| sum.add(facts.bytes));
     }
     Ok(sum)
-}
-
-/// All facts, page by page. Rows that do not open are passed over: nobody can unwrap them either.
-#[derive(Default)]
-pub(super) struct Pages {
-    after: Vec<u8>,
-}
-
-impl Pages {
-    pub(super) async fn next(&mut self, session: &Session) -> Result<Option<Vec<Wrapping>>, OpError> {
-        let rows = session.rows.page::<Wrapping>(place(""), &self.after, PAGE_ROWS).await?;
-        let Some(last) = rows.last() else { return Ok(None) };
-        self.after.clone_from(&last.key);
-        Ok(Some(rows.into_iter().filter_map(|row| row.value.ok()).collect()))
-    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //! open.rs     what these do
 //! stored.rs   what is kept: the answer, its facts, its token, its key; all of it made and removed together
 //! held.rs     how much may be kept
-//! sweep.rs    the end of what nobody came for
+//! unclaimed.rs the end of what nobody came for
 //! ```
 //!
 //! A wrapping token is an ordinary service token of the policy `response-wrapping`, good for one use. The
@@ -21,7 +21,7 @@ mod held;
 mod open;
 pub mod route;
 mod stored;
-mod sweep;
+mod unclaimed;
 
 use std::future::Future;
 
@@ -41,7 +41,7 @@ use stored::{Origin, Wrapping};
 
 pub use held::{ANSWERS_MAX, BYTES_MAX};
 pub use stored::ANSWER_BYTES_MAX;
-pub use sweep::sweep;
+pub use unclaimed::ENDINGS;
 
 /// Tables of this room.
 pub const TABLES: &[Table] = &[stored::WRAPPED, stored::ANSWERS];

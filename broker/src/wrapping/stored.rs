@@ -23,13 +23,13 @@ use crate::access::tokens::{self, Address};
 use crate::error::OpError;
 use crate::keys::{CapsulePlace, FIRST_KEK_EPOCH, KeyError, VersionSlot, seal_with};
 use crate::random::os_rng;
-use crate::rows::{Layout, NO_SCOPE, Place, Table, prefix};
+use crate::rows::{Layout, Life, NO_SCOPE, Place, Table, prefix};
 use crate::store::{Expect, Write};
 
 /// Facts about wrapped answers.
-pub const WRAPPED: Table = Table::new(0x30, "wrapped answers", Layout::Row);
+pub const WRAPPED: Table = Table::new(0x30, "wrapped answers", Layout::Row, Life::Ends);
 /// Wrapped answers: SKB1 records.
-pub const ANSWERS: Table = Table::new(0x31, "contents of wrapped answers", Layout::Record);
+pub const ANSWERS: Table = Table::new(0x31, "contents of wrapped answers", Layout::Record, Life::Kept);
 
 /// Longest answer that can be wrapped: what one record holds.
 pub const ANSWER_BYTES_MAX: usize = 1 << 20;

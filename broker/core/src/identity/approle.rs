@@ -94,6 +94,14 @@ pub struct SecretIdRecord {
     pub updated: u64,
 }
 
+impl SecretIdRecord {
+    /// Whether its time is over at `now_secs` (unix).
+    #[must_use]
+    pub fn is_expired(&self, now_secs: u64) -> bool {
+        self.expires_at.is_some_and(|expires_at| expires_at <= now_secs)
+    }
+}
+
 /// What a login leaves of the secret id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretIdUse {
@@ -268,7 +276,7 @@ impl AppRole {
         if record.role != self.name {
             return Err(AppRoleRefusal::OtherRole);
         }
-        if record.expires_at.is_some_and(|expires_at| expires_at <= now_secs) {
+        if record.is_expired(now_secs) {
             return Err(AppRoleRefusal::Expired);
         }
         check_address(&record.cidr_list, remote)?;

@@ -15,7 +15,7 @@ use symbolon_proto::id::TenantId;
 use symbolon_proto::log::Hash;
 use symbolon_proto::log::entry::ENTRY_BYTES_MAX;
 
-use crate::rows::{Layout, Table};
+use crate::rows::{Layout, Life, Table};
 
 /// Bundles of entries.
 pub const TABLE_BUNDLES: u8 = 0x20;
@@ -26,9 +26,9 @@ pub const TABLE_CHECKPOINT: u8 = 0x22;
 
 /// The same for the list of all tables.
 pub const TABLES: &[Table] = &[
-    Table::new(TABLE_BUNDLES, "entries of the log", Layout::Log),
-    Table::new(TABLE_TILES, "tiles of the log", Layout::Log),
-    Table::new(TABLE_CHECKPOINT, "checkpoint of the log", Layout::Log),
+    Table::new(TABLE_BUNDLES, "entries of the log", Layout::Log, Life::Kept),
+    Table::new(TABLE_TILES, "tiles of the log", Layout::Log, Life::Kept),
+    Table::new(TABLE_CHECKPOINT, "checkpoint of the log", Layout::Log, Life::Kept),
 ];
 
 /// Most entries in a bundle, which is most jobs in a group.

@@ -22,9 +22,10 @@ use crate::access::{Asker, Object, Request, Route, Session};
 use crate::dialect::vault::{Answering, Call};
 use crate::error::{OpError, Text};
 use crate::random::os_rng;
-use crate::rows::{Layout, Place, Rows, Table};
+use crate::rows::{Layout, Life, Place, Rows, Table};
 use crate::store::{Expect, Write};
 
+mod expired;
 mod route;
 
 /// The descriptor.
@@ -41,6 +42,7 @@ pub static METHOD: Method = Method {
     enable: |_| Ok(()),
     route: answer,
     recognise: None,
+    endings: &[expired::ENDING],
 };
 
 fn answer<'a>(call: Call<'a>, mount: &'a Mount, rest: &'a str) -> Answering<'a> {
@@ -48,9 +50,9 @@ fn answer<'a>(call: Call<'a>, mount: &'a Mount, rest: &'a str) -> Answering<'a> 
 }
 
 /// Secret ids.
-pub const SECRET_IDS: Table = Table::new(0x07, "secret ids", Layout::Row);
+pub const SECRET_IDS: Table = Table::new(0x07, "secret ids", Layout::Row, Life::Ends);
 /// Accessors of secret ids.
-pub const SECRET_ID_ACCESSORS: Table = Table::new(0x08, "accessors of secret ids", Layout::Row);
+pub const SECRET_ID_ACCESSORS: Table = Table::new(0x08, "accessors of secret ids", Layout::Row, Life::Kept);
 
 /// Secret ids that one role may have.
 const SECRET_IDS_MAX: usize = 10_000;
@@ -109,19 +111,19 @@ impl Role for AppRole {
         Ok(changes)
     }
 
-    /// Its secret ids: a role that is made again must not find them.
-    async fn belongings(session: &Session, mount: &Mount, name: &RoleName) -> Result<Vec<Write>, OpError> {
-        secret_id_removals(session, mount, name).await
+    /// Its secret ids, damaged ones too: a role that is made again must not find them.
+    async fn belongings(
+        session: &Session,
+        mount: &Mount,
+        name: &RoleName,
+        limit: usize,
+    ) -> Result<Vec<Write>, OpError> {
+        let of_table = |table| secret_id_place(mount, name, "").in_table(table);
+        let mut changes = session.rows.group_erasure(of_table(SECRET_IDS), limit).await?;
+        let rest = limit - changes.len();
+        changes.extend(session.rows.group_erasure(of_table(SECRET_ID_ACCESSORS), rest).await?);
+        Ok(changes)
     }
-}
-
-async fn secret_id_removals(
-    session: &Session,
-    mount: &Mount,
-    role: &RoleName,
-) -> Result<Vec<Write>, OpError> {
-    let records = session.rows.list::<SecretIdRecord>(secret_id_place(mount, role, "")).await?;
-    Ok(records.iter().flat_map(|(record, _)| removal(session, mount, record, Expect::Any)).collect())
 }
 
 fn removal(session: &Session, mount: &Mount, record: &SecretIdRecord, expect: Expect) -> [Write; 2] {
@@ -180,10 +182,7 @@ async fn plan_secret_id(
     custom: Option<Zeroizing<String>>,
 ) -> Result<Planned, OpError> {
     let (role, _) = find_role::<AppRole>(session, mount, name).await?.ok_or(OpError::NOT_FOUND)?;
-    let held = session.rows.count(secret_id_place(mount, name, ""), SECRET_IDS_MAX).await?;
-    if held >= SECRET_IDS_MAX {
-        return Err(OpError::invalid("the role has too many secret ids; destroy unused ones first"));
-    }
+    expired::require_room(session, mount, name).await?;
     let secret_id = custom.unwrap_or_else(|| new_id(&mut os_rng()));
     check_id(&secret_id)?;
     let hash = secret_id_hash(session.unsealed().names().secret(), name, &secret_id);

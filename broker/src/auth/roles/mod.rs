@@ -12,15 +12,15 @@ use crate::access::mounts::{Mount, Side};
 use crate::access::{Asker, Authorised, Object, Request, Route, Session};
 use crate::audit::writer::JOB_OPS_MAX;
 use crate::error::OpError;
-use crate::rows::{Layout, Place, Rows, Table};
+use crate::rows::{Layout, Life, Place, Rows, Table};
 use crate::store::{Expect, Write};
 
 pub mod route;
 
 /// Configurations of login methods.
-pub const CONFIGS: Table = Table::new(0x05, "login configurations", Layout::Row);
+pub const CONFIGS: Table = Table::new(0x05, "login configurations", Layout::Row, Life::Kept);
 /// Roles of login methods, and what leads to them.
-pub const ROLES: Table = Table::new(0x06, "login roles", Layout::Row);
+pub const ROLES: Table = Table::new(0x06, "login roles", Layout::Row, Life::Kept);
 
 /// The configuration of a mounted method.
 pub trait Config: Serialize + DeserializeOwned + Default + Send + Sync {
@@ -43,11 +43,13 @@ pub trait Role: Serialize + DeserializeOwned + Clone + Send + Sync {
         Ok(Vec::new())
     }
 
-    /// What belongs to a role of this name and goes with it.
+    /// The removal of what belongs to a role of this name and goes with it, at most `limit` changes; none
+    /// when nothing is left.
     fn belongings(
         _: &Session,
         _: &Mount,
         _: &RoleName,
+        _limit: usize,
     ) -> impl Future<Output = Result<Vec<Write>, OpError>> + Send {
         std::future::ready(Ok(Vec::new()))
     }
@@ -232,14 +234,15 @@ pub async fn delete_role<R: Role>(who: &Asker<'_>, mount: &Mount, name: &RoleNam
     };
     let mut changes = vec![session.rows.delete(role_place(mount, name), Expect::Revision(revision))];
     changes.extend(R::changed(&session.rows, mount, Some(&role), None)?);
-    // What belongs to it goes first, in as many commits as they need: a role that is made again must not find
-    // them.
-    let mut removals = R::belongings(session, mount, name).await?;
-    while removals.len() + changes.len() > JOB_OPS_MAX {
-        let rest = removals.split_off(removals.len().min(JOB_OPS_MAX));
-        let batch = std::mem::replace(&mut removals, rest);
-        request.commit(Object::Named("what belongs to the role".to_owned()), batch).await?;
+    // What belongs to it goes first, in as many commits as it takes: a role that is made again must not find
+    // it. What comes in at this moment is collected, once the role is gone.
+    let room = JOB_OPS_MAX - changes.len();
+    loop {
+        let belongings = R::belongings(session, mount, name, room).await?;
+        if belongings.len() < room {
+            changes.extend(belongings);
+            return request.commit(Object::Path, changes).await;
+        }
+        request.commit(Object::Named("what belongs to the role".to_owned()), belongings).await?;
     }
-    changes.extend(removals);
-    request.commit(Object::Path, changes).await
 }

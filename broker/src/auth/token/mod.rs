@@ -4,13 +4,13 @@
 //! parent. Revoking deletes the token's own row at once; its descendants die with it, because a token is good
 //! only while every ancestor is.
 
-use symbolon_core::audit::{Action, Draft};
+use symbolon_core::audit::Action;
 use symbolon_core::path::ApiPath;
 use symbolon_core::policy::{Capabilities, Operation};
 use symbolon_core::token::ttl::TtlLimits;
 use symbolon_core::token::{
-    self, Caller, CreateError, CreateRequest, RenewError, ServiceToken, TokenClaims, TokenHash, TokenKind,
-    TokenShape, create_child,
+    self, Caller, CreateError, CreateRequest, RenewError, TokenClaims, TokenHash, TokenKind, TokenShape,
+    create_child,
 };
 use symbolon_proto::id::TenantId;
 
@@ -18,14 +18,16 @@ use super::Method;
 use crate::access::mounts::Mount;
 use crate::access::shape::Facts;
 use crate::access::tokens::{
-    Address, IssuedToken, Pointer, TOKENS, authenticate, find, hash, make, removal, require_ancestors,
+    Address, IssuedToken, Pointer, authenticate, find, hash, make, removal, require_ancestors,
 };
 use crate::access::{Asker, Authorised, Object, Request, Route, Session};
 use crate::dialect::vault::{Answering, Call};
 use crate::engines;
 use crate::error::{OpError, Text};
+use crate::rows::{Cursor, Found};
 use crate::store::{Expect, Write};
 
+mod dead;
 mod route;
 
 pub(super) use route::issued_answer;
@@ -44,6 +46,7 @@ pub static METHOD: Method = Method {
     enable: |_| Ok(()),
     route: answer,
     recognise: None,
+    endings: dead::ENDINGS,
 };
 
 fn answer<'a>(call: Call<'a>, _: &'a Mount, rest: &'a str) -> Answering<'a> {
@@ -223,38 +226,52 @@ pub async fn revoke(who: &Asker<'_>, which: Which<'_>, orphans: bool) -> Result<
     let caller = request.record_failure(resolve(&request, which).await).await?;
     let hash = caller.token.ok_or(OpError::invalid("batch tokens cannot be revoked"));
     let hash = request.record_failure(hash).await?;
-    let mut adopted = if orphans { adopt_out(request.session(), &hash).await? } else { Vec::new() };
-    while adopted.len() > SWEEP_BATCH {
-        let batch = adopted.split_off(adopted.len() - SWEEP_BATCH); // two changes per child stay together
-        request.commit(Object::token(&caller), batch).await?;
+    if orphans {
+        adopt_out(&request, &hash, &caller).await?;
     }
-    let mut changes = removal(request.session(), &hash, caller.accessor.as_deref(), caller.parent);
-    changes.extend(adopted);
+    let changes = removal(request.session(), &hash, caller.accessor.as_deref(), caller.parent);
     request.commit(Object::token(&caller), changes).await?;
     engines::token_removed(request.session(), hash).await;
     if orphans { Ok(()) } else { sweep(&request, hash).await }
 }
 
-async fn children(session: &Session, parent: &TokenHash) -> Result<Vec<TokenHash>, OpError> {
-    let group = Address::child(parent, parent);
-    let pointers = session.rows.list::<Pointer>(group.place()).await?;
-    Ok(pointers.into_iter().map(|(Pointer(hash), _)| hash).collect())
+/// Children of a token on their way, a page at a time.
+struct Children {
+    cursor: Cursor,
 }
 
-/// Makes orphans of the direct children.
-async fn adopt_out(session: &Session, parent: &TokenHash) -> Result<Vec<Write>, OpError> {
-    let mut changes = Vec::new();
-    for child in children(session, parent).await? {
-        changes.push(session.rows.delete(Address::child(parent, &child).place(), Expect::Any));
-        if let Some((mut row, revision)) = find(session, &child).await? {
-            row.claims.parent = None;
-            row.claims.orphan = true;
-            changes.push(session.rows.put(
-                Address::token(&child).place(),
-                &row,
-                Expect::Revision(revision),
-            )?);
+impl Children {
+    fn of(session: &Session, parent: &TokenHash) -> Self {
+        Self { cursor: Cursor::of_group(&session.rows, &Address::child(parent, parent).place()) }
+    }
+
+    async fn next(&mut self, session: &Session) -> Result<Option<Vec<TokenHash>>, OpError> {
+        let Some(page) = self.cursor.next(&session.rows, SWEEP_BATCH).await? else { return Ok(None) };
+        let hash = |found: &Found| Ok(session.rows.open_found::<Pointer>(found)?.0);
+        page.iter().map(hash).collect::<Result<_, OpError>>().map(Some)
+    }
+}
+
+/// Makes orphans of the direct children, a page in a commit.
+async fn adopt_out(request: &Authorised, parent: &TokenHash, object: &Caller) -> Result<(), OpError> {
+    let session = request.session();
+    let mut children = Children::of(session, parent);
+    while let Some(page) = children.next(session).await? {
+        let mut changes = Vec::new();
+        for child in page {
+            changes.extend(adoption(session, parent, &child).await?);
         }
+        request.commit(Object::token(object), changes).await?;
+    }
+    Ok(())
+}
+
+async fn adoption(session: &Session, parent: &TokenHash, child: &TokenHash) -> Result<Vec<Write>, OpError> {
+    let mut changes = vec![session.rows.delete(Address::child(parent, child).place(), Expect::Any)];
+    if let Some((mut row, revision)) = find(session, child).await? {
+        row.claims.parent = None;
+        row.claims.orphan = true;
+        changes.push(session.rows.put(Address::token(child).place(), &row, Expect::Revision(revision))?);
     }
     Ok(changes)
 }
@@ -263,76 +280,32 @@ async fn adopt_out(session: &Session, parent: &TokenHash) -> Result<Vec<Write>, 
 async fn sweep(request: &Authorised, root: TokenHash) -> Result<(), OpError> {
     let session = request.session();
     let mut parents = vec![root];
-    let (mut changes, mut gone) = (Vec::new(), Vec::new());
     while let Some(parent) = parents.pop() {
-        for child in children(session, &parent).await? {
-            let row = find(session, &child).await?;
-            let accessor = row.as_ref().map(|(row, _)| row.accessor.as_str());
-            changes.extend(removal(session, &child, accessor, Some(parent)));
-            parents.push(child);
-            gone.push(child);
-            if changes.len() >= SWEEP_BATCH {
-                remove(request, &mut changes, &mut gone).await?;
+        let mut children = Children::of(session, &parent);
+        while let Some(page) = children.next(session).await? {
+            let mut changes = Vec::new();
+            for child in &page {
+                let row = find(session, child).await?;
+                let accessor = row.as_ref().map(|(row, _)| row.accessor.as_str());
+                changes.extend(removal(session, child, accessor, Some(parent)));
             }
+            remove(request, changes, &page).await?;
+            parents.extend(page);
         }
-    }
-    if changes.is_empty() { Ok(()) } else { remove(request, &mut changes, &mut gone).await }
-}
-
-async fn remove(
-    request: &Authorised,
-    changes: &mut Vec<Write>,
-    gone: &mut Vec<TokenHash>,
-) -> Result<(), OpError> {
-    request.commit(Object::Named(SWEPT.to_owned()), std::mem::take(changes)).await?;
-    for hash in gone.drain(..) {
-        engines::token_removed(request.session(), hash).await;
     }
     Ok(())
 }
 
-/// Removes the rows of tokens that are dead: expired, or with an ancestor that is. A page is a commit. Rows
-/// that do not open are passed over: one that is damaged does not keep the others.
-pub async fn sweep_dead(session: &Session) -> Result<(), OpError> {
-    let group = Address { table: TOKENS, group: String::new(), name: String::new() };
-    let mut after = Vec::new();
-    loop {
-        let page = session.rows.page::<ServiceToken>(group.place(), &after, SWEEP_BATCH).await?;
-        let Some(last) = page.last() else { return Ok(()) };
-        after.clone_from(&last.key);
-        let rows = page.into_iter().filter_map(|row| row.value.ok()).collect();
-        remove_dead(session, rows).await?;
-    }
-}
-
-async fn remove_dead(session: &Session, rows: Vec<ServiceToken>) -> Result<(), OpError> {
-    let (mut changes, mut dead) = (Vec::new(), Vec::new());
-    for row in rows {
-        if is_dead(session, &row).await? {
-            changes.extend(removal(session, &row.hash, Some(&row.accessor), row.claims.parent));
-            dead.push(row.hash);
-        }
-    }
-    if dead.is_empty() {
+/// A page may be empty: all its rows were of another format.
+async fn remove(request: &Authorised, changes: Vec<Write>, gone: &[TokenHash]) -> Result<(), OpError> {
+    if changes.is_empty() {
         return Ok(());
     }
-    let _receipt =
-        session.commit(changes, Draft::by_broker(Action::TokenRevoke, "dead tokens removed")).await?;
-    for hash in dead {
-        engines::token_removed(session, hash).await;
+    request.commit(Object::Named(SWEPT.to_owned()), changes).await?;
+    for hash in gone {
+        engines::token_removed(request.session(), *hash).await;
     }
     Ok(())
-}
-
-/// One whose ancestors cannot be read is not known to be.
-async fn is_dead(session: &Session, row: &ServiceToken) -> Result<bool, OpError> {
-    let now = session.now().unix_secs();
-    match require_ancestors(session, row.claims.parent, now).await {
-        Ok(()) => Ok(row.is_expired(now)),
-        Err(OpError::Unauthenticated(_)) => Ok(true),
-        Err(OpError::Damaged(_)) => Ok(row.is_expired(now)),
-        Err(error) => Err(error),
-    }
 }
 
 /// What a token may do on some paths: the caller's own, or another's.

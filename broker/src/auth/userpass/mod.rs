@@ -41,6 +41,7 @@ pub static METHOD: Method = Method {
     enable: |_| Ok(()),
     route: answer,
     recognise: None,
+    endings: &[],
 };
 
 fn answer<'a>(call: Call<'a>, mount: &'a Mount, rest: &'a str) -> Answering<'a> {

@@ -26,7 +26,7 @@ mod desk;
 use symbolon_proto::custody::transcript::CeremonyType;
 
 use crate::error::{OpError, Text};
-use crate::rows::{Layout, Table};
+use crate::rows::{Layout, Life, Table};
 use symbolon_proto::custody::SubmissionError;
 
 pub use self::change_desk::{ChangeDesk, Over};
@@ -38,7 +38,7 @@ const REFUSED_SHOWN: usize = 16;
 const REFUSED_RECORDED: usize = 64;
 
 /// Ceremonies that are over, with their transcripts.
-pub const CEREMONIES: Table = Table::new(0x0c, "ceremonies", Layout::Row);
+pub const CEREMONIES: Table = Table::new(0x0c, "ceremonies", Layout::Row, Life::Kept);
 
 /// Why a ceremony cannot begin or go on. Nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -31,7 +31,7 @@ pub async fn remove_folder(
     let Some(removal) = names::folder_removal(session, mount, &folder).await? else { return Ok(()) };
     let mut levels = vec![Level { folder, removal }];
     while let Some(Level { folder, .. }) = levels.last() {
-        let page = names::page(session, mount, folder, &[], PAGE_NAMES).await?;
+        let page = names::page(session, mount, folder, PAGE_NAMES).await?;
         let (folders, secrets): (Vec<Named>, Vec<Named>) =
             page.into_iter().partition(|named| named.name.ends_with('/'));
         let mut changes = Vec::new();

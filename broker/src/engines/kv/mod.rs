@@ -35,22 +35,22 @@ use crate::access::shape::Facts;
 use crate::access::{Asker, Authorised, Object, Request, Route, Session};
 use crate::dialect::vault::{Answering, Call};
 use crate::error::OpError;
-use crate::rows::{Layout, Place, Table};
+use crate::rows::{Layout, Life, Place, Table};
 use crate::store::{Expect, Write};
 
 pub use folder::remove_folder;
-pub use names::{Named, page as names_page};
+pub use names::{name_of, root_names};
 pub(crate) use recover::{RecoveredVersion, recover_mount};
 pub use types::{KvFolder, KvTarget, Page, ReadSecret, VersionsChange, WriteSecret, WroteSecret};
 use write::Tries;
 pub use write::{patch, write};
 
 /// Metadata of secrets.
-pub const SECRETS: Table = Table::new(0x10, "metadata of secrets", Layout::Row);
+pub const SECRETS: Table = Table::new(0x10, "metadata of secrets", Layout::Row, Life::Kept);
 /// Which names stand in which folders.
-pub const ENTRIES: Table = Table::new(0x11, "directory entries", Layout::Row);
+pub const ENTRIES: Table = Table::new(0x11, "directory entries", Layout::Row, Life::Kept);
 /// Versions of secrets: SKB1 records.
-pub const VERSIONS: Table = Table::new(0x12, "versions", Layout::Record);
+pub const VERSIONS: Table = Table::new(0x12, "versions", Layout::Record, Life::Kept);
 
 /// Tables of every engine that keeps secrets as this one does.
 pub const TABLES: &[Table] = &[SECRETS, ENTRIES, VERSIONS];
@@ -71,7 +71,7 @@ pub static V2: Engine = Engine {
     tune,
     keeps_secrets: true,
     token_removed: None,
-    sweep: None,
+    endings: &[],
     route: answer,
 };
 

@@ -14,7 +14,7 @@ use crate::access::Session;
 use crate::access::mounts::Mount;
 use crate::engines::kv::ENTRIES;
 use crate::error::OpError;
-use crate::rows::{Paged, Place};
+use crate::rows::{Cursor, Found, Place};
 use crate::store::{Expect, Write};
 
 /// One name in one folder. Wire type.
@@ -33,31 +33,36 @@ pub(super) async fn in_folder(session: &Session, folder: &KvFolder) -> Result<Ve
     if names.is_empty() { Err(OpError::NOT_FOUND) } else { Ok(names) }
 }
 
+/// The names at the top of a mount, for whoever goes through them page by page.
+pub fn root_names(session: &Session, mount: &Mount) -> Cursor {
+    Cursor::of_group(&session.rows, &place(mount, &FolderPath::root(), ""))
+}
+
+/// A name that was met there, as a list shows it.
+pub fn name_of(session: &Session, found: &Found) -> Result<String, OpError> {
+    let Entry(name) = session.rows.open_found(found)?;
+    Ok(name)
+}
+
 /// A name in a folder, met by going through the rows of it.
-pub struct Named {
+pub(super) struct Named {
     /// As a list shows it.
-    pub name: String,
-    /// The key of its row, after which the next page begins.
-    pub key: Vec<u8>,
+    pub(super) name: String,
     /// Takes it out of the folder, if nothing has been written there since.
     pub(super) removal: Write,
 }
 
-/// Names in a folder after a key, in no order, at most `limit`; an empty key begins at the beginning.
-pub async fn page(
+/// The first names in a folder, in no order, at most `limit`.
+pub(super) async fn page(
     session: &Session,
     mount: &Mount,
     folder: &FolderPath,
-    after: &[u8],
     limit: usize,
 ) -> Result<Vec<Named>, OpError> {
-    let rows = session.rows.page::<Entry>(place(mount, folder, ""), after, limit).await?;
-    let named = |row: Paged<Entry>| {
-        let (Entry(name), key) = (row.value?, row.key);
-        let removal = Write::Delete { key: key.clone(), expect: Expect::Revision(row.revision) };
-        Ok(Named { name, key, removal })
-    };
-    rows.into_iter().map(named).collect()
+    let mut cursor = Cursor::of_group(&session.rows, &place(mount, folder, ""));
+    let rows = cursor.next(&session.rows, limit).await?.unwrap_or_default();
+    let named = |found: &Found| Ok(Named { name: name_of(session, found)?, removal: found.removal() });
+    rows.iter().map(named).collect()
 }
 
 /// What takes a folder's name out of the one above, if nothing comes into it; `None` if it is not there.

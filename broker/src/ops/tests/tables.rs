@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::access::shape::Facts;
-use crate::rows::{Layout, NO_SCOPE, Table};
+use crate::rows::{Layout, Life, NO_SCOPE, Table};
 
 /// A table that some engine to come might have.
-const EXAMPLES: Table = Table::new(0x7e, "examples", Layout::Row);
+const EXAMPLES: Table = Table::new(0x7e, "examples", Layout::Row, Life::Kept);
 
 static EXAMPLE: Facts = Facts {
     kind: "example",

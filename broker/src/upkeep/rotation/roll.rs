@@ -298,8 +298,7 @@ fn wanted(secrets: &[(Vec<u8>, SecretMeta, u64)], epoch: u32) -> Vec<Wanted> {
 async fn buckets(session: &Session, mount: &Mount) -> Result<BTreeMap<u32, BTreeSet<u32>>, OpError> {
     let prefix = rows::prefix(TenantId::SYSTEM, CAPSULES, mount.id);
     let mut buckets = BTreeMap::<u32, BTreeSet<u32>>::new();
-    let rows = session.rows.scan(&prefix, rows::ROWS_MAX).await?;
-    for (key, _) in rows {
+    for key in session.rows.keys(&prefix, rows::ROWS_MAX).await? {
         if let Some(CapsulePlace::Bucket(slot)) = CapsulePlace::of_key(&key) {
             buckets.entry(slot.bucket).or_default().insert(slot.epoch);
         }

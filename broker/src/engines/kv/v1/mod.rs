@@ -55,7 +55,7 @@ pub static V1: Engine = Engine {
     tune,
     keeps_secrets: true,
     token_removed: None,
-    sweep: None,
+    endings: &[],
     route: answer,
 };
 

@@ -157,10 +157,10 @@ async fn it_goes_with_a_token_that_expires() {
     let empty = rows(&site).await;
     let brief = token(&site, TokenClaims { ttl_secs: 60, ..claims() }).await;
     put(&site, &brief, "x", "x").await;
-    token::sweep_dead(&site.session).await.unwrap();
+    site.collect().await;
     assert_ne!(rows(&site).await, empty);
     world.clock.0.fetch_add(61_000, Ordering::SeqCst);
-    token::sweep_dead(&site.session).await.unwrap();
+    site.collect().await;
     assert_eq!(rows(&site).await, empty);
 }
 
@@ -175,7 +175,7 @@ async fn it_goes_with_a_token_whose_parent_expires() {
     put(&site, &child, "x", "x").await;
     world.clock.0.fetch_add(61_000, Ordering::SeqCst);
     for _ in 0..2 {
-        token::sweep_dead(&site.session).await.unwrap(); // whichever of the two lies first
+        site.collect().await; // whichever of the two lies first
     }
     assert_eq!(rows(&site).await, empty);
     assert!(tokens::find(&site.session, &child.hash).await.unwrap().is_none());
@@ -191,7 +191,7 @@ async fn a_damaged_token_does_not_keep_those_that_expire() {
     let row = site.session.rows.delete(address.place(), Expect::Any);
     world.store.tamper(row.key(), Some(b"damaged".to_vec()));
     world.clock.0.fetch_add(61_000, Ordering::SeqCst);
-    token::sweep_dead(&site.session).await.unwrap();
+    site.collect().await;
     assert!(tokens::find(&site.session, &brief.hash).await.unwrap().is_none());
 }
 
@@ -204,9 +204,9 @@ async fn a_last_use_may_read_it_and_then_it_is_swept() {
     put(&site, &counted, "x", "once").await;
     assert_eq!(value(&site, &counted, "x").await.as_deref(), Some("once"));
     assert_eq!(ask(&site, &counted, "GET", "x", "").await.0, 403);
-    engines::sweep(&site.session).await;
+    site.collect().await;
     assert_ne!(rows(&site).await, empty, "the request of the last use may still be reading");
-    engines::sweep(&site.session).await;
+    site.collect().await;
     assert_eq!(rows(&site).await, empty);
 }
 
@@ -224,7 +224,7 @@ async fn what_a_kill_leaves_behind_is_swept() {
     site.kill().await;
     let site = world.open().await;
     for _ in 0..2 {
-        engines::sweep(&site.session).await;
+        site.collect().await;
     }
     assert_eq!(value(&site, &living, "a/b").await.as_deref(), Some("x"));
     let which = Which::Token(&living.text);

@@ -42,6 +42,7 @@ use crate::rows::{NO_SCOPE, Table, seal_record_key};
 use crate::store::memory::MemoryStore;
 use crate::store::{Expect, Store, Write};
 use crate::testing::Ground;
+use crate::upkeep::collect;
 use crate::upkeep::rotation::{Rotation, census, finish};
 use symbolon_core::audit::Draft;
 
@@ -116,6 +117,7 @@ impl World {
             .extend(workload::first_keys(rows, site.session.unsealed(), &kek, site.session.now()).unwrap());
         let list = MountList(vec![kv_mount("std", Tier::Standard), kv_mount("top", Tier::High)]);
         changes.push(first_write(rows, Side::Secrets, &list).unwrap());
+        changes.push(first_write(rows, Side::Logins, &MountList::default()).unwrap());
         let root = symbolon_core::token::new_service_token(&mut os_rng());
         let index = site.session.unsealed().names().secret();
         let claims = TokenClaims::root(NOW_MS / 1000);
@@ -225,6 +227,11 @@ impl World {
 }
 
 impl Site {
+    /// One round of the collector.
+    pub async fn collect(&self) {
+        collect::round(&Arc::downgrade(&self.session), collect::Pace::FULL).await;
+    }
+
     /// Ends without goodbye: what is not in the store is gone.
     pub async fn kill(self) {
         drop(self.session.close());

@@ -158,7 +158,7 @@ async fn what_nobody_comes_for_is_removed() {
     world.clock.0.store(NOW_MS + 60_000, Ordering::Relaxed);
     assert_eq!(unwrap(&site, &late).await, Err(GONE), "expired");
     assert_eq!(unwrap(&site, &revoked).await, Err(GONE), "revoked");
-    wrapping::sweep(&site.session).await.unwrap();
+    site.collect().await;
     assert_eq!(kept(&site).await, before.map(|count| count + 1), "one of three is left");
     assert_eq!(unwrap(&site, &stays).await.unwrap()["data"]["k"], SECRET);
     assert_eq!(kept(&site).await, before);
