@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 
-use symbolon_proto::secret::{protect_stack, wipe_stack};
+use symbolon_proto::secret::{protect_stack, wiping_deep};
 use tokio::sync::{Semaphore, oneshot};
 use tracing::warn;
 
@@ -72,15 +72,8 @@ fn work_through(queue: &Receiver<Job>) {
         );
     }
     while let Ok(job) = queue.recv() {
-        run_job(job);
-        wipe_stack();
+        wiping_deep(job);
     }
-}
-
-/// A frame of its own, so that the wipe above reaches everything the job left.
-#[inline(never)]
-fn run_job(job: Job) {
-    job();
 }
 
 #[cfg(test)]

@@ -192,7 +192,8 @@ fn symmetric(c: &mut Criterion) {
     c.bench_function("record: open 1 KiB", |b| {
         b.iter(|| record::open(&kek, &record, &setup.context.capsule, black_box(&sealed)).unwrap());
     });
-    c.bench_function("wipe_stack", |b| b.iter(secret::wipe_stack));
+    c.bench_function("wiping", |b| b.iter(|| secret::wiping(|| ())));
+    c.bench_function("wiping_deep", |b| b.iter(|| secret::wiping_deep(|| ())));
 }
 
 /// Median time of one run of each piece of work. They take turns, so that a busy moment meets all of them.

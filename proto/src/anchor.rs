@@ -7,16 +7,14 @@ use subtle::ConstantTimeEq;
 use crate::frame::AnchorValue;
 use crate::hierarchy::StateKey;
 use crate::log::Hash;
-use crate::secret::wipe_stack;
+use crate::secret::wiping;
 
 impl StateKey {
     /// The anchor of a log: its size as the counter, and `HMAC-SHA-512(K_state, root ‖ size)[..32]`. The
     /// remote sees how often the log grows, and nothing of what is in it.
     #[must_use]
     pub fn anchor(&self, size: u64, root: &Hash) -> AnchorValue {
-        let value = self.tag(size, root);
-        wipe_stack();
-        AnchorValue { counter: size, value }
+        AnchorValue { counter: size, value: wiping(|| self.tag(size, root)) }
     }
 
     /// Whether an anchor was made with this key for a log that had this root when it had as many entries as
@@ -26,7 +24,6 @@ impl StateKey {
         self.anchor(anchor.counter, root).value.ct_eq(&anchor.value).into()
     }
 
-    #[inline(never)]
     fn tag(&self, size: u64, root: &Hash) -> [u8; 32] {
         let mut mac =
             Hmac::<Sha512>::new_from_slice(self.secret().expose()).expect("HMAC takes keys of any length");

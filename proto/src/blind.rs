@@ -86,9 +86,7 @@ impl Blinded {
         if let Some(index) = capsules.iter().position(strays) {
             return Err(BlindError::OtherTarget { index });
         }
-        let blinded = Self::blind_padded(capsules, target, padded, rng);
-        secret::wipe_stack();
-        Ok(blinded)
+        Ok(secret::wiping(|| Self::blind_padded(capsules, target, padded, rng)))
     }
 
     /// The request to send.
@@ -112,9 +110,7 @@ impl Blinded {
             [only] => only.points.iter().map(|point| *point.element()).collect(),
             shares => combine(shares, self.rhos.len()),
         };
-        let secrets = unblind(self.rhos, &combined);
-        secret::wipe_stack();
-        Ok(secrets)
+        Ok(secret::wiping(|| unblind(self.rhos, &combined)))
     }
 
     /// Evaluates with the key itself and unblinds: recovery from escrow (section 8), where nobody else
@@ -122,12 +118,9 @@ impl Blinded {
     pub fn finalize_locally(self, key: &RemoteKey, rng: &mut dyn CryptoRng) -> Vec<SharedSecret> {
         let points = key.evaluate(&self.request, rng).points;
         let elements: Vec<RistrettoPoint> = points.iter().map(|point| *point.element()).collect();
-        let secrets = unblind(self.rhos, &elements);
-        secret::wipe_stack();
-        secrets
+        secret::wiping(|| unblind(self.rhos, &elements))
     }
 
-    #[inline(never)]
     fn blind_padded(capsules: &[&Capsule], target: Target, padded: usize, rng: &mut dyn CryptoRng) -> Self {
         let mut rhos = Vec::with_capacity(capsules.len());
         let mut halves = Vec::with_capacity(padded);
@@ -181,7 +174,6 @@ fn combine(shares: &[VerifiedEvaluation], count: usize) -> Vec<RistrettoPoint> {
 }
 
 /// S_j = ρ_j⁻¹·v_j, with one inversion for the whole batch.
-#[inline(never)]
 pub(crate) fn unblind(rhos: Vec<Secret<SCALAR_BYTES>>, points: &[RistrettoPoint]) -> Vec<SharedSecret> {
     let scalar = |rho: &Secret<SCALAR_BYTES>| {
         *Scalar::from_secret(rho).expect("it was a scalar when the request was blinded").element()

@@ -194,13 +194,12 @@ impl Capsule {
         key: &CapsuleKey,
         shared: SharedSecret,
     ) -> Result<Kek, CapsuleError> {
-        let opened = self.open_with(&context.encode(), key, &shared);
-        drop(shared);
-        secret::wipe_stack();
-        opened
+        secret::wiping(|| {
+            let shared = shared; // ends here, whatever comes of it
+            self.open_with(&context.encode(), key, &shared)
+        })
     }
 
-    #[inline(never)]
     fn open_with(
         &self,
         context: &[u8],
@@ -228,12 +227,9 @@ pub fn encapsulate(
     if context.fragment_epoch != keys.epoch {
         return Err(EncapsulateError::FragmentEpoch { context: context.fragment_epoch, keys: keys.epoch });
     }
-    let capsule = encapsulate_hedged(context, remote, keys, kek, rng);
-    secret::wipe_stack();
-    Ok(capsule)
+    Ok(secret::wiping(|| encapsulate_hedged(context, remote, keys, kek, rng)))
 }
 
-#[inline(never)]
 fn encapsulate_hedged(
     context: &CapsuleContext,
     remote: &EncapsulationKey,

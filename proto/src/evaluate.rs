@@ -32,14 +32,13 @@ pub struct Evaluation {
 impl RemoteKey {
     /// Multiplies every point of the request and proves it if asked to.
     pub fn evaluate(&self, request: &EvaluateRequest, rng: &mut dyn CryptoRng) -> Evaluation {
-        let evaluation = self.with_scalar(|key| {
+        secret::wiping(|| {
+            let key = &self.scalar();
             let prover = Prover { key, public: self.public_key() };
             let transcript = Transcript::Skb1 { request: request.hash() };
             let nonce = |m: &Point, z: &Point| dleq::hedged_nonce(request.hash(), key, m, z, rng);
             evaluate_with(transcript, &prover, request.points(), request.proof_wanted().then_some(nonce))
-        });
-        secret::wipe_stack();
-        evaluation
+        })
     }
 
     /// The same with a given transcript and nonce, for published vectors.
@@ -50,14 +49,8 @@ impl RemoteKey {
         us: &[Point],
         nonce: Scalar,
     ) -> Evaluation {
-        self.with_scalar(|key| {
-            evaluate_with(
-                transcript,
-                &Prover { key, public: self.public_key() },
-                us,
-                Some(|_: &Point, _: &Point| nonce),
-            )
-        })
+        let prover = Prover { key: &self.scalar(), public: self.public_key() };
+        evaluate_with(transcript, &prover, us, Some(|_: &Point, _: &Point| nonce))
     }
 }
 

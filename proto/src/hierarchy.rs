@@ -44,12 +44,9 @@ impl Fragment {
 
     /// PRK_c: HKDF-Extract over the fragment with the deployment as salt.
     pub fn root(&self, deployment: &DeploymentId) -> RootKey {
-        let root = self.extract(deployment);
-        secret::wipe_stack();
-        root
+        secret::wiping(|| self.extract(deployment))
     }
 
-    #[inline(never)]
     fn extract(&self, deployment: &DeploymentId) -> RootKey {
         let mut salt = [0; label::ROOT.len() + 16];
         salt[..label::ROOT.len()].copy_from_slice(label::ROOT);
@@ -68,7 +65,7 @@ pub struct RootKey(Secret<64>);
 impl RootKey {
     /// The purpose keys of fragment epoch `epoch`.
     pub fn purposes(&self, epoch: u32) -> PurposeKeys {
-        let keys = PurposeKeys {
+        secret::wiping(|| PurposeKeys {
             epoch,
             capsule: CapsuleKey(self.expand(label::PURPOSE_CAPSULE, epoch)),
             index: IndexKey(self.expand(label::PURPOSE_INDEX, epoch)),
@@ -76,19 +73,14 @@ impl RootKey {
             net: NetKey(self.expand(label::PURPOSE_NETKEY, epoch)),
             audit: AuditKey(self.expand(label::PURPOSE_AUDIT, epoch)),
             hedge: HedgeKey::new(self.expand(label::PURPOSE_HEDGE, epoch)),
-        };
-        secret::wipe_stack();
-        keys
+        })
     }
 
     /// The key of the fragment check value; its epoch is always 0.
     pub fn check(&self) -> CheckKey {
-        let key = CheckKey(self.expand(label::PURPOSE_CHECK, 0));
-        secret::wipe_stack();
-        key
+        secret::wiping(|| CheckKey(self.expand(label::PURPOSE_CHECK, 0)))
     }
 
-    #[inline(never)]
     fn expand(&self, purpose: &[u8], epoch: u32) -> Secret<KEY_BYTES> {
         Secret::filled_by(|out| {
             Hkdf::<Sha512>::from_prk(self.0.expose())

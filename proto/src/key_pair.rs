@@ -13,15 +13,11 @@ pub(crate) struct KeyPair {
 
 impl KeyPair {
     pub(crate) fn generate(rng: &mut dyn CryptoRng) -> Self {
-        let key = Self::generate_unwiped(rng);
-        secret::wipe_stack();
-        key
+        secret::wiping(|| Self::generate_unwiped(rng))
     }
 
     pub(crate) fn from_secret(secret: Secret<SCALAR_BYTES>) -> Result<Self, ScalarError> {
-        let key = Self::with_public(secret);
-        secret::wipe_stack();
-        key
+        secret::wiping(|| Self::with_public(secret))
     }
 
     pub(crate) const fn secret(&self) -> &Secret<SCALAR_BYTES> {
@@ -32,19 +28,17 @@ impl KeyPair {
         &self.public
     }
 
-    /// The scalar; the caller wipes the stack.
+    /// The scalar; for work under `secret::wiping`.
     pub(crate) fn scalar(&self) -> Scalar {
         Scalar::from_secret(&self.secret).expect("checked when the key was made")
     }
 
-    #[inline(never)]
     fn generate_unwiped(rng: &mut dyn CryptoRng) -> Self {
         let scalar = Scalar::random(rng);
         let secret = Secret::filled_by(|out| out.copy_from_slice(scalar.element().as_bytes()));
         Self { secret, public: scalar.public_key() }
     }
 
-    #[inline(never)]
     fn with_public(secret: Secret<SCALAR_BYTES>) -> Result<Self, ScalarError> {
         let public = Scalar::from_secret(&secret)?.public_key();
         Ok(Self { secret, public })

@@ -11,7 +11,7 @@ use crate::hierarchy::{IndexKey, KEY_BYTES, NameKey};
 use crate::id::MountId;
 use crate::label;
 use crate::primitives;
-use crate::secret::{Secret, wipe_stack};
+use crate::secret::{Secret, wiping};
 
 /// Bytes of a name hash.
 pub const NAME_HASH_BYTES: usize = 16;
@@ -21,25 +21,22 @@ impl NameKey {
     /// then for good.
     #[must_use]
     pub fn of(first: &IndexKey) -> Self {
-        let key = Self::from_secret(Secret::filled_by(|out| {
-            let mut tag = primitives::hmac(first.secret().expose(), &[label::NAME_KEY]);
-            out.copy_from_slice(&tag[..KEY_BYTES]);
-            tag.zeroize();
-        }));
-        wipe_stack();
-        key
+        wiping(|| {
+            Self::from_secret(Secret::filled_by(|out| {
+                let mut tag = primitives::hmac(first.secret().expose(), &[label::NAME_KEY]);
+                out.copy_from_slice(&tag[..KEY_BYTES]);
+                tag.zeroize();
+            }))
+        })
     }
 
     /// `HMAC-SHA-512(K_names, "SKB1/name" ‖ table(1) ‖ scope(16) ‖ name)[..16]`: the name comes last, so
     /// nothing is ambiguous.
     #[must_use]
     pub fn name_hash(&self, table: u8, scope: &MountId, name: &[u8]) -> [u8; NAME_HASH_BYTES] {
-        let hash = self.name_hash_unwiped(table, scope, name);
-        wipe_stack();
-        hash
+        wiping(|| self.name_hash_unwiped(table, scope, name))
     }
 
-    #[inline(never)]
     fn name_hash_unwiped(&self, table: u8, scope: &MountId, name: &[u8]) -> [u8; NAME_HASH_BYTES] {
         let mut mac =
             Hmac::<Sha512>::new_from_slice(self.secret().expose()).expect("HMAC takes keys of any length");

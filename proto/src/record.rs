@@ -62,11 +62,12 @@ pub fn seal(
     rng: &mut dyn CryptoRng,
 ) -> Result<Vec<u8>, SealError> {
     let mut record = Vec::with_capacity(value.len() + RECORD_OVERHEAD_BYTES);
-    let dek = Secret::random(rng);
-    let sealed = push_header_and_wrap(&mut record, kek, context, capsule, &dek, rng)
-        .and_then(|()| sealedbox::seal_onto(&mut record, &dek, &context.encode(), value, rng));
-    secret::wipe_stack();
-    sealed.map(|()| record)
+    secret::wiping(|| {
+        let dek = Secret::random(rng);
+        push_header_and_wrap(&mut record, kek, context, capsule, &dek, rng)?;
+        sealedbox::seal_onto(&mut record, &dek, &context.encode(), value, rng)
+    })?;
+    Ok(record)
 }
 
 /// Opens what [`seal`] made, with the context of where the caller looked and the KEK that the caller holds.
@@ -77,11 +78,11 @@ pub fn open(
     record: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, RecordError> {
     let (_, wrap, payload) = split(record)?;
-    let opened = sealedbox::open_key(kek.secret(), &wrap_context(context, capsule), wrap)
-        .map_err(RecordError::Key)
-        .and_then(|dek| sealedbox::open_vec(&dek, &context.encode(), payload).map_err(RecordError::Value));
-    secret::wipe_stack();
-    opened
+    secret::wiping(|| {
+        let dek = sealedbox::open_key(kek.secret(), &wrap_context(context, capsule), wrap)
+            .map_err(RecordError::Key)?;
+        sealedbox::open_vec(&dek, &context.encode(), payload).map_err(RecordError::Value)
+    })
 }
 
 /// The capsule whose KEK opens this record, as its header claims.
@@ -98,17 +99,15 @@ pub fn rewrap(
     rng: &mut dyn CryptoRng,
 ) -> Result<Vec<u8>, RecordError> {
     let (_, wrap, payload) = split(record)?;
-    let rewrapped = sealedbox::open_key(old_kek.secret(), &wrap_context(context, old_capsule), wrap)
-        .map_err(RecordError::Key)
-        .map(|dek| {
-            let mut out = Vec::with_capacity(record.len());
-            push_header_and_wrap(&mut out, new_kek, context, new_capsule, &dek, rng)
-                .expect("a key is shorter than the longest plaintext");
-            out.extend_from_slice(payload);
-            out
-        });
-    secret::wipe_stack();
-    rewrapped
+    secret::wiping(|| {
+        let dek = sealedbox::open_key(old_kek.secret(), &wrap_context(context, old_capsule), wrap)
+            .map_err(RecordError::Key)?;
+        let mut out = Vec::with_capacity(record.len());
+        push_header_and_wrap(&mut out, new_kek, context, new_capsule, &dek, rng)
+            .expect("a key is shorter than the longest plaintext");
+        out.extend_from_slice(payload);
+        Ok(out)
+    })
 }
 
 fn push_header_and_wrap(

@@ -35,15 +35,14 @@ impl RemoteKey {
 
     /// Proves that this process holds the key, for enrolment.
     pub fn prove_possession(&self, claim: &PossessionClaim, rng: &mut dyn CryptoRng) -> Possession {
-        let proof =
-            self.with_scalar(|key| Possession::prove(claim, &Prover { key, public: self.public_key() }, rng));
-        secret::wipe_stack();
-        proof
+        secret::wiping(|| {
+            let key = &self.scalar();
+            Possession::prove(claim, &Prover { key, public: self.public_key() }, rng)
+        })
     }
 
-    /// Lends the scalar to `work`, in a frame that the caller's wipe reaches.
-    #[inline(never)]
-    pub(crate) fn with_scalar<T>(&self, work: impl FnOnce(&Scalar) -> T) -> T {
-        work(&self.0.scalar())
+    /// The scalar, for work under [`secret::wiping`].
+    pub(crate) fn scalar(&self) -> Scalar {
+        self.0.scalar()
     }
 }

@@ -65,20 +65,16 @@ pub fn seal(
     rng: &mut dyn CryptoRng,
 ) -> Result<Vec<u8>, SealError> {
     let mut boxed = Vec::with_capacity(plaintext.len() + OVERHEAD_BYTES);
-    seal_onto(&mut boxed, key, context, plaintext, rng)?;
-    secret::wipe_stack();
+    secret::wiping(|| seal_onto(&mut boxed, key, context, plaintext, rng))?;
     Ok(boxed)
 }
 
 /// Opens what [`seal`] made with the same key and context.
 pub fn open(key: &Secret<32>, context: &[u8], boxed: &[u8]) -> Result<Zeroizing<Vec<u8>>, OpenError> {
-    let opened = open_vec(key, context, boxed);
-    secret::wipe_stack();
-    opened
+    secret::wiping(|| open_vec(key, context, boxed))
 }
 
-/// Appends a box to `out`. The caller wipes the stack.
-#[inline(never)]
+/// Appends a box to `out`. For work under `secret::wiping`.
 pub(crate) fn seal_onto(
     out: &mut Vec<u8>,
     key: &Secret<32>,
@@ -113,7 +109,6 @@ fn seal_with_salt(
     Ok(())
 }
 
-#[inline(never)]
 pub(crate) fn open_vec(
     key: &Secret<32>,
     context: &[u8],
@@ -126,8 +121,7 @@ pub(crate) fn open_vec(
     Ok(plaintext)
 }
 
-/// Opens a box that holds a key straight into secret memory. The caller wipes the stack.
-#[inline(never)]
+/// Opens a box that holds a key straight into secret memory. For work under `secret::wiping`.
 pub(crate) fn open_key(key: &Secret<32>, context: &[u8], boxed: &[u8]) -> Result<Secret<32>, OpenError> {
     let parts = Parts::split(boxed)?;
     if parts.ciphertext.len() != 32 {

@@ -71,24 +71,18 @@ impl SigningSeed {
 
     /// The public half.
     pub fn public_key(&self) -> SigningPublicKey {
-        let key = self.expand_public();
-        secret::wipe_stack();
-        key
+        secret::wiping(|| self.expand_public())
     }
 
     /// Signs `message`, which must begin with its own label.
     pub fn sign(&self, message: &[u8]) -> [u8; SIGNATURE_BYTES] {
-        let signature = self.expand_and_sign(message);
-        secret::wipe_stack();
-        signature
+        secret::wiping(|| self.expand_and_sign(message))
     }
 
-    #[inline(never)]
     fn expand_public(&self) -> SigningPublicKey {
         SigningPublicKey(SigningKey::from_bytes(self.0.expose()).verifying_key())
     }
 
-    #[inline(never)]
     fn expand_and_sign(&self, message: &[u8]) -> [u8; SIGNATURE_BYTES] {
         SigningKey::from_bytes(self.0.expose()).sign(message).to_bytes()
     }

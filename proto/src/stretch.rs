@@ -31,10 +31,11 @@ pub fn argon2id(
     let params = Params::new(memory_kib, passes, lanes, Some(32)).map_err(|_| StretchError::Parameters)?;
     let mut memory = blocks(params.block_count())?;
     let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-    let key = Secret::try_filled_by(|out: &mut [u8; 32]| {
-        argon.hash_password_into_with_memory(phrase, salt, out, memory.as_mut_slice())
+    let key = secret::wiping(|| {
+        Secret::try_filled_by(|out: &mut [u8; 32]| {
+            argon.hash_password_into_with_memory(phrase, salt, out, memory.as_mut_slice())
+        })
     });
-    secret::wipe_stack();
     key.map_err(|_| StretchError::Parameters)
 }
 

@@ -71,12 +71,9 @@ impl XWingPublicKey {
 
     /// Seals `plaintext` to the holder of the seed.
     pub(crate) fn seal(&self, info: &[u8], aad: &[u8], plaintext: &[u8], rng: &mut dyn CryptoRng) -> Vec<u8> {
-        let sealed = self.seal_inner(info, aad, plaintext, rng);
-        secret::wipe_stack();
-        sealed
+        secret::wiping_deep(|| self.seal_inner(info, aad, plaintext, rng))
     }
 
-    #[inline(never)]
     fn seal_inner(&self, info: &[u8], aad: &[u8], plaintext: &[u8], rng: &mut dyn CryptoRng) -> Vec<u8> {
         let key = PublicKey::from_bytes(self.as_bytes()).expect("the key was checked when it was decoded");
         let mut sealed = vec![0; plaintext.len() + SEALED_OVERHEAD_BYTES];
@@ -126,9 +123,7 @@ impl XWingSeed {
 
     /// The public half.
     pub fn public_key(&self) -> XWingPublicKey {
-        let key = self.expand_public();
-        secret::wipe_stack();
-        key
+        secret::wiping_deep(|| self.expand_public())
     }
 
     /// Opens what was sealed to the public half, into secret memory.
@@ -138,19 +133,17 @@ impl XWingSeed {
         aad: &[u8],
         sealed: &[u8],
     ) -> Result<Secret<N>, DoesNotOpen> {
-        let opened = Secret::try_filled_by(|out: &mut [u8; N]| self.open_inner(info, aad, sealed, out));
-        secret::wipe_stack();
-        opened
+        secret::wiping_deep(|| {
+            Secret::try_filled_by(|out: &mut [u8; N]| self.open_inner(info, aad, sealed, out))
+        })
     }
 
-    #[inline(never)]
     fn expand_public(&self) -> XWingPublicKey {
         let mut bytes = Box::new([0; XWING_PUBLIC_BYTES]);
         XWing::sk_to_pk(&self.expand()).write_exact(bytes.as_mut_slice());
         XWingPublicKey(bytes)
     }
 
-    #[inline(never)]
     fn open_inner(&self, info: &[u8], aad: &[u8], sealed: &[u8], out: &mut [u8]) -> Result<(), DoesNotOpen> {
         if sealed.len() != out.len() + SEALED_OVERHEAD_BYTES {
             return Err(DoesNotOpen);

@@ -15,7 +15,7 @@ use rand_core::CryptoRng;
 use symbolon_proto::custody::transcript::CeremonyType;
 use symbolon_proto::custody::{Card, EnvelopeError, ShareEnvelope};
 use symbolon_proto::hierarchy::Fragment;
-use symbolon_proto::secret::wipe_stack;
+use symbolon_proto::secret::wiping;
 use symbolon_proto::share::{
     Dealing, Holder, Share, ShareKind, ShareSetError, ShareSetManifest, Threshold, check_holders,
 };
@@ -161,7 +161,7 @@ impl Change {
     }
 
     /// Prepares the change with the fragment of `sealed`; `None` if nothing is to change. Whoever calls drops
-    /// the fragment and wipes the stack.
+    /// the fragment.
     pub fn apply(
         &self,
         sealed: &Sealed,
@@ -170,17 +170,16 @@ impl Change {
         rng: &mut dyn CryptoRng,
     ) -> Result<Option<Changed>, ChangeError> {
         let next = sealed.frag_epoch().checked_add(1).ok_or(ChangeError::NoMoreEpochs)?;
-        let changed = match self {
-            Self::Drill => return Ok(None),
+        wiping(|| match self {
+            Self::Drill => Ok(None),
             Self::Epoch => {
                 let sealed = sealed.succeeded_by(sealed.share_set().clone(), next);
-                Changed { keys: EpochKeys::derive(fragment, &sealed), sealed, envelopes: Vec::new() }
+                let keys = EpochKeys::derive(fragment, &sealed);
+                Ok(Some(Changed { keys, sealed, envelopes: Vec::new() }))
             }
-            Self::Reshare(set) => deal(set, sealed, fragment, sealed.frag_epoch(), now, rng)?,
-            Self::Rekey(set) => deal(set, sealed, &Fragment::random(rng), next, now, rng)?,
-        };
-        wipe_stack();
-        Ok(Some(changed))
+            Self::Reshare(set) => deal(set, sealed, fragment, sealed.frag_epoch(), now, rng).map(Some),
+            Self::Rekey(set) => deal(set, sealed, &Fragment::random(rng), next, now, rng).map(Some),
+        })
     }
 }
 

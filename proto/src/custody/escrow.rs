@@ -199,16 +199,13 @@ pub fn combine(shares: &[(u16, RemoteKey)], expected: &PublicKey) -> Result<Remo
     if nodes.is_empty() || nodes.contains(&0) || repeated {
         return Err(CombineError::Nodes);
     }
-    let key = RemoteKey::from_secret(interpolate(shares, &nodes));
-    secret::wipe_stack();
-    match key {
+    match RemoteKey::from_secret(secret::wiping(|| interpolate(shares, &nodes))) {
         Ok(key) if key.public_key() == expected => Ok(key),
         _ => Err(CombineError::OtherKey),
     }
 }
 
 /// The sum of λ_i·k_i.
-#[inline(never)]
 fn interpolate(shares: &[(u16, RemoteKey)], nodes: &[u16]) -> Secret<SCALAR_BYTES> {
     let mut sum = Zeroizing::new(CurveScalar::ZERO);
     for (node, share) in shares {

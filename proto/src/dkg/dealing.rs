@@ -37,12 +37,9 @@ impl Session {
         share: Option<&RemoteKey>,
         rng: &mut dyn CryptoRng,
     ) -> Result<Vec<u8>, DkgError> {
-        let dealt = self.deal_unwiped(key, share, rng);
-        secret::wipe_stack();
-        dealt
+        secret::wiping(|| self.deal_unwiped(key, share, rng))
     }
 
-    #[inline(never)]
     fn deal_unwiped(
         &self,
         key: &StaticKey,

@@ -71,7 +71,6 @@ fn multiply(point: &Point, scalar: &Scalar) -> Zeroizing<RistrettoPoint> {
 }
 
 /// Encrypts a share. The key is used once, so the nonce may come from the same hash.
-#[inline(never)]
 pub(super) fn seal(secrets: &Secrets, route: &Route<'_>, share: &Scalar) -> [u8; CIPHERTEXT_BYTES] {
     let derived = secrets.derive(route);
     let (cipher, nonce) = cipher(&derived);
@@ -84,7 +83,6 @@ pub(super) fn seal(secrets: &Secrets, route: &Route<'_>, share: &Scalar) -> [u8;
 }
 
 /// Decrypts a share into `out`; `false` if the ciphertext is not this route's.
-#[inline(never)]
 pub(super) fn open(
     secrets: &Secrets,
     route: &Route<'_>,

@@ -49,12 +49,12 @@ impl<For> NodeKey<For> {
         self.0.public().point()
     }
 
-    /// Signs the concatenation of `parts`. The caller wipes the stack.
+    /// Signs the concatenation of `parts`. For work under `secret::wiping`.
     pub(super) fn sign(&self, parts: &[&[u8]]) -> [u8; schnorr::SCHNORR_BYTES] {
         schnorr::sign(&self.scalar(), self.public(), parts)
     }
 
-    /// The scalar; the caller wipes the stack.
+    /// The scalar; for work under `secret::wiping`.
     pub(super) fn scalar(&self) -> Scalar {
         self.0.scalar()
     }

@@ -29,12 +29,9 @@ impl Roster {
     /// [`DkgError::NoPart`] if the node gets no share in this run.
     pub fn offer(&self, key: &StaticKey, receive: &ReceiveKey) -> Result<[u8; OFFER_BYTES], DkgError> {
         self.receiver_index(key.public()).ok_or(DkgError::NoPart)?;
-        let offer = self.offer_unwiped(key, receive);
-        secret::wipe_stack();
-        Ok(offer)
+        Ok(secret::wiping(|| self.offer_unwiped(key, receive)))
     }
 
-    #[inline(never)]
     fn offer_unwiped(&self, key: &StaticKey, receive: &ReceiveKey) -> [u8; OFFER_BYTES] {
         let public = receive.public().as_bytes();
         let possession = receive.sign(&[label::RECEIVE_KEY, &self.context, key.public().as_bytes()]);

@@ -17,8 +17,8 @@ use crate::label;
 /// Bytes of a signature R ‖ z.
 pub const SCHNORR_BYTES: usize = POINT_BYTES + SCALAR_BYTES;
 
-/// Signs the concatenation of `parts` with `key`, whose public half is `public`. The caller wipes the stack.
-#[inline(never)]
+/// Signs the concatenation of `parts` with `key`, whose public half is `public`, under
+/// `secret::wiping`.
 pub(super) fn sign(key: &Scalar, public: &Point, parts: &[&[u8]]) -> [u8; SCHNORR_BYTES] {
     let nonce = hash_to_scalar(&[label::COCKTAIL_NONCE, key.element().as_bytes()], parts);
     let nonce = Scalar::from_element(nonce).expect("a hash that is not zero modulo the group order");

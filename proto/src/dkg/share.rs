@@ -57,12 +57,9 @@ impl Session {
         share: Option<&RemoteKey>,
         dealings: &[Vec<u8>],
     ) -> Result<PendingShare, DkgError> {
-        let received = self.receive_unwiped(key, receive, share, dealings);
-        secret::wipe_stack();
-        received
+        secret::wiping(|| self.receive_unwiped(key, receive, share, dealings))
     }
 
-    #[inline(never)]
     fn receive_unwiped(
         &self,
         key: &StaticKey,
@@ -167,12 +164,9 @@ impl PendingShare {
     /// # Errors
     /// [`DkgError::State`].
     pub fn from_secret_bytes(bytes: &[u8]) -> Result<Self, DkgError> {
-        let pending = Self::read(bytes);
-        secret::wipe_stack();
-        pending.ok_or(DkgError::State)
+        secret::wiping(|| Self::read(bytes)).ok_or(DkgError::State)
     }
 
-    #[inline(never)]
     fn read(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(bytes);
         reader.u8().ok().filter(|format| *format == FORMAT)?;

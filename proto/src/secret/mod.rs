@@ -6,7 +6,7 @@
 //! `Copy`, `Debug`, `Display`, `Serialize` or `==`; it is wiped on drop (docs/skb1.md section 12.2).
 //!
 //! What this does not do: ciphers and hash functions still spread key schedules over the stack while they
-//! work. Whoever uses a key calls [`wipe_stack`] when the work is done.
+//! work. Whoever uses a key does it within [`wiping`], which overwrites what the work left.
 //!
 //! ```
 //! use symbolon_proto::secret::Secret;
@@ -39,6 +39,9 @@
 //! let too_long = symbolon_proto::secret::Secret::<65>::zeroed();
 //! ```
 
+#[cfg(any(test, feature = "gauge"))]
+#[doc(hidden)]
+pub mod gauge;
 mod pages;
 mod stack;
 
@@ -47,7 +50,7 @@ use core::fmt;
 use rand_core::CryptoRng;
 use subtle::ConstantTimeEq;
 
-pub use self::stack::wipe_stack;
+pub use self::stack::{wiping, wiping_deep};
 
 /// Bytes of the longest [`Secret`].
 pub const SECRET_BYTES_MAX: usize = pages::SLOT_BYTES;
@@ -175,7 +178,7 @@ pub fn memory_mode() -> MemoryMode {
 }
 
 /// Keeps the calling thread's stack out of swap and core dumps, for a thread that works with keys. Answers
-/// whether the kernel agreed; what was on the stack is wiped by [`wipe_stack`] all the same.
+/// whether the kernel agreed; what key work left there is overwritten by [`wiping`] all the same.
 #[must_use]
 pub fn protect_stack() -> bool {
     pages::protect_stack()

@@ -71,7 +71,6 @@ fn secrets_cross_threads() {
 fn preparing_settles_on_the_best_pages() {
     let mode = prepare(false).unwrap();
     assert!(mode <= MemoryMode::Locked, "{mode}");
-    wipe_stack();
 }
 
 /// What another process sees of `[address, address + length)`; `None` if the kernel refuses to show it.
@@ -115,7 +114,6 @@ fn left_on_the_stack() -> usize {
 fn wiping_the_stack_leaves_nothing() {
     leave_on_the_stack();
     assert!(left_on_the_stack() > 4096, "positive control");
-    leave_on_the_stack();
-    wipe_stack();
+    wiping(leave_on_the_stack);
     assert!(left_on_the_stack() < 16, "single bytes of other values may look like the pattern");
 }

@@ -25,7 +25,7 @@ use crate::hierarchy::{CheckKey, Fragment};
 use crate::id::DeploymentId;
 use crate::label;
 use crate::primitives;
-use crate::secret::wipe_stack;
+use crate::secret::wiping;
 use crate::signing::SigningPublicKey;
 use crate::xwing::{XWING_PUBLIC_BYTES, XWingPublicKey};
 
@@ -380,12 +380,9 @@ pub(super) fn check_names<'a>(
 
 /// `SHA-256("SKB1/share-digest" ‖ nonce ‖ set_id ‖ x ‖ y)`.
 pub(super) fn share_digest(nonce: &[u8; 32], set_id: &SetId, point: &Point) -> [u8; DIGEST_BYTES] {
-    let digest = digest_inner(nonce, set_id, point);
-    wipe_stack();
-    digest
+    wiping(|| digest_inner(nonce, set_id, point))
 }
 
-#[inline(never)]
 fn digest_inner(nonce: &[u8; 32], set_id: &SetId, point: &Point) -> [u8; DIGEST_BYTES] {
     let mut hash = Sha256::new();
     hash.update(label::SHARE_DIGEST);
@@ -398,9 +395,10 @@ fn digest_inner(nonce: &[u8; 32], set_id: &SetId, point: &Point) -> [u8; DIGEST_
 
 /// `HMAC-SHA-512(K_check[0], set_id)[0..16]`.
 pub(super) fn check_value(key: &CheckKey, set_id: &SetId) -> [u8; CHECK_BYTES] {
-    let tag = primitives::hmac(key.secret().expose(), &[set_id.as_bytes()]);
-    let mut value = [0; CHECK_BYTES];
-    value.copy_from_slice(&tag[..CHECK_BYTES]);
-    wipe_stack();
-    value
+    wiping(|| {
+        let tag = primitives::hmac(key.secret().expose(), &[set_id.as_bytes()]);
+        let mut value = [0; CHECK_BYTES];
+        value.copy_from_slice(&tag[..CHECK_BYTES]);
+        value
+    })
 }

@@ -12,7 +12,7 @@ use rand_core::CryptoRng;
 use zeroize::Zeroize;
 
 use super::gf256;
-use crate::secret::{Secret, wipe_stack};
+use crate::secret::{Secret, wiping};
 
 /// Most shares of a set.
 pub const SHARES_MAX: u8 = 16;
@@ -97,13 +97,10 @@ pub fn split(secret: &Secret<32>, threshold: Threshold, rng: &mut dyn CryptoRng)
 
 /// [`split`] with given coefficients a_1, a_2, …
 pub(super) fn split_with(secret: &Secret<32>, coefficients: &[Secret<32>], total: u8) -> Vec<Point> {
-    let points = (1..=total).map(|x| Point { x, y: evaluate(secret, coefficients, x) }).collect();
-    wipe_stack();
-    points
+    wiping(|| (1..=total).map(|x| Point { x, y: evaluate(secret, coefficients, x) }).collect())
 }
 
 /// Horner's rule from the highest coefficient down to the secret.
-#[inline(never)]
 fn evaluate(secret: &Secret<32>, coefficients: &[Secret<32>], x: u8) -> Secret<32> {
     Secret::filled_by(|y| {
         for coefficient in coefficients.iter().rev().chain([secret]) {
@@ -130,12 +127,9 @@ pub fn recombine(points: &[&Point]) -> Result<Secret<32>, PointsError> {
             return Err(PointsError::Repeated { x: point.x });
         }
     }
-    let secret = interpolate(points);
-    wipe_stack();
-    Ok(secret)
+    Ok(wiping(|| interpolate(points)))
 }
 
-#[inline(never)]
 fn interpolate(points: &[&Point]) -> Secret<32> {
     Secret::filled_by(|secret| {
         for point in points {

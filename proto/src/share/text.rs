@@ -20,7 +20,7 @@ use self::checksum::mistyped;
 use super::bytes::{SHARE_BYTES, Share};
 use super::error::ShareTextError;
 use super::kind::ShareKind;
-use crate::secret::{Secret, wipe_stack};
+use crate::secret::{Secret, wiping};
 
 /// Characters of a share's text form.
 pub const SHARE_TEXT_CHARS: usize = 81;
@@ -38,24 +38,22 @@ impl Share {
     /// Reads what a custodian typed or pasted: the text form, or hex or base64 of the 44 bytes. White space
     /// anywhere is ignored.
     pub fn parse(text: &str) -> Result<Self, ShareTextError> {
-        let share = parse_any(text);
-        wipe_stack();
-        share
+        wiping(|| parse_any(text))
     }
 
     /// The text form, wiped when dropped. Show it to its custodian once and nobody else.
     #[must_use]
     pub fn to_text(&self) -> Zeroizing<String> {
         let mut text = Zeroizing::new(String::with_capacity(SHARE_TEXT_CHARS));
-        bech32::encode_lower_to_fmt::<Bech32m, _>(&mut *text, self.kind().hrp(), self.to_bytes().expose())
-            .expect("44 bytes are fewer than bech32m's limit, and writing to a String does not fail");
-        wipe_stack();
+        wiping(|| {
+            bech32::encode_lower_to_fmt::<Bech32m, _>(&mut *text, self.kind().hrp(), self.to_bytes().expose())
+        })
+        .expect("44 bytes are fewer than bech32m's limit, and writing to a String does not fail");
         text
     }
 }
 
 /// Chooses the form by prefix and length.
-#[inline(never)]
 fn parse_any(text: &str) -> Result<Share, ShareTextError> {
     if text.len() > SHARE_INPUT_BYTES_MAX {
         return Err(ShareTextError::Length { found: text.len() });

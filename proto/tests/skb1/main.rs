@@ -3,6 +3,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[cfg(feature = "gauge")]
+mod depth;
+#[cfg(feature = "gauge")]
+mod group;
 mod hedge;
 mod histories;
 mod malicious;

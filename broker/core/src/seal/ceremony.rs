@@ -2,7 +2,7 @@
 
 use rand_core::CryptoRng;
 use symbolon_proto::hierarchy::Fragment;
-use symbolon_proto::secret::wipe_stack;
+use symbolon_proto::secret::wiping;
 use symbolon_proto::share::{self, Share, ShareError};
 
 use super::Sealed;
@@ -97,12 +97,11 @@ impl Ceremony {
 
     /// Recombines the fragment, checks it, derives the purpose keys and forgets everything else.
     pub fn finish(self) -> Result<EpochKeys, CeremonyError> {
-        let sealed = self.sealed.clone();
-        let fragment = self.recombine()?;
-        let keys = EpochKeys::derive(&fragment, &sealed);
-        drop(fragment);
-        wipe_stack();
-        Ok(keys)
+        wiping(|| {
+            let sealed = self.sealed.clone();
+            let fragment = self.recombine()?;
+            Ok(EpochKeys::derive(&fragment, &sealed))
+        })
     }
 
     /// The fragment itself, checked, for a ceremony that changes something. The shares are forgotten.

@@ -70,6 +70,20 @@ fn same(one: &Secret<32>, other: &Secret<32>) -> bool {
     one.same_as(other)
 }
 
+/// As `proto/tests/skb1/depth.rs`, for what this crate does with keys.
+#[test]
+fn key_work_is_wiped_deeper_than_it_writes() {
+    let src = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    symbolon_proto::secret::gauge::check(&src, 3, || {
+        let (sealed, fragment, _) = deployment();
+        let (keys, cards) = people(&["Cid", "Dan", "Eva"]);
+        let change = Change::Rekey(NewSet::new(2, &cards).unwrap());
+        let changed = change.apply(&sealed, &fragment, NOW, &mut rng()).unwrap().unwrap();
+        let keys = opened(&changed, &keys);
+        let _ = crate::token::hash_of(keys.net().secret(), "hvs.a-token");
+    });
+}
+
 #[test]
 fn a_reshare_gives_other_people_the_same_keys() {
     let (sealed, fragment, old_shares) = deployment();

@@ -8,7 +8,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use rand_core::CryptoRng;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::Sha512;
-use symbolon_proto::secret::{Secret, wipe_stack};
+use symbolon_proto::secret::{Secret, wiping};
 use symbolon_proto::{Zeroizing, label};
 
 use super::BadToken;
@@ -87,13 +87,10 @@ pub fn hash_of(index_key: &Secret<32>, token: &str) -> TokenHash {
 
 /// `HMAC-SHA-512(key, label ‖ LP(field) ‖ …)[..32]`.
 pub(crate) fn keyed_hash(key: &Secret<32>, label: &[u8], fields: &[&[u8]]) -> [u8; 32] {
-    let hash = keyed_hash_unwiped(key, label, fields);
-    wipe_stack();
-    hash
+    wiping(|| keyed_hash_unwiped(key, label, fields))
 }
 
 /// HMAC leaves the padded key and the fields on the stack.
-#[inline(never)]
 fn keyed_hash_unwiped(key: &Secret<32>, label: &[u8], fields: &[&[u8]]) -> [u8; 32] {
     let mut mac = Hmac::<Sha512>::new_from_slice(key.expose()).expect("HMAC takes keys of any length");
     mac.update(label);

@@ -14,7 +14,7 @@ use symbolon_core::seal::{Ceremony, CeremonyError, Sealed};
 use symbolon_core::succession::{Change, ChangeError, Changed, NewSet};
 use symbolon_proto::custody::transcript::{CeremonyType, Event, EventKind, Transcript};
 use symbolon_proto::custody::{ShareEnvelope, Submission};
-use symbolon_proto::secret::wipe_stack;
+use symbolon_proto::secret::wiping;
 use symbolon_proto::share::{Holder, ShareSetManifest};
 use tracing::{info, warn};
 
@@ -186,9 +186,8 @@ fn fingerprint(holder: &Holder) -> String {
 fn prepare(shares: Ceremony, change: &Change, sealed: &Sealed, now: Now) -> Result<Option<Changed>, OpError> {
     let fragment =
         shares.recombine().inspect_err(|error: &CeremonyError| warn!(%error, "ceremony failed"))?;
-    let changed = change.apply(sealed, &fragment, now, &mut os_rng());
+    let changed = wiping(|| change.apply(sealed, &fragment, now, &mut os_rng()));
     drop(fragment);
-    wipe_stack();
     changed.map_err(|error: ChangeError| {
         warn!(%error, "the change could not be prepared");
         OpError::invalid("the new shares could not be made; everything is as before, begin again")

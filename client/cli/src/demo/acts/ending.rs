@@ -3,7 +3,7 @@
 use symbolon_broker::run::Broker;
 use symbolon_proto::hierarchy::Fragment;
 use symbolon_proto::id::DeploymentId;
-use symbolon_proto::secret::{MemoryMode, memory_mode, wipe_stack};
+use symbolon_proto::secret::{MemoryMode, memory_mode, wiping};
 use symbolon_proto::share::{Share, shamir};
 
 use super::super::memory::{Needle, Scan};
@@ -48,8 +48,8 @@ async fn search(
     told: &mut Narrator,
     when: &str,
 ) -> Result<Scan, StoryError> {
-    let mut needles =
-        key_needles(story, deployment).ok_or(StoryError::Missing { what: "the keys to look for" })?;
+    let mut needles = wiping(|| key_needles(story, deployment))
+        .ok_or(StoryError::Missing { what: "the keys to look for" })?;
     let mut marker = vec![0_u8; 32];
     getrandom::fill(&mut marker).map_err(|_| StoryError::Missing { what: "randomness" })?;
     needles.extend(Needle::cover("marker", &marker));
@@ -91,7 +91,6 @@ fn key_needles(story: &Story, deployment: &str) -> Option<Vec<Needle>> {
     ] {
         needles.extend(Needle::cover(name, key.expose()));
     }
-    wipe_stack();
     Some(needles)
 }
 
