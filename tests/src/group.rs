@@ -333,18 +333,6 @@ async fn rotation(site: &Site) -> Value {
     site.root_get("sys/symbolon/rotation").await.expect(200).json()["data"]["remote"].take()
 }
 
-/// Waits until every capsule is under this epoch.
-async fn rotated(site: &Site, key_epoch: u32) {
-    for _ in 0..600 {
-        let last = &rotation(site).await["last"];
-        if last["key_epoch"] == key_epoch && !last["finished"].is_null() {
-            return;
-        }
-        tokio::time::sleep(symbolon_cli::demo::world::LOOK_AGAIN).await;
-    }
-    panic!("the rotation does not end: {}", rotation(site).await);
-}
-
 /// The epochs of the only key of a service, as JSON.
 fn epochs(service: &Service) -> Value {
     serde_json::to_value(service.status().keys[0].epochs.as_slice()).unwrap()
@@ -378,7 +366,7 @@ async fn the_key_of_one_service_is_rotated_under_the_secrets() {
     assert!(early.text.contains("capsules of key epoch 1 are left"), "{}", early.text);
 
     site.world.start_fragment().await.unwrap();
-    rotated(&site, 2).await;
+    site.wait_for_rotation(2).await;
     all_read(&site).await;
     assert_eq!(rotation(&site).await["key_epochs"], json!([1, 2]));
     let again = site.root_put(ROTATE, &json!({})).await.expect(400);
@@ -410,7 +398,7 @@ async fn the_key_of_a_group_is_rotated_under_the_secrets() {
         assert_eq!(node.epochs(), [(1, vec![1]), (2, vec![1])]);
         assert_eq!(node.shares().len(), 2, "{:?}", node.shares());
     }
-    rotated(&group.site, 2).await;
+    group.site.wait_for_rotation(2).await;
     group.nodes[2].stop().await;
     all_read(&group.site).await;
     let refused = group.site.root_put(RETIRE, &json!({})).await.expect(503);

@@ -4,7 +4,12 @@
 use std::path::PathBuf;
 
 use serde_json::json;
+use symbolon_broker::keys::CAPSULES;
+use symbolon_broker::rows::COUNTERS;
+use symbolon_cli::demo::world::Pace;
+use symbolon_proto::capsule::Capsule;
 
+use crate::rows::{self, Rows};
 use crate::site::{BRISK, CALM, Got, Site};
 
 fn store(site: &Site) -> PathBuf {
@@ -98,4 +103,68 @@ async fn a_remote_that_was_away_at_the_unseal_finds_the_right_store_right() {
     site.read("app/db").await.expect(503);
     site.world.start_fragment().await.unwrap();
     site.wait_for_read("app/db", 200, &[503]).await;
+}
+
+/// Rows of the remote hold manifests and root keys in hex; every other row that changed is far shorter.
+const ENROLMENT_ROW_BYTES_MIN: usize = 250;
+
+/// A stopped broker whose key was rotated, with the two rows of its enrolment as they were before.
+async fn rotated_and_put_back(pace: Pace) -> (Site, Rows) {
+    let mut site = Site::open(pace).await;
+    site.write("app/db", "kept").await;
+    site.world.stop_broker().await.unwrap();
+    let before = rows::read(&site.world).await;
+    site.start_again().await;
+    site.unseal().await;
+    site.root_put("sys/symbolon/rotate/remote", &json!({})).await.expect(200);
+    site.wait_for_rotation(2).await;
+    site.world.stop_broker().await.unwrap();
+    let now = rows::read(&site.world).await;
+    let counters = rows::of(&before, COUNTERS).into_iter();
+    let old: Vec<_> = counters
+        .filter(|(key, value)| value.len() > ENROLMENT_ROW_BYTES_MIN && now.get(*key) != Some(value))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    assert_eq!(old.len(), 2, "the newest manifest, and the rest of the enrolment");
+    rows::write(&site.world, old).await;
+    site.start_again().await;
+    (site, now)
+}
+
+/// Key epochs of the capsules that were not there before.
+async fn epochs_since(site: &mut Site, before: &Rows) -> Vec<u32> {
+    site.world.stop_broker().await.unwrap();
+    let now = rows::read(&site.world).await;
+    let new = rows::of(&now, CAPSULES).into_iter().filter(|(key, _)| !before.contains_key(*key));
+    new.map(|(_, value)| Capsule::parse(value).unwrap().key_epoch()).collect()
+}
+
+async fn new_mount(site: &Site) -> Got {
+    let engine = json!({ "type": "kv", "options": { "version": "2" } });
+    site.root_put("sys/mounts/later", &engine).await.expect(204);
+    site.root_put("later/data/new", &json!({ "data": { "value": "new" } })).await
+}
+
+/// The anchor says nothing of single rows: the log that it stands for is whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_key_epoch_comes_back_into_use_with_no_row_that_is_put_back() {
+    let (mut site, before) = rotated_and_put_back(CALM).await;
+    site.unseal().await;
+    new_mount(&site).await.expect(200);
+    assert_eq!(epochs_since(&mut site, &before).await, [2], "the epoch that was rotated to");
+    site.start_again().await;
+    site.unseal().await;
+    assert_eq!(site.read("app/db").await.expect(200).json()["data"]["data"]["value"], "kept");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_remote_is_away_rows_that_were_put_back_close_and_open_nothing() {
+    let (mut site, before) = rotated_and_put_back(BRISK).await;
+    site.world.stop_fragment().await.unwrap();
+    site.unseal().await;
+    site.read("app/db").await.expect(503);
+    site.world.start_fragment().await.unwrap();
+    site.wait_for_read("app/db", 200, &[503]).await;
+    new_mount(&site).await.expect(200);
+    assert_eq!(epochs_since(&mut site, &before).await, [2]);
 }

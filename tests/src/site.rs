@@ -292,6 +292,16 @@ impl Site {
         looking.await.unwrap()
     }
 
+    /// Waits until every capsule is under this epoch of the remote's key.
+    pub async fn wait_for_rotation(&self, key_epoch: u32) {
+        let waiting = until("the end of the re-wrap", || async {
+            let status = self.root_get("sys/symbolon/rotation").await.expect(200).json();
+            let last = &status["data"]["remote"]["last"];
+            Ok((last["key_epoch"] == key_epoch && !last["finished"].is_null()).then_some(()))
+        });
+        waiting.await.unwrap();
+    }
+
     /// A request whose target no library tidies.
     pub async fn send_raw(&self, method: &str, target: &str, token: &str) -> Got {
         let head = format!("{method} {target} HTTP/1.1\r\nHost: broker\r\nX-Vault-Token: {token}\r\n");

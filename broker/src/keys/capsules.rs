@@ -70,13 +70,14 @@ impl Keys {
         key_thread::run(close).await.map_err(|_| KeyError::Busy)?
     }
 
-    /// The key that all capsules of this deployment belong to, and its newest epoch.
+    /// The newest key epoch; none while nobody has said which it is.
     #[must_use]
     pub fn newest_epoch(&self) -> Option<u32> {
         self.shared.newest_epoch()
     }
 
-    /// What new capsules are closed for: the newest epochs of both halves.
+    /// What new capsules are closed for: the newest epochs of both halves. None while that of the remote is
+    /// not known.
     #[must_use]
     pub fn aim(&self) -> Option<Aim> {
         let key_epoch = self.shared.newest_epoch()?;
@@ -99,6 +100,7 @@ impl Keys {
 
 impl Shared {
     pub(super) fn newest_epoch(&self) -> Option<u32> {
+        self.evaluator.knows_newest().ok()?;
         self.evaluator.key_epochs().last().copied()
     }
 
@@ -179,10 +181,15 @@ impl Shared {
     }
 
     /// The capsule of a place. One that names another remote key, or an epoch that does not live, is damaged,
-    /// and is told apart here: in a batch it would keep the others from being opened.
+    /// and is told apart here: in a batch it would keep the others from being opened. Which epochs live is
+    /// the word of the services.
     pub(super) async fn stored_capsule(&self, place: CapsulePlace) -> Result<Capsule, KeyError> {
         let row = self.store.get(&place.key()).await.map_err(|_| KeyError::Busy)?.ok_or(KeyError::Moved)?;
         let capsule = Capsule::parse(&row.value).map_err(|_| KeyError::Integrity)?;
-        if self.is_ours(&capsule) { Ok(capsule) } else { Err(KeyError::Integrity) }
+        if self.is_ours(&capsule) {
+            return Ok(capsule);
+        }
+        self.evaluator.knows_newest().map_err(|error| KeyError::Fragment(error.problem()))?;
+        Err(KeyError::Integrity)
     }
 }

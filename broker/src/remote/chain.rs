@@ -72,7 +72,10 @@ impl Chain {
     pub(crate) fn accept(&mut self, bytes: &[u8]) -> Result<(), ManifestError> {
         let next = Arc::new(self.newest.next(bytes, &self.root)?);
         let before = std::mem::replace(&mut self.newest, next);
-        if before.manifest().key_epoch != self.newest.manifest().key_epoch {
+        let ended = before.manifest().key_epoch;
+        if ended != self.newest.manifest().key_epoch {
+            // One that is there already came from a row that is newer than that of the newest manifest.
+            self.older.retain(|held| held.manifest().key_epoch < ended);
             self.older.push(before);
         }
         Ok(())
@@ -118,5 +121,18 @@ mod tests {
         let back = of_key(&node, &old, 1, Some(chain.newest()));
         assert_eq!(chain.accept(&back), Err(ManifestError::KeyChanged));
         assert_eq!(chain.key_epochs(), [1, 2], "a refusal changes nothing");
+    }
+    /// As when the row of the newest manifest was put back, and the other row was not.
+    #[test]
+    fn an_epoch_that_ends_twice_is_kept_once() {
+        let node = Node::new();
+        let (old, new) = (*node.key.public_key(), *RemoteKey::generate(&mut os_rng()).public_key());
+        let root = node.root.public_key();
+        let first = VerifiedManifest::first(&of_key(&node, &old, 1, None), &root, &node.deployment).unwrap();
+        let next = of_key(&node, &new, 2, Some(&first));
+        let mut chain = Chain::from(Enrolled::alone(root, first.clone()));
+        chain.older = vec![Arc::new(first.clone()), Arc::new(first.next(&next, &root).unwrap())];
+        chain.accept(&next).unwrap();
+        assert_eq!(chain.key_epochs(), [1, 2]);
     }
 }

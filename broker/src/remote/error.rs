@@ -118,11 +118,16 @@ pub enum EvaluateError {
     /// Later, perhaps. Unsigned, so it changes nothing.
     #[error("the fragment service is busy; retry in a second")]
     Busy,
-    /// No hello yet: the anchor comes first.
+    /// No hello yet: the anchor and the manifest chain come first.
     #[error(
-        "the fragment service has not been reached since the unseal; the next heartbeat checks the anchor and registers this broker"
+        "the fragment service has not been reached since the unseal; the next heartbeat checks the anchor, follows the manifests and registers this broker"
     )]
     NotRegistered,
+    /// Ours is not the newest manifest, and no way leads there.
+    #[error(
+        "the fragment service has newer manifests, which do not continue the one in this store; finish the change of the services that is under way, or restore the newest backup; new keys are refused until then"
+    )]
+    Overtaken,
     /// The two clocks are more than five minutes apart, so its leases say nothing.
     #[error(
         "the clocks of broker and fragment service differ by more than five minutes, or ours was set back; correct the clock, keys stay closed until then"
@@ -170,6 +175,7 @@ impl EvaluateError {
             | Self::NotAMember
             | Self::KeyEpoch { .. }
             | Self::StaleGeneration
+            | Self::Overtaken
             | Self::WrongEpoch
             | Self::UnknownKey
             | Self::NotEnrolled => FragmentProblem::Refused,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! enrol.rs   once: two operators compare fingerprints, a verified manifest comes back
-//! nodes.rs   all nodes together: hello at unseal, heartbeats, manifests
+//! nodes.rs   all nodes together: the manifest chain and a hello at unseal, heartbeats
 //! quorum.rs  an evaluation by t of n nodes: the quickest first, the others soon after
 //! node.rs    one node: mutual TLS, deadline, proof
 //! shared.rs  what the nodes have in common: who asks, under which manifests
@@ -58,6 +58,12 @@ pub trait Evaluator: Send + Sync + 'static {
 
     /// Key epochs that can be evaluated, oldest first; the last is the one that new capsules are made for.
     fn key_epochs(&self) -> Vec<u32>;
+
+    /// Whether the last of these is known to be the newest there is: asked of the services since the unseal.
+    /// Until then no new capsule is closed, and one of an unknown epoch is no damage.
+    fn knows_newest(&self) -> Result<(), EvaluateError> {
+        Ok(())
+    }
 
     /// What to blind for, for capsules of `key_epoch`.
     fn target(&self, key_epoch: u32) -> Result<Target, EvaluateError>;

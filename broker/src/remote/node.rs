@@ -164,6 +164,22 @@ impl Node {
         answered
     }
 
+    /// The same, before our first hello on a connection of its own that says none.
+    pub(crate) async fn ask_or_whisper(&self, frame: Vec<u8>) -> Result<Bytes, EvaluateError> {
+        if self.common.holder().generation == 0 { self.whisper(frame).await } else { self.ask(frame).await }
+    }
+
+    /// Asks on a connection of its own that says no hello: a store that turns out to be old must not have
+    /// fenced the broker that runs on the newest one.
+    async fn whisper(&self, frame: Vec<u8>) -> Result<Bytes, EvaluateError> {
+        let asking = async {
+            let sender = self.wire.connect().await?;
+            self.wire.exchange(&sender, frame).await
+        };
+        let answer = timeout(self.common.deadline, asking).await.map_err(|_| self.silent())?;
+        answer.map_err(|error| self.failed(error))
+    }
+
     /// What is to be known before this node is asked for an evaluation.
     pub(crate) fn question(&self, key_epoch: u32) -> Result<Question, EvaluateError> {
         let manifest = self.common.manifest_of(key_epoch)?;

@@ -3,7 +3,7 @@
 //! ```text
 //! hello, heartbeat ── to every node; leases come back one by one (leases.rs)
 //! evaluate ────────── to t of them, the others soon after (quorum.rs)
-//! manifests ───────── from any of them; each must continue the chain (chain.rs)
+//! manifests ───────── before the first hello, until t know none that follows (nodes/follow.rs)
 //! ```
 //!
 //! A key that one service holds is 1 of 1 and costs one exchange.
@@ -14,11 +14,10 @@ use std::time::Duration;
 use symbolon_core::clock::Clock;
 use symbolon_proto::blind::Blinded;
 use symbolon_proto::capsule::{EncapsulationKey, SharedSecret};
-use symbolon_proto::evaluate::Fault;
-use symbolon_proto::frame::{ManifestAnswer, ManifestRequest, Status, Target, request_hash};
-use symbolon_proto::id::{BrokerId, KeyId, NodeId, RequestId};
+use symbolon_proto::frame::Target;
+use symbolon_proto::id::{BrokerId, KeyId, NodeId};
 use symbolon_proto::lease::{KeyState, LeaseHolder};
-use symbolon_proto::manifest::{Manifest, ManifestError, VerifiedManifest};
+use symbolon_proto::manifest::{ManifestError, VerifiedManifest};
 use symbolon_proto::proposal::Proposal;
 use tokio::sync::{Mutex, mpsc, watch};
 use tracing::warn;
@@ -35,18 +34,16 @@ use super::told::Told;
 use super::wire::RemoteConfigError;
 use super::{EvaluateError, Evaluated, Evaluator, quorum};
 use crate::config;
-use crate::random::os_rng;
 
 mod anchor;
+mod follow;
 
 pub(crate) use anchor::Remembered;
+use follow::Standing;
 
 /// A manifest with less left than this is looked up again at the next contact. Services renew at half of 30
 /// days.
 const REFRESH_BEFORE_SECS: u64 = 15 * 24 * 60 * 60;
-
-/// Answers to one request for the chain; services keep fewer manifests than these can carry.
-const CHAIN_REQUESTS_MAX: usize = 16;
 
 /// The fragment services that this broker is enrolled with.
 pub struct Remote {
@@ -61,6 +58,8 @@ pub struct Remote {
     progress: watch::Sender<Progress>,
     /// What nodes that left have said.
     told: Told,
+    /// Whether our newest manifest is the newest.
+    standing: Standing,
 }
 
 /// How a node is doing, for status pages.
@@ -123,8 +122,9 @@ impl Remote {
         let common = Common::new(deadline, broker, enrolled.clone().into(), leases, Arc::clone(&clock));
         let (changing, progress) = (Mutex::default(), watch::Sender::default());
         let nodes = RwLock::new(Arc::from([]));
-        let told = Told::default();
-        let remote = Self { common, nodes, settings, client, broker, clock, changing, progress, told };
+        let (told, standing) = (Told::default(), Standing::default());
+        let remote =
+            Self { common, nodes, settings, client, broker, clock, changing, progress, told, standing };
         remote.seat(&enrolled)?;
         Ok(Arc::new(remote))
     }
@@ -215,8 +215,10 @@ impl Remote {
     }
 
     /// Registers the generation of an unseal: from then on the services refuse older ones. The answers are
-    /// leases. Returns as soon as t of them are active; slower nodes are registered with all the same.
+    /// leases. Returns as soon as t of them are active; slower nodes are registered with all the same. The
+    /// first one follows the manifest chain before: no capsule is opened or closed until that was done.
     pub async fn hello(&self, generation: u64) -> Result<LeaseState, EvaluateError> {
+        self.follow_once().await?;
         self.common.set_generation(generation);
         self.contact(Contact::Hello).await
     }
@@ -266,19 +268,6 @@ impl Remote {
             }
         };
         self.nodes().iter().map(report).collect()
-    }
-
-    /// Fetches manifests that follow ours from the first node that answers, and accepts each that continues
-    /// the chain.
-    pub async fn refresh_manifest(&self) -> Result<(), EvaluateError> {
-        let mut failed = EvaluateError::NotAMember;
-        for node in self.nodes().iter() {
-            match self.refresh_from(node).await {
-                Ok(()) => return Ok(()),
-                Err(error) => failed = error,
-            }
-        }
-        Err(failed)
     }
 
     pub(crate) fn nodes(&self) -> Arc<[Arc<Node>]> {
@@ -334,59 +323,12 @@ impl Remote {
         let manifest = self.manifest();
         let left = manifest.manifest().not_after_secs.saturating_sub(self.common.now().unix_secs());
         let active = manifest.manifest().state == KeyState::Active;
-        if left >= REFRESH_BEFORE_SECS && active == (state == LeaseState::Active) {
+        if left >= REFRESH_BEFORE_SECS && active == (state == LeaseState::Active) && self.is_newest() {
             return;
         }
         if let Err(error) = self.refresh_manifest().await {
             warn!(%error, "the manifest of the fragment service could not be renewed");
         }
-    }
-
-    async fn refresh_from(&self, node: &Node) -> Result<(), EvaluateError> {
-        for _ in 0..CHAIN_REQUESTS_MAX {
-            let current = self.manifest();
-            let key = current.manifest().key;
-            let nonce = RequestId::random(&mut os_rng());
-            let frame = ManifestRequest { key, after_seq: current.manifest().seq, nonce }.to_bytes();
-            let answer = node.ask(frame.clone()).await?;
-            let answer = ManifestAnswer::parse(&answer).map_err(|error| node.lied(Fault::Frame(error)))?;
-            if answer.request_hash != request_hash(&frame) {
-                return Err(node.lied(Fault::OtherRequest));
-            }
-            if answer.status != Status::Ok {
-                return Err(EvaluateError::UnknownKey);
-            }
-            if answer.manifests.is_empty() {
-                return Ok(());
-            }
-            for bytes in &answer.manifests {
-                self.accept_manifest(node.index(), bytes)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes the next manifest of the chain into use: new capsules, leases and pins follow it.
-    fn accept_manifest(&self, node: u16, bytes: &[u8]) -> Result<(), EvaluateError> {
-        let nodes = self.nodes();
-        let mut chain = self.common.chain_mut();
-        let mut next = chain.clone();
-        next.accept(bytes).map_err(|error| EvaluateError::Manifest { node, error })?;
-        let manifest = Arc::clone(next.newest());
-        let named = &manifest.manifest().nodes;
-        if named.iter().any(|seat| nodes.iter().all(|node| node.id() != seat.node)) {
-            return Err(EvaluateError::Nodes { nodes: named.len() });
-        }
-        if !same_group(chain.newest().manifest(), manifest.manifest()) {
-            return Err(EvaluateError::Manifest { node, error: ManifestError::NodesChanged });
-        }
-        *chain = next;
-        drop(chain);
-        self.common.leases.govern(manifest.manifest());
-        for node in nodes.iter() {
-            named.iter().filter(|seat| seat.node == node.id()).for_each(|seat| node.repin(seat.spki_sha256));
-        }
-        Ok(())
     }
 
     async fn evaluate_now(&self, blinded: Blinded) -> Result<Vec<SharedSecret>, EvaluateError> {
@@ -412,6 +354,14 @@ impl Evaluator for Remote {
         self.common.chain().key_epochs()
     }
 
+    fn knows_newest(&self) -> Result<(), EvaluateError> {
+        match self.common.holder().generation {
+            0 => Err(EvaluateError::NotRegistered),
+            _ if self.is_newest() => Ok(()),
+            _ => Err(EvaluateError::Overtaken),
+        }
+    }
+
     fn target(&self, key_epoch: u32) -> Result<Target, EvaluateError> {
         let manifest = self.common.manifest_of(key_epoch)?;
         let share_epoch = manifest.manifest().share_epoch;
@@ -419,6 +369,7 @@ impl Evaluator for Remote {
     }
 
     fn encapsulation_key(&self) -> Result<EncapsulationKey, EvaluateError> {
+        self.knows_newest()?;
         let manifest = self.manifest();
         let node = manifest.manifest().nodes.first().map_or(0, |node| node.index);
         manifest.encapsulation_key(self.common.now().unix_secs()).map_err(|error| match error {
@@ -431,16 +382,6 @@ impl Evaluator for Remote {
     fn evaluate(&self, blinded: Blinded) -> Evaluated<'_> {
         Box::pin(self.evaluate_now(blinded))
     }
-}
-
-/// What a node hands out may continue the chain, not change who holds the key: a manifest's signatures are
-/// those of the nodes that it names itself, so the lead alone could make one that names nobody else. A group
-/// changes only through a ceremony that this broker relayed.
-fn same_group(held: &Manifest, next: &Manifest) -> bool {
-    let members = |manifest: &Manifest| -> Vec<_> {
-        manifest.nodes.iter().map(|seat| (seat.index, seat.node, seat.signing)).collect()
-    };
-    held.threshold() == next.threshold() && members(held) == members(next)
 }
 
 /// Enough nodes are there; whoever runs the others should know.

@@ -87,6 +87,9 @@ async fn keep_lease(session: Weak<Session>, link: Link, every: Duration, alarm: 
         if let Err(error) = enrolment::keep(&session, &link.remote).await {
             warn!(%error, "the newest manifest of the fragment service could not be stored; the next heartbeat tries again");
         }
+        if !link.remote.is_newest() {
+            continue; // under an old manifest, shares in escrow would be dropped that are still needed
+        }
         if let Err(error) = escrow::keep(&session, &link.remote).await {
             warn!(%error, "newer shares could not be put into escrow; the next heartbeat tries again");
         }

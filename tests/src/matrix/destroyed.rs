@@ -166,12 +166,6 @@ async fn a_backup_under_a_destroyed_epoch_opens_nothing() {
 /// Key epoch 2 for everything, and the wish to retire 1.
 async fn rotate(site: &Site) {
     site.root_put("sys/symbolon/rotate/remote", &json!({})).await.expect(200);
-    symbolon_cli::demo::world::until("the end of the re-wrap", || async {
-        let status = site.root_get("sys/symbolon/rotation").await.expect(200).json();
-        let last = &status["data"]["remote"]["last"];
-        Ok((last["key_epoch"] == 2 && !last["finished"].is_null()).then_some(()))
-    })
-    .await
-    .unwrap();
+    site.wait_for_rotation(2).await;
     site.root_put("sys/symbolon/rotate/retire", &json!({})).await.expect(200);
 }

@@ -21,9 +21,9 @@ pub struct Link {
     pub generation: u64,
 }
 
-/// One contact with the remote: the anchor if it was not compared yet, a heartbeat, or a registration if
-/// there has been none, a canary if one is due, and the anchor put if the log has grown. An error is a reason
-/// to seal the broker.
+/// One contact with the remote: the anchor if it was not compared yet, a heartbeat, or, if there has been
+/// none, the manifest chain and a registration, a canary if one is due, and the anchor put if the log has
+/// grown. An error is a reason to seal the broker.
 pub async fn contact(link: &Link) -> Result<(), Reason> {
     alarming(link.anchor.confirm().await)?;
     if !link.anchor.is_confirmed() {

@@ -4,7 +4,7 @@
 //! keys of earlier fragment epochs joined ▶ log checked against its checkpoint ▶
 //! anchor compared with the remote's ▶
 //! next generation committed with the unseal's entry ▶ mounts and policies read ▶
-//! hello (generation registered, lease) ▶ canary ▶ anchor put ▶ background tasks
+//! manifest chain followed ▶ hello (generation registered, lease) ▶ canary ▶ anchor put ▶ background tasks
 //!
 //! anchor.rs    whether the store is the newest one
 //! alarm.rs     why an open broker seals itself

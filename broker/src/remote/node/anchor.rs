@@ -6,22 +6,16 @@ use bytes::Bytes;
 use symbolon_proto::evaluate::Fault;
 use symbolon_proto::frame::{AnchorAnswer, AnchorRequest, AnchorValue, Status, request_hash};
 use symbolon_proto::id::RequestId;
-use tokio::time::timeout;
 
 use super::{EvaluateError, Node};
 use crate::random::os_rng;
 
 impl Node {
-    /// What the node remembers; `None` if nothing was ever put. Asked on a connection of its own that says no
-    /// hello: a store that turns out to be old must not have fenced the broker that runs on the newest one.
+    /// What the node remembers; `None` if nothing was ever put. Asked without a hello.
     pub(crate) async fn anchor(&self) -> Result<Option<AnchorValue>, EvaluateError> {
         let frame = self.anchor_request(None);
-        let asking = async {
-            let sender = self.wire.connect().await?;
-            self.wire.exchange(&sender, frame.clone()).await
-        };
-        let answer = timeout(self.common.deadline, asking).await.map_err(|_| self.silent())?;
-        let answer = self.read_anchor(&frame, &answer.map_err(|error| self.failed(error))?)?;
+        let answer = self.whisper(frame.clone()).await?;
+        let answer = self.read_anchor(&frame, &answer)?;
         match answer.status {
             Status::Ok => Ok(answer.stored),
             status => Err(refused(status)),

@@ -216,12 +216,21 @@ impl Stage {
         Self { node, remote, leases, half, behaviour }
     }
 
+    /// The same broker, as after another unseal.
+    pub fn again(&self) -> Arc<Remote> {
+        self.elsewhere(self.remote.report()[0].url.clone(), PATIENT_MS)
+    }
+
     /// The same broker, sent to another address.
     pub fn remote_at(&self, url: String) -> Arc<Remote> {
+        self.elsewhere(url, 500)
+    }
+
+    fn elsewhere(&self, url: String, deadline_ms: u64) -> Arc<Remote> {
         let manifest = (*self.remote.manifest()).clone();
         let enrolled = Enrolled::alone(self.node.root.public_key(), manifest);
         let mut settings = settings(url, String::new());
-        settings.deadline_ms = 500;
+        settings.deadline_ms = deadline_ms;
         let identity = BrokerIdentity::generate().unwrap();
         let clock = Arc::clone(&self.node.clock);
         Remote::new(&settings, &identity, self.node.broker, enrolled, Leases::default(), clock).unwrap()

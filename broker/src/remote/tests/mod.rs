@@ -4,6 +4,7 @@
 
 mod anchor;
 pub mod fake;
+mod follow;
 mod liars;
 mod real;
 mod ring;

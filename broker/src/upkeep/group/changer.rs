@@ -51,6 +51,9 @@ impl<'a> Changer<'a> {
         if let Some(change) = self.stored().await? {
             return self.proceed(change).await;
         }
+        if !self.remote.is_newest() {
+            return Ok(()); // nothing is renewed from, or told of, a manifest that may be an old one
+        }
         self.note_addresses(&group).await?;
         self.tell_next().await?;
         let manifest = self.remote.manifest();
