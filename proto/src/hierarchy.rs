@@ -127,7 +127,8 @@ purposes! {
     NameKey
 }
 
-/// Hedges randomness: capsules stay safe if the operating system's randomness repeats or is biased (6.4).
+/// Hedges the r of capsules: within one unsealed period no two are equal, whatever the operating system's
+/// randomness is (6.4). Salts, ids and KEKs are not hedged (16.70).
 pub struct HedgeKey {
     key: Secret<KEY_BYTES>,
     counter: AtomicU64,

@@ -92,6 +92,24 @@ async fn a_newer_generation_fences_the_older_under_signature() {
     assert!(matches!(old.hello(1).await, Presence::Refused(Refusal::StaleGeneration(_))), "it is remembered");
 }
 
+/// A copy of a running broker's machine has its generation, too. What is not built (`docs/skb1.md` 16.70):
+/// whoever tells the two apart turns the first half of this test around.
+#[tokio::test]
+async fn a_live_twin_is_served_until_one_of_the_two_unseals() {
+    let fixture = Fixture::start().await;
+    let broker = fixture.broker().await;
+    let mut twin = broker.twin();
+    twin.connect(fixture.address).await;
+    assert!(matches!(twin.hello(broker.generation).await, Presence::Lease(_)));
+    for _ in 0..5 {
+        assert!(matches!(twin.evaluate(1).await, Answer::Evaluated(..)));
+        assert!(matches!(broker.evaluate(1).await, Answer::Evaluated(..)));
+    }
+    assert!(matches!(twin.hello(broker.generation + 1).await, Presence::Lease(_)));
+    assert!(matches!(refusal(broker.evaluate(1).await), Refusal::StaleGeneration(_)));
+    assert!(matches!(twin.evaluate(1).await, Answer::Evaluated(..)));
+}
+
 #[tokio::test]
 async fn keys_of_others_are_unknown_and_epochs_must_fit() {
     let fixture = Fixture::start().await;

@@ -6,6 +6,8 @@ use symbolon_proto::capsule::{EncapsulationKey, Kek, encapsulate};
 use symbolon_proto::context::Scope;
 use symbolon_proto::frame::EvaluateRequest;
 use symbolon_proto::id::RequestId;
+use symbolon_proto::sealedbox::{self, OVERHEAD_BYTES};
+use symbolon_proto::secret::Secret;
 
 use crate::world::World;
 
@@ -40,6 +42,26 @@ fn capsules_differ_under_stuck_randomness() {
     let close = || encapsulate(&context, &remote, &world.keys, &kek, &mut StuckRng).unwrap();
     let (first, second) = (close(), close());
     assert_ne!(first.w(), second.w());
+}
+
+/// What is not hedged (section 16.70). Whoever hedges it turns this test around.
+#[test]
+fn randomness_that_is_stuck_spares_capsules_and_not_boxes() {
+    let key = Secret::filled_by(|out| out.fill(1));
+    let seal = |plaintext: &[u8; 9]| sealedbox::seal(&key, b"one place", plaintext, &mut StuckRng).unwrap();
+    let text = OVERHEAD_BYTES - 16..OVERHEAD_BYTES - 16 + 9; // before the tag
+    let xor = |a: &[u8], b: &[u8]| -> Vec<u8> { a.iter().zip(b).map(|(a, b)| a ^ b).collect() };
+    let (first, second) = (seal(b"plaintext"), seal(b"something"));
+    assert_eq!(xor(&first[text.clone()], &second[text]), xor(b"plaintext", b"something"));
+
+    // The counter of r lives as long as the keys: after the next unseal it begins at zero.
+    let close = || {
+        let mut world = World::new(30);
+        let (context, kek) = (world.capsule_context(Scope::Bucket), Kek::random(world.rng()));
+        let remote = EncapsulationKey { key_epoch: 2, public: *world.remote.public_key() };
+        encapsulate(&context, &remote, &world.keys, &kek, &mut StuckRng).unwrap()
+    };
+    assert_eq!(close().w(), close().w());
 }
 
 /// Two proofs with one nonce and different challenges would reveal the key: the first 32 bytes are c, and s =

@@ -3,10 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::source::{Sources, code, read, tokens};
+use crate::source::{Kind, Sources, code, kinds, read, tokens};
 
 /// A last part that is longer than this can only mean one thing.
 const LONG: usize = 12;
+
+/// A name of so many words says what happens: it is that of a test, or of something else that code has.
+const SENTENCE_WORDS: usize = 4;
 
 /// Folders of one machine. In two pieces, because this file is read too.
 const ELSEWHERE: [&str; 2] = [concat!("/", "work/"), concat!("/", "root/")];
@@ -16,6 +19,18 @@ fn names_in_documents_exist() {
     let sources = read(|path| path.ends_with(".rs"));
     let known: BTreeSet<String> = sources.values().flat_map(|text| declared(text)).collect();
     let wrong = unknown(&read(is_document), &known);
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// Whoever claims something names the test that shows it, in documents and beside the code.
+#[test]
+fn tests_that_claims_name_exist() {
+    let sources = read(|path| path.ends_with(".rs"));
+    let known: BTreeSet<String> = sources.values().flat_map(|text| spoken(text)).collect();
+    let comments = sources.iter().map(|(path, text)| (path, only(text, Kind::Comment, true)));
+    let documents = read(|path| path.ends_with(".md") && path != "CHANGELOG.md");
+    let texts = comments.chain(documents.iter().map(|(path, text)| (path, text.clone())));
+    let wrong: Vec<String> = texts.flat_map(|(path, text)| unheard(path, &text, &known)).collect();
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
@@ -66,6 +81,41 @@ fn in_backticks(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
+/// The bytes of a source that are of this kind, or those that are not; the others are blank.
+fn only(source: &str, kind: Kind, wanted: bool) -> String {
+    let keep = |(byte, of): (u8, Kind)| if (of == kind) == wanted || byte == b'\n' { byte } else { b' ' };
+    String::from_utf8(source.bytes().zip(kinds(source)).map(keep).collect()).unwrap()
+}
+
+/// The words of code and strings.
+fn spoken(source: &str) -> Vec<String> {
+    words(&only(source, Kind::Comment, false)).map(|(_, word)| word.to_owned()).collect()
+}
+
+/// Sentences at the end of a quotation in backticks that no code says.
+fn unheard(path: &str, text: &str, known: &BTreeSet<String>) -> Vec<String> {
+    let is_quoted = |end: usize| text[end..].trim_start_matches("()").starts_with('`');
+    let is_sentence = |word: &str| {
+        word.split('_').filter(|part| !part.is_empty()).count() >= SENTENCE_WORDS
+            && !word.contains(char::is_uppercase)
+    };
+    let wrong =
+        words(text).filter(|(end, word)| is_quoted(*end) && is_sentence(word) && !known.contains(*word));
+    wrong.map(|(_, word)| format!("{path}: {word}")).collect()
+}
+
+/// Words, each with where it ends.
+fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let mut at = 0;
+    text.split_inclusive(move |c| !is_word(c)).map(move |piece| {
+        let word = piece.trim_end_matches(|c| !is_word(c));
+        let end = at + word.len();
+        at += piece.len();
+        (end, word)
+    })
+}
+
 /// Paths in backticks that begin with a folder of the checkout and lead nowhere.
 fn gone(documents: &Sources, exists: impl Fn(&str) -> bool) -> Vec<String> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_./-".contains(c);
@@ -105,6 +155,16 @@ fn a_name_that_is_nowhere_is_found() {
     let documents: Sources = [("docs/a.md".to_owned(), text.to_owned())].into();
     let known = declared("mod room { fn a_test_that_is_there() {} }").into_iter().collect();
     assert_eq!(unknown(&documents, &known), ["docs/a.md: room::a_test_that_is_gone()"]);
+}
+
+#[test]
+fn a_test_that_is_nowhere_is_found_wherever_it_is_named() {
+    let source = "//! | row | `it_is_not_there_any_more` |\nfn it_is_there_and_passes() { x(\"a_string_of_words\") }\n// it_is_not_there_any_more\n";
+    let known = spoken(source).into_iter().collect();
+    let comment = only(source, Kind::Comment, true);
+    assert_eq!(unheard("a.rs", &comment, &known), ["a.rs: it_is_not_there_any_more"]);
+    let document = "`room::it_is_gone_from_there()`, `it_is_there_and_passes`, `a_string_of_words`, `too_few_words`, bare_words_are_no_claim";
+    assert_eq!(unheard("a.md", document, &known), ["a.md: it_is_gone_from_there"]);
 }
 
 #[test]

@@ -10,9 +10,9 @@
 //! | R<t and R≥t of a key that several services hold | [`group`] |
 //! | the remote key, or an old epoch of it, destroyed; a restored backup of the service | [`destroyed`] |
 //! | N; N with TLS broken | [`network`] |
-//! | clone of a live broker, hypervisor snapshot | `seal.rs`, the test named below |
-//!
-//! That test is `of_two_brokers_on_copies_of_a_store_only_one_is_served`.
+//! | copied store, unsealed too | `of_two_brokers_on_copies_of_a_store_only_the_first_is_served` |
+//! | hypervisor snapshot of a live broker | `a_live_twin_is_served_until_one_of_the_two_unseals` |
+//! | rows put back | `rows_that_are_put_back_read_as_they_were` |
 
 pub mod attacker;
 mod destroyed;
