@@ -36,6 +36,9 @@ pub struct Config {
     pub store: StoreConfig,
     /// The other half of every key.
     pub remote: Remote,
+    /// Who may spend the evaluations that the remote allows.
+    #[serde(default)]
+    pub high_tier: HighTier,
     /// What `init` may not guess.
     #[serde(default)]
     pub init: InitConfig,
@@ -71,6 +74,35 @@ pub struct StoreConfig {
     /// holds much of the store.
     #[serde(default = "cache_bytes")]
     pub cache_bytes: usize,
+}
+
+/// How the evaluation quota of the remote is shared out. Every read of a secret of the high tier spends one
+/// evaluation, and so does every unwrapping; the standard tier needs one for each key that it caches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HighTier {
+    /// Percent of the quota that reads of the high tier cannot touch, from 1 to 99: it is kept for keys of
+    /// the standard tier and for canaries. Too little, and readers of the high tier stop everybody else.
+    pub reserve_percent: u8,
+    /// Percent of the rest that the readers of one mount may spend together, from 1 to 100.
+    pub mount_percent: u8,
+    /// Percent of the rest that one reader may spend in one mount, from 1 to 100. More than `mount_percent`
+    /// has no effect.
+    pub reader_percent: u8,
+}
+
+impl HighTier {
+    fn is_sound(self) -> bool {
+        let shares = [self.mount_percent, self.reader_percent];
+        (1..=99).contains(&self.reserve_percent) && shares.iter().all(|share| (1..=100).contains(share))
+    }
+}
+
+impl Default for HighTier {
+    /// Of 16,384 evaluations 4,096 are kept; a mount may spend 6,144 at once, and a reader 1,474.
+    fn default() -> Self {
+        Self { reserve_percent: 25, mount_percent: 50, reader_percent: 12 }
+    }
 }
 
 /// Defaults of `init`.
@@ -165,6 +197,11 @@ pub enum ConfigError {
         /// The refused number.
         hours: u64,
     },
+    /// Shares of the quota that are none.
+    #[error(
+        "[high_tier] wants reserve_percent from 1 to 99, mount_percent and reader_percent from 1 to 100; 25, 50 and 12 are the defaults"
+    )]
+    Shares,
     /// Plain HTTP beyond this machine.
     #[error("without [tls] the broker listens on loopback only; {listen} is not")]
     PlainHttp {
@@ -194,6 +231,9 @@ impl Config {
         let hours = config.remote.dead_man_hours;
         if !(1..=DEAD_MAN_HOURS_MAX).contains(&hours) {
             return Err(ConfigError::DeadMan { hours });
+        }
+        if !config.high_tier.is_sound() {
+            return Err(ConfigError::Shares);
         }
         Ok(config)
     }
@@ -248,6 +288,19 @@ mod tests {
         for hours in [0, 8761] {
             let error = Config::parse(&with(hours)).unwrap_err();
             assert!(matches!(error, ConfigError::DeadMan { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn shares_of_the_quota_are_percentages() {
+        let with = |share: &str| format!("{SMALL}\n[high_tier]\n{share}");
+        let config = Config::parse(&with("reader_percent = 1")).unwrap();
+        assert_eq!(config.high_tier, HighTier { reader_percent: 1, ..HighTier::default() });
+        for share in
+            ["reserve_percent = 0", "reserve_percent = 100", "mount_percent = 0", "reader_percent = 101"]
+        {
+            let error = Config::parse(&with(share)).unwrap_err();
+            assert!(matches!(error, ConfigError::Shares), "{error}");
         }
     }
 

@@ -99,6 +99,16 @@ pub enum Busy {
     /// This source only.
     #[error("{0}")]
     Source(Text),
+    /// Whoever asks for the same, for a time that is known.
+    #[error("{text}")]
+    Until {
+        /// What is used up, and who can give more.
+        text: Text,
+        /// Seconds from now.
+        secs: u32,
+        /// Whether everybody has to wait, whatever they have asked for so far.
+        all: bool,
+    },
 }
 
 /// Why an operation gave no answer.
@@ -197,6 +207,15 @@ impl OpError {
         Self::Damaged(Text(Cow::Owned(format!(
             "{what}, although nothing was wrong with the request; nothing was changed: report this with the broker's log"
         ))))
+    }
+
+    /// Seconds after which to ask again, if that is known.
+    #[must_use]
+    pub const fn retry_secs(&self) -> Option<u32> {
+        match self {
+            Self::Busy(Busy::Until { secs, .. }) => Some(*secs),
+            _ => None,
+        }
     }
 
     /// Fixed words for the log; an error's own text may be long.

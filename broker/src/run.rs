@@ -124,8 +124,9 @@ pub fn furnishing() -> Furnishing {
 /// Everything that handlers reach, around a store that holds `sealed`, or nothing yet.
 #[must_use]
 pub fn assemble(config: Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>, sealed: Option<Sealed>) -> App {
-    let (shape, remote) = (ops::shape(), config.remote.clone());
-    let unsealer = Unsealer::new(Arc::clone(&store), Arc::clone(&clock), remote, furnishing());
+    let (shape, remote, shares) = (ops::shape(), config.remote.clone(), config.high_tier);
+    let unsealer =
+        Unsealer::new(Arc::clone(&store), Arc::clone(&clock), remote, furnishing()).sharing(shares);
     let seal = SealHandle::start(sealed, unsealer, Arc::clone(&clock));
     App { config, store, seal, clock, shape, init: Initialising::default() }
 }

@@ -79,14 +79,20 @@ impl Blinded {
     /// Blinds 1 to 64 capsules of one remote key and epoch into one request.
     pub fn blind(capsules: &[&Capsule], target: Target, rng: &mut dyn CryptoRng) -> Result<Self, BlindError> {
         let found = capsules.len();
-        let padded = BATCH_SIZES.into_iter().find(|size| (1..=*size).contains(&found));
-        let padded = padded.ok_or(BlindError::Count { found })?;
+        let padded = Self::padded(found).ok_or(BlindError::Count { found })?;
         let strays =
             |capsule: &&Capsule| (capsule.key(), capsule.key_epoch()) != (target.key, target.key_epoch);
         if let Some(index) = capsules.iter().position(strays) {
             return Err(BlindError::OtherTarget { index });
         }
         Ok(secret::wiping(|| Self::blind_padded(capsules, target, padded, rng)))
+    }
+
+    /// Points in the request for so many capsules, dummies included: what it costs. `None` if no request
+    /// takes so many.
+    #[must_use]
+    pub fn padded(capsules: usize) -> Option<usize> {
+        BATCH_SIZES.into_iter().find(|size| (1..=*size).contains(&capsules))
     }
 
     /// The request to send.

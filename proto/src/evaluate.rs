@@ -88,9 +88,15 @@ pub struct VerifiedEvaluation {
     pub(crate) node: u16,
     pub(crate) request_hash: RequestHash,
     pub(crate) points: Vec<Point>,
+    pub(crate) quota_left: u32,
 }
 
 impl VerifiedEvaluation {
+    /// Elements that the node says it still evaluates for this key. Its word only: no proof covers it.
+    pub const fn quota_left(&self) -> u32 {
+        self.quota_left
+    }
+
     /// The node whose key they were made with, from 1.
     pub const fn node(&self) -> u16 {
         self.node
@@ -130,7 +136,13 @@ fn check(
             if response.target != *request.target() {
                 return Err(Fault::OtherTarget { found: response.target });
             }
-            let evaluation = check_points(request, points, proof.as_ref(), node)?;
+            let points = check_points(request, points, proof.as_ref(), node)?;
+            let evaluation = VerifiedEvaluation {
+                node: node.index,
+                request_hash: *request.hash(),
+                points,
+                quota_left: response.quota_left,
+            };
             Ok(Answer::Evaluated(evaluation, lease.verify(holder, node)?))
         }
     }
@@ -141,14 +153,14 @@ fn check_points(
     points: Vec<Point>,
     proof: Option<&Proof>,
     node: &ManifestNode,
-) -> Result<VerifiedEvaluation, Fault> {
+) -> Result<Vec<Point>, Fault> {
     if points.len() != request.points().len() {
         return Err(Fault::Count { found: points.len(), asked: request.points().len() });
     }
     let proof = proof.ok_or(Fault::NoProof)?;
     let transcript = Transcript::Skb1 { request: request.hash() };
     match dleq::verify(transcript, &node.public, request.points(), &points, proof) {
-        true => Ok(VerifiedEvaluation { node: node.index, request_hash: *request.hash(), points }),
+        true => Ok(points),
         false => Err(Fault::Proof),
     }
 }

@@ -23,8 +23,7 @@ use symbolon_broker::custody::App;
 use symbolon_broker::custody::unseal::Unsealer;
 use symbolon_broker::custody::unseal::alarm::Alarm;
 use symbolon_broker::engines::kv::VERSIONS;
-use symbolon_broker::keys::CAPSULES;
-use symbolon_broker::keys::{FIRST_KEK_EPOCH, SYSTEM_SLOT};
+use symbolon_broker::keys::{Account, CAPSULES, FIRST_KEK_EPOCH, SYSTEM_SLOT};
 use symbolon_broker::rows::SYSTEM;
 use symbolon_broker::rows::{NO_SCOPE, prefix, seal_record_key};
 use symbolon_broker::run::Broker;
@@ -261,8 +260,11 @@ async fn needles(site: &Site) -> Needles {
         version: 1,
         ..own_place(sealed.deployment(), *b"workload-signing")
     };
-    let signing =
-        session.keys.open_record(SYSTEM_SLOT, &place, &all[&own_row(*b"workload-signing")]).await.unwrap();
+    let signing = session
+        .keys
+        .open_record(SYSTEM_SLOT, Account::Broker, &place, &all[&own_row(*b"workload-signing")])
+        .await
+        .unwrap();
     let signing: Value = serde_json::from_slice(&signing).unwrap();
     let pkcs8 = STANDARD.decode(signing[0]["pkcs8"].as_str().unwrap()).unwrap();
     needles.text("the key that signs workload tokens", p256_scalar(&pkcs8));

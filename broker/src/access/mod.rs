@@ -8,6 +8,7 @@
 //! mounts.rs     what answers below which path       shape.rs     what engines and methods say of themselves
 //! route.rs      the path that policies judge        state.rs     what folders keep while it is open
 //! builtins.rs   mounts that every deployment has   endings.rs   rows that end by themselves
+//! payer.rs      on whose account evaluations go
 //! ```
 
 use crate::rows::Table;
@@ -17,6 +18,7 @@ pub mod endings;
 mod freshness;
 pub mod mounts;
 mod object;
+pub mod payer;
 pub mod policies;
 mod request;
 mod requester;

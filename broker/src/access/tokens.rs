@@ -38,7 +38,7 @@ pub struct IssuedToken {
 }
 
 /// Longest line of ancestors. Creating a longer one gives tokens that are never good.
-const ANCESTORS_MAX: usize = 32;
+pub(super) const ANCESTORS_MAX: usize = 32;
 /// A row that leads to a token. Wire type.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Pointer(pub(crate) TokenHash);

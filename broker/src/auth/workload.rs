@@ -29,6 +29,7 @@ use super::evidence::{self, Admitted};
 use super::signer::{LocalKey, SignError, Signer};
 use crate::access::{Asker, Session, describe};
 use crate::error::OpError;
+use crate::keys::Account;
 use crate::random::os_rng;
 use crate::rows::{NO_SCOPE, Place, Rows, SYSTEM, prefix};
 use crate::store::{Expect, Write};
@@ -183,7 +184,8 @@ async fn signers(session: &Session) -> Result<Arc<Signers>, OpError> {
 async fn private_keys(session: &Session) -> Result<(Vec<StoredKey>, u64), OpError> {
     let row = session.rows.store().get(&row_key()).await?.ok_or(OpError::INTEGRITY)?;
     let slot = session.keys.system_keks().system();
-    let plain = session.keys.open_record(slot, &context(session.unsealed()), &row.value).await?;
+    let plain =
+        session.keys.open_record(slot, Account::Broker, &context(session.unsealed()), &row.value).await?;
     Ok((serde_json::from_slice(&plain).map_err(|_| OpError::INTEGRITY)?, row.revision))
 }
 

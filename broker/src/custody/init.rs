@@ -282,7 +282,8 @@ async fn write(
         Some(key) => put_into_escrow(app, &rows, &remote, key).await?,
         None => Vec::new(),
     };
-    let keys = Keys::start(Arc::clone(&unsealed), store, remote, leases, Arc::clone(&app.clock));
+    let (clock, shares) = (Arc::clone(&app.clock), app.config.high_tier);
+    let keys = Keys::start(Arc::clone(&unsealed), store, remote, leases, clock, shares);
     keys.canary().await?;
     let (token, mut changes) = contents(&rows, &unsealed, &keys, app)?;
     changes.extend(escrowed);

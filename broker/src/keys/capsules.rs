@@ -47,11 +47,15 @@ impl Aim {
 
 impl Keys {
     /// Opens up to 64 capsules of one key epoch through the remote, past the cache. Each opens or fails on
-    /// its own.
+    /// its own. This is work that can wait: it leaves the reserve of the quota alone.
     pub async fn open_capsules(
         &self,
         capsules: &[Placed],
     ) -> Result<Vec<Result<OpenKek, KeyError>>, KeyError> {
+        let quota = self.shared.evaluator.quota();
+        if Blinded::padded(capsules.len()).is_some_and(|cost| cost > self.shared.budget.spare(quota)) {
+            return Err(KeyError::Spent(self.shared.budget.reserved(quota)));
+        }
         self.shared.open_capsules(capsules).await
     }
 

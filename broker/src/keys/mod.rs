@@ -8,6 +8,7 @@
 //! place.rs      where capsules are, and the contexts that bind them there
 //! capsules.rs   closing and opening them
 //! loader.rs     batches
+//! budget.rs     who may spend the evaluations
 //! canary.rs     proof that what is written now can be read again
 //! own.rs        which KEKs the deployment's own records have
 //! gate.rs       who may be at work with keys of an old epoch
@@ -28,6 +29,7 @@ use symbolon_proto::context::RecordContext;
 use symbolon_proto::record;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::config::HighTier;
 use crate::error::OpError;
 use crate::random::os_rng;
 use crate::remote::{Evaluator, FragmentProblem, Leases};
@@ -35,6 +37,7 @@ use crate::rows::{Layout, Life, Table};
 use crate::store::{Expect, Store, Write};
 
 pub mod buckets;
+mod budget;
 mod canary;
 mod capsules;
 mod epoch_guard;
@@ -43,11 +46,13 @@ mod mount_keks;
 pub(crate) mod slots;
 mod system_keks;
 
+use budget::Budget;
 use canary::Canary;
 use epoch_guard::Gate;
 use loader::{LOADS_MAX, Load, load_all};
 
 pub use buckets::Ledger;
+pub use budget::{Payer, Spent};
 pub use canary::CANARY_MS_MAX;
 pub use capsules::{Aim, Placed, Rewrapped};
 pub use epoch_guard::{Barrier, Pass};
@@ -86,6 +91,7 @@ struct Shared {
     /// Something opened with these keys; it goes when they go.
     attached: Mutex<Option<Attached>>,
     canary: Canary,
+    budget: Budget,
     own: RwLock<SystemKeks>,
     gate: Gate,
     /// True once the session has closed; background tasks end with it.
@@ -106,6 +112,17 @@ pub enum KeyError {
     Moved,
     /// The store failed, or too many wait.
     Busy,
+    /// Whoever asks has to wait for evaluations.
+    Spent(Spent),
+}
+
+/// On whose account the key of a version is opened. KEKs of buckets are kept and cost nobody anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Account {
+    /// The broker's own work.
+    Broker,
+    /// Somebody's who reads.
+    Reader(Payer),
 }
 
 impl From<KeyError> for OpError {
@@ -115,6 +132,7 @@ impl From<KeyError> for OpError {
             KeyError::Integrity | KeyError::Moved => Self::INTEGRITY,
             KeyError::NotMade => Self::bug("a key could not be put into a capsule"),
             KeyError::Busy => Self::BUSY,
+            KeyError::Spent(spent) => spent.into(),
         }
     }
 }
@@ -128,6 +146,7 @@ impl Keys {
         evaluator: Arc<dyn Evaluator>,
         leases: Leases,
         clock: Arc<dyn Clock>,
+        shares: HighTier,
     ) -> Self {
         let (loads, queue) = mpsc::channel(LOADS_MAX);
         let shared = Arc::new(Shared {
@@ -139,6 +158,7 @@ impl Keys {
             keyring: Mutex::default(),
             attached: Mutex::default(),
             canary: Canary::default(),
+            budget: Budget::new(shares),
             own: RwLock::default(),
             gate: Gate::default(),
             closed: watch::Sender::new(false),
@@ -149,29 +169,35 @@ impl Keys {
 
     /// The key of a place, from the keyring or through the remote. A version's is opened again for each batch
     /// of requests.
-    pub async fn key(&self, place: impl Into<CapsulePlace>) -> Result<Arc<OpenKek>, KeyError> {
+    pub async fn key(
+        &self,
+        place: impl Into<CapsulePlace>,
+        account: Account,
+    ) -> Result<Arc<OpenKek>, KeyError> {
         let place = place.into();
         if let Some(kek) = self.shared.cached(&place) {
             return Ok(kek);
         }
+        self.shared.charge(place, account)?;
         let (answer, wait) = oneshot::channel();
-        self.loads.try_send(Load { place, answer }).map_err(|_| KeyError::Busy)?;
+        self.loads.try_send(Load { place, account, answer }).map_err(|_| KeyError::Busy)?;
         wait.await.map_err(|_| KeyError::Busy)?
     }
 
     /// The KEK of a bucket.
     pub async fn kek(&self, slot: KekSlot) -> Result<Arc<OpenKek>, KeyError> {
-        self.key(slot).await
+        self.key(slot, Account::Broker).await
     }
 
     /// Opens a stored record with the key of its place.
     pub async fn open_record(
         &self,
         place: impl Into<CapsulePlace>,
+        account: Account,
         context: &RecordContext,
         record: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-        let kek = self.key(place).await?;
+        let kek = self.key(place, account).await?;
         match record::capsule_of(record) {
             Ok(capsule) if capsule != kek.capsule => Err(KeyError::Moved),
             _ => record::open(&kek.kek, context, &kek.capsule, record).map_err(|_| KeyError::Integrity),
@@ -312,6 +338,12 @@ impl Shared {
 
     fn attached(&self) -> MutexGuard<'_, Option<Attached>> {
         self.attached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn charge(&self, place: CapsulePlace, account: Account) -> Result<(), KeyError> {
+        let (CapsulePlace::Version(_), Account::Reader(payer)) = (place, account) else { return Ok(()) };
+        let Some(quota) = self.evaluator.quota() else { return Ok(()) };
+        self.budget.charge(payer, quota, self.clock.now().boot_ms).map_err(KeyError::Spent)
     }
 
     fn cached(&self, place: &CapsulePlace) -> Option<Arc<OpenKek>> {

@@ -31,6 +31,7 @@ pub use self::report::{EpochReport, Found, Report};
 use crate::access::mounts::Mounts;
 use crate::access::session::Parts;
 use crate::access::{Configuration, Session};
+use crate::config::HighTier;
 use crate::custody::deployment::{self, Deployment};
 use crate::custody::escrow::{ESCROW_ENVELOPES, ESCROW_KEY, StoredEnvelopes, StoredEscrowKey};
 use crate::custody::unseal::{read_enrolment, start_log};
@@ -209,6 +210,7 @@ impl Unlocked {
             evaluator,
             Leases::default(),
             Arc::clone(&clock),
+            HighTier::default(),
         );
         keys.replace_system_keks(SystemKeks::read(&rows).await?);
         // No background task runs, so nothing counts the hours.

@@ -9,7 +9,7 @@ use crate::access::Session;
 use crate::access::mounts::Mount;
 use crate::engines::keeps_secrets;
 use crate::engines::kv::{RecoveredVersion, recover_mount};
-use crate::keys::{CapsulePlace, VersionSlot};
+use crate::keys::{Account, CapsulePlace, VersionSlot};
 use crate::upkeep::rotation::{PAGE_ROWS, capsule_rows};
 
 /// Wrong things that a report names; beyond it they are only counted.
@@ -125,7 +125,7 @@ async fn capsules(session: &Session, report: &mut Report) -> Result<(), Recovery
         let rows = capsule_rows(session, &after, PAGE_ROWS).await?;
         for (key, _) in &rows {
             match CapsulePlace::of_key(key) {
-                Some(place) if session.keys.key(place).await.is_ok() => report.capsules += 1,
+                Some(place) if session.keys.key(place, Account::Broker).await.is_ok() => report.capsules += 1,
                 Some(place) => report.note(name(place)),
                 None => report.note("a capsule row with a key that names no place".to_owned()),
             }

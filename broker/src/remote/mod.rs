@@ -8,6 +8,7 @@
 //! shared.rs  what the nodes have in common: who asks, under which manifests
 //! chain.rs   the manifests still needed: the newest, and the last of each older key epoch
 //! group/     making, refreshing and passing on a key among nodes that do not talk to each other
+//! quota.rs   what is left of the evaluations that they allow
 //! leases.rs  until when cached keys may be used, and the signal to wipe them
 //! ```
 
@@ -32,6 +33,7 @@ pub(crate) mod nodes;
 mod problem;
 mod progress;
 mod quorum;
+mod quota;
 mod shared;
 pub(crate) mod tls;
 mod told;
@@ -45,6 +47,7 @@ pub use leases::{LeaseState, Leases, NodeLease};
 pub use nodes::{NodeReport, Remote};
 pub use problem::FragmentProblem;
 pub use progress::Progress;
+pub use quota::Quota;
 pub use tls::SpkiHash;
 pub use wire::RemoteConfigError;
 
@@ -75,6 +78,11 @@ pub trait Evaluator: Send + Sync + 'static {
     /// Has blinded capsules of one key epoch evaluated, proven and unblinded. Ends within the deadline,
     /// whatever the remote does.
     fn evaluate(&self, blinded: Blinded) -> Evaluated<'_>;
+
+    /// What may be evaluated, and what is left of it; `None` where nobody counts.
+    fn quota(&self) -> Option<Quota> {
+        None
+    }
 }
 
 #[cfg(test)]

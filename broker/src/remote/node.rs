@@ -30,6 +30,7 @@ use tracing::error;
 use super::EvaluateError;
 use super::latency::Latency;
 use super::leases::LeaseState;
+use super::quota::Said;
 use super::shared::Common;
 use super::tls::{ClientKey, Pin, Pinned, SpkiHash};
 use super::wire::{RemoteConfigError, Sender, Wire, WireError};
@@ -45,6 +46,8 @@ pub(crate) struct Node {
     link: Mutex<Option<(Sender, SpkiHash)>>,
     latency: Latency,
     incidents: AtomicU64,
+    /// What it has said of the quota.
+    quota: Said,
     /// Counter of the newest anchor that it is known to hold.
     anchored: AtomicU64,
     common: Arc<Common>,
@@ -84,8 +87,9 @@ impl Node {
     ) -> Result<Arc<Self>, RemoteConfigError> {
         let pin = Pinned::new(spki);
         let wire = Wire::new(url, client, Pin::Exactly(pin.clone()))?;
-        let (link, latency, incidents, anchored) = Default::default();
-        Ok(Arc::new(Self { id, url: url.to_owned(), wire, pin, link, latency, incidents, anchored, common }))
+        let (link, latency, incidents, quota, anchored) = Default::default();
+        let url = url.to_owned();
+        Ok(Arc::new(Self { id, url, wire, pin, link, latency, incidents, quota, anchored, common }))
     }
 
     pub(crate) fn id(&self) -> NodeId {
@@ -103,6 +107,11 @@ impl Node {
     /// Lies told since this session began.
     pub(crate) fn incidents(&self) -> u64 {
         self.incidents.load(Ordering::Relaxed)
+    }
+
+    /// What it has left of a quota that its manifest states.
+    pub(crate) fn quota_left(&self, burst: u32, per_hour: u32) -> u32 {
+        self.quota.left(burst, per_hour, self.common.now().boot_ms)
     }
 
     /// Trusts another TLS key from now on, as a newer manifest says. A connection made with the old one is
@@ -195,10 +204,14 @@ impl Node {
     ) -> Result<VerifiedEvaluation, EvaluateError> {
         match judged {
             Ok(Judged::Evaluated(evaluation, lease)) => {
+                self.quota.hear(evaluation.quota_left(), self.common.now().boot_ms);
                 current(self.accept_lease(&lease, question.asked))?;
                 Ok(evaluation)
             }
             Ok(Judged::Refused(refusal)) => {
+                if matches!(refusal, Refusal::QuotaExhausted) {
+                    self.quota.hear(0, self.common.now().boot_ms);
+                }
                 signed(&refusal).into_iter().for_each(|lease| {
                     self.accept_lease(lease, question.asked);
                 });

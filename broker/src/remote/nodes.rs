@@ -28,6 +28,7 @@ use super::identity::BrokerIdentity;
 use super::leases::{LeaseState, Leases};
 use super::node::{Node, current};
 use super::progress::Progress;
+use super::quota::{self, Quota};
 use super::shared::Common;
 use super::tls::{ClientKey, SpkiHash};
 use super::told::Told;
@@ -381,6 +382,15 @@ impl Evaluator for Remote {
 
     fn evaluate(&self, blinded: Blinded) -> Evaluated<'_> {
         Box::pin(self.evaluate_now(blinded))
+    }
+
+    fn quota(&self) -> Option<Quota> {
+        let newest = self.manifest();
+        let Manifest { quota_burst: burst, quota_per_hour: per_hour, .. } = *newest.manifest();
+        let nodes = self.nodes();
+        let members = nodes.iter().filter(|node| self.common.seat_in(&newest, node.id()).is_ok());
+        let left = members.map(|node| node.quota_left(burst, per_hour)).collect();
+        Some(Quota { burst, per_hour, left: quota::of_threshold(left, newest.manifest().threshold()) })
     }
 }
 

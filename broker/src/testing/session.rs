@@ -14,6 +14,7 @@ use crate::access::session::Parts;
 use crate::access::shape::Shape;
 use crate::access::{Configuration, Session};
 use crate::audit::writer::{LogKeys, Writer};
+use crate::config::HighTier;
 use crate::keys::Keys;
 use crate::remote::{Evaluator, Leases};
 use crate::rows::Rows;
@@ -36,7 +37,7 @@ impl Ground {
     /// Its KEKs, split with a remote.
     pub fn keys(&self, remote: Arc<dyn Evaluator>, leases: Leases) -> Keys {
         let (unsealed, store) = (Arc::clone(&self.unsealed), Arc::clone(&self.store));
-        Keys::start(unsealed, store, remote, leases, Arc::clone(&self.clock))
+        Keys::start(unsealed, store, remote, leases, Arc::clone(&self.clock), HighTier::default())
     }
 
     /// Its log; the same key at each start.

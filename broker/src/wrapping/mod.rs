@@ -116,7 +116,7 @@ fn told(token: &str, facts: &Wrapping) -> Reply {
 
 /// An answer as it was.
 fn unwrapped(answer: Zeroizing<Vec<u8>>) -> Reply {
-    Reply { status: StatusCode::OK, body: answer, form: Form::Bare }
+    Reply { status: StatusCode::OK, body: answer, form: Form::Bare, retry_secs: None }
 }
 
 /// A wrapping token that leaves only with its receipt.

@@ -2,14 +2,16 @@
 
 use std::convert::Infallible;
 
-use symbolon_core::audit::{Action, Draft, Outcome};
+use symbolon_core::audit::{Action, Draft, Outcome, SecretValue};
 use symbolon_core::policy::Operation;
+use symbolon_core::source::Source;
 use symbolon_proto::Zeroizing;
 
 use super::held::Held;
 use super::stored::{self, Found, GONE, Origin, Wrapping};
-use crate::access::{Asker, Authorised, Object, Request, Route, describe};
+use crate::access::{Asker, Authorised, Object, Request, Route, describe, payer};
 use crate::error::OpError;
+use crate::rows::NO_SCOPE;
 
 /// A wrapping token, and whether it is also the token of the request.
 #[derive(Clone, Copy)]
@@ -43,7 +45,7 @@ pub(super) async fn unwrap(who: &Asker<'_>, named: Named<'_>) -> Result<Zeroizin
     let session = request.session();
     let found = stored::find(session, named.token, who.requester.remote).await;
     let found = request.record_failure(found).await?;
-    let answer = request.record_failure(stored::open(session, &found).await).await?;
+    let answer = request.record_failure(open(who, &request, named, &found).await).await?;
     let object = Object::Named(found.facts.name());
     match request.commit_for_disclosure(object, found.removal(session)).await {
         Ok(receipt) => {
@@ -64,7 +66,7 @@ pub(super) async fn rewrap(
     let found = stored::find(session, named.token, who.requester.remote).await;
     let found = request.record_failure(found).await?;
     let _pass = session.keys.pass().await;
-    let made = request.record_failure(again(&request, &found).await).await?;
+    let made = request.record_failure(again(who, &request, named, &found).await).await?;
     let object = Object::Named(format!("{}, before that {}", made.facts.name(), found.facts.accessor));
     let mut changes = found.removal(session);
     changes.extend(made.changes);
@@ -74,7 +76,28 @@ pub(super) async fn rewrap(
     }
 }
 
-async fn again(request: &Authorised, found: &Found) -> Result<stored::Made, OpError> {
+/// Opens an answer on the account of the caller. A wrapping token that is its own leave is nobody's account:
+/// there the source of the request counts.
+async fn open(
+    who: &Asker<'_>,
+    request: &Authorised,
+    named: Named<'_>,
+    found: &Found,
+) -> Result<SecretValue, OpError> {
+    let session = request.session();
+    let payer = match named.own {
+        true => payer::of_source(session, Source::of(who.requester.remote), NO_SCOPE),
+        false => request.payer(NO_SCOPE).await?,
+    };
+    stored::open(session, found, payer).await
+}
+
+async fn again(
+    who: &Asker<'_>,
+    request: &Authorised,
+    named: Named<'_>,
+    found: &Found,
+) -> Result<stored::Made, OpError> {
     let session = request.session();
     let facts = &found.facts;
     let origin = Origin {
@@ -82,7 +105,7 @@ async fn again(request: &Authorised, found: &Found) -> Result<stored::Made, OpEr
         ttl_secs: facts.ttl_secs,
         wrapped_accessor: &facts.wrapped_accessor,
     };
-    let answer = stored::open(session, found).await?;
+    let answer = open(who, request, named, found).await?;
     let kept = answer.transform(|answer| Zeroizing::new(answer.to_vec()));
     stored::make(session, &kept, origin).await
 }

@@ -21,7 +21,7 @@ use super::NewToken;
 use crate::access::Session;
 use crate::access::tokens::{self, Address};
 use crate::error::OpError;
-use crate::keys::{CapsulePlace, FIRST_KEK_EPOCH, KeyError, VersionSlot, seal_with};
+use crate::keys::{Account, CapsulePlace, FIRST_KEK_EPOCH, KeyError, Payer, VersionSlot, seal_with};
 use crate::random::os_rng;
 use crate::rows::{Layout, Life, NO_SCOPE, Place, Table, prefix};
 use crate::store::{Expect, Write};
@@ -189,10 +189,14 @@ pub(super) async fn find(session: &Session, token: &str, remote: Option<IpAddr>)
 }
 
 /// Opens an answer. Spends nothing: see [`Found::removal`].
-pub(super) async fn open(session: &Session, found: &Found) -> Result<SecretValue, OpError> {
+pub(super) async fn open(session: &Session, found: &Found, payer: Payer) -> Result<SecretValue, OpError> {
     let id = found.facts.secret();
     if let Some(row) = session.rows.store().get(&row_key(id)).await? {
-        match session.keys.open_record(key_place(id), &context(session, id), &row.value).await {
+        match session
+            .keys
+            .open_record(key_place(id), Account::Reader(payer), &context(session, id), &row.value)
+            .await
+        {
             Ok(answer) => return Ok(Withheld::new(answer)),
             Err(KeyError::Moved) => {}
             Err(error) => return Err(error.into()),

@@ -146,6 +146,7 @@ fn capsule_of_the_vector_opens() {
             node: 1,
             request_hash: *blinded.request().hash(),
             points: evaluation.points,
+            quota_left: 0,
         };
         let shared = blinded.finalize(verified).unwrap().pop().unwrap();
         capsule.open(context, &keys().capsule, shared)

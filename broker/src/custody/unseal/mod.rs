@@ -73,6 +73,7 @@ pub struct Unsealer {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     remote: config::Remote,
+    shares: config::HighTier,
     furnishing: Furnishing,
 }
 
@@ -85,7 +86,13 @@ impl Unsealer {
         remote: config::Remote,
         furnishing: Furnishing,
     ) -> Self {
-        Self { store, clock, remote, furnishing }
+        Self { store, clock, remote, shares: config::HighTier::default(), furnishing }
+    }
+
+    /// The same with other shares of the evaluation quota than the usual ones.
+    #[must_use]
+    pub fn sharing(self, shares: config::HighTier) -> Self {
+        Self { shares, ..self }
     }
 
     /// The seal as the store has it, which is not what was read before if a ceremony's commit was not
@@ -177,6 +184,7 @@ impl Unsealer {
             Arc::clone(remote) as _,
             leases,
             Arc::clone(&self.clock),
+            self.shares,
         )
     }
 }

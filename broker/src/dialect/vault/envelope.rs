@@ -217,7 +217,7 @@ impl<'a> Envelope<'a> {
                 Form::Enveloped { accessor }
             }
         };
-        Reply { status, body: self.to_bytes(), form }
+        Reply { status, body: self.to_bytes(), form, retry_secs: None }
     }
 }
 

@@ -197,7 +197,11 @@ impl VaultError {
     #[must_use]
     pub fn into_reply(self) -> Reply {
         let (status, text) = self.parts();
-        Reply::errors(status, text.as_deref())
+        let retry_secs = match &self {
+            Self::Op(error) => error.retry_secs(),
+            Self::Face(_) => None,
+        };
+        Reply { retry_secs, ..Reply::errors(status, text.as_deref()) }
     }
 }
 
@@ -216,8 +220,12 @@ fn op_parts(error: &OpError) -> (StatusCode, Option<Cow<'static, str>>) {
         OpError::Absent(Absent::Route) => {
             (StatusCode::NOT_FOUND, Some(FaceError::NoRoute.to_string().into()))
         }
-        OpError::Busy(Busy::Broker) => (StatusCode::SERVICE_UNAVAILABLE, own()),
-        OpError::Busy(Busy::Source(_)) => (StatusCode::TOO_MANY_REQUESTS, own()),
+        OpError::Busy(Busy::Broker | Busy::Until { all: true, .. }) => {
+            (StatusCode::SERVICE_UNAVAILABLE, own())
+        }
+        OpError::Busy(Busy::Source(_) | Busy::Until { all: false, .. }) => {
+            (StatusCode::TOO_MANY_REQUESTS, own())
+        }
         OpError::Conflict(_) | OpError::Invalid(_) | OpError::Refused(_) => (StatusCode::BAD_REQUEST, own()),
         OpError::Damaged(_) | OpError::Unlogged(_) => (StatusCode::INTERNAL_SERVER_ERROR, own()),
     }

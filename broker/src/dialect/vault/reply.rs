@@ -31,13 +31,20 @@ pub struct Reply {
     pub body: Zeroizing<Vec<u8>>,
     /// What the body is.
     pub form: Form,
+    /// Seconds after which to ask again, where that is known; clients are told to ask soon otherwise.
+    pub retry_secs: Option<u32>,
 }
 
 impl Reply {
     /// 204.
     #[must_use]
     pub fn no_content() -> Self {
-        Self { status: StatusCode::NO_CONTENT, body: Zeroizing::default(), form: Form::Bare }
+        Self {
+            status: StatusCode::NO_CONTENT,
+            body: Zeroizing::default(),
+            form: Form::Bare,
+            retry_secs: None,
+        }
     }
 
     /// Raw JSON without envelope.
@@ -46,7 +53,7 @@ impl Reply {
         let mut body = Zeroizing::new(Vec::with_capacity(ANSWER_BYTES));
         serde_json::to_writer(&mut *body, value)
             .expect("plain data with string keys always serialises into memory");
-        Self { status, body, form: Form::Raw }
+        Self { status, body, form: Form::Raw, retry_secs: None }
     }
 }
 

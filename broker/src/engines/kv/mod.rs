@@ -42,6 +42,7 @@ pub use folder::remove_folder;
 pub use names::{name_of, root_names};
 pub(crate) use recover::{RecoveredVersion, recover_mount};
 pub use types::{KvFolder, KvTarget, Page, ReadSecret, VersionsChange, WriteSecret, WroteSecret};
+use values::Behalf;
 use write::Tries;
 pub use write::{patch, write};
 
@@ -168,7 +169,7 @@ async fn read_at(
     version: u64,
 ) -> Result<ReadSecret, OpError> {
     let request = Request::begin(who, Action::SecretRead, route).await?.authorise(Operation::Read).await?;
-    let found = request.record_failure(find_version(request.session(), target, version).await).await?;
+    let found = request.record_failure(find_version(Behalf::Caller(&request), target, version).await).await?;
     let receipt = request.commit_for_disclosure(Object::Version(found.number), Vec::new()).await?;
     Ok(ReadSecret {
         data: found.value.map(|value| value.disclose(receipt)),
@@ -178,11 +179,11 @@ async fn read_at(
     })
 }
 
-async fn find_version(session: &Session, target: &KvTarget, version: u64) -> Result<Version, OpError> {
-    let ((meta, _), value) = values::find(session, target, version).await?;
+async fn find_version(behalf: Behalf<'_>, target: &KvTarget, version: u64) -> Result<Version, OpError> {
+    let ((meta, _), value) = values::find(behalf, target, version).await?;
     let (number, facts) = meta.version(version).ok_or(OpError::NOT_FOUND)?;
     if value.is_none() {
-        session.keys.system_kek().await?; // "deleted" is an absence too: see `Authorised::audited`
+        behalf.session().keys.system_kek().await?; // "deleted" is an absence too: see `Authorised::audited`
     }
     Ok(Version { number, meta: *facts, custom: meta.custom_metadata, value })
 }

@@ -55,7 +55,7 @@ impl KvTarget {
         };
         let mut found = Vec::with_capacity(meta.versions.len());
         for (number, facts) in &meta.versions {
-            let version = match find_version(session, self, *number).await {
+            let version = match find_version(super::values::Behalf::Broker(session), self, *number).await {
                 _ if facts.destroyed => RecoveredVersion::Destroyed,
                 Ok(version) => version.value.map_or(RecoveredVersion::Wrong, RecoveredVersion::Value),
                 Err(_) => RecoveredVersion::Wrong,

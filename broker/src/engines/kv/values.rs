@@ -17,10 +17,10 @@ use symbolon_proto::context::{RecordContext, RecordKind};
 use symbolon_proto::id::{MountId, SecretId, TenantId};
 
 use super::{Found, KvTarget, VERSIONS, existing_meta};
-use crate::access::Session;
 use crate::access::mounts::{Mount, Tier};
+use crate::access::{Authorised, Session};
 use crate::error::OpError;
-use crate::keys::{CapsulePlace, KeyError, VersionSlot, seal_with, slot};
+use crate::keys::{Account, CapsulePlace, KeyError, VersionSlot, seal_with, slot};
 use crate::rows::prefix;
 use crate::store::{Expect, Write};
 
@@ -58,20 +58,47 @@ pub(crate) fn row_key(mount: MountId, secret: SecretId, version: u64) -> Vec<u8>
     key
 }
 
+/// Who reads a value, and so on whose account its key is opened.
+#[derive(Clone, Copy)]
+pub(super) enum Behalf<'a> {
+    /// The caller of a request.
+    Caller(&'a Authorised),
+    /// The broker itself, in a recovery.
+    Broker(&'a Session),
+}
+
+impl<'a> Behalf<'a> {
+    pub(super) fn session(self) -> &'a Session {
+        match self {
+            Self::Caller(request) => request.session(),
+            Self::Broker(session) => session,
+        }
+    }
+
+    async fn account(self, place: CapsulePlace, mount: MountId) -> Result<Account, OpError> {
+        match (self, place) {
+            (Self::Caller(request), CapsulePlace::Version(_)) => {
+                Ok(Account::Reader(request.payer(mount).await?))
+            }
+            _ => Ok(Account::Broker),
+        }
+    }
+}
+
 /// A secret, and the value of a version of it if that one lives; 0 is the newest.
 pub(super) async fn find(
-    session: &Session,
+    behalf: Behalf<'_>,
     target: &KvTarget,
     version: u64,
 ) -> Result<(Found, Option<SecretValue>), OpError> {
-    let mut missed_at = None;
+    let (session, mut missed_at) = (behalf.session(), None);
     for _ in 0..TRIES_MAX {
         let (meta, revision) = existing_meta(session, target).await?;
         let (number, facts) = meta.version(version).ok_or(OpError::NOT_FOUND)?;
         if !facts.is_live(session.now().unix_ms) {
             return Ok(((meta, revision), None));
         }
-        match open(session, target, &meta, number).await? {
+        match open(behalf, target, &meta, number).await? {
             Opened::Value(value) => return Ok(((meta, revision), Some(value))),
             Opened::Moved if missed_at == Some(revision) => return Err(OpError::INTEGRITY),
             Opened::Moved => missed_at = Some(revision),
@@ -87,17 +114,19 @@ enum Opened {
 }
 
 async fn open(
-    session: &Session,
+    behalf: Behalf<'_>,
     target: &KvTarget,
     meta: &SecretMeta,
     version: u64,
 ) -> Result<Opened, OpError> {
+    let session = behalf.session();
     let key = row_key(target.mount.id, meta.secret_id, version);
     let Some(row) = session.rows.store().get(&key).await? else { return Ok(Opened::Moved) };
     let epoch = meta.kek_epoch(version).ok_or(OpError::INTEGRITY)?;
     let context = context(session, target.mount.id, meta.secret_id, version);
     let place = place(&target.mount, meta, version, epoch);
-    match session.keys.open_record(place, &context, &row.value).await {
+    let account = behalf.account(place, target.mount.id).await?;
+    match session.keys.open_record(place, account, &context, &row.value).await {
         Ok(value) => Ok(Opened::Value(SecretValue::new(value))),
         Err(KeyError::Moved) => Ok(Opened::Moved),
         Err(error) => Err(error.into()),

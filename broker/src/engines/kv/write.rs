@@ -96,8 +96,7 @@ pub async fn patch(
         .await?;
     let mut tries = Tries::default();
     loop {
-        let (found, data) =
-            request.record_failure(merged(request.session(), target, input.data).await).await?;
+        let (found, data) = request.record_failure(merged(&request, target, input.data).await).await?;
         let wrote = store_version(&request, target, Some(found), &data, input.cas).await;
         if !tries.again(&wrote) {
             return wrote;
@@ -111,11 +110,11 @@ const STORED: Limits =
     Limits { depth_max: 64, members_max: 1 << 20, string_bytes_max: 1 << 20, number_bytes_max: 256 };
 
 async fn merged(
-    session: &Session,
+    request: &Authorised,
     target: &KvTarget,
     patch: &Map,
 ) -> Result<(Found, Zeroizing<Vec<u8>>), OpError> {
-    let (found, value) = values::find(session, target, 0).await?;
+    let (found, value) = values::find(values::Behalf::Caller(request), target, 0).await?;
     let mut data: Map = value
         .ok_or(OpError::NOT_FOUND)?
         .transform(|bytes| json::parse(bytes, STORED))

@@ -10,7 +10,7 @@ use crate::dialect::vault::Reply;
 /// The answer as HTTP has it.
 #[must_use]
 pub fn response(reply: Reply) -> Response {
-    let Reply { status, body, form: _ } = reply;
+    let Reply { status, body, form: _, retry_secs } = reply;
     let is_json = !body.is_empty();
     let mut response = Response::new(Body::from(Bytes::from_owner(body)));
     *response.status_mut() = status;
@@ -20,9 +20,9 @@ pub fn response(reply: Reply) -> Response {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
-        // Small on purpose: the External Secrets Operator reconciles one object at a time and would stand
-        // still.
-        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        // Small on purpose unless it is known: the External Secrets Operator reconciles one object at a time
+        // and would stand still.
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_secs.unwrap_or(1)));
     }
     response
 }
@@ -31,12 +31,22 @@ pub fn response(reply: Reply) -> Response {
 mod tests {
     use super::*;
     use crate::dialect::vault::VaultError;
-    use crate::error::OpError;
+    use crate::error::{Busy, OpError, Text};
 
     #[test]
     fn unavailable_asks_to_retry_soon() {
         let response = response(VaultError::Op(OpError::SEALED).into_reply());
         assert_eq!(response.headers()[header::RETRY_AFTER], "1");
         assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
+    }
+
+    #[test]
+    fn who_has_to_wait_is_told_how_long() {
+        for (all, status) in [(false, 429), (true, 503)] {
+            let busy = Busy::Until { text: Text::fixed("used up"), secs: 7, all };
+            let response = response(VaultError::Op(OpError::Busy(busy)).into_reply());
+            assert_eq!(response.status().as_u16(), status);
+            assert_eq!(response.headers()[header::RETRY_AFTER], "7");
+        }
     }
 }

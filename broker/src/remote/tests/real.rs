@@ -178,8 +178,15 @@ async fn the_quota_ends_and_says_so() {
     let remote = party.enrolled(&running).await;
     remote.hello(1).await.unwrap();
     let half = Half::new(party.deployment);
-    half.round_trip(&remote, 64).await.unwrap();
+    let left = || Evaluator::quota(&*remote).unwrap().left;
+    assert_eq!(left(), 64, "nothing has been said");
+    half.round_trip(&remote, 8).await.unwrap();
+    assert_eq!(left(), 56, "as the node says, and a quota of the manifest's size");
+    for _ in 0..7 {
+        half.round_trip(&remote, 8).await.unwrap();
+    }
     assert_eq!(half.round_trip(&remote, 1).await, Err(EvaluateError::QuotaExhausted));
+    assert_eq!(left(), 0);
     assert_eq!(remote.heartbeat().await, Ok(LeaseState::Active), "the lease lives on");
 }
 

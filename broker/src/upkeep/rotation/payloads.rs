@@ -12,7 +12,7 @@ use crate::access::Session;
 use crate::access::mounts::Mount;
 use crate::engines::kv::values::{context, place, row_key};
 use crate::error::OpError;
-use crate::keys::{CapsulePlace, KeyError};
+use crate::keys::{Account, CapsulePlace, KeyError};
 use crate::random::os_rng;
 use crate::store::{Expect, Write};
 
@@ -90,7 +90,7 @@ async fn open_all(
     let mut opening = JoinSet::new();
     for place in places {
         let keys = session.keys.clone();
-        opening.spawn(async move { (place, keys.key(place).await) });
+        opening.spawn(async move { (place, keys.key(place, Account::Broker).await) });
     }
     let mut keks = HashMap::new();
     while let Some(opened) = opening.join_next().await {

@@ -147,7 +147,7 @@ async fn read(who: &Asker<'_>, spot: &Spot<'_, SecretPath>) -> Result<Zeroizing<
     let request =
         Request::begin(who, Action::SecretRead, &spot.route()).await?.authorise(Operation::Read).await?;
     let target = request.record_failure(spot.target(request.caller())).await?;
-    let found = values::find(request.session(), &target, 0).await;
+    let found = values::find(values::Behalf::Caller(&request), &target, 0).await;
     let found = found.and_then(|(_, value)| value.ok_or(OpError::NOT_FOUND));
     let value = request.record_failure(found).await?;
     let receipt = request.commit_for_disclosure(Object::Path, Vec::new()).await?;

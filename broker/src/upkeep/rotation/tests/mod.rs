@@ -6,6 +6,7 @@ mod cubbyhole;
 mod fragment;
 mod kill;
 mod measure;
+mod quota;
 mod races;
 mod refusals;
 mod remote;

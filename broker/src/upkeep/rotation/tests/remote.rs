@@ -15,7 +15,7 @@ use symbolon_proto::signing::SigningSeed;
 
 use crate::access::Session;
 use crate::random::os_rng;
-use crate::remote::{EvaluateError, Evaluated, Evaluator, Leases};
+use crate::remote::{EvaluateError, Evaluated, Evaluator, Leases, Quota};
 use crate::upkeep::rotation::remote::{RemoteRotation, RotateError, Rotated};
 
 const SHARE_EPOCH: u32 = 1;
@@ -31,6 +31,8 @@ pub struct LocalRemote {
     /// Evaluations that are still answered.
     answers_left: AtomicU64,
     evaluations: AtomicU64,
+    /// What may be evaluated; nobody counts at first.
+    quota: Mutex<Option<Quota>>,
 }
 
 impl LocalRemote {
@@ -42,7 +44,25 @@ impl LocalRemote {
             seq: AtomicU64::new(0),
             answers_left: AtomicU64::new(u64::MAX),
             evaluations: AtomicU64::new(0),
+            quota: Mutex::default(),
         })
+    }
+
+    /// Counts elements from now on.
+    pub fn count(&self, quota: Quota) {
+        *self.quota.lock().unwrap() = Some(quota);
+    }
+
+    pub fn quota(&self) -> Option<Quota> {
+        *self.quota.lock().unwrap()
+    }
+
+    fn spend(&self, elements: usize) -> Result<(), EvaluateError> {
+        let mut quota = self.quota.lock().unwrap();
+        let Some(quota) = quota.as_mut() else { return Ok(()) };
+        let left = quota.left.checked_sub(u32::try_from(elements).unwrap());
+        quota.left = left.ok_or(EvaluateError::QuotaExhausted)?;
+        Ok(())
     }
 
     /// Goes away after so many further evaluations.
@@ -154,6 +174,7 @@ impl Connected {
         if !self.service.answers() {
             return Err(AWAY);
         }
+        self.service.spend(request.points().len())?;
         let asked = self.clock.now();
         let Evaluation { points, proof } = key.evaluate(request, &mut os_rng());
         let response = EvaluateResponse {
@@ -192,6 +213,10 @@ impl Evaluator for Connected {
 
     fn evaluate(&self, blinded: Blinded) -> Evaluated<'_> {
         Box::pin(async move { self.evaluate_now(blinded) })
+    }
+
+    fn quota(&self) -> Option<Quota> {
+        self.service.quota()
     }
 }
 
