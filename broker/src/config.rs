@@ -62,6 +62,11 @@ pub struct Tls {
     pub cert_file: PathBuf,
     /// Private key in PKCS#8 PEM.
     pub key_file: PathBuf,
+    /// Serve only clients that offer X25519MLKEM768 (TLS 1.3): a recording of what passes is then safe from
+    /// quantum computers. Clients on older libraries (OpenSSL before 3.5, Go before 1.24) are refused in the
+    /// handshake.
+    #[serde(default)]
+    pub hybrid_only: bool,
 }
 
 /// The embedded store.

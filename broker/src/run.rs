@@ -16,7 +16,9 @@ use crate::custody::App;
 use crate::custody::initialising::Initialising;
 use crate::custody::seal::SealHandle;
 use crate::custody::unseal::{Furnishing, Unsealer};
-use crate::faces::server::{ServeError, ServerLimits, TlsError, serve, tls_config};
+use crate::faces::server::{
+    ServeError, ServerLimits, Tls, TlsError, hybrid_only_tls_config, serve, tls_config,
+};
 use crate::rows::seal_record_key;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::{Scan, Store, StoreError};
@@ -76,7 +78,7 @@ pub enum RunError {
 pub struct Broker {
     app: Arc<App>,
     listener: TcpListener,
-    tls: Option<Arc<rustls::ServerConfig>>,
+    tls: Option<Tls>,
 }
 
 impl Broker {
@@ -131,12 +133,13 @@ pub fn assemble(config: Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>, se
     App { config, store, seal, clock, shape, init: Initialising::default() }
 }
 
-fn load_tls(config: &Config) -> Result<Option<Arc<rustls::ServerConfig>>, RunError> {
+fn load_tls(config: &Config) -> Result<Option<Tls>, RunError> {
     let Some(files) = &config.tls else { return Ok(None) };
     let read =
         |path: &PathBuf| std::fs::read(path).map_err(|source| RunError::File { path: path.clone(), source });
     let key = zeroize::Zeroizing::new(read(&files.key_file)?);
-    Ok(Some(tls_config(&read(&files.cert_file)?, &key)?))
+    let make = if files.hybrid_only { hybrid_only_tls_config } else { tls_config };
+    Ok(Some(make(&read(&files.cert_file)?, &key)?))
 }
 
 /// A file that is not there is created only for a new deployment, and only if the operator has said that it

@@ -361,3 +361,27 @@ async fn only_the_original_is_served(site: &Site, store: PathBuf) {
     assert!(because.contains("old copy"), "{because}");
     clone.stop().await;
 }
+
+/// A reset makes nobody forget: whoever recorded the connection has the share.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn text_shares_over_a_classical_connection_are_named_in_the_log() {
+    let site = Site::sealed(CALM).await;
+    let body = |at: usize| json!({ "key": site.shares[at].as_str() }).to_string();
+    site.ask_classically("PUT", "sys/unseal", &body(2)).await.expect(200);
+    site.ask("PUT", "sys/unseal", "", r#"{"reset":true}"#).await.expect(200);
+    site.ask_classically("PUT", "sys/unseal", &body(0)).await.expect(200);
+    site.ask("PUT", "sys/unseal", "", &body(1)).await.expect(200);
+    assert_eq!(exposed(&site).await, ["shares came as text over TLS without X25519MLKEM768: ana, carla"]);
+
+    site.ask("PUT", "sys/seal", &site.root, "").await.expect(204);
+    site.unseal().await;
+    assert_eq!(exposed(&site).await.len(), 1, "once, and nothing of shares over the hybrid group");
+}
+
+/// What the entries of unseals say of exposed shares.
+async fn exposed(site: &Site) -> Vec<String> {
+    let found = site.root_get("sys/symbolon/audit?action=unseal&limit=100").await.expect(200).json();
+    let entries = found["data"]["entries"].as_array().unwrap().iter();
+    let roles = entries.filter_map(|entry| entry["role"].as_str()).map(str::to_owned);
+    roles.filter(|role| role.contains("X25519MLKEM768")).collect()
+}

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use rustls::crypto::CryptoProvider;
 use serde_json::{Value, json};
 use symbolon::Client;
 use symbolon_broker::run::RunError;
@@ -310,18 +311,35 @@ impl Site {
 
     /// Sends bytes as they are over TLS and reads the answer of HTTP/1.1.
     pub async fn send_bytes(&self, request: Vec<u8>) -> Got {
+        self.send_bytes_with(rustls::crypto::aws_lc_rs::default_provider(), request).await
+    }
+
+    /// A request of a client that knows no hybrid group, with a JSON body.
+    pub async fn ask_classically(&self, method: &str, path: &str, body: &str) -> Got {
+        let head = format!("{method} /v1/{path} HTTP/1.1\r\nHost: broker\r\nConnection: close\r\n");
+        let request = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+        let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+        provider.kx_groups.retain(|group| group.name() != rustls::NamedGroup::X25519MLKEM768);
+        self.send_bytes_with(provider, request.into_bytes()).await
+    }
+
+    async fn send_bytes_with(&self, provider: CryptoProvider, request: Vec<u8>) -> Got {
         let address = self.world.broker_url().replace("https://", "");
         let ca = self.world.ca_pem().to_owned();
-        tokio::task::spawn_blocking(move || converse(&address, &ca, &request)).await.unwrap()
+        tokio::task::spawn_blocking(move || converse(provider, &address, &ca, &request)).await.unwrap()
     }
 }
 
-fn converse(address: &str, ca: &str, request: &[u8]) -> Got {
+fn converse(provider: CryptoProvider, address: &str, ca: &str, request: &[u8]) -> Got {
     use rustls::pki_types::pem::PemObject;
     use rustls::pki_types::{CertificateDer, ServerName};
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(ca.as_bytes()).unwrap()).unwrap();
-    let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let config = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
     let name = ServerName::try_from("127.0.0.1").unwrap();
     let session = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
     let mut stream = rustls::StreamOwned::new(session, std::net::TcpStream::connect(address).unwrap());

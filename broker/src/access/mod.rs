@@ -14,6 +14,7 @@
 use crate::rows::Table;
 
 pub mod builtins;
+mod channel;
 pub mod endings;
 mod freshness;
 pub mod mounts;
@@ -28,6 +29,7 @@ pub mod shape;
 mod state;
 pub mod tokens;
 
+pub use channel::Channel;
 pub use freshness::{Configuration, LOOK_MS};
 pub use object::Object;
 pub(crate) use request::describe;

@@ -32,7 +32,7 @@ use super::places::{GENERATION, Generation, SEAL_COPY, public_record};
 use super::seal::View;
 use super::unseal::start_log;
 use super::{App, enrolment_rows, escrow};
-use crate::access::{builtins, policies, tokens};
+use crate::access::{Channel, builtins, policies, tokens};
 use crate::error::{OpError, Text};
 use crate::keys::{Keys, SYSTEM_SLOT, TOKEN_SLOT};
 use crate::random::os_rng;
@@ -65,6 +65,8 @@ pub struct Init {
     pub cards: Vec<symbolon_proto::custody::Card>,
     /// Recovery policy; `None` takes the one in the configuration, and there is no other default.
     pub recovery: Option<String>,
+    /// How the connection is kept on which the answer goes.
+    pub channel: Channel,
 }
 
 /// What `init` gives back, once.
@@ -105,6 +107,8 @@ struct Plan {
     recovery: Recovery,
     /// Whom the nodes seal their shares to, with [`Recovery::CustomerEscrow`].
     escrow: Option<EscrowKey>,
+    /// Whether the answer shows shares to whoever records it and has a quantum computer later.
+    exposes: bool,
 }
 
 impl Plan {
@@ -123,7 +127,8 @@ impl Plan {
         let threshold =
             Threshold::new(request.threshold, request.shares).map_err(|_| InitError::ShareNumbers)?;
         let holders = holders(request, &configured.custodians)?;
-        Ok(Self { threshold, holders, recovery, escrow })
+        let exposes = request.channel.is_classical() && request.cards.is_empty();
+        Ok(Self { threshold, holders, recovery, escrow, exposes })
     }
 }
 
@@ -160,7 +165,7 @@ pub async fn init(app: &App, request: &Init) -> Result<InitAnswer, OpError> {
     let unsealed = Arc::new(Unsealed::first(&fragment, &sealed));
     drop(fragment);
     let record = transcript(app, &deployment, &set, &handed)?;
-    let written = write(app, &sealed, unsealed, &deployment, &enrolled, plan.escrow.as_ref(), &record).await;
+    let written = write(app, &plan, &sealed, unsealed, &deployment, &enrolled, &record).await;
     app.init.announce(String::new());
     let (root_token, receipt) = written?;
     let log_key = sealed.record().log_key.clone();
@@ -265,11 +270,11 @@ fn seal_record(
 /// Proves the split with a canary and commits the whole deployment.
 async fn write(
     app: &App,
+    plan: &Plan,
     sealed: &Sealed,
     unsealed: Arc<Unsealed>,
     deployment: &Deployment,
     enrolled: &Enrolled,
-    escrow: Option<&EscrowKey>,
     ceremony: &Archived,
 ) -> Result<(Withheld<Zeroizing<String>>, Receipt), OpError> {
     let leases = Leases::default();
@@ -278,7 +283,7 @@ async fn write(
     remote.hello(FIRST_GENERATION).await.map_err(|error| OpError::from(error.problem()))?;
     let store = Arc::clone(&app.store);
     let rows = Rows::new(Arc::clone(&store), Arc::clone(&unsealed));
-    let escrowed = match escrow {
+    let escrowed = match &plan.escrow {
         Some(key) => put_into_escrow(app, &rows, &remote, key).await?,
         None => Vec::new(),
     };
@@ -297,13 +302,23 @@ async fn write(
         expect: Expect::Absent,
     });
     let writer = start_log(&app.store, &app.clock, &unsealed, &deployment.log).await?;
-    let detail = Detail { role: sealed.record().recovery.as_str().to_owned(), ..Detail::default() };
-    let draft = Draft { action: Action::Init, outcome: Outcome::Allowed, detail };
-    let receipt = writer.commit(changes, draft).await.map_err(|_| OpError::UNLOGGED)?;
+    let receipt = writer.commit(changes, entry(plan)).await.map_err(|_| OpError::UNLOGGED)?;
     writer.stop().await;
     keys.close();
     info!("initialised; the broker is sealed until custodians give their shares");
     Ok((token, receipt))
+}
+
+/// The first entry of the log.
+fn entry(plan: &Plan) -> Draft {
+    let mut detail = Detail { role: plan.recovery.as_str().to_owned(), ..Detail::default() };
+    if plan.exposes {
+        warn!(
+            "the shares are shown over TLS without X25519MLKEM768: a quantum computer reads them in a recording; rekey for custodians with cards, or set tls.hybrid_only before the next deployment"
+        );
+        detail.object = "shares shown over TLS without X25519MLKEM768".to_owned();
+    }
+    Draft { action: Action::Init, outcome: Outcome::Allowed, detail }
 }
 
 /// Waits until the operator of every node has approved the escrow key, and takes what the nodes seal to it.
@@ -415,5 +430,21 @@ fn transcript(
 impl From<InitError> for OpError {
     fn from(error: InitError) -> Self {
         Self::Invalid(Text::of(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn shares_shown_over_a_classical_connection_are_in_the_first_entry() {
+        let plan = |exposes| {
+            let (threshold, holders) = (Threshold::new(2, 3).unwrap(), Vec::new());
+            Plan { threshold, holders, recovery: Recovery::None, escrow: None, exposes }
+        };
+        assert_eq!(entry(&plan(false)).detail.object, "");
+        assert_eq!(entry(&plan(true)).detail.object, "shares shown over TLS without X25519MLKEM768");
     }
 }

@@ -30,7 +30,6 @@ mod tls;
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -38,13 +37,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
 
+use crate::access::Channel;
 use connection::Connection;
 pub use limits::{HallLimits, ServerLimits};
 use standing::House;
 pub use standing::Ticket;
-pub use tls::{TlsError, tls_config};
+pub use tls::{Tls, TlsError, hybrid_only_tls_config, tls_config};
 
 /// Pause after the operating system refused to accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -54,6 +53,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Peer {
     /// Address as accepted by the listener. Forwarding headers are never looked at.
     pub address: SocketAddr,
+    /// How the connection is kept; as after a handshake without TLS until there was one.
+    pub channel: Channel,
 }
 
 impl Peer {
@@ -81,7 +82,7 @@ pub enum ServeError {
 /// Serves `router` until `stop` resolves, then drains. Without `tls` the listener must be on loopback.
 pub async fn serve(
     listener: TcpListener,
-    tls: Option<Arc<rustls::ServerConfig>>,
+    tls: Option<Tls>,
     router: Router,
     limits: ServerLimits,
     stop: impl Future<Output = ()>,
@@ -92,7 +93,7 @@ pub async fn serve(
     }
     let (closing, closed) = watch::channel(false);
     let house = House::new(&limits);
-    let connection = Connection { acceptor: tls.map(TlsAcceptor::from), router, limits, house, closed };
+    let connection = Connection { acceptor: tls, router, limits, house, closed };
     let mut tasks = JoinSet::new();
     tokio::pin!(stop);
     loop {
@@ -101,7 +102,7 @@ pub async fn serve(
             accepted = accept(&listener) => accepted,
         };
         while tasks.try_join_next().is_some() {}
-        let peer = Peer { address };
+        let peer = Peer { address, channel: Channel::Local };
         let Some(place) = connection.house.handshake(peer) else { continue };
         tasks.spawn(connection.clone().run(stream, peer, place));
     }

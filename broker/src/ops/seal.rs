@@ -5,7 +5,7 @@ use symbolon_core::policy::Operation;
 use symbolon_proto::secret::memory_mode;
 use symbolon_proto::share::{Share, ShareTextError};
 
-use crate::access::{Object, Request, Requester, Route};
+use crate::access::{Channel, Object, Request, Requester, Route};
 use crate::custody::App;
 use crate::custody::seal::View;
 use crate::error::{OpError, Text};
@@ -106,10 +106,11 @@ fn describe(status: &mut SealStatus, sealed: &symbolon_core::seal::Sealed) {
     sealed.record().recovery.as_str().clone_into(&mut status.recovery);
 }
 
-/// Takes one custodian's share, in any of its text forms. The last one opens the broker.
-pub async fn unseal(app: &App, share: &str) -> Result<SealStatus, OpError> {
+/// Takes one custodian's share, in any of its text forms. The last one opens the broker. One that came over a
+/// classical connection is taken, warned of, and named in the log once there is one to write to.
+pub async fn unseal(app: &App, share: &str, channel: Channel) -> Result<SealStatus, OpError> {
     let share = Share::parse(share)?;
-    app.seal.submit(share).await?;
+    app.seal.submit(share, channel).await?;
     Ok(status(app))
 }
 

@@ -20,9 +20,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::ceremony::{Desk, Notice};
 use super::unseal::Unsealer;
 use super::unseal::alarm::Alarm;
-use crate::access::Session;
+use crate::access::{Channel, Session};
 use crate::error::{Busy, OpError, Text};
 
+mod exposed;
 mod rekey;
 mod task;
 
@@ -65,7 +66,7 @@ pub enum View {
 
 /// A share as it came.
 enum Given {
-    Plain(Share),
+    Plain(Share, Channel),
     Sealed(Submission, Option<IpAddr>),
 }
 
@@ -113,6 +114,7 @@ impl SealHandle {
             desk,
             change: None,
             attempts: Attempts::default(),
+            exposed: exposed::Exposed::default(),
             anchor: None,
             reason: None,
         };
@@ -148,9 +150,10 @@ impl SealHandle {
         self.ask(|answer| Command::Adopt(Box::new(sealed), answer)).await
     }
 
-    /// Hands in one custodian's share; the one that completes the set opens the broker.
-    pub async fn submit(&self, share: Share) -> Result<(), OpError> {
-        self.ask(|answer| Command::Submit(Given::Plain(share), answer)).await?
+    /// Hands in one custodian's share as text, and how it came; the one that completes the set opens the
+    /// broker.
+    pub async fn submit(&self, share: Share, channel: Channel) -> Result<(), OpError> {
+        self.ask(|answer| Command::Submit(Given::Plain(share, channel), answer)).await?
     }
 
     /// The same for a share that is sealed to the ceremony key. Too many refused ones from one address must

@@ -10,6 +10,7 @@ use symbolon_proto::custody::transcript::CeremonyType;
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
+use super::exposed::Exposed;
 use super::{Command, Given, View};
 use crate::custody::ceremony::{ChangeDesk, Desk};
 use crate::custody::unseal::alarm::{Alarm, Reason};
@@ -35,6 +36,7 @@ pub(super) struct SealTask {
     /// A ceremony that changes something; only while the broker is open.
     pub(super) change: Option<ChangeDesk>,
     pub(super) attempts: Attempts,
+    pub(super) exposed: Exposed,
     /// Of the open session.
     pub(super) anchor: Option<Arc<Anchor>>,
     /// Why the broker sealed itself, until it is open again.
@@ -92,7 +94,7 @@ impl SealTask {
         };
         match (sealed, given) {
             (Some(sealed), given) => self.submit_to_unseal(sealed, given).await,
-            (None, Given::Plain(_)) => Ok(()), // as Vault: it only reports the status
+            (None, Given::Plain(..)) => Ok(()), // as Vault: it only reports the status
             (None, Given::Sealed(share, from)) => self.submit_to_change(&share, from).await,
         }
     }
@@ -101,7 +103,14 @@ impl SealTask {
         let now = self.clock.now();
         let desk = self.desk.get_or_insert_with(|| Desk::open(CeremonyType::Unseal, &sealed, now));
         let taken = match given {
-            Given::Plain(share) => desk.take(share, now),
+            Given::Plain(share, channel) => {
+                let x = share.x();
+                let taken = desk.take(share, now);
+                if taken.is_ok() && channel.is_classical() {
+                    self.exposed.note(&sealed, x);
+                }
+                taken
+            }
             Given::Sealed(_, from) if !self.attempts.allows(from, now) => Err(super::TOO_MANY_ATTEMPTS),
             Given::Sealed(share, from) => desk.take_sealed(&share, now).inspect_err(|_| {
                 self.attempts.refused(from, now);
@@ -131,6 +140,9 @@ impl SealTask {
             Ok(keys) => self.unsealer.open(&sealed, keys, &self.alarm).await,
             Err(error) => Err(error.into()),
         };
+        if let Ok(opened) = &opened {
+            self.exposed.enter(&opened.session).await;
+        }
         self.take_up(sealed, opened).await
     }
 

@@ -16,6 +16,7 @@ use symbolon_proto::Zeroizing;
 
 use super::error::FaceError;
 use super::fields::{Fields, parse_bool};
+use crate::access::Channel;
 use crate::dialect::time;
 
 /// Most members of a query or form.
@@ -62,6 +63,8 @@ pub struct VaultRequest {
     pub fields: Fields,
     /// From which address, as the listener saw it; `None` if there was no listener, as in tests.
     pub remote: Option<IpAddr>,
+    /// How its connection is kept.
+    pub channel: Channel,
     /// Identifier that the answer and the audit entry carry.
     pub request_id: String,
     /// For how many seconds the answer is to be kept wrapped; 0 if it is not.
@@ -124,7 +127,8 @@ impl Head {
             Verb::Patch => parse_json(body)?,
         };
         let Self { verb, path, token, wrap_ttl_secs, .. } = self;
-        Ok(VaultRequest { verb, path, token, fields: Fields::new(fields), remote, request_id, wrap_ttl_secs })
+        let (fields, channel) = (Fields::new(fields), Channel::default());
+        Ok(VaultRequest { verb, path, token, fields, remote, channel, request_id, wrap_ttl_secs })
     }
 }
 

@@ -16,12 +16,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::activity::{Activity, Overdue, Watched};
 use super::request::{Guest, answer};
 use super::standing::House;
+use super::tls::{Tls, channel};
 use super::{Peer, ServerLimits};
 
 /// Bytes of one HTTP/1 head, and of what is buffered of a body.
@@ -39,7 +39,7 @@ const TLS_BUFFER_BYTES: usize = 32 << 10;
 /// What every connection needs.
 #[derive(Clone)]
 pub(super) struct Connection {
-    pub(super) acceptor: Option<TlsAcceptor>,
+    pub(super) acceptor: Option<Tls>,
     pub(super) router: Router,
     pub(super) limits: ServerLimits,
     pub(super) house: Arc<House>,
@@ -55,6 +55,7 @@ impl Connection {
             return self.serve_http1(stream, guest).await;
         };
         let Some(mut stream) = self.shake_hands(acceptor, stream, peer, &place).await else { return };
+        let peer = Peer { channel: channel(stream.get_ref().1), ..peer };
         let Some(guest) = self.let_in(peer, place).await else { return };
         stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER_BYTES));
         match stream.get_ref().1.alpn_protocol() == Some(b"h2") {
@@ -65,7 +66,7 @@ impl Connection {
 
     async fn shake_hands(
         &self,
-        acceptor: &TlsAcceptor,
+        acceptor: &Tls,
         stream: TcpStream,
         peer: Peer,
         place: &Place<Source>,

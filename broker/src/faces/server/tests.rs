@@ -1,12 +1,15 @@
 #![allow(clippy::unwrap_used)]
+mod key_agreement;
+
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use axum::Extension;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use axum::routing::{get, post};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpSocket;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -20,6 +23,10 @@ const LARGE_BYTES: usize = 300 << 10;
 fn router() -> Router {
     Router::new()
         .route("/peer", get(|Extension(peer): Extension<Peer>| async move { peer.address.ip().to_string() }))
+        .route(
+            "/channel",
+            get(|Extension(peer): Extension<Peer>| async move { format!("{:?}", peer.channel) }),
+        )
         .route("/slow", get(|| async { sleep(Duration::from_secs(30)).await }))
         .route("/known", get(|Extension(ticket): Extension<Arc<Ticket>>| async move { ticket.is_known() }))
         .route("/large", get(|| async { vec![b'x'; LARGE_BYTES] }))
@@ -40,7 +47,7 @@ struct Running {
     task: JoinHandle<Result<(), ServeError>>,
 }
 
-async fn start(tls: Option<Arc<rustls::ServerConfig>>, limits: ServerLimits) -> Running {
+async fn start(tls: Option<Tls>, limits: ServerLimits) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -73,7 +80,7 @@ async fn connect_from(running: &Running, last: u8) -> TcpStream {
 }
 
 /// One request on a connection that stays; `None` if it is gone.
-async fn get_on(stream: &mut TcpStream, path: &str) -> Option<String> {
+async fn get_on(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), path: &str) -> Option<String> {
     let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
     stream.write_all(request.as_bytes()).await.ok()?;
     let mut answer = [0; 1024];

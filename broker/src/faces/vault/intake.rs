@@ -12,7 +12,7 @@ use hyper::body::Body as _;
 use symbolon_core::json::Map;
 use symbolon_proto::Zeroizing;
 
-use crate::access::{self, Requester, Session, tokens};
+use crate::access::{self, Channel, Requester, Session, tokens};
 use crate::custody::App;
 use crate::dialect::vault::limits::{BODY_BYTES_MAX, OPEN_BODY_BYTES_MAX, UNKNOWN_BODY_BYTES_MAX};
 use crate::dialect::vault::request::Head;
@@ -32,6 +32,7 @@ struct Asked {
     head: Head,
     request_id: String,
     remote: Option<IpAddr>,
+    channel: Channel,
     /// `None` if there is no listener, as in tests.
     ticket: Option<Arc<Ticket>>,
 }
@@ -41,10 +42,12 @@ impl Incoming {
     pub fn parse(request: Request<Body>) -> Result<Self, FaceError> {
         let (mut parts, body) = request.into_parts();
         let raw_path = parts.uri.path().strip_prefix("/v1/").unwrap_or("").to_owned();
-        let remote = parts.extensions.get::<Peer>().map(Peer::ip);
+        let peer = parts.extensions.get::<Peer>().copied();
+        let (remote, channel) =
+            (peer.as_ref().map(Peer::ip), peer.map(|peer| peer.channel).unwrap_or_default());
         let ticket = parts.extensions.remove::<Arc<Ticket>>();
         let head = Head::parse(&raw_path, parts)?;
-        Ok(Self { asked: Asked { head, request_id: request_id(), remote, ticket }, body })
+        Ok(Self { asked: Asked { head, request_id: request_id(), remote, channel, ticket }, body })
     }
 
     /// Reads the body.
@@ -54,7 +57,8 @@ impl Incoming {
             true => take(&asked, body, app).await?,
             false => Zeroizing::default(),
         };
-        Ok(asked.head.with_body(&body, asked.request_id, asked.remote)?)
+        let request = asked.head.with_body(&body, asked.request_id, asked.remote)?;
+        Ok(VaultRequest { channel: asked.channel, ..request })
     }
 }
 

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use symbolon_proto::Zeroizing;
 
 use super::ceremony;
+use crate::access::Channel;
 use crate::custody::App;
 use crate::custody::init::{Init, InitAnswer};
 use crate::dialect::vault::error::FaceError;
@@ -134,7 +135,7 @@ pub(super) fn is_initialised(app: &App) -> Answer {
 }
 
 pub(super) async fn init(app: &App, request: &VaultRequest) -> Answer {
-    let wish = parse_init(&request.fields.reader())?;
+    let wish = Init { channel: request.channel, ..parse_init(&request.fields.reader())? };
     if ops::seal::status(app).initialized {
         return Err(FaceError::Initialised.into());
     }
@@ -160,6 +161,7 @@ fn parse_init(read: &Reader<'_>) -> Result<Init, FaceError> {
         custodians: read.string_list("custodians")?.unwrap_or_default(),
         cards: ceremony::parse_cards(read)?,
         recovery: read.string("recovery")?.filter(|text| !text.is_empty()),
+        channel: Channel::default(),
     })
 }
 
@@ -206,7 +208,7 @@ pub(super) async fn unseal(app: &App, request: &VaultRequest) -> Answer {
     let (key, reset) = parse_unseal(&request.fields)?;
     let status = match (reset, key) {
         (true, _) => ops::seal::reset(app).await?,
-        (false, Some(key)) => ops::seal::unseal(app, &key).await?,
+        (false, Some(key)) => ops::seal::unseal(app, &key, request.channel).await?,
         (false, None) => {
             let text = "'key' must be specified in request body as JSON, or 'reset' set to true";
             return Err(FaceError::Invalid(text).into());
