@@ -252,12 +252,11 @@ fn recover_epoch(
     if usable < usize::from(needed) {
         return Err(RecoveryError::TooFew { key_epoch, usable, needed, wrong });
     }
-    // Every window of t shares must give the same key, or an envelope that is used in earnest would be the
-    // wrong one.
+    // Every t neighbours must give the same key, or an envelope that is used in earnest would be the wrong
+    // one.
     let mut key = None;
-    for start in 0..=usable - usize::from(needed) {
-        let window = &shares[start..start + usize::from(needed)];
-        let combined = escrow::combine(window, &manifest.public);
+    for neighbours in shares.windows(usize::from(needed)) {
+        let combined = escrow::combine(neighbours, &manifest.public);
         key = Some(combined.map_err(|source| RecoveryError::Combine { key_epoch, source })?);
     }
     let key = key.ok_or(RecoveryError::Integrity)?;

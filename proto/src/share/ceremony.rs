@@ -139,17 +139,17 @@ impl Ceremony {
         if given < needed {
             return Err(RecombineError::TooFew { given, needed });
         }
-        let others = if given > needed { 1..usize::from(given) } else { 0..0 };
-        for start in others {
-            drop(self.recombine_from(start)?);
+        let (first, others) = self.given.split_at(usize::from(needed));
+        let fragment = self.recombined(first)?;
+        for at in 1..=others.len() {
+            drop(self.recombined(&self.given[at..at + usize::from(needed)])?);
         }
-        self.recombine_from(0)
+        Ok(fragment)
     }
 
-    /// From t neighbouring shares, in the order of giving and around the end.
-    fn recombine_from(&self, start: usize) -> Result<Fragment, RecombineError> {
-        let around = self.given.iter().cycle().skip(start).take(usize::from(self.set.threshold()));
-        let points: Vec<_> = around.map(|given| given.share.point()).collect();
+    /// From t neighbouring shares, in the order of giving.
+    fn recombined(&self, neighbours: &[Given]) -> Result<Fragment, RecombineError> {
+        let points: Vec<_> = neighbours.iter().map(|given| given.share.point()).collect();
         let secret = shamir::recombine(&points).map_err(|_| RecombineError::WrongCombination)?;
         let fragment = Fragment::from_secret(secret);
         if self.set.is_fragment(&fragment) { Ok(fragment) } else { Err(RecombineError::WrongCombination) }

@@ -111,12 +111,11 @@ fn custodians(holders: &[Holder]) -> Vec<Custodian> {
     (1..).zip(holders).map(custodian).collect()
 }
 
-/// Recombines n windows of t neighbouring shares, so that each share is used t times.
+/// Recombines every t neighbouring shares, which says the same of every t shares (`docs/skb1.md` 6.7).
 fn drill(manifest: &ShareSetManifest, points: &[Point]) -> Result<(), ShareSetError> {
-    let needed = usize::from(manifest.threshold());
-    for start in 0..points.len() {
-        let window: Vec<_> = points.iter().cycle().skip(start).take(needed).collect();
-        let secret = shamir::recombine(&window).map_err(|_| ShareSetError::Drill)?;
+    let points: Vec<_> = points.iter().collect();
+    for neighbours in points.windows(usize::from(manifest.threshold())) {
+        let secret = shamir::recombine(neighbours).map_err(|_| ShareSetError::Drill)?;
         if !manifest.is_fragment(&Fragment::from_secret(secret)) {
             return Err(ShareSetError::Drill);
         }

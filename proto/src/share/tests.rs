@@ -274,3 +274,43 @@ fn nobody_holds_two_shares_of_a_set() {
     let dealt = dealing.deal(&Fragment::random(&mut testing::rng()), &mut testing::rng());
     assert_eq!(dealt.err(), Some(ShareSetError::Key { x: 3 }));
 }
+
+/// Shares 1 to n of a random polynomial of degree t − 1.
+fn polynomial(secret: &Secret<32>, t: u8, n: u8, rng: &mut impl rand_core::CryptoRng) -> Vec<Point> {
+    shamir::split(secret, Threshold::new(t, n).unwrap(), rng)
+}
+
+fn all_give<'a>(secret: &Secret<32>, sets: impl IntoIterator<Item = Vec<&'a Point>>) -> bool {
+    sets.into_iter().all(|set| shamir::recombine(&set).unwrap().same_as(secret))
+}
+
+/// Section 6.7, on shares that are whole, of which one or several are wrong, and of which some are of another
+/// polynomial with the same secret: the ways in which neighbours could agree by themselves.
+#[test]
+fn neighbours_that_agree_speak_for_every_subset() {
+    let mut rng = testing::rng();
+    let secret = Secret::random(&mut rng);
+    let (mut agreeing, mut differing) = (0, 0);
+    for (t, n) in (2..=6).flat_map(|n| (2..=n).map(move |t| (t, n))) {
+        for foreign in 0..1_u32 << n {
+            for other in
+                [Secret::filled_by(|out| out.copy_from_slice(secret.expose())), Secret::random(&mut rng)]
+            {
+                let (own, others) = (polynomial(&secret, t, n, &mut rng), polynomial(&other, t, n, &mut rng));
+                let mixed: Vec<_> = (0..usize::from(n))
+                    .map(|at| if foreign >> at & 1 == 0 { &own[at] } else { &others[at] })
+                    .collect();
+                let neighbours = mixed.windows(usize::from(t)).map(<[_]>::to_vec);
+                let subsets = (0..1_u32 << n).filter(|set| set.count_ones() == u32::from(t));
+                let subsets = subsets.map(|set| {
+                    let chosen = mixed.iter().enumerate().filter(|(at, _)| set >> at & 1 == 1);
+                    chosen.map(|(_, point)| *point).collect()
+                });
+                let agree = all_give(&secret, neighbours);
+                assert_eq!(agree, all_give(&secret, subsets), "{t} of {n}, {foreign:b}");
+                *if agree { &mut agreeing } else { &mut differing } += 1;
+            }
+        }
+    }
+    assert!(agreeing > 30 && differing > 100, "{agreeing} {differing}");
+}

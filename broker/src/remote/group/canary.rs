@@ -10,20 +10,20 @@ use symbolon_proto::id::{CapsuleId, MountId, TenantId};
 use crate::random::os_rng;
 use crate::remote::{EvaluateError, Evaluator, Remote};
 
-/// Closes a throwaway key under the newest manifest of `remote` and has it opened by every t neighbours in
-/// the ring of nodes: n sets, in which each node counts t times.
+/// Closes a throwaway key under the newest manifest of `remote` and has it opened by every t neighbours of
+/// its nodes: if all n − t + 1 sets open it, every t nodes do (`docs/skb1.md` 6.7).
 pub(crate) async fn canary(
     remote: &Remote,
     unsealed: &Unsealed,
     mut done: impl FnMut(usize, usize),
 ) -> Result<(), EvaluateError> {
     let manifest = remote.manifest();
-    let (n, t) = (manifest.manifest().nodes.len(), usize::from(manifest.manifest().threshold()));
-    let sets = if t == n { 1 } else { n };
-    for first in 0..sets {
-        let set: Vec<u16> = (0..t).map(|step| manifest.manifest().nodes[(first + step) % n].index).collect();
-        open_with(remote, unsealed, &set).await?;
-        done(first + 1, sets);
+    let nodes: Vec<u16> = manifest.manifest().nodes.iter().map(|node| node.index).collect();
+    let sets = nodes.windows(usize::from(manifest.manifest().threshold()));
+    let total = sets.len();
+    for (number, neighbours) in (1..).zip(sets) {
+        open_with(remote, unsealed, neighbours).await?;
+        done(number, total);
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::fake::Node;
 use super::ring::Ring;
 use crate::random::os_rng;
+use crate::remote::group::canary::canary;
 use crate::remote::quorum::HEDGE_AFTER;
 use crate::remote::{EvaluateError, FragmentProblem, LeaseState, NodeFailure};
 
@@ -249,4 +250,19 @@ async fn pins_follow_the_manifest() {
     let error = ring.half.round_trip(&ring.remote, 1).await.unwrap_err();
     let EvaluateError::TooFew { failures, .. } = error else { panic!("{error}") };
     assert!(failures.contains(&NodeFailure { node: 3, error: EvaluateError::Impostor { node: 3 } }));
+}
+
+/// The drill of a refresh: the word of every node counts.
+#[tokio::test]
+async fn a_canary_needs_every_node() {
+    let ring = Ring::set(3, 5).await;
+    let unsealed = crate::testing::unsealed();
+    let mut steps = Vec::new();
+    canary(&ring.remote, &unsealed, |done, total| steps.push((done, total))).await.unwrap();
+    assert_eq!(steps, [(1, 3), (2, 3), (3, 3)]);
+    for index in 1..=5 {
+        ring.goes_away(index);
+        canary(&ring.remote, &unsealed, |_, _| ()).await.unwrap_err();
+        ring.is_honest(index);
+    }
 }
