@@ -4,9 +4,9 @@
 //! would have as many shares as it likes. A token that another one made counts as the first of its line. One
 //! without a line and without a login, such as the root token, counts for itself.
 
-use symbolon_core::source::Source;
 use symbolon_core::token::Caller;
 use symbolon_proto::id::{MountId, TenantId};
+use symbolon_proto::source::Source;
 
 use super::request::Authorised;
 use super::session::Session;

@@ -17,7 +17,7 @@ use symbolon_proto::capsule::{EncapsulationKey, SharedSecret};
 use symbolon_proto::frame::Target;
 use symbolon_proto::id::{BrokerId, KeyId, NodeId};
 use symbolon_proto::lease::{KeyState, LeaseHolder};
-use symbolon_proto::manifest::{ManifestError, VerifiedManifest};
+use symbolon_proto::manifest::{Manifest, ManifestError, VerifiedManifest};
 use symbolon_proto::proposal::Proposal;
 use tokio::sync::{Mutex, mpsc, watch};
 use tracing::warn;

@@ -4,8 +4,8 @@ use std::convert::Infallible;
 
 use symbolon_core::audit::{Action, Draft, Outcome, SecretValue};
 use symbolon_core::policy::Operation;
-use symbolon_core::source::Source;
 use symbolon_proto::Zeroizing;
+use symbolon_proto::source::Source;
 
 use super::held::Held;
 use super::stored::{self, Found, GONE, Origin, Wrapping};
