@@ -30,14 +30,22 @@ pub enum RuleError {
     /// Malformed scope.
     #[error("scopes must be plain words")]
     Scope,
+    /// Audiences for a role whose tokens are counted.
+    #[error(
+        "a role with token_num_uses cannot have workload audiences: nobody counts the uses of a signed token"
+    )]
+    Counted,
     /// Too many.
     #[error("a rule may have at most {RULE_MAX} audiences and scopes each")]
     TooMany,
 }
 
 impl WorkloadRule {
-    /// Refuses rules that mean more than they say.
-    pub fn check(&self) -> Result<(), RuleError> {
+    /// Refuses rules that mean more than they say. `counted`: the role bounds the uses of its tokens.
+    pub fn check(&self, counted: bool) -> Result<(), RuleError> {
+        if counted && !self.audiences.is_empty() {
+            return Err(RuleError::Counted);
+        }
         if self.audiences.len() > RULE_MAX || self.scopes.len() > RULE_MAX {
             return Err(RuleError::TooMany);
         }

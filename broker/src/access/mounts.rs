@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use serde::{Deserialize, Serialize};
 use symbolon_core::audit::Action;
 use symbolon_core::path::{ApiPath, MountPath};
+use symbolon_core::token::ttl::TtlLimits;
 use symbolon_proto::id::{MountId, TenantId};
 
 use crate::error::OpError;
@@ -76,6 +77,12 @@ impl Tier {
 }
 
 impl Mount {
+    /// How long tokens of this mount may live.
+    #[must_use]
+    pub fn ttl_limits(&self) -> TtlLimits {
+        TtlLimits::of_mount(self.default_ttl_secs, self.max_ttl_secs)
+    }
+
     /// The tier that was chosen when it was enabled. A name that this version does not know means the
     /// stricter one.
     #[must_use]
@@ -161,6 +168,14 @@ impl Mounts {
     pub fn secret<'a, 'p>(&'a self, path: &'p ApiPath) -> Option<(&'a Mount, &'p str)> {
         let mount = self.secrets.longest_match(path.as_str())?;
         Some((mount, below(path.as_str(), &mount.path)?))
+    }
+
+    /// How long a token may live that was made at `path`: as long as its mount says now, or the system if
+    /// that mount is gone.
+    #[must_use]
+    pub fn ttl_limits_at(&self, path: &str) -> TtlLimits {
+        let mount = path.strip_prefix("auth/").and_then(|path| self.logins.longest_match(path));
+        mount.map_or_else(|| TtlLimits::of_mount(0, 0), Mount::ttl_limits)
     }
 
     /// The login method that answers for `path`, and the rest of the path below `auth/<mount>`.

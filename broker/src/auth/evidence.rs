@@ -1,21 +1,23 @@
 //! Evidence of somebody else: tokens of Kubernetes and OIDC issuers, verified with the keys of a mount.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use symbolon_core::identity::VerifiedIdentity;
 use symbolon_core::identity::jwt::{self as core_jwt, JwtError, SignedJwt};
 use symbolon_core::identity::keys::{KeySet, KeySetError};
-use symbolon_core::oauth::{TokenRequest, WorkloadRule, evidence_is_for};
+use symbolon_core::oauth::{Granted, OAuthError, TokenRequest, WorkloadRule, evidence_is_for};
 use symbolon_core::path::{MountPath, RoleName};
+use symbolon_core::token::ttl::TtlLimits;
 
 use super::jwks::{LoginKeys, Source};
 use super::roles::{CONFIGS, ROLES, Role, find_role};
 use super::{Method, Route};
-use crate::access::Session;
 use crate::access::mounts::Mount;
 use crate::access::shape::Facts;
+use crate::access::{Asker, Session};
 use crate::error::{OpError, Text};
 
 /// The keys of an issuer cannot be fetched.
@@ -29,13 +31,18 @@ pub struct Admitted {
     pub mount: MountPath,
     /// Who it is.
     pub identity: VerifiedIdentity,
-    /// What the role lets it ask for.
-    pub rule: WorkloadRule,
+    limits: TtlLimits,
+    rule: WorkloadRule,
 }
 
 impl Admitted {
     pub(super) fn new(mount: &Mount, identity: VerifiedIdentity, rule: &WorkloadRule) -> Self {
-        Self { mount: mount.path.clone(), identity, rule: rule.clone() }
+        Self { mount: mount.path.clone(), identity, limits: mount.ttl_limits(), rule: rule.clone() }
+    }
+
+    /// What a request gets, by the rule and within the bounds of the role.
+    pub(super) fn grant(&self, request: &TokenRequest, now_secs: u64) -> Result<Granted, OAuthError> {
+        self.rule.grant(request, &self.identity, self.limits, now_secs)
     }
 }
 
@@ -53,9 +60,20 @@ pub(super) const fn method(kind: &'static str, route: Route, recognise: Recognis
     Method { facts, enable: |_| Ok(()), route, recognise: Some(recognise), endings: &[] }
 }
 
-/// What a mount recognises in evidence made for this issuer: one entry for each of its roles that admits it.
-/// Nobody has shown anything yet when it is asked, so it costs one signature and no role until that is good.
-pub type Recognise = for<'a> fn(&'a Session, &'a Mount, &'a str, &'a str) -> Recognising<'a>;
+/// Evidence that came to the token endpoint.
+#[derive(Clone, Copy)]
+pub struct Presented<'a> {
+    /// The JWT.
+    pub(super) jwt: &'a str,
+    /// For whom it must be made: this broker.
+    pub(super) issuer: &'a str,
+    /// From where it came.
+    pub(super) remote: Option<IpAddr>,
+}
+
+/// What a mount recognises in evidence: one entry for each of its roles that admits it. Nobody has shown
+/// anything yet when it is asked, so it costs one signature and no role until that is good.
+pub type Recognise = for<'a> fn(&'a Session, &'a Mount, Presented<'a>) -> Recognising<'a>;
 
 /// The same on its way.
 pub type Recognising<'a> = Pin<Box<dyn Future<Output = Result<Vec<Admitted>, OpError>> + Send + 'a>>;
@@ -68,15 +86,17 @@ fn is_for(jwt: &SignedJwt, issuer: &str) -> bool {
 /// Finds the mount and role that admit evidence made for this issuer and allow the audience asked for.
 /// Without such an audience the first that admits, so that the answer can say what is wrong.
 pub(crate) async fn identify(
-    session: &Session,
+    who: &Asker<'_>,
     issuer: &str,
     request: &TokenRequest,
 ) -> Result<Option<Admitted>, OpError> {
+    let session: &Session = who.session;
+    let presented = Presented { jwt: request.evidence(), issuer, remote: who.requester.remote };
     let mut recognised = None;
     for mount in &session.mounts().logins.0 {
         let Some(recognise) = super::method_of(mount).and_then(|method| method.recognise) else { continue };
-        for admitted in recognise(session, mount, issuer, request.evidence()).await? {
-            if admitted.rule.grant(request).is_ok() {
+        for admitted in recognise(session, mount, presented).await? {
+            if admitted.grant(request, session.now().unix_secs()).is_ok() {
                 return Ok(Some(admitted));
             }
             recognised.get_or_insert(admitted);
@@ -131,8 +151,7 @@ pub(super) async fn verified_for(
     session: &Session,
     mount: &Mount,
     trust: &Trust<'_>,
-    issuer: &str,
-    jwt: &str,
+    Presented { jwt, issuer, .. }: Presented<'_>,
 ) -> Option<SignedJwt> {
     verify(session, mount, trust, jwt).await.ok().filter(|jwt| is_for(jwt, issuer))
 }

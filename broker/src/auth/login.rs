@@ -6,7 +6,6 @@ use symbolon_core::audit::{Action, Detail, Draft, Outcome};
 use symbolon_core::identity::{IssuedKind, VerifiedIdentity};
 use symbolon_core::path::RoleName;
 use symbolon_core::token::TokenKind;
-use symbolon_core::token::ttl::TtlLimits;
 use symbolon_proto::id::TenantId;
 
 use crate::access::mounts::{Mount, Side};
@@ -69,7 +68,7 @@ impl<'a> Login<'a> {
         mut spent: Vec<Write>,
         usual: TokenKind,
     ) -> Result<IssuedToken, OpError> {
-        let limits = TtlLimits::of_mount(self.mount.default_ttl_secs, self.mount.max_ttl_secs);
+        let limits = self.mount.ttl_limits();
         let now = self.session.now().unix_secs();
         let issued = identity
             .issue(TenantId::SYSTEM, &self.mount.path, usual, limits, now)

@@ -97,7 +97,7 @@ pub async fn issue(
 ) -> Result<AccessToken, WorkloadError> {
     let path = ApiPath::from_decoded(AUDITED_PATH).expect("a fixed path is one");
     let session = Arc::clone(who.session);
-    match prepare(issuer, &session, request).await {
+    match prepare(issuer, who, request).await {
         Ok(Signed { token, jti, subject }) => {
             let mut detail = describe(&who.requester, &path);
             detail.caller = subject;
@@ -124,11 +124,12 @@ struct Signed {
     subject: String,
 }
 
-async fn prepare(issuer: &str, session: &Session, request: &TokenRequest) -> Result<Signed, WorkloadError> {
-    let Admitted { mount, identity, rule } =
-        evidence::identify(session, issuer, request).await?.ok_or(OAuthError::InvalidGrant)?;
-    let granted = rule.grant(request)?;
+async fn prepare(issuer: &str, who: &Asker<'_>, request: &TokenRequest) -> Result<Signed, WorkloadError> {
+    let session: &Session = who.session;
+    let admitted = evidence::identify(who, issuer, request).await?.ok_or(OAuthError::InvalidGrant)?;
     let now = session.now().unix_secs();
+    let granted = admitted.grant(request, now)?;
+    let Admitted { mount, identity, .. } = admitted;
     let public = public_keys(session).await?.0;
     let key = oauth::signer(&public, now).ok_or(OpError::INTEGRITY)?;
     let subject = format!("{mount}:{}", identity.subject());

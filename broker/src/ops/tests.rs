@@ -40,6 +40,7 @@ use crate::upkeep::rotation::remote::{RemoteRotation, Rotated};
 
 mod collected;
 mod freshness;
+mod logins;
 mod objects;
 mod policies;
 mod tables;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use symbolon_proto::secret::Secret;
 use symbolon_proto::{Zeroizing, label};
 
-use super::VerifiedIdentity;
+use super::verified::{Found, OutOfBounds, VerifiedIdentity};
 use crate::path::RoleName;
 use crate::token::{CidrList, META_BYTES_MAX, META_ENTRIES_MAX, ParamsError, TokenParams};
 
@@ -131,6 +131,11 @@ pub enum AppRoleError {
     /// Longer than the role allows.
     #[error("ttl cannot be longer than the role's secret_id_ttl")]
     Ttl,
+    /// Addresses that the role does not allow.
+    #[error(
+        "cidr_list must lie within the role's secret_id_bound_cidrs, and token_bound_cidrs within the role's"
+    )]
+    Addresses,
     /// Too much metadata.
     #[error("metadata may have at most {META_ENTRIES_MAX} entries and {META_BYTES_MAX} bytes")]
     Metadata,
@@ -155,8 +160,8 @@ pub enum AppRoleRefusal {
     #[error("the secret id has no uses left")]
     UsedUp,
     /// From an address that the role or the secret id does not bind.
-    #[error("the login comes from an address that is not bound")]
-    Address,
+    #[error(transparent)]
+    Address(#[from] OutOfBounds),
 }
 
 /// The name of a secret id's row: a keyed hash over role and secret id. Compute it for unknown roles too, so
@@ -209,6 +214,12 @@ impl AppRole {
         if request.metadata.len() > META_ENTRIES_MAX || bytes > META_BYTES_MAX {
             return Err(AppRoleError::Metadata);
         }
+        let inside = |asked: &CidrList, bound: &CidrList| asked.is_empty() || asked.is_within(bound);
+        if !inside(&request.cidr_list, &self.secret_id_bound_cidrs)
+            || !inside(&request.token_bound_cidrs, &self.token.token_bound_cidrs)
+        {
+            return Err(AppRoleError::Addresses);
+        }
         let num_uses = within(request.num_uses, self.secret_id_num_uses).ok_or(AppRoleError::NumUses)?;
         let ttl_secs = within(request.ttl_secs, self.secret_id_ttl).ok_or(AppRoleError::Ttl)?;
         Ok(SecretIdRecord {
@@ -234,27 +245,27 @@ impl AppRole {
         remote: Option<IpAddr>,
         now_secs: u64,
     ) -> Result<(VerifiedIdentity, SecretIdUse), AppRoleRefusal> {
-        check_address(&self.secret_id_bound_cidrs, remote)?;
         let (usage, record) = match record {
-            _ if !self.bind_secret_id => {
-                // Without secret id the address is the only proof, so the token's bound holds for the login
-                // too.
-                check_address(&self.token.token_bound_cidrs, remote)?;
-                (SecretIdUse::Unlimited, None)
-            }
+            _ if !self.bind_secret_id => (SecretIdUse::Unlimited, None),
             None => return Err(AppRoleRefusal::UnknownSecretId),
-            Some(record) => (self.spend(record, remote, now_secs)?, Some(record)),
+            Some(record) => (self.spend(record, now_secs)?, Some(record)),
         };
+        let anywhere = CidrList::default();
+        let places = [&self.secret_id_bound_cidrs, record.map_or(&anywhere, |record| &record.cidr_list)];
+        Ok((VerifiedIdentity::within_bounds(self.found(record)?, &places, remote)?, usage))
+    }
+
+    fn found(&self, record: Option<&SecretIdRecord>) -> Result<Found, OutOfBounds> {
         let mut params = self.token.clone();
         let mut meta = BTreeMap::new();
         if let Some(record) = record {
             meta.clone_from(&record.metadata);
-            if !record.token_bound_cidrs.is_empty() {
-                params.token_bound_cidrs = record.token_bound_cidrs.clone();
-            }
+            // The role may have been narrowed since, and older secret ids may have been made wider.
+            let both = params.token_bound_cidrs.narrowed_by(&record.token_bound_cidrs);
+            params.token_bound_cidrs = both.ok_or(OutOfBounds)?;
         }
         meta.insert("role_name".to_owned(), self.name.to_string());
-        let identity = VerifiedIdentity {
+        Ok(Found {
             subject: self.role_id.clone(),
             alias: self.role_id.clone(),
             display_name: String::new(),
@@ -263,23 +274,16 @@ impl AppRole {
             params,
             evidence_ends_at: record.and_then(|record| record.expires_at),
             login_name: None,
-        };
-        Ok((identity, usage))
+        })
     }
 
-    fn spend(
-        &self,
-        record: &SecretIdRecord,
-        remote: Option<IpAddr>,
-        now_secs: u64,
-    ) -> Result<SecretIdUse, AppRoleRefusal> {
+    fn spend(&self, record: &SecretIdRecord, now_secs: u64) -> Result<SecretIdUse, AppRoleRefusal> {
         if record.role != self.name {
             return Err(AppRoleRefusal::OtherRole);
         }
         if record.is_expired(now_secs) {
             return Err(AppRoleRefusal::Expired);
         }
-        check_address(&record.cidr_list, remote)?;
         match record.uses_left {
             None => Ok(SecretIdUse::Unlimited),
             Some(0) => Err(AppRoleRefusal::UsedUp),
@@ -304,13 +308,5 @@ fn within(asked: Option<u64>, bound: u64) -> Option<u64> {
         (None, bound) => Some(bound),
         (Some(asked), 0) => Some(asked),
         (Some(asked), bound) => (asked > 0 && asked <= bound).then_some(asked),
-    }
-}
-
-fn check_address(cidrs: &CidrList, remote: Option<IpAddr>) -> Result<(), AppRoleRefusal> {
-    if cidrs.is_empty() || remote.is_some_and(|remote| cidrs.contains(remote)) {
-        Ok(())
-    } else {
-        Err(AppRoleRefusal::Address)
     }
 }

@@ -4,12 +4,14 @@
 //! all that there is. A token that names an audience is refused by a role that binds none.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::glob;
 use super::jwt::{JwtError, JwtRules, LEEWAY_SECS_DEFAULT, LEEWAY_SECS_MAX, VerifiedJwt};
-use super::{VerifiedIdentity, glob};
+use super::verified::{Found, OutOfBounds, VerifiedIdentity};
 use crate::path::RoleName;
 use crate::token::{META_BYTES_MAX, META_ENTRIES_MAX, ParamsError, TokenParams};
 use crate::workload::{RuleError, WorkloadRule};
@@ -202,6 +204,9 @@ pub enum JwtRefusal {
     /// A mapped claim is no string.
     #[error("error validating claims: error converting a mapped claim to string")]
     Mapping,
+    /// From elsewhere than the role binds. Vault answers 403 to this one.
+    #[error(transparent)]
+    Address(#[from] OutOfBounds),
 }
 
 impl JwtRole {
@@ -237,7 +242,7 @@ impl JwtRole {
         if leeways.into_iter().any(|leeway| leeway > LEEWAY_SECS_MAX.cast_signed()) {
             return Err(JwtRoleError::Leeway);
         }
-        self.workload.check()?;
+        self.workload.check(self.token.token_num_uses > 0)?;
         Ok(self.token.check()?)
     }
 
@@ -258,8 +263,13 @@ impl JwtRole {
         }
     }
 
-    /// Judges a verified token.
-    pub fn admit(&self, config: &JwtConfig, jwt: &VerifiedJwt) -> Result<VerifiedIdentity, JwtRefusal> {
+    /// Judges a verified token that came from `remote`.
+    pub fn admit(
+        &self,
+        config: &JwtConfig,
+        jwt: &VerifiedJwt,
+        remote: Option<IpAddr>,
+    ) -> Result<VerifiedIdentity, JwtRefusal> {
         if config.issuer().is_some_and(|issuer| jwt.issuer() != Some(issuer)) {
             return Err(JwtRefusal::Issuer);
         }
@@ -272,7 +282,7 @@ impl JwtRole {
             return Err(JwtRefusal::BoundClaim);
         }
         let user = self.user(jwt).ok_or(JwtRefusal::UserClaim)?;
-        Ok(VerifiedIdentity {
+        let found = Found {
             subject: jwt.subject().unwrap_or(&user).to_owned(),
             display_name: user.clone(),
             alias: user,
@@ -285,7 +295,8 @@ impl JwtRole {
             params: self.token.clone(),
             evidence_ends_at: jwt.expires_at(),
             login_name: None,
-        })
+        };
+        Ok(VerifiedIdentity::within_bounds(found, &[], remote)?)
     }
 
     fn check_audience(&self, audiences: &[String]) -> Result<(), JwtRefusal> {

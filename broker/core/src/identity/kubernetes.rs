@@ -8,12 +8,14 @@
 //! until its `exp`; that is why tokens must be short.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::glob;
 use super::jwt::{JwtError, JwtRules, VerifiedJwt};
-use super::{VerifiedIdentity, glob};
+use super::verified::{Found, OutOfBounds, VerifiedIdentity};
 use crate::path::RoleName;
 use crate::token::{ParamsError, TokenParams};
 use crate::workload::{RuleError, WorkloadRule};
@@ -163,6 +165,9 @@ pub enum KubernetesRefusal {
     /// The role does not bind this account.
     #[error("the role does not bind this service account")]
     NotBound,
+    /// From elsewhere than the role binds.
+    #[error(transparent)]
+    Address(#[from] OutOfBounds),
 }
 
 impl KubernetesRole {
@@ -182,15 +187,16 @@ impl KubernetesRole {
         if everything(names) && everything(namespaces) {
             return Err(KubernetesRoleError::Everybody);
         }
-        self.workload.check()?;
+        self.workload.check(self.token.token_num_uses > 0)?;
         Ok(self.token.check()?)
     }
 
-    /// Judges a verified token.
+    /// Judges a verified token that came from `remote`.
     pub fn admit(
         &self,
         config: &KubernetesConfig,
         jwt: &VerifiedJwt,
+        remote: Option<IpAddr>,
         now_secs: u64,
     ) -> Result<VerifiedIdentity, KubernetesRefusal> {
         let account = ServiceAccount::read(jwt).ok_or(KubernetesRefusal::NotServiceAccount)?;
@@ -201,7 +207,7 @@ impl KubernetesRole {
         {
             return Err(KubernetesRefusal::NotBound);
         }
-        Ok(self.identity(account, jwt))
+        Ok(VerifiedIdentity::within_bounds(self.found(account, jwt), &[], remote)?)
     }
 
     fn check_token(
@@ -246,7 +252,7 @@ impl KubernetesRole {
         Ok(())
     }
 
-    fn identity(&self, account: ServiceAccount, jwt: &VerifiedJwt) -> VerifiedIdentity {
+    fn found(&self, account: ServiceAccount, jwt: &VerifiedJwt) -> Found {
         let ServiceAccount { namespace, name, uid, secret, pod, pod_uid, node, .. } = account;
         let meta = BTreeMap::from(
             [
@@ -268,7 +274,7 @@ impl KubernetesRole {
         ];
         let attributes =
             attributes.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect();
-        VerifiedIdentity {
+        Found {
             subject: format!("system:serviceaccount:{namespace}:{name}"),
             alias: match self.alias_name_source {
                 AliasNameSource::ServiceaccountUid => uid,

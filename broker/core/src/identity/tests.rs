@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod approle;
+mod bounds;
 mod jwt;
 mod keys;
 mod kubernetes;

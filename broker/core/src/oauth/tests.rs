@@ -15,6 +15,7 @@ use crate::identity::jwt::verify;
 use crate::identity::kubernetes::{KubernetesConfig, KubernetesRole};
 use crate::identity::testing::{NOW, keys as issuer_keys, pod_claims, sign, signer as test_key};
 use crate::path::MountPath;
+use crate::token::ttl::TtlLimits;
 
 const ISSUER: &str = "https://symbolon.test";
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -44,7 +45,7 @@ fn identity() -> VerifiedIdentity {
     .unwrap();
     let config = KubernetesConfig::default();
     let jwt = verify(&sign(&pod_claims()), &issuer_keys(), &config.rules(), NOW).unwrap();
-    role.admit(&config, &jwt, NOW).unwrap()
+    role.admit(&config, &jwt, None, NOW).unwrap()
 }
 
 fn rule() -> WorkloadRule {
@@ -132,7 +133,8 @@ fn there_is_exactly_one_audience() {
 #[test]
 fn rules_allow_what_they_name() {
     let granted = |audience: &str, scope: &str| {
-        rule().grant(&exchange(&[("audience", audience), ("scope", scope)]).unwrap()).map(|_| ())
+        let request = exchange(&[("audience", audience), ("scope", scope)]).unwrap();
+        rule().grant(&request, &identity(), TtlLimits::of_mount(0, 0), NOW).map(|_| ())
     };
     assert_eq!(granted("https://api.test", "read"), Ok(()));
     assert_eq!(granted("spiffe://td/ns/a/b", ""), Ok(()));
@@ -150,19 +152,21 @@ fn rules_allow_what_they_name() {
         assert_eq!(granted(bad, ""), Err(OAuthError::InvalidTarget), "{bad}");
     }
     assert_eq!(granted("https://api.test", "read write"), Err(OAuthError::InvalidScope));
-    assert_eq!(rule().check(), Ok(()));
-    assert!(WorkloadRule::default().grant(&exchange(&[("audience", "a")]).unwrap()).is_err());
+    assert_eq!(rule().check(false), Ok(()));
+    let nothing = WorkloadRule::default();
+    let request = exchange(&[("audience", "a")]).unwrap();
+    assert!(nothing.grant(&request, &identity(), TtlLimits::of_mount(0, 0), NOW).is_err());
     for bad in ["*", "/*", "https://*", "https:///*", "a*", "a/*/b", "", "a b"] {
         let rule = WorkloadRule { audiences: vec![bad.into()], scopes: vec![] };
-        assert_eq!(rule.check(), Err(RuleError::Audience), "{bad}");
+        assert_eq!(rule.check(false), Err(RuleError::Audience), "{bad}");
     }
     let two_words = WorkloadRule { audiences: vec![], scopes: vec!["a b".into()] };
-    assert_eq!(two_words.check(), Err(RuleError::Scope));
+    assert_eq!(two_words.check(false), Err(RuleError::Scope));
 }
 
 fn unsigned(now: u64) -> Result<UnsignedToken, OAuthError> {
     let request = exchange(&[("audience", "https://api.test"), ("scope", "read")]).unwrap();
-    let granted = rule().grant(&request).unwrap();
+    let granted = rule().grant(&request, &identity(), TtlLimits::of_mount(0, 0), now)?;
     let mount = MountPath::parse("kubernetes").unwrap();
     UnsignedToken::prepare(
         ISSUER,

@@ -15,6 +15,7 @@ use super::schedule::SigningKey;
 use super::{OAuthError, TOKEN_SECS_MAX};
 use crate::identity::VerifiedIdentity;
 use crate::path::MountPath;
+use crate::token::ttl::TtlLimits;
 use crate::workload::WorkloadRule;
 
 /// `nbf` lies this far before `iat`, for verifiers whose clocks are slow.
@@ -30,11 +31,20 @@ pub struct Granted {
     shape: Shape,
     audience: String,
     scopes: Vec<String>,
+    secs: u64,
 }
 
 impl WorkloadRule {
-    /// Judges a request: the audience and every scope must be allowed.
-    pub fn grant(&self, request: &TokenRequest) -> Result<Granted, OAuthError> {
+    /// Judges a request: the audience and every scope must be allowed, and the bounds of the role that
+    /// `identity` has must leave time for a token. `limits` are those of the login mount.
+    pub fn grant(
+        &self,
+        request: &TokenRequest,
+        identity: &VerifiedIdentity,
+        limits: TtlLimits,
+        now_secs: u64,
+    ) -> Result<Granted, OAuthError> {
+        let secs = identity.workload_secs(limits, now_secs).ok_or(OAuthError::InvalidGrant)?;
         let audience = request.audience();
         if !self.allows_audience(audience) {
             return Err(OAuthError::InvalidTarget);
@@ -46,6 +56,7 @@ impl WorkloadRule {
             shape: request.shape(),
             audience: audience.to_owned(),
             scopes: request.scopes().to_vec(),
+            secs: secs.min(TOKEN_SECS_MAX),
         })
     }
 }
@@ -77,11 +88,7 @@ impl UnsignedToken {
         now_secs: u64,
         rng: &mut dyn CryptoRng,
     ) -> Result<Self, OAuthError> {
-        let left = identity.evidence_ends_at().map_or(TOKEN_SECS_MAX, |end| end.saturating_sub(now_secs));
-        let expires_in = left.min(TOKEN_SECS_MAX);
-        if expires_in == 0 {
-            return Err(OAuthError::InvalidGrant);
-        }
+        let expires_in = granted.secs;
         let subject = format!("{mount}:{}", identity.subject());
         let jti = random_id(rng);
         let mut claims = json!({

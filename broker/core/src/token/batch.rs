@@ -16,7 +16,7 @@ use symbolon_proto::secret::Secret;
 use symbolon_proto::{Zeroizing, label, sealedbox};
 
 use super::format::{BATCH_PREFIX, TOKEN_BYTES_MAX};
-use super::{BadToken, Caller, TokenClaims, TokenKind, is_at_home};
+use super::{BadToken, Caller, TokenClaims, TokenKind};
 
 /// Lifetime of a machine token whose role says nothing.
 pub const MACHINE_TTL_SECS_DEFAULT: u64 = 3600;
@@ -111,7 +111,7 @@ impl MachineToken {
         let wire: Wire = serde_json::from_slice(&plaintext).map_err(|_| BadToken)?;
         let machine = Self { tenant: wire.tenant.parse().map_err(|_| BadToken)?, claims: wire.claims };
         let expires_at = machine.claims.expires_at().ok_or(BadToken)?;
-        if expires_at <= now_secs || !is_at_home(&machine.claims.bound_cidrs, remote) {
+        if expires_at <= now_secs || !machine.claims.bound_cidrs.admits(remote) {
             return Err(BadToken);
         }
         Ok(machine.caller())

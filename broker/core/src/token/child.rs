@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::ttl::{self, Capped, PastMaxTtl, TtlLimits, TtlRequest};
-use super::{Caller, CidrList, META_BYTES_MAX, META_ENTRIES_MAX, POLICIES_MAX, TokenClaims, TokenKind};
+use super::{Caller, META_BYTES_MAX, META_ENTRIES_MAX, POLICIES_MAX, TokenClaims, TokenKind};
 use crate::path::PolicyName;
 
 /// What the caller asks for. Durations in seconds, 0 says nothing.
@@ -114,8 +114,8 @@ pub fn create_child(
             && request.renewable.unwrap_or(true),
         orphan: request.orphan,
         num_uses: request.num_uses,
-        // A bound on the parent holds for the child, or creating one would be the way around it.
-        bound_cidrs: if sudo { CidrList::default() } else { parent.bound_cidrs.clone() },
+        // A parent's bound holds for the child, or creating one would be the way around it, even for root.
+        bound_cidrs: parent.bound_cidrs.clone(),
         parent: if request.orphan { None } else { parent.token },
     };
     Ok((claims, capped))

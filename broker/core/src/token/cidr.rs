@@ -26,7 +26,20 @@ impl Cidr {
     /// Whether `address` lies in the range. An IPv4 address written as `::ffff:a.b.c.d` counts as IPv4.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.network, address.to_canonical()) {
+        self.shares_prefix(address.to_canonical())
+    }
+
+    /// Whether every address of this range lies in `other`.
+    fn is_within(self, other: Self) -> bool {
+        // The families as they are written: a range of IPv6 that begins with a mapped IPv4 address is none.
+        self.network.is_ipv4() == other.network.is_ipv4()
+            && self.prefix_bits >= other.prefix_bits
+            && other.shares_prefix(self.network)
+    }
+
+    /// Whether an address of the same family, as it is written, has the network's leading bits.
+    fn shares_prefix(self, address: IpAddr) -> bool {
+        match (self.network, address) {
             (IpAddr::V4(network), IpAddr::V4(address)) => {
                 let shift = 32 - u32::from(self.prefix_bits);
                 u32::from(network).checked_shr(shift) == u32::from(address).checked_shr(shift)
@@ -104,6 +117,35 @@ impl CidrList {
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.iter().any(|range| range.contains(address))
+    }
+
+    /// Whether whoever asks from `remote` keeps this bound. An unknown address satisfies none.
+    #[must_use]
+    pub fn admits(&self, remote: Option<IpAddr>) -> bool {
+        self.is_empty() || remote.is_some_and(|remote| self.contains(remote))
+    }
+
+    /// Whether this list allows no address that `outer` does not: each of its ranges lies in one of those.
+    #[must_use]
+    pub fn is_within(&self, outer: &Self) -> bool {
+        outer.is_empty() || (!self.is_empty() && self.0.iter().all(|range| outer.covers(*range)))
+    }
+
+    /// The bound of both lists together; `None` if no address keeps both. Two ranges are apart or one lies in
+    /// the other, so the result has ranges of these two only.
+    #[must_use]
+    pub fn narrowed_by(&self, other: &Self) -> Option<Self> {
+        if self.is_empty() || other.is_empty() {
+            return Some(if self.is_empty() { other.clone() } else { self.clone() });
+        }
+        let ours = self.0.iter().filter(|range| other.covers(**range));
+        let theirs = other.0.iter().filter(|range| self.covers(**range) && !self.0.contains(range));
+        let both: Vec<Cidr> = ours.chain(theirs).copied().collect();
+        (!both.is_empty()).then_some(Self(both))
+    }
+
+    fn covers(&self, range: Cidr) -> bool {
+        self.0.iter().any(|outer| range.is_within(*outer))
     }
 
     /// As texts, for answers.

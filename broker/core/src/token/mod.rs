@@ -18,7 +18,6 @@ mod service;
 pub mod ttl;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use symbolon_proto::id::TenantId;
@@ -232,11 +231,6 @@ impl Caller {
             parent: claims.parent,
         }
     }
-}
-
-/// Whether a token bound to `cidrs` may be used from `remote`. An unknown address satisfies no bound.
-fn is_at_home(cidrs: &CidrList, remote: Option<IpAddr>) -> bool {
-    cidrs.is_empty() || remote.is_some_and(|remote| cidrs.contains(remote))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use symbolon_proto::id::TenantId;
 
 use super::ttl::{self, Capped, TtlLimits, TtlRequest};
-use super::{BadToken, Caller, TokenClaims, TokenHash, TokenKind, is_at_home};
+use super::{BadToken, Caller, TokenClaims, TokenHash, TokenKind};
 
 /// A service token as stored. Wire type, encrypted; fields are only ever added. The row's tenant is in its
 /// key.
@@ -95,7 +95,7 @@ impl ServiceToken {
         now_secs: u64,
     ) -> Result<Caller, BadToken> {
         let spent = self.uses_left == Some(0);
-        if self.is_expired(now_secs) || spent || !is_at_home(&self.claims.bound_cidrs, remote) {
+        if self.is_expired(now_secs) || spent || !self.claims.bound_cidrs.admits(remote) {
             return Err(BadToken);
         }
         Ok(self.describe(tenant))

@@ -115,6 +115,40 @@ fn machine_tokens_open_with_their_key_only_and_only_in_time() {
     assert_eq!(MachineToken::new(TENANT, fat).seal(&key(9), &mut rng()).unwrap_err(), SealTokenError);
 }
 
+/// Addresses in and around the ranges that they begin.
+fn some_addresses() -> Vec<std::net::IpAddr> {
+    let v4 = ["0.0.0.0", "10.0.0.1", "10.1.0.1", "10.1.2.3", "10.2.0.1", "11.0.0.1", "255.255.255.255"];
+    let v6 = ["::", "::1", "::ffff:10.1.2.3", "2001:db8::1", "2001:db8:1::1", "2001:db9::1"];
+    v4.into_iter().chain(v6).map(|text| text.parse().unwrap()).collect()
+}
+
+fn some_list() -> impl Strategy<Value = CidrList> {
+    let network = prop::sample::select(some_addresses());
+    let range = (network, 0u8..=128).prop_map(|(network, bits)| {
+        let bits = if network.is_ipv4() { bits.min(32) } else { bits };
+        format!("{network}/{bits}")
+    });
+    prop::collection::vec(range, 0..4).prop_map(|texts| CidrList::parse(&texts).unwrap())
+}
+
+proptest! {
+    /// Whatever a narrowed list admits, both admit, and the other way round.
+    #[test]
+    fn lists_narrow_each_other(one in some_list(), other in some_list()) {
+        let both = one.narrowed_by(&other);
+        for address in some_addresses() {
+            let admits = both.as_ref().is_some_and(|both| both.admits(Some(address)));
+            prop_assert_eq!(admits, one.admits(Some(address)) && other.admits(Some(address)), "{}", address);
+            if one.is_within(&other) && one.admits(Some(address)) {
+                prop_assert!(other.admits(Some(address)), "{}", address);
+            }
+        }
+        if let Some(both) = &both {
+            prop_assert!(both.is_within(&one) && both.is_within(&other));
+        }
+    }
+}
+
 #[test]
 fn tokens_are_bound_to_addresses() {
     let mut bound = claims(&["a"], 600);
@@ -270,6 +304,16 @@ fn what_needs_sudo_needs_sudo() {
     let periodic = CreateRequest { period_secs: 60, ..asking(&["a"]) };
     assert_eq!(create(&caller, &periodic, false), Err(CreateError::PeriodNeedsSudo));
     assert_eq!(create(&caller, &periodic, true).unwrap().ttl_secs, 60);
+}
+
+#[test]
+fn children_are_bound_to_the_addresses_of_their_parents() {
+    let bound_cidrs = CidrList::parse(&["10.0.0.0/8"]).unwrap();
+    let bound = Caller { bound_cidrs: bound_cidrs.clone(), ..parent(&["a"]) };
+    let orphan = CreateRequest { orphan: true, ..asking(&["a"]) };
+    for (request, sudo) in [(&asking(&["a"]), false), (&asking(&["a"]), true), (&orphan, true)] {
+        assert_eq!(create(&bound, request, sudo).unwrap().bound_cidrs, bound_cidrs, "sudo: {sudo}");
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ use symbolon_core::oauth;
 use symbolon_core::path::MountPath;
 
 use super::*;
+use crate::access::Requester;
 use crate::access::mounts::{Enable, MountList, Mounts, new_mount};
 use crate::audit::writer::tests::HandClock;
 use crate::auth::roles::{config_place, role_place};
@@ -95,7 +96,15 @@ impl World {
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
         let request = oauth::parse(&form).unwrap();
-        let found = identify(&self.session, ISSUER, &request).await.unwrap();
+        let parameters = symbolon_core::json::Map::new();
+        let who = Requester {
+            token: None,
+            request_id: "test",
+            remote: None,
+            parameters: &parameters,
+            wrap_ttl_secs: 0,
+        };
+        let found = identify(&who.of(&self.session), ISSUER, &request).await.unwrap();
         let role = found.map(|admitted| admitted.identity.meta()["role"].clone());
         (role, verified.load(Ordering::Relaxed) - before)
     }

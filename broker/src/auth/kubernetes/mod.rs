@@ -1,5 +1,7 @@
 //! Logins of Kubernetes service accounts.
 
+use std::net::IpAddr;
+
 use symbolon_core::identity::VerifiedIdentity;
 use symbolon_core::identity::jwt::SignedJwt;
 use symbolon_core::identity::kubernetes::{
@@ -9,8 +11,8 @@ use symbolon_core::token::TokenKind;
 
 use super::Method;
 use super::evidence::{
-    Admitted, ISSUER_KEYS, Recognising, Refused, Trust, check_source, method, named_role, verified_for,
-    verify,
+    Admitted, ISSUER_KEYS, Presented, Recognising, Refused, Trust, check_source, method, named_role,
+    verified_for, verify,
 };
 use super::jwks::Source;
 use super::login::Login;
@@ -30,8 +32,8 @@ fn answer<'a>(call: Call<'a>, mount: &'a Mount, rest: &'a str) -> Answering<'a> 
     Box::pin(route::route(call, mount, rest))
 }
 
-fn recognise<'a>(session: &'a Session, mount: &'a Mount, issuer: &'a str, jwt: &'a str) -> Recognising<'a> {
-    Box::pin(recognised(session, mount, issuer, jwt))
+fn recognise<'a>(session: &'a Session, mount: &'a Mount, presented: Presented<'a>) -> Recognising<'a> {
+    Box::pin(recognised(session, mount, presented))
 }
 
 impl Config for KubernetesConfig {
@@ -60,7 +62,7 @@ pub async fn log_in(who: &Asker<'_>, mount: &Mount, role: &str, jwt: &str) -> Re
     };
     let forbidden = OpError::BAD_TOKEN; // 403 `permission denied`, as Vault: one answer for every reason
     let admitted = match verify(session, mount, &trust(&config), jwt).await {
-        Ok(signed) => admitted(&role, &config, &signed, session.now().unix_secs()),
+        Ok(signed) => admitted(&role, &config, &signed, who.requester.remote, session.now().unix_secs()),
         Err(Refused::Evidence(error)) => Err(KubernetesRefusal::Jwt(error)),
         Err(Refused::Keys(error)) => return login.refuse(error.to_string(), ISSUER_KEYS).await,
     };
@@ -73,17 +75,16 @@ pub async fn log_in(who: &Asker<'_>, mount: &Mount, role: &str, jwt: &str) -> Re
 async fn recognised(
     session: &Session,
     mount: &Mount,
-    issuer: &str,
-    jwt: &str,
+    presented: Presented<'_>,
 ) -> Result<Vec<Admitted>, OpError> {
     let config: KubernetesConfig = find_config(session, mount).await?;
-    let Some(signed) = verified_for(session, mount, &trust(&config), issuer, jwt).await else {
+    let Some(signed) = verified_for(session, mount, &trust(&config), presented).await else {
         return Ok(Vec::new());
     };
     let (group, now) = (config_place(mount).in_table(ROLES), session.now().unix_secs());
     let mut found = Vec::new();
     for (role, _) in session.rows.list::<KubernetesRole>(group).await? {
-        let admitted = admitted(&role, &config, &signed, now);
+        let admitted = admitted(&role, &config, &signed, presented.remote, now);
         found.extend(admitted.ok().map(|identity| Admitted::new(mount, identity, &role.workload)));
     }
     Ok(found)
@@ -93,9 +94,10 @@ fn admitted(
     role: &KubernetesRole,
     config: &KubernetesConfig,
     signed: &SignedJwt,
+    remote: Option<IpAddr>,
     now_secs: u64,
 ) -> Result<VerifiedIdentity, KubernetesRefusal> {
-    role.admit(config, signed.judge(&config.rules(), now_secs)?, now_secs)
+    role.admit(config, signed.judge(&config.rules(), now_secs)?, remote, now_secs)
 }
 
 fn trust(config: &KubernetesConfig) -> Trust<'_> {

@@ -106,6 +106,9 @@ pub fn edit_params(params: &mut TokenParams, read: &Reader<'_>) -> Result<(), Fa
     );
     let (cidrs, older_cidrs) = (cidrs(read, "token_bound_cidrs")?, cidrs(read, "bound_cidrs")?);
     set(&mut params.token_bound_cidrs, cidrs.or(older_cidrs));
+    if read.bool("token_strictly_bind_ip")?.unwrap_or(false) {
+        return Err(FaceError::Invalid("token_strictly_bind_ip is not supported; use token_bound_cidrs"));
+    }
     set(&mut params.token_type, read.string("token_type")?.map(|text| TokenType::parse(&text)).transpose()?);
     Ok(())
 }

@@ -7,7 +7,6 @@
 use symbolon_core::audit::Action;
 use symbolon_core::path::ApiPath;
 use symbolon_core::policy::{Capabilities, Operation};
-use symbolon_core::token::ttl::TtlLimits;
 use symbolon_core::token::{
     self, Caller, CreateError, CreateRequest, RenewError, TokenClaims, TokenHash, TokenKind, TokenShape,
     create_child,
@@ -119,7 +118,7 @@ pub async fn create(
         Request::begin(who, Action::TokenCreate, &making.route()).await?.authorise(Operation::Update).await?;
     let session = request.session();
     let now = session.now().unix_secs();
-    let limits = TtlLimits::of_mount(0, 0);
+    let limits = session.mounts().ttl_limits_at(request.path().as_str());
     let decided =
         create_child(request.caller(), &wanted, request.has_sudo(), request.path().as_str(), limits, now);
     let (claims, capped) = request.record_failure(decided.map_err(OpError::from)).await?;
@@ -212,7 +211,8 @@ async fn renewed(
 ) -> Result<(token::Renewed, Write), OpError> {
     let hash = caller.token.ok_or(OpError::invalid("batch tokens cannot be renewed"))?;
     let (row, revision) = find(session, &hash).await?.ok_or(OpError::invalid("token not found"))?;
-    let renewed = row.renew(increment_secs, TtlLimits::of_mount(0, 0), session.now().unix_secs())?;
+    let limits = session.mounts().ttl_limits_at(&row.claims.path);
+    let renewed = row.renew(increment_secs, limits, session.now().unix_secs())?;
     let change =
         session.rows.put(Address::token(&hash).place(), &renewed.token, Expect::Revision(revision))?;
     Ok((renewed, change))

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use rand_core::UnwrapErr;
 use symbolon_proto::secret::Secret;
 
+use crate::identity::OutOfBounds;
 use crate::identity::approle::*;
 use crate::identity::testing::NOW;
 use crate::path::RoleName;
@@ -93,10 +94,10 @@ fn bad_logins_are_refused_with_one_text() {
     let here = SecretIdRequest { cidr_list: cidrs("10.0.0.0/8"), ..SecretIdRequest::default() };
     let here = record(&role(), &here);
     assert!(role().admit(Some(&here), address("10.1.1.1"), NOW).is_ok());
-    assert_eq!(refused(&role(), Some(&here), address("11.1.1.1"), NOW), AppRoleRefusal::Address);
-    assert_eq!(refused(&role(), Some(&here), None, NOW), AppRoleRefusal::Address);
+    assert_eq!(refused(&role(), Some(&here), address("11.1.1.1"), NOW), AppRoleRefusal::Address(OutOfBounds));
+    assert_eq!(refused(&role(), Some(&here), None, NOW), AppRoleRefusal::Address(OutOfBounds));
     let bound = AppRole { secret_id_bound_cidrs: cidrs("10.0.0.0/8"), ..role() };
-    assert_eq!(refused(&bound, Some(&good), address("11.1.1.1"), NOW), AppRoleRefusal::Address);
+    assert_eq!(refused(&bound, Some(&good), address("11.1.1.1"), NOW), AppRoleRefusal::Address(OutOfBounds));
     assert_eq!(REFUSED, "invalid role or secret ID");
 }
 
@@ -108,7 +109,10 @@ fn without_secret_id_the_address_must_fit() {
     let bound = AppRole { token, ..open };
     assert_eq!(bound.check(), Ok(()));
     assert!(bound.admit(None, address("10.1.1.1"), NOW).is_ok());
-    assert_eq!(bound.admit(None, address("11.1.1.1"), NOW).unwrap_err(), AppRoleRefusal::Address);
+    assert_eq!(
+        bound.admit(None, address("11.1.1.1"), NOW).unwrap_err(),
+        AppRoleRefusal::Address(OutOfBounds)
+    );
     let request = SecretIdRequest::default();
     assert_eq!(bound.secret_id(&request, String::new(), String::new(), NOW), Err(AppRoleError::NotBound));
 }

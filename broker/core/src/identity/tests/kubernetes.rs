@@ -30,7 +30,7 @@ fn login(
     claims: &Value,
 ) -> Result<VerifiedIdentity, KubernetesRefusal> {
     let jwt = verify(&sign(claims), &keys(), &config.rules(), NOW)?;
-    role.admit(config, &jwt, NOW)
+    role.admit(config, &jwt, None, NOW)
 }
 
 fn check(changes: Value, answer: Result<(), KubernetesRefusal>) {

@@ -46,7 +46,7 @@ fn role() -> JwtRole {
 
 fn login(role: &JwtRole, changes: Value) -> Result<VerifiedIdentity, JwtRefusal> {
     let jwt = verify(&sign(&with(claims(), changes)), &keys(), &role.rules(&config()), NOW)?;
-    role.admit(&config(), &jwt)
+    role.admit(&config(), &jwt, None)
 }
 
 fn check(role: &JwtRole, changes: Value, answer: Result<(), JwtRefusal>) {

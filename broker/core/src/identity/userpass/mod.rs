@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::lockout::{FAILURES_MAX, LOCKED_MS, Lockouts};
 pub use self::password::{PASSWORD_BYTES_MAX, PasswordCost, PasswordError, PasswordHash};
-use super::VerifiedIdentity;
+use super::verified::{Found, OutOfBounds, VerifiedIdentity};
 use crate::path::UserName;
 use crate::token::{ParamsError, TokenParams};
 
@@ -45,8 +45,8 @@ pub enum UserRefusal {
     #[error("the password is wrong")]
     WrongPassword,
     /// From an address that the user's tokens are not bound to.
-    #[error("the login comes from an address that is not bound")]
-    Address,
+    #[error(transparent)]
+    Address(#[from] OutOfBounds),
 }
 
 /// Why a login gave no identity.
@@ -66,9 +66,9 @@ impl User {
         self.token.check()
     }
 
-    fn identity(&self) -> VerifiedIdentity {
+    fn found(&self) -> Found {
         let name = self.name.to_string();
-        VerifiedIdentity {
+        Found {
             subject: name.clone(),
             alias: name.clone(),
             display_name: name.clone(),
@@ -99,11 +99,9 @@ pub fn admit(
     if !fits {
         return Err(UserRefusal::WrongPassword.into());
     }
-    let bound = &user.token.token_bound_cidrs;
-    if !bound.is_empty() && !remote.is_some_and(|remote| bound.contains(remote)) {
-        return Err(UserRefusal::Address.into());
-    }
-    Ok(user.identity())
+    // Asked before anybody says that the password was right: the lock counts a login from elsewhere too.
+    VerifiedIdentity::within_bounds(user.found(), &[], remote)
+        .map_err(|error| UserRefusal::from(error).into())
 }
 
 #[cfg(test)]

@@ -113,8 +113,8 @@ fn bad_logins_are_refused_with_one_text() {
     let bound = User { token, ..good };
     let address = |text: &str| Some(text.parse().unwrap());
     assert!(admit(Some(&bound), PASSWORD, address("10.1.1.1")).is_ok());
-    assert_eq!(refused(Some(&bound), PASSWORD, address("11.1.1.1")), UserRefusal::Address);
-    assert_eq!(refused(Some(&bound), PASSWORD, None), UserRefusal::Address);
+    assert_eq!(refused(Some(&bound), PASSWORD, address("11.1.1.1")), UserRefusal::Address(OutOfBounds));
+    assert_eq!(refused(Some(&bound), PASSWORD, None), UserRefusal::Address(OutOfBounds));
     assert_eq!(REFUSED, "invalid username or password");
 }
 

@@ -3,7 +3,6 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use symbolon_core::path::{FolderPath, SecretPath};
-use symbolon_core::token::ttl::TtlLimits;
 
 use super::{Page, Shelf, Spot};
 use crate::access::mounts::Mount;
@@ -53,7 +52,7 @@ fn lease_secs(stored: &[u8], mount: &Mount) -> u64 {
     let said = serde_json::from_slice::<Said>(stored).ok().and_then(|said| said.ttl.or(said.lease));
     let said = said.map(|value| Fields::new(Map::from_iter([("ttl".to_owned(), value)])));
     let secs = said.and_then(|said| said.reader().duration_secs("ttl").ok().flatten());
-    secs.unwrap_or(TtlLimits::of_mount(mount.default_ttl_secs, mount.max_ttl_secs).default_secs())
+    secs.unwrap_or(mount.ttl_limits().default_secs())
 }
 
 async fn write(call: Call<'_>, spot: &Spot<'_, SecretPath>) -> Answer {
