@@ -192,7 +192,7 @@ impl AppRole {
     /// Vault's rules for a role.
     pub fn check(&self) -> Result<(), AppRoleError> {
         check_id(&self.role_id)?;
-        let by_address = !self.secret_id_bound_cidrs.is_empty() || !self.token.token_bound_cidrs.is_empty();
+        let by_address = self.secret_id_bound_cidrs.is_bound() || self.token.token_bound_cidrs.is_bound();
         if !self.bind_secret_id && !by_address {
             return Err(AppRoleError::Unbound);
         }

@@ -16,9 +16,30 @@ pub(super) fn matches(pattern: &str, text: &str) -> bool {
     rest.ends_with(last)
 }
 
+/// Whether `pattern` matches every text: `*`, in any spelling. Whoever refuses or counts patterns that bind
+/// nothing asks this and compares no text.
+pub(super) fn matches_everything(pattern: &str) -> bool {
+    !pattern.is_empty() && pattern.bytes().all(|byte| byte == b'*')
+}
+
 #[cfg(test)]
 mod tests {
-    use super::matches;
+    use proptest::prelude::*;
+
+    use super::{matches, matches_everything};
+
+    proptest! {
+        /// A pattern that matches everything does, and any other leaves out a text made of a character that
+        /// does not occur in it.
+        #[test]
+        fn everything_is_every_text(pattern in "[*a-c]{0,6}", text in "[a-d]{0,6}") {
+            if matches_everything(&pattern) {
+                prop_assert!(matches(&pattern, &text));
+            } else {
+                prop_assert!(!matches(&pattern, "d"));
+            }
+        }
+    }
 
     #[test]
     fn stars_stand_for_anything() {

@@ -217,8 +217,8 @@ impl JwtRole {
         }
         let bound = !self.bound_audiences.is_empty()
             || !self.bound_subject.is_empty()
-            || !self.bound_claims.is_empty()
-            || !self.token.token_bound_cidrs.is_empty();
+            || self.bound_claims.values().any(|values| self.binds(values))
+            || self.token.token_bound_cidrs.is_bound();
         if !bound {
             return Err(JwtRoleError::Unbound);
         }
@@ -244,6 +244,12 @@ impl JwtRole {
         }
         self.workload.check(self.token.token_num_uses > 0)?;
         Ok(self.token.check()?)
+    }
+
+    /// Whether these values of a claim leave any out.
+    fn binds(&self, values: &[Value]) -> bool {
+        let everything = |value: &Value| value.as_str().is_some_and(glob::matches_everything);
+        self.bound_claims_type == BoundClaimsType::String || !values.iter().any(everything)
     }
 
     /// How tokens for this role are to be verified.

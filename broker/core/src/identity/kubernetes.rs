@@ -183,7 +183,7 @@ impl KubernetesRole {
         if names.len() > BOUND_MAX || namespaces.len() > BOUND_MAX {
             return Err(KubernetesRoleError::TooMany);
         }
-        let everything = |list: &[String]| list.iter().any(|item| item == "*");
+        let everything = |list: &[String]| list.iter().any(|item| glob::matches_everything(item));
         if everything(names) && everything(namespaces) {
             return Err(KubernetesRoleError::Everybody);
         }

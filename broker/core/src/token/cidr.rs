@@ -113,6 +113,13 @@ impl CidrList {
         self.0.is_empty()
     }
 
+    /// Whether the list leaves any address out of each family that it names: a list with `0.0.0.0/0` or
+    /// `::/0` is no reason to let somebody in.
+    #[must_use]
+    pub fn is_bound(&self) -> bool {
+        !self.is_empty() && self.0.iter().all(|range| range.prefix_bits > 0)
+    }
+
     /// Whether any range contains `address`.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {

@@ -105,6 +105,12 @@ fn bad_logins_are_refused_with_one_text() {
 fn without_secret_id_the_address_must_fit() {
     let open = AppRole { bind_secret_id: false, ..role() };
     assert_eq!(open.check(), Err(AppRoleError::Unbound));
+    for everywhere in ["0.0.0.0/0", "::/0"] {
+        let token = TokenParams { token_bound_cidrs: cidrs(everywhere), ..TokenParams::default() };
+        assert_eq!(AppRole { token, ..open.clone() }.check(), Err(AppRoleError::Unbound), "{everywhere}");
+        let login = AppRole { secret_id_bound_cidrs: cidrs(everywhere), ..open.clone() };
+        assert_eq!(login.check(), Err(AppRoleError::Unbound), "{everywhere}");
+    }
     let token = TokenParams { token_bound_cidrs: cidrs("10.0.0.0/8"), ..TokenParams::default() };
     let bound = AppRole { token, ..open };
     assert_eq!(bound.check(), Ok(()));

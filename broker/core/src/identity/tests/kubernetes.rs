@@ -179,7 +179,15 @@ fn roles_are_checked() {
     };
     assert_eq!(with(&[], &["a"]), Err(KubernetesRoleError::NoNames));
     assert_eq!(with(&["a"], &[]), Err(KubernetesRoleError::NoNamespaces));
-    assert_eq!(with(&["*"], &["*"]), Err(KubernetesRoleError::Everybody));
+    for everything in ["*", "**", "*****"] {
+        assert_eq!(with(&[everything], &["*"]), Err(KubernetesRoleError::Everybody), "{everything}");
+        assert_eq!(
+            with(&["a", "*"], &["b", everything]),
+            Err(KubernetesRoleError::Everybody),
+            "{everything}"
+        );
+        assert_eq!(with(&[everything], &["a"]), Ok(()));
+    }
     assert_eq!(with(&["*"], &["a"]), Ok(()));
     assert_eq!(with(&["a"; 257], &["a"]), Err(KubernetesRoleError::TooMany));
     let text = serde_json::to_string(&role()).unwrap();

@@ -140,6 +140,21 @@ fn roles_and_configurations_are_checked() {
     let refused = |role: JwtRole| role.check().unwrap_err();
     assert_eq!(refused(JwtRole { user_claim: String::new(), ..role() }), JwtRoleError::NoUserClaim);
     assert_eq!(refused(JwtRole { bound_audiences: vec![], ..role() }), JwtRoleError::Unbound);
+    let by_claim = |pattern: &str, bound_claims_type| JwtRole {
+        bound_audiences: vec![],
+        bound_claims: BTreeMap::from([("sub".to_owned(), vec![json!(pattern)])]),
+        bound_claims_type,
+        ..role()
+    };
+    for everything in ["*", "**"] {
+        assert_eq!(
+            refused(by_claim(everything, BoundClaimsType::Glob)),
+            JwtRoleError::Unbound,
+            "{everything}"
+        );
+        assert_eq!(by_claim(everything, BoundClaimsType::String).check(), Ok(()), "a text with stars");
+    }
+    assert_eq!(by_claim("a*", BoundClaimsType::Glob).check(), Ok(()));
     let map =
         |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
     assert_eq!(
