@@ -11,6 +11,7 @@ pub mod dialect;
 pub mod engines;
 pub mod error;
 pub mod faces;
+pub mod fetch;
 pub mod key_thread;
 pub mod keys;
 pub mod ops;

@@ -116,7 +116,7 @@ pub(super) async fn named_role<R: Role>(
 
 pub(super) enum Refused {
     Evidence(JwtError),
-    Keys(crate::auth::jwks::FetchError),
+    Keys(crate::auth::jwks::KeysError),
 }
 
 /// Where the keys of a mount come from, and with which algorithms they may be used; none names all.

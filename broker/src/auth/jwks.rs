@@ -1,29 +1,25 @@
 //! Verification keys of login mounts: configured, or fetched from an issuer and kept for a while.
 //!
-//! The operator who configures a mount chooses where keys come from; a caller never does. Fetches are HTTPS
-//! only, follow no redirect, and are bounded in time, size and rate: neither tokens with made-up key ids nor
-//! an issuer that fails can make the broker a hammer, and an issuer that is slow keeps only its own logins
-//! waiting.
+//! The operator who configures a mount chooses where keys come from; a caller never does, and a discovery
+//! document only within bounds (`crate::fetch`). Fetches are bounded in rate: neither tokens with made-up key
+//! ids nor an issuer that fails can make the broker a hammer, and an issuer that is slow keeps only its own
+//! logins waiting.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use symbolon_core::clock::Now;
 use symbolon_core::identity::keys::{KeySet, KeySetError};
 use symbolon_core::json::{self, Limits};
 use symbolon_proto::id::MountId;
 use tokio::sync::Mutex;
 
+use crate::fetch::{self, Address, FetchError};
+
 /// How long fetched keys are used before they are fetched again.
 const FRESH_MS: u64 = 5 * 60 * 1000;
 /// Least time between two fetches for one mount.
 const FETCH_GAP_MS: u64 = 10 * 1000;
-/// Longest fetch.
-const FETCH_TIME: Duration = Duration::from_secs(5);
-/// Longest document.
-const DOCUMENT_BYTES_MAX: usize = 256 << 10;
 
 /// Where the keys of a mount come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,24 +49,10 @@ pub enum Source {
 
 /// Why an issuer's keys are unavailable.
 #[derive(Debug, thiserror::Error)]
-pub enum FetchError {
-    /// No connection, a bad certificate, or no answer in time.
-    #[error(
-        "the issuer's keys cannot be fetched; check its address, its certificate authority and the network"
-    )]
-    Unreachable(#[from] reqwest::Error),
-    /// The authority's certificate cannot be read.
-    #[error("the configured certificate authority is not readable PEM")]
-    Authority,
-    /// Anything but 200.
-    #[error("the issuer answered with status {status}, where 200 was expected")]
-    Status {
-        /// The status.
-        status: u16,
-    },
-    /// Too long a document.
-    #[error("the issuer's document is longer than {DOCUMENT_BYTES_MAX} bytes")]
-    TooLong,
+pub enum KeysError {
+    /// The document cannot be fetched.
+    #[error("the issuer's keys cannot be fetched: {0}")]
+    Fetch(#[from] FetchError),
     /// A discovery document for somebody else, or without keys.
     #[error("the discovery document does not name the configured issuer and an https:// address of its keys")]
     Discovery,
@@ -109,27 +91,24 @@ impl Source {
         if pem.is_empty() { Ok(set) } else { Ok(KeySet::from_pem(pem)?.joined(set)) }
     }
 
-    async fn fetch(&self) -> Result<KeySet, FetchError> {
-        match self {
-            Self::Configured { .. } => Ok(self.parse()?),
-            Self::Jwks { url, ca_pem } => Ok(KeySet::from_jwks(&download(url, ca_pem).await?)?),
+    async fn fetch(&self) -> Result<KeySet, KeysError> {
+        let (document, ca_pem) = match self {
+            Self::Configured { .. } => return Ok(self.parse()?),
+            Self::Jwks { url, ca_pem } => (Address::configured(url)?, ca_pem),
             Self::Discovery { issuer, ca_pem } => {
                 let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
-                let document = download(&url, ca_pem).await?;
-                Ok(KeySet::from_jwks(&download(&keys_address(&document, issuer)?, ca_pem).await?)?)
+                let at = Address::configured(&url)?;
+                let document = fetch::document(&at, ca_pem).await?;
+                (keys_address(&document, issuer, &at)?, ca_pem)
             }
-        }
+        };
+        Ok(KeySet::from_jwks(&fetch::document(&document, ca_pem).await?)?)
     }
 }
 
 impl LoginKeys {
     /// Keys as held, fetched first if there are none or they are old.
-    pub async fn current(
-        &self,
-        mount: MountId,
-        source: &Source,
-        now: Now,
-    ) -> Result<Arc<KeySet>, FetchError> {
+    pub async fn current(&self, mount: MountId, source: &Source, now: Now) -> Result<Arc<KeySet>, KeysError> {
         #[cfg(test)]
         self.asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         self.get(mount, source, now, FRESH_MS).await
@@ -141,7 +120,7 @@ impl LoginKeys {
         mount: MountId,
         source: &Source,
         now: Now,
-    ) -> Result<Arc<KeySet>, FetchError> {
+    ) -> Result<Arc<KeySet>, KeysError> {
         let age_max = if matches!(source, Source::Configured { .. }) { u64::MAX } else { FETCH_GAP_MS };
         self.get(mount, source, now, age_max).await
     }
@@ -157,7 +136,7 @@ impl LoginKeys {
         source: &Source,
         now: Now,
         age_max: u64,
-    ) -> Result<Arc<KeySet>, FetchError> {
+    ) -> Result<Arc<KeySet>, KeysError> {
         let of_mount = Arc::clone(self.held.lock().await.entry(mount).or_default());
         let mut held = of_mount.lock().await; // whoever waits here waits for this issuer only
         let held = match &mut *held {
@@ -168,7 +147,7 @@ impl LoginKeys {
         match &held.keys {
             Some(keys) if age(held.fetched_ms) < age_max => return Ok(Arc::clone(keys)),
             _ if held.tried_ms.is_some_and(|tried| age(tried) < FETCH_GAP_MS) => {
-                return Err(FetchError::JustFailed);
+                return Err(KeysError::JustFailed);
             }
             _ => held.tried_ms = Some(now.boot_ms),
         }
@@ -178,43 +157,17 @@ impl LoginKeys {
     }
 }
 
-async fn download(url: &str, ca_pem: &str) -> Result<Vec<u8>, FetchError> {
-    if CryptoProvider::get_default().is_none() {
-        // Without one the HTTP client panics. Somebody else may have been faster, with the same one.
-        let _ = aws_lc_rs::default_provider().install_default();
-    }
-    let mut client = reqwest::Client::builder()
-        .https_only(true)
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .timeout(FETCH_TIME);
-    if !ca_pem.is_empty() {
-        let authority =
-            reqwest::Certificate::from_pem(ca_pem.as_bytes()).map_err(|_| FetchError::Authority)?;
-        client = client.tls_certs_only([authority]);
-    }
-    let mut answer = client.build()?.get(url).send().await?;
-    if answer.status() != reqwest::StatusCode::OK {
-        return Err(FetchError::Status { status: answer.status().as_u16() });
-    }
-    let mut document = Vec::new();
-    while let Some(chunk) = answer.chunk().await? {
-        if document.len() + chunk.len() > DOCUMENT_BYTES_MAX {
-            return Err(FetchError::TooLong);
-        }
-        document.extend_from_slice(&chunk);
-    }
-    Ok(document)
-}
-
-/// OpenID Connect Discovery, section 4.3: the document's issuer must be exactly the configured one.
-fn keys_address(document: &[u8], issuer: &str) -> Result<String, FetchError> {
-    let document = json::parse(document, Limits::BODY).map_err(|_| FetchError::Discovery)?;
+/// OpenID Connect Discovery, section 4.3: the document's issuer must be exactly the configured one. Where its
+/// keys are is the document's word, not the operator's.
+fn keys_address(document: &[u8], issuer: &str, at: &Address) -> Result<Address, KeysError> {
+    let document = json::parse(document, Limits::BODY).map_err(|_| KeysError::Discovery)?;
     let text = |name: &str| document.get(name).and_then(serde_json::Value::as_str);
-    let address = text("jwks_uri").filter(|address| address.starts_with("https://"));
-    match (text("issuer"), address) {
-        (Some(found), Some(address)) if found == issuer => Ok(address.to_owned()),
-        _ => Err(FetchError::Discovery),
+    match (text("issuer"), text("jwks_uri")) {
+        (Some(found), Some(address)) if found == issuer => match at.named(address) {
+            Err(FetchError::Address) => Err(KeysError::Discovery),
+            named => Ok(named?),
+        },
+        _ => Err(KeysError::Discovery),
     }
 }
 
@@ -225,12 +178,21 @@ mod tests {
 
     #[test]
     fn a_discovery_document_speaks_for_its_own_issuer_only() {
-        let good = br#"{"issuer":"https://a.example","jwks_uri":"https://a.example/keys"}"#;
-        assert_eq!(keys_address(good, "https://a.example").unwrap(), "https://a.example/keys");
-        assert!(keys_address(good, "https://a.example/").is_err());
-        assert!(keys_address(good, "https://b.example").is_err());
-        let plain = br#"{"issuer":"https://a.example","jwks_uri":"http://a.example/keys"}"#;
-        assert!(keys_address(plain, "https://a.example").is_err());
+        let at = Address::configured("https://a.example/.well-known/openid-configuration").unwrap();
+        let find = |issuer: &str, keys: &str| {
+            let document = format!(r#"{{"issuer":"https://a.example","jwks_uri":"{keys}"}}"#);
+            keys_address(document.as_bytes(), issuer, &at)
+        };
+        let keys = "https://a.example/keys";
+        assert_eq!(find("https://a.example", keys).unwrap(), Address::configured(keys).unwrap());
+        assert!(find("https://a.example/", keys).is_err());
+        assert!(find("https://b.example", keys).is_err());
+        let plain = find("https://a.example", "http://a.example/keys");
+        assert!(matches!(plain, Err(KeysError::Discovery)));
+        for inside in ["https://127.0.0.1/keys", "https://169.254.169.254/latest", "https://[::1]/keys"] {
+            let found = find("https://a.example", inside);
+            assert!(matches!(found, Err(KeysError::Fetch(FetchError::Inside))), "{inside}");
+        }
     }
 
     #[tokio::test]
@@ -240,11 +202,14 @@ mod tests {
         let source = Source::Jwks { url: "http://not-https.example".to_owned(), ca_pem: String::new() };
         let first = keys.current(mount, &source, now(0)).await;
         assert!(
-            matches!(first, Err(FetchError::Unreachable(_))),
+            matches!(first, Err(KeysError::Fetch(FetchError::Address))),
             "plain http is refused without a connection"
         );
-        assert!(matches!(keys.current(mount, &source, now(9_999)).await, Err(FetchError::JustFailed)));
-        assert!(matches!(keys.current(mount, &source, now(10_000)).await, Err(FetchError::Unreachable(_))));
+        assert!(matches!(keys.current(mount, &source, now(9_999)).await, Err(KeysError::JustFailed)));
+        assert!(matches!(
+            keys.current(mount, &source, now(10_000)).await,
+            Err(KeysError::Fetch(FetchError::Address))
+        ));
         let configured = Source::Configured { pem: Vec::new(), jwks: String::new() };
         assert!(
             keys.current(mount, &configured, now(10_001)).await.is_ok(),
