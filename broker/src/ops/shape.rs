@@ -22,6 +22,8 @@ pub static SYSTEM: Facts = Facts {
         "audit/*",
         "raw/*",
         "leases/lookup/*",
+        "symbolon/audit", // who did what, of everybody
+        "symbolon/audit/*",
         "symbolon/rotate/*",
         "symbolon/ceremony/*",
     ],

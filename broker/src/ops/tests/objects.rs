@@ -16,6 +16,26 @@ async fn objects(bench: &Bench, action: Action) -> Vec<String> {
 }
 
 #[tokio::test]
+async fn the_log_of_everybody_needs_sudo() {
+    let bench = Bench::new().await;
+    let search = async |token: &str| {
+        let range = Range { from: 0, until: u64::MAX, newest_first: false, limit: 1 };
+        bench.ask(token, async |who| audit::search(&who, &Filter::default(), range).await).await
+    };
+    for path in ["sys/*", "sys/symbolon/*", "sys/symbolon/audit"] {
+        let rule = |more: &str| format!(r#"path "{path}" {{ capabilities = ["read", "list"{more}] }}"#);
+        let reader = bench.token_with(&rule("")).await;
+        assert!(matches!(search(&reader).await, Err(OpError::Denied(_))), "{path}");
+        let auditor = bench.token_with(&rule(r#", "sudo""#)).await;
+        assert!(search(&auditor).await.is_ok(), "{path}");
+    }
+    let mounts = bench.session.mounts();
+    for path in ["sys/audit", "sys/symbolon/audit/x", "sys/leases/lookup/x"] {
+        assert!(bench.session.shape().needs_sudo(&mounts, &api(path)), "{path} is about everybody too");
+    }
+}
+
+#[tokio::test]
 async fn the_entry_of_a_token_names_accessor_and_policies() {
     let bench = Bench::new().await;
     let policies = ["reader", "writer"].map(|name| PolicyName::parse(name).unwrap()).to_vec();

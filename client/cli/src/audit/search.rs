@@ -96,7 +96,7 @@ pub struct Span {
 }
 
 impl Operator {
-    /// One page of the log with details. Needs a token that may read `sys/symbolon/audit`.
+    /// One page of the log with details. Needs `read` and `sudo` on `sys/symbolon/audit`.
     pub async fn search_audit(&self, search: &Search) -> Result<Page, Error> {
         let mut call = self.call(Method::GET, "sys/symbolon/audit");
         let texts = [
