@@ -6,7 +6,10 @@
 //!    without.
 //! 2. Otherwise the best of all matching prefix and segment patterns ([`super::pattern::Rank`]).
 //! 3. For LIST only, if nothing matched: step 2 once more without the trailing slash.
-//! 4. Nothing matches: no.
+//! 4. For LIST only, whatever was found: if steps 1 and 2 end at a `deny` for the path with its slash or for
+//!    the path without, the answer is no. Here we are stricter than OpenBao, for which a more general rule
+//!    that happens to match the slash hides the `deny` of the folder.
+//! 5. Nothing matches: no.
 //!
 //! A LIST always means the folder: whether the client spelled the trailing slash makes no difference
 //! (GHSA-xp3c). Every other operation means the path without trailing slash, which is what the handler gets.
@@ -154,12 +157,10 @@ impl Acl {
         if self.root {
             return Ok(grant(true, true));
         }
-        let found = match operation {
-            Operation::List => self.find_folder(path.as_str()),
-            _ => self.find(path.as_str()),
-        };
+        let list = operation == Operation::List;
+        let found = if list { self.find_folder(path.as_str()) } else { self.find(path.as_str()) };
         let permissions = found.ok_or(Denial::NoRule)?;
-        if permissions.capabilities.denies() {
+        if permissions.capabilities.denies() || (list && self.denies_folder(path.as_str())) {
             return Err(Denial::Denied);
         }
         if !permissions.capabilities.has(operation.capability()) {
@@ -181,8 +182,11 @@ impl Acl {
         if self.root {
             return Capabilities::ROOT;
         }
-        let found =
-            if path.is_list_form() { self.find_folder(path.as_str()) } else { self.find(path.as_str()) };
+        let list = path.is_list_form();
+        if list && self.denies_folder(path.as_str()) {
+            return Capabilities::DENY;
+        }
+        let found = if list { self.find_folder(path.as_str()) } else { self.find(path.as_str()) };
         found.map_or(Capabilities::NONE, |permissions| permissions.capabilities)
     }
 
@@ -216,7 +220,7 @@ impl Acl {
     }
 
     /// Steps 1 and 2.
-    fn find(&self, path: &str) -> Option<&Permissions> {
+    pub(super) fn find(&self, path: &str) -> Option<&Permissions> {
         self.exact.get(path).or_else(|| self.best_wildcard(path))
     }
 
@@ -228,6 +232,13 @@ impl Acl {
             .or_else(|| self.exact.get(path))
             .or_else(|| self.best_wildcard(&folder))
             .or_else(|| self.best_wildcard(path))
+    }
+
+    /// Step 4 for LIST: whether a rule denies the folder in either spelling, though the one that decides does
+    /// not.
+    fn denies_folder(&self, path: &str) -> bool {
+        let denied = |path: &str| self.find(path).is_some_and(|found| found.capabilities.denies());
+        denied(path) || denied(&format!("{path}/"))
     }
 
     fn best_wildcard(&self, path: &str) -> Option<&Permissions> {

@@ -9,6 +9,8 @@ use super::*;
 use crate::json::Map;
 use crate::path::{ApiPath, MountPath};
 
+mod openbao;
+
 fn policy(text: &str) -> Policy {
     Policy::parse(PolicyName::parse("p").unwrap(), text).unwrap()
 }
@@ -151,16 +153,39 @@ fn listing_does_not_depend_on_the_spelled_slash() {
         let acl = acl(&[&text]);
         let decide =
             |spelling| acl.authorise(Operation::List, &path(spelling), &Map::new(), false, 0).is_ok();
-        assert_eq!(decide("secret/metadata/app"), decide("secret/metadata/app/"), "{rule}");
-        if !rule.contains('+') {
-            assert!(!decide("secret/metadata/app"), "{rule}");
-        }
+        assert!(!decide("secret/metadata/app") && !decide("secret/metadata/app/"), "{rule}");
+        assert_eq!(names(&acl, "secret/metadata/app/"), "deny", "{rule}");
     }
     let folder = acl(&[r#"path "m/+" { capabilities = ["list"] }"#]);
     check(&folder, Operation::List, "m/x/", Ok(()));
     check(&folder, Operation::List, "m/x", Ok(()));
     check(&folder, Operation::List, "m", Ok(())); // `+` matches the empty segment after the slash
     check(&folder, Operation::List, "m/x/y", Err(Denial::NoRule));
+}
+
+#[test]
+fn a_folder_that_is_denied_in_either_spelling_is_not_listed() {
+    let list = r#"capabilities = ["list"]"#;
+    let deny = r#"policy = "deny""#;
+    let acl_of = |slashed: &str, plain: &str| {
+        let rules = format!("path \"f/a/\" {{ {slashed} }} path \"f/a\" {{ {plain} }}");
+        acl(&[&rules])
+    };
+    for (slashed, plain, answer) in [
+        (list, list, Ok(())),
+        (list, deny, Err(Denial::Denied)),
+        (deny, list, Err(Denial::Denied)),
+        (deny, deny, Err(Denial::Denied)),
+    ] {
+        for spelling in ["f/a", "f/a/"] {
+            check(&acl_of(slashed, plain), Operation::List, spelling, answer);
+        }
+    }
+    // The case that was found: the folder is denied, and the rule around it matches the slash.
+    let team = acl(&[r#"path "m/*" { policy = "read" } path "m/+/private" { policy = "deny" }"#]);
+    check(&team, Operation::List, "m/team/private", Err(Denial::Denied));
+    check(&team, Operation::List, "m/team/other", Ok(()));
+    check(&team, Operation::List, "m/team/private/below", Ok(()));
 }
 
 #[test]
