@@ -2,6 +2,7 @@
 //! wants.
 
 use std::io::{Read, Write};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -219,6 +220,13 @@ impl Site {
     /// The same to another broker of this world's CA.
     pub fn request_to(&self, base: &str, method: &str, path: &str) -> reqwest::RequestBuilder {
         self.http.request(method.parse().unwrap(), format!("{base}/{path}"))
+    }
+
+    /// The same from another address of this machine.
+    pub fn request_from(&self, source: IpAddr, method: &str, path: &str) -> reqwest::RequestBuilder {
+        let ca = reqwest::Certificate::from_pem(self.world.ca_pem().as_bytes()).unwrap();
+        let http = reqwest::Client::builder().tls_certs_only([ca]).local_address(source).build().unwrap();
+        http.request(method.parse().unwrap(), format!("{}/{path}", self.world.broker_url()))
     }
 
     pub async fn send(&self, request: reqwest::RequestBuilder) -> Got {

@@ -1,8 +1,6 @@
 //! Logins with a name and a password: what OpenBao answers, who is kept out, and what an operator may do to
 //! users.
 
-use std::net::IpAddr;
-
 use serde_json::{Map, Value, json};
 use tokio::task::JoinSet;
 
@@ -47,10 +45,7 @@ async fn log_in_from(site: &Site, source: &str, path: &str, password: &str) -> G
 }
 
 fn request_from(site: &Site, source: &str, path: &str, password: &str) -> reqwest::RequestBuilder {
-    let ca = reqwest::Certificate::from_pem(site.world.ca_pem().as_bytes()).unwrap();
-    let source: IpAddr = source.parse().unwrap();
-    let http = reqwest::Client::builder().tls_certs_only([ca]).local_address(source).build().unwrap();
-    let request = http.post(format!("{}/v1/{path}", site.world.broker_url()));
+    let request = site.request_from(source.parse().unwrap(), "POST", &format!("v1/{path}"));
     request.body(json!({ "password": password }).to_string())
 }
 

@@ -1,5 +1,7 @@
 //! Seal status, custodians' shares, and the seal command.
 
+use std::net::IpAddr;
+
 use symbolon_core::audit::Action;
 use symbolon_core::policy::Operation;
 use symbolon_proto::secret::memory_mode;
@@ -108,9 +110,14 @@ fn describe(status: &mut SealStatus, sealed: &symbolon_core::seal::Sealed) {
 
 /// Takes one custodian's share, in any of its text forms. The last one opens the broker. One that came over a
 /// classical connection is taken, warned of, and named in the log once there is one to write to.
-pub async fn unseal(app: &App, share: &str, channel: Channel) -> Result<SealStatus, OpError> {
+pub async fn unseal(
+    app: &App,
+    share: &str,
+    channel: Channel,
+    from: Option<IpAddr>,
+) -> Result<SealStatus, OpError> {
     let share = Share::parse(share)?;
-    app.seal.submit(share, channel).await?;
+    app.seal.submit(share, channel, from).await?;
     Ok(status(app))
 }
 

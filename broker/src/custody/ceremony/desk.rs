@@ -4,8 +4,6 @@
 //! custodian. A recorded one opens nothing later: the key lives as long as the ceremony, and the nonce is
 //! part of every submission.
 
-use std::collections::VecDeque;
-
 use sha2::{Digest, Sha256};
 use symbolon_core::clock::Now;
 use symbolon_core::seal::{Ceremony, CeremonyError, Progress, Sealed};
@@ -14,7 +12,8 @@ use symbolon_proto::custody::{CeremonyKey, Purpose, Submission};
 use symbolon_proto::share::{Share, ShareError, ShareSetManifest};
 use tracing::info;
 
-use super::{Notice, REFUSED_RECORDED, REFUSED_SHOWN, Refused, Stage};
+use super::refusals::Refusals;
+use super::{Notice, Stage};
 use crate::error::OpError;
 use crate::random::os_rng;
 
@@ -25,8 +24,7 @@ pub struct Desk {
     key: CeremonyKey,
     shares: Ceremony,
     opened_ms: u64,
-    refused: VecDeque<Refused>,
-    refused_recorded: usize,
+    refused: Refusals,
     transcript: Transcript,
 }
 
@@ -55,8 +53,7 @@ impl Desk {
             key,
             shares,
             opened_ms: now.unix_ms,
-            refused: VecDeque::with_capacity(REFUSED_SHOWN),
-            refused_recorded: 0,
+            refused: Refusals::default(),
             transcript,
         }
     }
@@ -98,7 +95,7 @@ impl Desk {
 
     fn open_share(&mut self, submission: &Submission, now: Now) -> Result<Share, OpError> {
         self.key.open(submission).map_err(|error| {
-            self.refuse(0, String::new(), error.to_string(), now);
+            self.refuse(0, "", error.to_string(), now);
             error.into()
         })
     }
@@ -117,7 +114,7 @@ impl Desk {
     }
 
     fn refused_share(&mut self, x: u8, error: CeremonyError, now: Now) -> OpError {
-        self.refuse(x, holder(&error).to_owned(), error.to_string(), now);
+        self.refuse(x, holder(&error), error.to_string(), now);
         error.into()
     }
 
@@ -171,7 +168,7 @@ impl Desk {
 
     /// Writes down what happened to the ceremony as a whole.
     pub fn record(&mut self, kind: EventKind, digest: [u8; 32], now: Now) {
-        // At most 64 refusals, 48 shares and a handful of these: it never fills.
+        // At most one refusal of each holder, 48 shares and a handful of these: it never fills.
         let _ = self.transcript.record(Event::of_ceremony(kind, now.unix_ms, digest));
     }
 
@@ -202,7 +199,7 @@ impl Desk {
             threshold,
             wanted: None,
             prove: None,
-            refused: self.refused.iter().cloned().collect(),
+            refused: self.refused.shown(),
             transcript: self.transcript.encode(),
         }
     }
@@ -215,17 +212,13 @@ impl Desk {
         }
     }
 
-    fn refuse(&mut self, x: u8, name: String, reason: String, now: Now) {
-        if self.refused_recorded < REFUSED_RECORDED {
-            self.refused_recorded += 1;
-            let (at_ms, name) = (now.unix_ms, name.clone());
-            let _ =
-                self.transcript.record(Event { kind: EventKind::Refused, at_ms, x, name, digest: [0; 32] });
+    /// Shows a refusal. The transcript has the first of each holder: a stranger could otherwise fill it
+    /// before the custodians come.
+    fn refuse(&mut self, x: u8, name: &str, reason: String, now: Now) {
+        if self.refused.add(name, reason, now.unix_ms) {
+            let (kind, name) = (EventKind::Refused, name.to_owned());
+            self.record_event(Event { kind, at_ms: now.unix_ms, x, name, digest: [0; 32] });
         }
-        if self.refused.len() >= REFUSED_SHOWN {
-            self.refused.pop_front();
-        }
-        self.refused.push_back(Refused { at_ms: now.unix_ms, name, reason });
     }
 }
 

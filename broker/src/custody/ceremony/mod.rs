@@ -13,6 +13,7 @@
 //!
 //! desk.rs         where shares are given          commit.rs   the rows of a change
 //! change_desk.rs  one that changes something      archive.rs  what is kept of it, and who signed
+//! refusals.rs     shares that were not taken
 //! ```
 //!
 //! Before the commit nothing has changed, and after it everything has: a ceremony that is cancelled,
@@ -22,6 +23,7 @@ pub mod archive;
 mod change_desk;
 pub mod commit;
 mod desk;
+mod refusals;
 
 use symbolon_proto::custody::transcript::CeremonyType;
 
@@ -31,11 +33,7 @@ use symbolon_proto::custody::SubmissionError;
 
 pub use self::change_desk::{ChangeDesk, Over};
 pub use self::desk::Desk;
-
-/// Refusals that the state shows.
-const REFUSED_SHOWN: usize = 16;
-/// Refusals that go into the transcript. More would let a stranger fill it before the custodians come.
-const REFUSED_RECORDED: usize = 64;
+pub use self::refusals::Refused;
 
 /// Ceremonies that are over, with their transcripts.
 pub const CEREMONIES: Table = Table::new(0x0c, "ceremonies", Layout::Row, Life::Kept);
@@ -81,17 +79,6 @@ pub enum CeremonyRefusal {
         "the signature is not that of a participant who has a key; sign with the key file whose card is in the share set"
     )]
     Signature,
-}
-
-/// A share that was not taken.
-#[derive(Clone, Debug)]
-pub struct Refused {
-    /// When, Unix milliseconds.
-    pub at_ms: u64,
-    /// Whose it was; empty if that is not known.
-    pub name: String,
-    /// Why: one of our own texts.
-    pub reason: String,
 }
 
 /// How far a ceremony is.
@@ -151,7 +138,7 @@ pub struct Notice {
     pub wanted: Option<Wanted>,
     /// The new set, if there is one.
     pub prove: Option<Proof>,
-    /// The last refusals, oldest first.
+    /// Refusals, one for each holder, oldest first.
     pub refused: Vec<Refused>,
     /// What happened so far.
     pub transcript: Vec<u8>,

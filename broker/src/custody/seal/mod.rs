@@ -26,6 +26,8 @@ use crate::error::{Busy, OpError, Text};
 mod exposed;
 mod rekey;
 mod task;
+#[cfg(test)]
+mod tests;
 
 use task::{SealTask, closed};
 
@@ -67,12 +69,12 @@ pub enum View {
 /// A share as it came.
 enum Given {
     Plain(Share, Channel),
-    Sealed(Submission, Option<IpAddr>),
+    Sealed(Submission),
 }
 
 enum Command {
     Adopt(Box<Sealed>, oneshot::Sender<()>),
-    Submit(Given, oneshot::Sender<Result<(), OpError>>),
+    Submit(Given, Option<IpAddr>, oneshot::Sender<Result<(), OpError>>),
     Reset(oneshot::Sender<()>),
     Seal(oneshot::Sender<()>),
     Change(ChangeCommand, oneshot::Sender<Result<(), OpError>>),
@@ -151,15 +153,14 @@ impl SealHandle {
     }
 
     /// Hands in one custodian's share as text, and how it came; the one that completes the set opens the
-    /// broker.
-    pub async fn submit(&self, share: Share, channel: Channel) -> Result<(), OpError> {
-        self.ask(|answer| Command::Submit(Given::Plain(share, channel), answer)).await?
+    /// broker. Whoever has sent too many that were refused, in this form or the other, must wait.
+    pub async fn submit(&self, share: Share, channel: Channel, from: Option<IpAddr>) -> Result<(), OpError> {
+        self.ask(|answer| Command::Submit(Given::Plain(share, channel), from, answer)).await?
     }
 
-    /// The same for a share that is sealed to the ceremony key. Too many refused ones from one address must
-    /// wait.
+    /// The same for a share that is sealed to the ceremony key.
     pub async fn submit_sealed(&self, share: Submission, from: Option<IpAddr>) -> Result<(), OpError> {
-        self.ask(|answer| Command::Submit(Given::Sealed(share, from), answer)).await?
+        self.ask(|answer| Command::Submit(Given::Sealed(share), from, answer)).await?
     }
 
     /// Forgets the shares of the ceremony under way.

@@ -1,5 +1,6 @@
 //! The task itself: one command after the other.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,8 +66,8 @@ impl SealTask {
                 self.show_closed(Arc::new(*sealed));
                 let _ = answer.send(());
             }
-            Command::Submit(share, answer) => {
-                let result = self.submit(share).await;
+            Command::Submit(share, from, answer) => {
+                let result = self.submit(share, from).await;
                 let _ = answer.send(result);
             }
             Command::Reset(answer) => {
@@ -84,7 +85,8 @@ impl SealTask {
         }
     }
 
-    async fn submit(&mut self, given: Given) -> Result<(), OpError> {
+    /// One allowance for shares in every form, asked before anything is looked at.
+    async fn submit(&mut self, given: Given, from: Option<IpAddr>) -> Result<(), OpError> {
         self.forget_old_shares();
         // No session is held here: the share may be the one for which the broker opens itself again.
         let sealed = match &*self.publish.borrow() {
@@ -93,13 +95,19 @@ impl SealTask {
             View::Sealed { sealed, .. } => Some(Arc::clone(sealed)),
         };
         match (sealed, given) {
-            (Some(sealed), given) => self.submit_to_unseal(sealed, given).await,
             (None, Given::Plain(..)) => Ok(()), // as Vault: it only reports the status
-            (None, Given::Sealed(share, from)) => self.submit_to_change(&share, from).await,
+            _ if !self.attempts.allows(from, self.clock.now()) => Err(super::TOO_MANY_ATTEMPTS),
+            (Some(sealed), given) => self.submit_to_unseal(sealed, given, from).await,
+            (None, Given::Sealed(share)) => self.submit_to_change(&share, from).await,
         }
     }
 
-    async fn submit_to_unseal(&mut self, sealed: Arc<Sealed>, given: Given) -> Result<(), OpError> {
+    async fn submit_to_unseal(
+        &mut self,
+        sealed: Arc<Sealed>,
+        given: Given,
+        from: Option<IpAddr>,
+    ) -> Result<(), OpError> {
         let now = self.clock.now();
         let desk = self.desk.get_or_insert_with(|| Desk::open(CeremonyType::Unseal, &sealed, now));
         let taken = match given {
@@ -111,11 +119,11 @@ impl SealTask {
                 }
                 taken
             }
-            Given::Sealed(_, from) if !self.attempts.allows(from, now) => Err(super::TOO_MANY_ATTEMPTS),
-            Given::Sealed(share, from) => desk.take_sealed(&share, now).inspect_err(|_| {
-                self.attempts.refused(from, now);
-            }),
+            Given::Sealed(share) => desk.take_sealed(&share, now),
         };
+        if taken.is_err() {
+            self.attempts.refused(from, now);
+        }
         self.show_closed(Arc::clone(&sealed));
         let progress = taken?;
         if !progress.is_complete() {

@@ -114,6 +114,9 @@ pub struct Refused {
     pub name: String,
     /// Why.
     pub reason: String,
+    /// How many shares of this name were refused; an older broker does not say.
+    #[serde(default)]
+    pub times: u64,
 }
 
 impl Ceremony {

@@ -137,10 +137,11 @@ fn answer(notice: Option<&Notice>) -> Reply {
 }
 
 fn body(notice: &Notice) -> Value {
-    let refused = notice
-        .refused
-        .iter()
-        .map(|refused| json!({ "at_ms": refused.at_ms, "name": refused.name, "reason": refused.reason }));
+    let refused = notice.refused.iter().map(|refused| {
+        json!({
+            "at_ms": refused.at_ms, "name": refused.name, "reason": refused.reason, "times": refused.times,
+        })
+    });
     let prove = notice.prove.as_ref().map(|prove| {
         let numbered = prove.envelopes.iter();
         let envelopes: Map<String, Value> =

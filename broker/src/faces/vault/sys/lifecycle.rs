@@ -208,7 +208,7 @@ pub(super) async fn unseal(app: &App, request: &VaultRequest) -> Answer {
     let (key, reset) = parse_unseal(&request.fields)?;
     let status = match (reset, key) {
         (true, _) => ops::seal::reset(app).await?,
-        (false, Some(key)) => ops::seal::unseal(app, &key, request.channel).await?,
+        (false, Some(key)) => ops::seal::unseal(app, &key, request.channel, request.remote).await?,
         (false, None) => {
             let text = "'key' must be specified in request body as JSON, or 'reset' set to true";
             return Err(FaceError::Invalid(text).into());
