@@ -37,6 +37,13 @@ async fn entries(site: &Site, from: u64) -> Vec<Value> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_request_leaves_exactly_one_entry() {
     let site = Site::open(CALM).await;
+    let own = site.root_get("auth/token/lookup-self").await.expect(200).json();
+    let root = own["data"]["accessor"].as_str().unwrap();
+    let first = entries(&site, 0).await.swap_remove(0);
+    assert_eq!(
+        (&first["action"], &first["object"]),
+        (&json!("init"), &json!(format!("token {root} with policies root")))
+    );
     site.write("app/db", "one").await;
     site.prepare_machines().await;
     site.root_put("sys/auth/approle", &json!({ "type": "approle" })).await.expect(204);

@@ -58,7 +58,7 @@ impl Object {
         Self::Named(format!("{count} names"))
     }
 
-    /// The same as it stands in an entry that no request makes, such as a login's.
+    /// The same as it stands in an entry that no request makes, such as a login's or that of `init`.
     pub(crate) fn text(self) -> String {
         match self {
             Self::Path => String::new(),

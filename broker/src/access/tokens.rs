@@ -13,6 +13,7 @@ use symbolon_core::token::{
 use symbolon_proto::Zeroizing;
 use symbolon_proto::id::TenantId;
 
+use super::object::Object;
 use super::session::Session;
 use crate::error::OpError;
 use crate::keys::KeyError;
@@ -180,7 +181,9 @@ async fn spend(session: &Session, row: &ServiceToken, revision: u64) -> Result<(
             changes
         }
     };
-    match session.commit(changes, Draft::by_broker(Action::TokenRevoke, "one use of a counted token")).await {
+    let mut draft = Draft::by_broker(Action::TokenRevoke, "one use of a counted token");
+    draft.detail.object = Object::token(&row.describe(TenantId::SYSTEM)).text();
+    match session.commit(changes, draft).await {
         Ok(_receipt) => Ok(()),
         Err(OpError::Conflict(_)) => Err(OpError::BUSY),
         Err(error) => Err(error),

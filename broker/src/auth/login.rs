@@ -19,6 +19,8 @@ pub(super) struct Login<'a> {
     session: &'a Session,
     mount: &'a Mount,
     detail: Detail,
+    /// What was presented and has a name of its own.
+    evidence: Option<Object>,
 }
 
 impl<'a> Login<'a> {
@@ -34,7 +36,14 @@ impl<'a> Login<'a> {
         let mut detail = describe(&who.requester, &path);
         // A role name that does not parse is the caller's text and stays out of the log.
         detail.role = RoleName::parse(role).map(|role| role.to_string()).unwrap_or_default();
-        Ok(Self { session, mount, detail })
+        Ok(Self { session, mount, detail, evidence: None })
+    }
+
+    /// Says what was presented, if that has a name of its own: a secret id has.
+    pub(super) fn with(mut self, evidence: Option<Object>) -> Self {
+        self.detail.object = evidence.clone().map(Object::text).unwrap_or_default();
+        self.evidence = evidence;
+        self
     }
 
     /// Records why the login was refused; the caller learns only `answer`.
@@ -82,6 +91,9 @@ impl<'a> Login<'a> {
         self.detail.caller.clone_from(&made.caller.display_name);
         self.detail.accessor = made.caller.accessor.clone().unwrap_or_default();
         self.detail.object = Object::token(&made.caller).text();
+        if let Some(evidence) = self.evidence {
+            self.detail.object.push_str(&format!(" by {}", evidence.text()));
+        }
         let draft = Draft { action: Action::Login, outcome: Outcome::Allowed, detail: self.detail };
         let receipt = self.session.commit(spent, draft).await?;
         Ok(made.issued(receipt, issued.capped.map(|capped| capped.to_string()).into_iter().collect()))

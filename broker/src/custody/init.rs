@@ -15,13 +15,13 @@ use symbolon_core::audit::{Action, Detail, Draft, Outcome, Receipt, Withheld};
 use symbolon_core::seal::{
     FIRST_EPOCH, InitError, Recovery, SEAL_RECORD_FORMAT, SealRecord, Sealed, Unsealed,
 };
-use symbolon_core::token::{TokenClaims, new_service_token};
+use symbolon_core::token::{Caller, TokenClaims, new_service_token};
 use symbolon_proto::Zeroizing;
 use symbolon_proto::custody::escrow::EscrowKey;
 use symbolon_proto::custody::transcript::{CeremonyType, Event, EventKind, Transcript};
 use symbolon_proto::custody::{Parcel, ShareEnvelope};
 use symbolon_proto::hierarchy::Fragment;
-use symbolon_proto::id::{BrokerId, DeploymentId};
+use symbolon_proto::id::{BrokerId, DeploymentId, TenantId};
 use symbolon_proto::share::{Dealing, Holder, Share, ShareKind, ShareSetManifest, SignedShareSet, Threshold};
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
@@ -32,7 +32,7 @@ use super::places::{GENERATION, Generation, SEAL_COPY, public_record};
 use super::seal::View;
 use super::unseal::start_log;
 use super::{App, enrolment_rows, escrow};
-use crate::access::{Channel, builtins, policies, tokens};
+use crate::access::{Channel, Object, builtins, policies, tokens};
 use crate::error::{OpError, Text};
 use crate::keys::{Keys, SYSTEM_SLOT, TOKEN_SLOT};
 use crate::random::os_rng;
@@ -290,7 +290,7 @@ async fn write(
     let (clock, shares) = (Arc::clone(&app.clock), app.config.high_tier);
     let keys = Keys::start(Arc::clone(&unsealed), store, remote, leases, clock, shares);
     keys.canary().await?;
-    let (token, mut changes) = contents(&rows, &unsealed, &keys, app)?;
+    let Contents { token, root, mut changes } = contents(&rows, &unsealed, &keys, app)?;
     changes.extend(escrowed);
     changes.extend(deployment.rows(&unsealed)?);
     changes.extend(ceremony.rows(&rows)?);
@@ -302,7 +302,7 @@ async fn write(
         expect: Expect::Absent,
     });
     let writer = start_log(&app.store, &app.clock, &unsealed, &deployment.log).await?;
-    let receipt = writer.commit(changes, entry(plan)).await.map_err(|_| OpError::UNLOGGED)?;
+    let receipt = writer.commit(changes, entry(plan, &root)).await.map_err(|_| OpError::UNLOGGED)?;
     writer.stop().await;
     keys.close();
     info!("initialised; the broker is sealed until custodians give their shares");
@@ -310,13 +310,14 @@ async fn write(
 }
 
 /// The first entry of the log.
-fn entry(plan: &Plan) -> Draft {
-    let mut detail = Detail { role: plan.recovery.as_str().to_owned(), ..Detail::default() };
+fn entry(plan: &Plan, root: &Caller) -> Draft {
+    let object = Object::token(root).text();
+    let mut detail = Detail { role: plan.recovery.as_str().to_owned(), object, ..Detail::default() };
     if plan.exposes {
         warn!(
             "the shares are shown over TLS without X25519MLKEM768: a quantum computer reads them in a recording; rekey for custodians with cards, or set tls.hybrid_only before the next deployment"
         );
-        detail.object = "shares shown over TLS without X25519MLKEM768".to_owned();
+        detail.object.push_str(", shares shown over TLS without X25519MLKEM768");
     }
     Draft { action: Action::Init, outcome: Outcome::Allowed, detail }
 }
@@ -343,14 +344,17 @@ async fn put_into_escrow(
     escrow::first_rows(rows, remote, key).await
 }
 
+/// What a new deployment begins with.
+struct Contents {
+    token: Withheld<Zeroizing<String>>,
+    /// Whom the token stands for.
+    root: Caller,
+    changes: Vec<Write>,
+}
+
 /// Everything a new deployment holds: two keys of its own, the token-signing key, the default policy, mounts,
 /// the root token.
-fn contents(
-    rows: &Rows,
-    unsealed: &Unsealed,
-    keys: &Keys,
-    app: &App,
-) -> Result<(Withheld<Zeroizing<String>>, Vec<Write>), OpError> {
+fn contents(rows: &Rows, unsealed: &Unsealed, keys: &Keys, app: &App) -> Result<Contents, OpError> {
     let now = app.clock.now();
     let (system_capsule, system_kek) = keys.create(SYSTEM_SLOT)?;
     let (token_capsule, _) = keys.create(TOKEN_SLOT)?;
@@ -364,8 +368,9 @@ fn contents(
     changes.push(rows.put(GENERATION, &Generation(FIRST_GENERATION), Expect::Absent)?);
     let token = new_service_token(&mut os_rng());
     let index = unsealed.names().secret();
-    changes.extend(tokens::service_rows(rows, index, &token, TokenClaims::root(now.unix_secs()))?.1);
-    Ok((Withheld::new(token), changes))
+    let (row, written) = tokens::service_rows(rows, index, &token, TokenClaims::root(now.unix_secs()))?;
+    changes.extend(written);
+    Ok(Contents { token: Withheld::new(token), root: row.describe(TenantId::SYSTEM), changes })
 }
 
 /// The shares as they leave: to cards in envelopes, to everybody else as text.
@@ -436,6 +441,8 @@ impl From<InitError> for OpError {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use symbolon_core::token::MachineToken;
+
     use super::*;
 
     #[test]
@@ -444,7 +451,12 @@ mod tests {
             let (threshold, holders) = (Threshold::new(2, 3).unwrap(), Vec::new());
             Plan { threshold, holders, recovery: Recovery::None, escrow: None, exposes }
         };
-        assert_eq!(entry(&plan(false)).detail.object, "");
-        assert_eq!(entry(&plan(true)).detail.object, "shares shown over TLS without X25519MLKEM768");
+        let root = MachineToken::new(TenantId::SYSTEM, TokenClaims::root(1)).caller();
+        let object = |exposes| entry(&plan(exposes), &root).detail.object;
+        assert_eq!(object(false), "token none with policies root");
+        assert_eq!(
+            object(true),
+            "token none with policies root, shares shown over TLS without X25519MLKEM768"
+        );
     }
 }

@@ -321,6 +321,7 @@ pub async fn login(
     let name = role.as_ref().map_or_else(nobody, |role| role.name.clone());
     let login = Login::begin(session, who, mount, "login", name.as_str())?;
     let record = find_secret_id(session, mount, &name, Which::SecretId(secret_id)).await?;
+    let login = login.with(record.as_ref().map(|(record, _)| Object::secret_id(&name, &record.accessor)));
     let Some(role) = role else { return login.refuse("unknown role id".to_owned(), refused).await };
     let now = session.now().unix_secs();
     let (identity, usage) =

@@ -79,6 +79,92 @@ async fn the_entries_of_a_secret_id_and_its_login_name_what_was_made() {
     let who = who.of(&bench.session);
     let issued = auth::approle::login(&who, &mount, "id", &made.secret_id).await.unwrap();
     let accessor = issued.caller.accessor.unwrap();
-    let said = format!("token {accessor} with policies default,deploy");
+    let said = format!(
+        "token {accessor} with policies default,deploy by secret id {} of role ci",
+        made.record.accessor
+    );
+    assert_eq!(objects(&bench, Action::Login).await, [said]);
+}
+
+#[tokio::test]
+async fn the_entries_of_a_root_token_say_what_was_done() {
+    let bench = Bench::new().await;
+    let wanted = CreateRequest { policies: Some(vec![PolicyName::root()]), ..Default::default() };
+    let make = async |who: Asker<'_>| token::create(&who, token::Making::Child, wanted.clone()).await;
+    let issued = bench.as_root(make).await.unwrap();
+    let accessor = issued.caller.accessor.clone().unwrap();
+    let said = format!("token {accessor} with policies root");
+    assert_eq!(objects(&bench, Action::TokenCreate).await, std::slice::from_ref(&said));
+
+    let looks = [token::Which::Accessor(&accessor), token::Which::Token(&issued.token)];
+    for which in looks {
+        bench.as_root(async |who| token::lookup(&who, which).await).await.unwrap();
+    }
+    bench.ask(&issued.token, async |who| token::lookup(&who, token::Which::Own).await).await.unwrap();
+    let looked_up = [said.clone(), said.clone(), said.clone()];
+    assert_eq!(objects(&bench, Action::TokenLookup).await, looked_up);
+
+    let which = token::Which::Token(&issued.token);
+    bench.as_root(async |who| token::revoke(&who, which, false).await).await.unwrap();
+    let other = bench.as_root(make).await.unwrap();
+    let revoke_self = async |who: Asker<'_>| token::revoke(&who, token::Which::Own, false).await;
+    bench.ask(&other.token, revoke_self).await.unwrap();
+    let own = format!("token {} with policies root", other.caller.accessor.unwrap());
+    assert_eq!(objects(&bench, Action::TokenRevoke).await, [said, own]);
+}
+
+#[tokio::test]
+async fn the_entry_of_a_use_names_the_counted_token() {
+    let bench = Bench::new().await;
+    let claims = TokenClaims { num_uses: 2, ttl_secs: 60, ..TokenClaims::root(1_709_210_096) };
+    let counted = bench.token(claims).await;
+    let look = async |who: Asker<'_>| token::lookup(&who, token::Which::Own).await;
+    let accessor = bench.ask(&counted, look).await.unwrap().accessor.unwrap();
+    bench.ask(&counted, look).await.unwrap();
+    let said = format!("token {accessor} with policies root");
+    assert_eq!(objects(&bench, Action::TokenRevoke).await, [said.clone(), said]);
+}
+
+#[tokio::test]
+async fn every_entry_about_a_secret_id_names_it() {
+    let bench = Bench::new().await;
+    let mount = bench.session.mounts().secrets.0[0].clone();
+    let name = bench.add_role(&mount, &role("ci")).await;
+    let wanted = SecretIdRequest::default();
+    let make =
+        async |who: Asker<'_>| auth::approle::create_secret_id(&who, &mount, &name, &wanted, None).await;
+    let mut named = Vec::new();
+    for by_accessor in [false, true] {
+        let made = bench.as_root(make).await.unwrap();
+        let which = match by_accessor {
+            true => auth::approle::Which::Accessor(&made.record.accessor),
+            false => auth::approle::Which::SecretId(&made.secret_id),
+        };
+        let look = async |who: Asker<'_>| auth::approle::lookup_secret_id(&who, &mount, &name, which).await;
+        bench.as_root(look).await.unwrap().unwrap();
+        let destroy =
+            async |who: Asker<'_>| auth::approle::destroy_secret_id(&who, &mount, &name, which).await;
+        assert!(bench.as_root(destroy).await.unwrap());
+        named.push(format!("secret id {} of role ci", made.record.accessor));
+    }
+    let made = objects(&bench, Action::AuthWrite).await;
+    assert_eq!(made[made.len() - 2..], named);
+    assert_eq!(objects(&bench, Action::AuthRead).await, named);
+    assert_eq!(objects(&bench, Action::AuthDelete).await, named);
+}
+
+#[tokio::test]
+async fn a_refused_login_names_the_secret_id_that_was_presented() {
+    let bench = Bench::new().await;
+    let mount = bench.session.mounts().secrets.0[0].clone();
+    let bound = AppRole { secret_id_bound_cidrs: CidrList::parse(&["10.0.0.0/8"]).unwrap(), ..role("ci") };
+    let name = bench.add_role(&mount, &bound).await;
+    let wanted = SecretIdRequest::default();
+    let make =
+        async |who: Asker<'_>| auth::approle::create_secret_id(&who, &mount, &name, &wanted, None).await;
+    let made = bench.as_root(make).await.unwrap();
+    let log_in = async |who: Asker<'_>| auth::approle::login(&who, &mount, "id", &made.secret_id).await;
+    assert!(bench.as_root(log_in).await.is_err(), "from no known address");
+    let said = format!("secret id {} of role ci", made.record.accessor);
     assert_eq!(objects(&bench, Action::Login).await, [said]);
 }
