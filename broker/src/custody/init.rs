@@ -441,7 +441,8 @@ impl From<InitError> for OpError {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use symbolon_core::token::MachineToken;
+    use symbolon_core::token::{ServiceToken, hash_of};
+    use symbolon_proto::secret::Secret;
 
     use super::*;
 
@@ -451,12 +452,14 @@ mod tests {
             let (threshold, holders) = (Threshold::new(2, 3).unwrap(), Vec::new());
             Plan { threshold, holders, recovery: Recovery::None, escrow: None, exposes }
         };
-        let root = MachineToken::new(TenantId::SYSTEM, TokenClaims::root(1)).caller();
+        let index = Secret::filled_by(|bytes| bytes.fill(1));
+        let row = ServiceToken::new(TokenClaims::root(1), hash_of(&index, "hvs.x"), "acc".to_owned());
+        let root = row.describe(TenantId::SYSTEM);
         let object = |exposes| entry(&plan(exposes), &root).detail.object;
-        assert_eq!(object(false), "token none with policies root");
+        assert_eq!(object(false), "token acc with policies root");
         assert_eq!(
             object(true),
-            "token none with policies root, shares shown over TLS without X25519MLKEM768"
+            "token acc with policies root, shares shown over TLS without X25519MLKEM768"
         );
     }
 }
