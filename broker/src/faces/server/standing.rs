@@ -171,7 +171,7 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// See [`Standing::is_known`].
+    /// Something was allowed on its connection, or will be: it is apart from strangers from now on.
     pub fn is_known(&self) {
         self.standing.is_known();
     }
