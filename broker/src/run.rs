@@ -19,6 +19,7 @@ use crate::custody::unseal::{Furnishing, Unsealer};
 use crate::faces::server::{
     ServeError, ServerLimits, Tls, TlsError, hybrid_only_tls_config, serve, tls_config,
 };
+use crate::keys::KEPT_MAX;
 use crate::rows::seal_record_key;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::{Scan, Store, StoreError};
@@ -84,7 +85,7 @@ pub struct Broker {
 impl Broker {
     /// Hardens the process, opens the store, and listens.
     pub async fn bind(config: Config) -> Result<Self, RunError> {
-        let memory = process::harden(config.allow_insecure_memory)?;
+        let memory = process::harden(config.allow_insecure_memory, KEPT_MAX)?;
         let tls = load_tls(&config)?;
         let store = open_store(&config)?;
         let sealed = read_deployment(&config, store.as_ref()).await?;

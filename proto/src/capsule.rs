@@ -18,7 +18,7 @@ use crate::id::{CapsuleId, KeyId};
 use crate::label;
 use crate::primitives::TAG_BYTES;
 use crate::sealedbox::{COMMITMENT_BYTES, Derived};
-use crate::secret::{self, Secret};
+use crate::secret::{self, MemoryError, Secret};
 
 /// Bytes of an encoded capsule.
 pub const CAPSULE_BYTES: usize = 154;
@@ -32,6 +32,18 @@ impl Kek {
     /// A fresh one.
     pub fn random(rng: &mut dyn CryptoRng) -> Self {
         Self(Secret::random(rng))
+    }
+
+    /// A fresh one that will be kept, where many are.
+    ///
+    /// # Errors
+    /// [`MemoryError`] if there is no memory for more.
+    pub fn generate(rng: &mut dyn CryptoRng) -> Result<Self, MemoryError> {
+        let fill = |bytes: &mut [u8; KEK_BYTES]| {
+            rng.fill_bytes(bytes);
+            Ok(())
+        };
+        Secret::kept_by(fill).map(Self)
     }
 
     /// The key bytes.
@@ -95,6 +107,9 @@ pub enum CapsuleError {
     /// Right keys and place, damaged ciphertext.
     #[error("the capsule's ciphertext is damaged")]
     Tag,
+    /// There is no memory for another key; the capsule is as it was.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
 }
 
 /// Why a capsule cannot be closed.
@@ -210,9 +225,10 @@ impl Capsule {
         if !derived.commits_to(&self.commitment) {
             return Err(CapsuleError::Commitment);
         }
-        Secret::try_filled_by(|out| derived.decrypt(context, &self.ciphertext, &self.tag, out))
-            .map(Kek)
-            .map_err(|_| CapsuleError::Tag)
+        let decrypt = |out: &mut [u8; KEK_BYTES]| {
+            derived.decrypt(context, &self.ciphertext, &self.tag, out).map_err(|_| CapsuleError::Tag)
+        };
+        Secret::kept_by(decrypt).map(Kek)
     }
 }
 

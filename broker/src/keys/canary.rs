@@ -63,9 +63,10 @@ impl Keys {
         let (capsule, made) = shared.close(CANARY_SLOT.into())?;
         let key_epoch = capsule.key_epoch();
         let opened = shared.open_capsules(&[(CANARY_SLOT.into(), capsule)]).await?;
-        let same = matches!(opened.as_slice(), [Ok(opened)] if opened.kek.same_as(&made.kek));
-        if !same {
-            return Err(KeyError::Fragment(FragmentProblem::Lied));
+        match opened.as_slice() {
+            [Ok(opened)] if opened.kek.same_as(&made.kek) => {}
+            [Err(KeyError::Memory)] => return Err(KeyError::Memory),
+            _ => return Err(KeyError::Fragment(FragmentProblem::Lied)),
         }
         shared.canary.came_back(Seen { key_epoch, boot_ms: shared.clock.now().boot_ms });
         Ok(())

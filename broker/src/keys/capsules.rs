@@ -5,7 +5,7 @@ use std::sync::Arc;
 use symbolon_core::inherited_keys::Previous;
 use symbolon_core::keyring::OpenKek;
 use symbolon_proto::blind::Blinded;
-use symbolon_proto::capsule::{self, Capsule, Kek, SharedSecret};
+use symbolon_proto::capsule::{self, Capsule, CapsuleError, Kek, SharedSecret};
 use symbolon_proto::context::CapsuleContext;
 use symbolon_proto::id::CapsuleId;
 use tracing::warn;
@@ -111,7 +111,7 @@ impl Shared {
     /// A fresh key for a place, and the capsule around it.
     pub(super) fn close(&self, place: CapsulePlace) -> Result<(Capsule, OpenKek), KeyError> {
         let mut rng = os_rng();
-        let kek = Kek::random(&mut rng);
+        let kek = Kek::generate(&mut rng)?;
         let capsule = CapsuleId::random(&mut rng);
         Ok((self.close_around(place, &kek, capsule)?, OpenKek { kek, capsule }))
     }
@@ -171,7 +171,10 @@ impl Shared {
             Some(previous) if capsule.fragment_epoch() == previous.epoch => &previous.capsule,
             _ => return Err(KeyError::Integrity),
         };
-        let kek = capsule.open(&context, key, secret).map_err(|_| KeyError::Integrity)?;
+        let kek = capsule.open(&context, key, secret).map_err(|error| match error {
+            CapsuleError::Memory(error) => error.into(),
+            _ => KeyError::Integrity,
+        })?;
         Ok(OpenKek { kek, capsule: capsule.id() })
     }
 

@@ -22,15 +22,17 @@ use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use symbolon_core::clock::{Clock, Now};
-use symbolon_core::keyring::{KekSlot, Keyring, OpenKek, SECRETS_PER_BUCKET};
+use symbolon_core::keyring::{KEKS_MAX, KekSlot, Keyring, OpenKek, SECRETS_PER_BUCKET};
 use symbolon_core::seal::Unsealed;
 use symbolon_proto::Zeroizing;
 use symbolon_proto::context::RecordContext;
 use symbolon_proto::record;
+use symbolon_proto::secret::MemoryError;
 use tokio::sync::{mpsc, oneshot, watch};
+use tracing::warn;
 
 use crate::config::HighTier;
-use crate::error::OpError;
+use crate::error::{OpError, Text};
 use crate::random::os_rng;
 use crate::remote::{Evaluator, FragmentProblem, Leases};
 use crate::rows::{Layout, Life, Table};
@@ -68,6 +70,10 @@ pub const VERSION_CAPSULES: Table = Table::new(0x14, "capsules of versions", Lay
 
 /// Tables of this room.
 pub const TABLES: &[Table] = &[CAPSULES, VERSION_CAPSULES];
+
+/// KEKs that there can be at once: those that are cached, and those that were opened for everybody who waits.
+/// Secret memory for them is taken at the start.
+pub const KEPT_MAX: usize = KEKS_MAX + LOADS_MAX;
 
 /// Secrets that fit into a bucket, for whoever assigns them.
 pub const BUCKET_SECRETS_MAX: u32 = SECRETS_PER_BUCKET;
@@ -114,6 +120,15 @@ pub enum KeyError {
     Busy,
     /// Whoever asks has to wait for evaluations.
     Spent(Spent),
+    /// There is no memory for another key. Nothing was changed.
+    Memory,
+}
+
+impl From<MemoryError> for KeyError {
+    fn from(error: MemoryError) -> Self {
+        warn!(%error, "no memory for another key");
+        Self::Memory
+    }
 }
 
 /// On whose account the key of a version is opened. KEKs of buckets are kept and cost nobody anything.
@@ -133,6 +148,9 @@ impl From<KeyError> for OpError {
             KeyError::NotMade => Self::bug("a key could not be put into a capsule"),
             KeyError::Busy => Self::BUSY,
             KeyError::Spent(spent) => spent.into(),
+            KeyError::Memory => Self::Unavailable(Text::fixed(
+                "the broker has no protected memory left for another key; its operator raises RLIMIT_MEMLOCK",
+            )),
         }
     }
 }

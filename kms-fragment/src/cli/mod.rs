@@ -18,6 +18,7 @@ use crate::error::ServiceError;
 use crate::report::Status;
 use crate::server::ServeError;
 use crate::service::{Options, Service};
+use crate::tables::{EPOCHS_MAX, KEYS_MAX};
 
 /// Run and operate a fragment service.
 #[derive(Debug, Subcommand)]
@@ -247,6 +248,8 @@ fn open(common: &Common) -> Result<Arc<Service>, CliError> {
 async fn serve(common: &Common) -> Result<(), CliError> {
     symbolon_net::process::harden();
     let config = Config::load(&common.config)?;
+    symbolon_proto::secret::prepare(config.allow_insecure_memory)?;
+    symbolon_proto::secret::reserve(KEYS_MAX * EPOCHS_MAX)?;
     let service = open(common)?;
     let listen = TcpListener::bind(config.listen);
     let socket = listen.await.map_err(|source| CliError::Listen { address: config.listen, source })?;

@@ -57,8 +57,10 @@ pub const SECRET_BYTES_MAX: usize = pages::SLOT_BYTES;
 
 /// `N` secret bytes (`1 <= N <= 64`) in secret pages, wiped on drop.
 ///
-/// Making one takes a slot of the process-wide arena. If the arena cannot grow (RLIMIT_MEMLOCK), that panics
-/// with a message that names the limit; [`reserve`] asks beforehand and answers with an error.
+/// Making one takes a slot of the process-wide arena. Secrets whose number grows with load are made by
+/// [`Secret::kept_by`], which answers with an error while [`SPARE`] slots are still there. All others live
+/// for one operation, or are as many as a process has keys of its own: they take from the spare, which
+/// [`reserve`] made sure of at the start. Only where nobody did can taking one of them panic.
 pub struct Secret<const N: usize> {
     slot: pages::Slot,
 }
@@ -83,6 +85,17 @@ impl<const N: usize> Secret<N> {
     /// Like [`Secret::filled_by`], for a source that can fail; what it wrote before failing is wiped.
     pub fn try_filled_by<E>(fill: impl FnOnce(&mut [u8; N]) -> Result<(), E>) -> Result<Self, E> {
         let mut secret = Self::zeroed();
+        fill(secret.expose_mut())?;
+        Ok(secret)
+    }
+
+    /// Like [`Secret::try_filled_by`], for secrets that are as many as others want: a key that is cached, or
+    /// that a request holds while it waits. Fails while there are still [`SPARE`] slots for everything else.
+    pub fn kept_by<E: From<MemoryError>>(
+        fill: impl FnOnce(&mut [u8; N]) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        const { Self::FITS };
+        let mut secret = Self { slot: pages::Slot::take_kept()? };
         fill(secret.expose_mut())?;
         Ok(secret)
     }
@@ -145,12 +158,21 @@ impl fmt::Display for MemoryMode {
 /// Why there is no safe memory for keys, and what to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MemoryError {
-    /// Neither secret nor locked pages can be had.
+    /// Neither secret nor locked pages can be had, or not as many as needed.
     #[error(
-        "no memory for keys: the kernel gives neither memfd_secret nor locked pages; raise RLIMIT_MEMLOCK \
-         (ulimit -l, LimitMEMLOCK=) or allow insecure memory explicitly"
+        "not enough memory for keys: {needed_kib} KiB that never reach the disk are needed, the kernel gave \
+         {had_kib} KiB, and RLIMIT_MEMLOCK is {limit}; raise it (`ulimit -l` in a shell, LimitMEMLOCK= in a \
+         systemd unit, `--ulimit memlock=` or the capability IPC_LOCK for a container), or allow insecure \
+         memory explicitly"
     )]
-    Locked,
+    Locked {
+        /// What the process needs in all, for keys.
+        needed_kib: usize,
+        /// What it has of that.
+        had_kib: usize,
+        /// The limit found.
+        limit: MemlockLimit,
+    },
     /// More secrets than the arena holds.
     #[error("no memory for keys: this process already holds {} secrets, its maximum", pages::SLOTS_MAX)]
     Full,
@@ -165,9 +187,39 @@ pub fn prepare(allow_insecure: bool) -> Result<MemoryMode, MemoryError> {
     pages::prepare(allow_insecure)
 }
 
-/// Makes sure that `count` more secrets can be made without failing, as long as nobody else takes them.
-pub fn reserve(count: usize) -> Result<(), MemoryError> {
-    pages::reserve(count)
+/// Slots that [`Secret::kept_by`] leaves for all other secrets: for every worker thread a few dozen, for each
+/// batch of 64 points that is under way 128, for the keys of sessions, ceremonies and groups a few hundred.
+pub const SPARE: usize = 4096;
+
+/// Makes sure, once at process start, that `kept` secrets can be made by [`Secret::kept_by`] and [`SPARE`]
+/// others beside them.
+///
+/// # Errors
+/// [`MemoryError`] says what is needed, what the limit is, and how to raise it. Then the process should not
+/// start: it would run out under load.
+pub fn reserve(kept: usize) -> Result<(), MemoryError> {
+    pages::reserve(kept + SPARE)
+}
+
+/// RLIMIT_MEMLOCK of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemlockLimit {
+    /// So many bytes.
+    Bytes(u64),
+    /// None.
+    Unlimited,
+    /// The kernel does not say.
+    Unknown,
+}
+
+impl fmt::Display for MemlockLimit {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(bytes) => write!(out, "{} KiB", bytes >> 10),
+            Self::Unlimited => out.write_str("unlimited"),
+            Self::Unknown => out.write_str("unknown"),
+        }
+    }
 }
 
 /// The weakest protection that any secret page of this process has. `Insecure` if there is no page at all

@@ -18,7 +18,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::{Ordering, compiler_fence};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
-use super::{MemoryError, MemoryMode};
+use super::{MemlockLimit, MemoryError, MemoryMode, SPARE};
 
 /// Bytes of a slot; also its alignment, so that no two secrets share a cache line.
 pub(super) const SLOT_BYTES: usize = 64;
@@ -27,8 +27,7 @@ pub(super) const SLOTS_MAX: usize = 1 << 20;
 /// Data bytes of a chunk that is tried first. A multiple of every page size in use (4, 16 and 64 KiB).
 const CHUNK_BYTES: usize = 64 * 1024;
 
-static ARENA: Mutex<Arena> =
-    Mutex::new(Arena { free: Vec::new(), chunks: Vec::new(), slots: 0, mode: None, allow_insecure: false });
+static ARENA: Mutex<Arena> = Mutex::new(Arena::new(SLOTS_MAX));
 
 struct Arena {
     /// Slots that nobody owns, all zero.
@@ -37,6 +36,8 @@ struct Arena {
     chunks: Vec<Chunk>,
     /// Slots that exist, owned or free.
     slots: usize,
+    /// Slots that may exist.
+    slots_max: usize,
     /// Weakest protection of any chunk so far.
     mode: Option<MemoryMode>,
     allow_insecure: bool,
@@ -72,16 +73,20 @@ impl Slot {
     /// Takes a free slot, growing the arena if there is none.
     ///
     /// # Panics
-    /// If no page can be had. There is no sensible way to go on without a place for a key, and the caller who
-    /// wants to know beforehand asks `reserve`.
+    /// If no page can be had: in a process that did not reserve what it needs.
     pub(super) fn take() -> Self {
         // Taken first, so that the lock is free again should this panic: whoever reports it may need a
         // secret.
         let taken = arena().take();
         match taken {
             Ok(slot) => slot,
-            Err(error) => panic!("{error}"),
+            Err(error) => panic!("secret memory was reserved when the process started: {error}"),
         }
+    }
+
+    /// Takes a slot of those that are not spare.
+    pub(super) fn take_kept() -> Result<Self, MemoryError> {
+        arena().take_kept()
     }
 
     pub(super) fn bytes(&self) -> &[u8; SLOT_BYTES] {
@@ -121,18 +126,13 @@ pub(super) fn prepare(allow_insecure: bool) -> Result<MemoryMode, MemoryError> {
         arena.grow()?;
     }
     match arena.mode {
-        Some(MemoryMode::Insecure) if !allow_insecure => Err(MemoryError::Locked),
-        Some(mode) => Ok(mode),
-        None => Err(MemoryError::Locked),
+        Some(mode) if mode != MemoryMode::Insecure || allow_insecure => Ok(mode),
+        _ => Err(arena.too_little(1)),
     }
 }
 
 pub(super) fn reserve(count: usize) -> Result<(), MemoryError> {
-    let mut arena = arena();
-    while arena.free.len() < count {
-        arena.grow()?;
-    }
-    Ok(())
+    arena().reserve(count)
 }
 
 pub(super) fn mode() -> Option<MemoryMode> {
@@ -195,6 +195,35 @@ fn arena() -> MutexGuard<'static, Arena> {
 }
 
 impl Arena {
+    const fn new(slots_max: usize) -> Self {
+        Self { free: Vec::new(), chunks: Vec::new(), slots: 0, slots_max, mode: None, allow_insecure: false }
+    }
+
+    fn reserve(&mut self, count: usize) -> Result<(), MemoryError> {
+        while self.free.len() < count {
+            let missing = count - self.free.len();
+            self.grow().map_err(|error| match error {
+                MemoryError::Locked { .. } => self.too_little(missing),
+                full => full,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// What is missing if `missing` more slots cannot be had.
+    fn too_little(&self, missing: usize) -> MemoryError {
+        let kib = |slots: usize| (slots * SLOT_BYTES).div_ceil(1024);
+        let (needed_kib, had_kib) = (kib(self.slots + missing), kib(self.slots));
+        MemoryError::Locked { needed_kib, had_kib, limit: memlock_limit() }
+    }
+
+    fn take_kept(&mut self) -> Result<Slot, MemoryError> {
+        while self.free.len() <= SPARE {
+            self.grow()?;
+        }
+        self.take()
+    }
+
     fn take(&mut self) -> Result<Slot, MemoryError> {
         if self.free.is_empty() {
             self.grow()?;
@@ -209,7 +238,7 @@ impl Arena {
         } else {
             &[MemoryMode::MemfdSecret, MemoryMode::Locked]
         };
-        if self.slots >= SLOTS_MAX {
+        if self.slots >= self.slots_max {
             return Err(MemoryError::Full);
         }
         let page = page_bytes();
@@ -224,7 +253,7 @@ impl Arena {
                 size /= 2;
             }
         }
-        Err(MemoryError::Locked)
+        Err(self.too_little(1))
     }
 
     /// Cuts fresh zero pages into slots. Lowest address on top of the free list.
@@ -239,6 +268,20 @@ impl Arena {
             let slot = unsafe { data.add(index * SLOT_BYTES) };
             self.free.push(Address(slot.cast()));
         }
+    }
+}
+
+fn memlock_limit() -> MemlockLimit {
+    let mut limit = core::mem::MaybeUninit::<libc::rlimit>::uninit();
+    // SAFETY: the kernel writes the structure if it answers 0, and only then is it read.
+    let known = unsafe {
+        (libc::getrlimit(libc::RLIMIT_MEMLOCK, limit.as_mut_ptr()) == 0).then(|| limit.assume_init())
+    };
+    match known {
+        Some(limit) if limit.rlim_cur == libc::RLIM_INFINITY => MemlockLimit::Unlimited,
+        #[allow(clippy::useless_conversion, reason = "not on every system 64 bits")]
+        Some(limit) => MemlockLimit::Bytes(limit.rlim_cur.into()),
+        None => MemlockLimit::Unknown,
     }
 }
 
@@ -350,6 +393,8 @@ fn advise(data: *mut u8, size: usize, advice: libc::c_int) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]
@@ -376,6 +421,33 @@ mod tests {
         let until = rest.split(' ').next().unwrap_or_default();
         let parse = |text| usize::from_str_radix(text, 16).unwrap_or(0);
         (parse(from)..parse(until)).contains(&address)
+    }
+
+    #[test]
+    fn what_load_asks_for_leaves_the_spare_to_everybody_else() {
+        let mut arena = Arena::new(SPARE + 1024);
+        arena.allow_insecure = true;
+        arena.reserve(SPARE + 1024).unwrap();
+        let kept: Vec<_> = (0..1024).map(|_| arena.take_kept().unwrap()).collect();
+        assert_eq!(arena.take_kept().err(), Some(MemoryError::Full));
+        let others: Vec<_> = (0..SPARE).map(|_| arena.take().unwrap()).collect();
+        assert_eq!(arena.take().err(), Some(MemoryError::Full));
+        assert_eq!(arena.reserve(1), Err(MemoryError::Full));
+        // They would go back to the arena of the process.
+        kept.into_iter().chain(others).for_each(core::mem::forget);
+    }
+
+    #[test]
+    fn the_error_says_what_is_needed_what_there_is_and_what_to_do() {
+        let mut arena = Arena::new(SLOTS_MAX);
+        arena.slots = 1024;
+        let MemoryError::Locked { needed_kib, had_kib, limit } = arena.too_little(1024) else { panic!() };
+        assert_eq!((needed_kib, had_kib), (128, 64));
+        assert_ne!(limit, MemlockLimit::Unknown);
+        let text = arena.too_little(1024).to_string();
+        for word in ["128 KiB", "64 KiB", "ulimit -l", "LimitMEMLOCK=", "container"] {
+            assert!(text.contains(word), "{text}");
+        }
     }
 
     #[test]

@@ -260,6 +260,15 @@ mod tests {
         check(OpError::invalid("no data provided"), 400, Some("no data provided"));
     }
 
+    /// Neither damage nor a lie of the other side, and the operator reads what to raise.
+    #[test]
+    fn no_memory_for_another_key_is_an_answer_to_retry() {
+        use crate::keys::KeyError;
+        let (status, text) = VaultError::Op(KeyError::Memory.into()).parts();
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(text.is_some_and(|text| text.contains("RLIMIT_MEMLOCK")));
+    }
+
     #[test]
     fn a_missing_fragment_is_never_absence() {
         for problem in [

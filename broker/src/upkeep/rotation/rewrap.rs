@@ -208,12 +208,14 @@ impl Rewrap {
         let mut good = Vec::with_capacity(placed.len());
         let mut revisions = Vec::with_capacity(placed.len());
         for (old, kek) in chosen.old.iter().zip(opened) {
-            let Ok(kek) = kek else {
-                warn!(key_epoch = old.capsule.key_epoch(), "a capsule does not open");
-                continue;
-            };
-            good.push((old.place, kek));
-            revisions.push(old.revision);
+            match kek {
+                Ok(kek) => {
+                    good.push((old.place, kek));
+                    revisions.push(old.revision);
+                }
+                Err(KeyError::Memory) => return Err(KeyError::Memory.into()), // it may open later
+                Err(_) => warn!(key_epoch = old.capsule.key_epoch(), "a capsule does not open"),
+            }
         }
         let unopened = (chosen.old.len() - good.len()) as u64;
         if good.is_empty() {
@@ -236,6 +238,7 @@ impl Rewrap {
         let opened = session.keys.open_capsules(&[(one.place, one.capsule.clone())]).await?;
         match opened.as_slice() {
             [Ok(OpenKek { kek, .. })] if kek.same_as(&one.kek.kek) => Ok(()),
+            [Err(KeyError::Memory)] => Err(KeyError::Memory.into()),
             _ => Err(KeyError::Fragment(FragmentProblem::Lied).into()),
         }
     }
@@ -295,7 +298,11 @@ impl Rewrap {
             return Ok(());
         }
         let opened = session.keys.open_capsules(&placed).await?;
-        if opened.iter().all(Result::is_ok) { Ok(()) } else { Err(OpError::INTEGRITY) }
+        match opened.iter().find_map(|opened| opened.as_ref().err()) {
+            None => Ok(()),
+            Some(KeyError::Memory) => Err(KeyError::Memory.into()),
+            Some(_) => Err(OpError::INTEGRITY),
+        }
     }
 }
 

@@ -14,6 +14,9 @@ use symbolon_proto::secret;
 use crate::failure::Failure;
 use crate::output::{Output, printable};
 
+/// Keys of the copy that are open at the same time.
+const KEYS_AT_ONCE: usize = 1024;
+
 /// `symbolon recovery`
 #[derive(Subcommand)]
 pub enum Recovery {
@@ -72,6 +75,7 @@ impl Source {
     /// Fragment shares, then escrow shares, then everything can be read.
     async fn recover(&self) -> Result<Recovered, Failure> {
         secret::prepare(self.allow_insecure_memory)
+            .and_then(|_| secret::reserve(KEYS_AT_ONCE))
             .map_err(|error| Failure::general("no safe memory for keys").because(&error))?;
         let copy = Copy::open(&self.store).await?;
         let mut shares = gather::Shares::open(self.shares.as_deref())?;
