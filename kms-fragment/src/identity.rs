@@ -75,7 +75,7 @@ impl Identity {
         bytes.extend_from_slice(self.node.secret().expose());
         bytes.extend_from_slice(self.dkg.secret().expose());
         bytes.extend_from_slice(&u16::try_from(tls.len()).unwrap_or(u16::MAX).to_be_bytes());
-        bytes.extend_from_slice(tls);
+        bytes.extend_from_slice(&tls);
         bytes
     }
 

@@ -10,15 +10,20 @@ use rustls::crypto::aws_lc_rs::sign::any_ecdsa_type;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use symbolon_proto::Zeroizing;
+use symbolon_proto::secret::{SECRET_BYTES_MAX, Secret};
 
 use crate::tls::{SpkiHash, TlsError, spki_hash};
 
 /// Name in the certificate. Nobody checks it: the pin is the key.
 const CERTIFICATE_NAME: &str = "symbolon.invalid";
+/// Bytes of the key in one slot of secret memory.
+const PIECE_BYTES: usize = SECRET_BYTES_MAX;
 
 /// Key and self-signed certificate of one end.
 pub struct TlsIdentity {
-    key_pkcs8: Zeroizing<Vec<u8>>,
+    /// In secret pages, in pieces of a slot each: it is there for as long as the process.
+    key_pkcs8: Vec<Secret<PIECE_BYTES>>,
+    key_bytes: usize,
     certificate: CertificateDer<'static>,
     spki: SpkiHash,
 }
@@ -39,13 +44,18 @@ impl TlsIdentity {
         params.distinguished_name = DistinguishedName::new();
         let certificate = params.self_signed(&key)?.der().clone();
         let spki = spki_hash(&certificate)?;
-        Ok(Self { key_pkcs8: Zeroizing::new(key_pkcs8.to_vec()), certificate, spki })
+        let piece = |bytes: &[u8]| Secret::filled_by(|out| out[..bytes.len()].copy_from_slice(bytes));
+        let pieces = key_pkcs8.chunks(PIECE_BYTES).map(piece).collect();
+        Ok(Self { key_pkcs8: pieces, key_bytes: key_pkcs8.len(), certificate, spki })
     }
 
-    /// The private key in PKCS#8, for sealing.
+    /// The private key in PKCS#8, for sealing. In ordinary memory for as long as the caller keeps it.
     #[must_use]
-    pub fn key_pkcs8(&self) -> &[u8] {
-        &self.key_pkcs8
+    pub fn key_pkcs8(&self) -> Zeroizing<Vec<u8>> {
+        let mut key = Zeroizing::new(Vec::with_capacity(self.key_pkcs8.len() * PIECE_BYTES));
+        self.key_pkcs8.iter().for_each(|piece| key.extend_from_slice(piece.expose()));
+        key.truncate(self.key_bytes);
+        key
     }
 
     /// The certificate.
@@ -62,7 +72,8 @@ impl TlsIdentity {
 
     /// The key at work. Lent and not given: rustls does not wipe a key that it is given.
     pub fn certified_key(&self) -> Result<CertifiedKey, TlsError> {
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key_pkcs8.as_slice()));
+        let key_pkcs8 = self.key_pkcs8();
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key_pkcs8.as_slice()));
         Ok(CertifiedKey::new(vec![self.certificate.clone()], any_ecdsa_type(&key)?))
     }
 }
@@ -95,7 +106,7 @@ mod tests {
     #[test]
     fn a_stored_key_keeps_its_pin() {
         let first = TlsIdentity::generate().unwrap();
-        let again = TlsIdentity::from_pkcs8(first.key_pkcs8()).unwrap();
+        let again = TlsIdentity::from_pkcs8(&first.key_pkcs8()).unwrap();
         assert_eq!(first.spki(), again.spki());
         assert_ne!(first.spki(), TlsIdentity::generate().unwrap().spki());
     }
@@ -105,7 +116,7 @@ mod tests {
     fn the_pin_is_that_of_the_public_key() {
         use sha2::{Digest, Sha256};
         let identity = TlsIdentity::generate().unwrap();
-        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, identity.key_pkcs8()).unwrap();
+        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &identity.key_pkcs8()).unwrap();
         // SubjectPublicKeyInfo of RFC 5480: id-ecPublicKey, secp256r1, a bit string with the point.
         let head = b"\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\x03\x42\x00";
         let spki = [head.as_slice(), key.public_key().as_ref()].concat();
@@ -122,7 +133,8 @@ mod tests {
     #[test]
     fn what_is_no_key_is_refused() {
         let key = TlsIdentity::generate().unwrap();
-        for bytes in [&key.key_pkcs8()[1..], &[], b"not a key"] {
+        let key = key.key_pkcs8();
+        for bytes in [&key[1..], &[], b"not a key"] {
             assert!(matches!(TlsIdentity::from_pkcs8(bytes), Err(TlsError::Identity(_))));
         }
     }

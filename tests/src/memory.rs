@@ -4,11 +4,14 @@
 //! test. The parent is its client, holds all shares and the fragment service, and works out from a copy of
 //! the store what to look for. A second broker that keeps copies of two keys shows that they would be found.
 
+mod fragment;
 mod scanner;
+mod values;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::pin::Pin;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,9 +49,12 @@ use self::scanner::{Needles, Process, Scan};
 use crate::rows::{self, Rows};
 use crate::site::{CALM, Site};
 
-const READY: &str = "the broker serves";
+const READY: &str = "the server serves";
 
-/// A broker in its own process.
+/// What the leaky broker keeps in ordinary memory.
+const KEPT_VALUE: &str = "a value that careless code has kept, 31415926535897932384626";
+
+/// A server in its own process.
 struct Separate {
     child: Child,
     stdin: Option<ChildStdin>,
@@ -56,8 +62,8 @@ struct Separate {
 }
 
 impl Separate {
-    /// Starts `program`, one of the two ignored tests below, with this configuration.
-    fn start(program: &str, config: &Path) -> Self {
+    /// Starts `program`, one of the ignored tests, which gets `line` on its standard input.
+    fn start(program: &str, line: &str) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", program, "--ignored", "--nocapture", "--test-threads=1"])
             .stdin(Stdio::piped())
@@ -66,10 +72,10 @@ impl Separate {
             .unwrap();
         let process = Process::open(child.id());
         let mut stdin = child.stdin.take().unwrap();
-        writeln!(stdin, "{}", config.display()).unwrap();
+        writeln!(stdin, "{line}").unwrap();
         let output = BufReader::new(child.stdout.as_mut().unwrap());
         let serves = output.lines().map_while(Result::ok).any(|line| line.contains(READY));
-        assert!(serves, "the broker did not start: {:?}", child.wait());
+        assert!(serves, "the server did not start: {:?}", child.wait());
         Self { child, stdin: Some(stdin), process }
     }
 }
@@ -108,24 +114,32 @@ fn a_broker_that_leaks() {
         let keys = session.unsealed().keys();
         Box::leak(Box::new(*keys.capsule.secret().expose()));
         Box::leak(Box::new(keys.index.secret().expose()[8..24].to_vec()));
+        Box::leak(KEPT_VALUE.to_owned().into_boxed_str());
     });
 }
 
 /// Serves with the configuration whose path comes on the first line of standard input, until that ends.
 fn be_a_broker<F: Future<Output = ()> + Send + 'static>(beside: impl FnOnce(Arc<App>) -> F) {
-    let mut path = String::new();
-    std::io::stdin().read_line(&mut path).unwrap();
-    if path.trim().is_empty() {
+    be_a_server(async |line, ended| {
+        let broker = Broker::bind(Config::load(Path::new(line)).unwrap()).await.unwrap();
+        let beside = tokio::spawn(beside(broker.app()));
+        println!("\n{READY}");
+        broker.serve(ended).await.unwrap();
+        beside.abort();
+    });
+}
+
+/// Gives the first line of standard input to a server, and the future that ends with that input.
+fn be_a_server(serve: impl AsyncFnOnce(&str, Pin<Box<dyn Future<Output = ()> + Send>>)) {
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).unwrap();
+    if line.trim().is_empty() {
         return;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let broker = Broker::bind(Config::load(Path::new(path.trim())).unwrap()).await.unwrap();
-        let beside = tokio::spawn(beside(broker.app()));
         let ended = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
-        println!("\n{READY}");
-        broker.serve(async { drop(ended.await) }).await.unwrap();
-        beside.abort();
+        serve(line.trim(), Box::pin(async { drop(ended.await) })).await;
     });
 }
 
@@ -134,7 +148,7 @@ async fn start(program: &str) -> (Site, Separate) {
     let mut world = World::new(CALM, None).unwrap();
     world.start_fragment().await.unwrap();
     world.broker_config(true).unwrap();
-    let config: PathBuf = world.path("broker.toml");
+    let config = world.path("broker.toml").display().to_string();
     let program = program.to_owned();
     let broker = tokio::task::spawn_blocking(move || Separate::start(&program, &config)).await.unwrap();
     let site = Site::initialise(world).await;

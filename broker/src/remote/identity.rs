@@ -81,13 +81,14 @@ impl BrokerIdentity {
     /// key.
     #[must_use]
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
-        let length = u16::try_from(self.tls.key_pkcs8().len()).unwrap_or(u16::MAX);
+        let tls = self.tls.key_pkcs8();
+        let length = u16::try_from(tls.len()).unwrap_or(u16::MAX);
         // Reserved in full, so that no half-filled copy is left behind by growth.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(35 + self.tls.key_pkcs8().len()));
+        let mut bytes = Zeroizing::new(Vec::with_capacity(35 + tls.len()));
         bytes.push(FORMAT);
         bytes.extend_from_slice(self.signing.secret().expose());
         bytes.extend_from_slice(&length.to_be_bytes());
-        bytes.extend_from_slice(self.tls.key_pkcs8());
+        bytes.extend_from_slice(&tls);
         bytes
     }
 

@@ -7,5 +7,6 @@ pub mod eso;
 #[cfg(feature = "servers")]
 pub mod load;
 mod operator;
+mod wiping;
 
 pub use self::operator::*;

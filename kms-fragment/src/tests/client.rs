@@ -176,7 +176,7 @@ impl Broker {
     /// The same broker on another machine: a clone, or restored from a backup.
     pub fn twin(&self) -> Self {
         Self {
-            tls: TlsIdentity::from_pkcs8(self.tls.key_pkcs8()).unwrap(),
+            tls: TlsIdentity::from_pkcs8(&self.tls.key_pkcs8()).unwrap(),
             signing: SigningSeed::random(&mut os_rng()),
             manifest: self.manifest.clone(),
             sender: None,
