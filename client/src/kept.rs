@@ -97,6 +97,8 @@ impl<T: Clone> Kept<T> {
         let mut state = self.state();
         match &got {
             Ok(value) => *state = State { value: Some(value.clone()), failed: None },
+            // A file that is not there yet has asked no server, and may come at any moment.
+            Err(Error::Configuration(_)) => {}
             Err(error) => state.failed = Some((Instant::now(), error.clone())),
         }
         got
