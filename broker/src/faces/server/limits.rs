@@ -16,7 +16,7 @@ pub struct ServerLimits {
     /// Bytes of bodies under way and of answers that are not sent yet, of known peers together. What others
     /// may have is bounded by their requests.
     pub memory_bytes_max: usize,
-    /// How long a request of a known peer waits for a place or for memory before it is refused.
+    /// How long a request waits for a place, or for memory, before it is refused.
     pub wait: Duration,
     /// After so long a place can be taken away by somebody who has as many.
     pub patience: Duration,
@@ -59,7 +59,7 @@ impl Default for ServerLimits {
         Self {
             handshakes_max: 256,
             strangers: HallLimits { connections_max: 192, requests_max: 64 },
-            operators: HallLimits { connections_max: 64, requests_max: 32 },
+            operators: HallLimits { connections_max: 64, requests_max: 64 },
             known: HallLimits { connections_max: 768, requests_max: 128 },
             memory_bytes_max: 16 << 20,
             wait: Duration::from_secs(5),

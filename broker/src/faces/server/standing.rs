@@ -87,7 +87,13 @@ impl House {
         });
         let place =
             Mutex::new((if is_operator { Kind::Operator } else { Kind::Stranger }, taken.await.ok()?));
-        Some(Arc::new(Standing { house: Arc::clone(self), source, place, moved: Notify::new() }))
+        Some(Arc::new(Standing {
+            house: Arc::clone(self),
+            source,
+            place,
+            moved: Notify::new(),
+            waits: tokio::sync::Mutex::default(),
+        }))
     }
 }
 
@@ -120,6 +126,8 @@ pub struct Standing {
     source: Source,
     place: Mutex<(Kind, Place<Source>)>,
     moved: Notify,
+    /// Held by the request of a stranger that waits for its place.
+    waits: tokio::sync::Mutex<()>,
 }
 
 impl Standing {
@@ -147,13 +155,18 @@ impl Standing {
         }
     }
 
-    /// Begins a request, if there is a place for it. Known peers wait a little for one.
+    /// Begins a request, if there is a place for it within a little while. Of strangers one of each connection
+    /// waits: what waits has a head in memory.
     pub(super) async fn begin(self: &Arc<Self>, wait: Duration) -> Option<Arc<Ticket>> {
         let kind = self.place().0;
         let requests = &self.house.hall(kind).requests;
-        let place = match kind {
-            Kind::Known => take_within(wait, requests, self.source).await?,
-            Kind::Stranger | Kind::Operator => requests.take(self.source)?,
+        let place = match requests.take(self.source) {
+            Some(place) => place,
+            None if kind == Kind::Known => take_within(wait, requests, self.source).await?,
+            None => {
+                let _turn = self.waits.try_lock().ok()?;
+                take_within(wait, requests, self.source).await?
+            }
         };
         Some(Arc::new(Ticket { standing: Arc::clone(self), place, share: Mutex::default() }))
     }

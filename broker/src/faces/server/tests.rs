@@ -213,7 +213,8 @@ async fn whoever_is_known_is_apart_from_strangers() {
 #[tokio::test]
 async fn requests_of_one_address_give_way_too() {
     let hall = HallLimits { connections_max: 9, requests_max: 2 };
-    let running = start(None, ServerLimits { operators: hall, ..few() }).await;
+    let wait = Duration::from_millis(100);
+    let running = start(None, ServerLimits { operators: hall, wait, ..few() }).await;
     let mut slow = [connect_from(&running, 2).await, connect_from(&running, 2).await];
     for stream in &mut slow {
         stream.write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
