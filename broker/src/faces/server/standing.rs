@@ -155,8 +155,8 @@ impl Standing {
         }
     }
 
-    /// Begins a request, if there is a place for it within a little while. Of strangers one of each connection
-    /// waits: what waits has a head in memory.
+    /// Begins a request, if there is a place for it within a little while. Of strangers one of each
+    /// connection waits: what waits has a head in memory.
     pub(super) async fn begin(self: &Arc<Self>, wait: Duration) -> Option<Arc<Ticket>> {
         let kind = self.place().0;
         let requests = &self.house.hall(kind).requests;
