@@ -83,9 +83,13 @@ impl Connection {
         None
     }
 
-    /// The place of the handshake is kept until there is another one.
-    async fn let_in(&self, peer: Peer, _handshake: Place<Source>) -> Option<Guest> {
-        let standing = self.house.enter(peer, self.limits.handshake).await?;
+    /// The place of the handshake is kept until there is another one. Who loses it waits no longer, or those
+    /// who wait would have no bound.
+    async fn let_in(&self, peer: Peer, handshake: Place<Source>) -> Option<Guest> {
+        let standing = tokio::select! {
+            standing = self.house.enter(peer, self.limits.handshake) => standing?,
+            () = handshake.lost() => return None,
+        };
         Some(Guest { peer, standing })
     }
 

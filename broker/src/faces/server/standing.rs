@@ -75,18 +75,8 @@ impl House {
     /// once, each of them for a moment.
     pub(super) async fn enter(self: &Arc<Self>, peer: Peer, wait: Duration) -> Option<Arc<Standing>> {
         let source = source(peer);
-        let is_operator = peer.ip().is_loopback();
-        let hall = if is_operator { &self.operators } else { &self.strangers };
-        let taken = timeout(wait, async {
-            loop {
-                match hall.connections.take(source) {
-                    Some(place) => return place,
-                    None => sleep(LOOK).await,
-                }
-            }
-        });
-        let place =
-            Mutex::new((if is_operator { Kind::Operator } else { Kind::Stranger }, taken.await.ok()?));
+        let kind = if peer.ip().is_loopback() { Kind::Operator } else { Kind::Stranger };
+        let place = Mutex::new((kind, take_within(wait, &self.hall(kind).connections, source).await?));
         Some(Arc::new(Standing {
             house: Arc::clone(self),
             source,
