@@ -194,6 +194,20 @@ async fn connections_of_one_address_keep_nobody_else_out() {
     assert!(get_on(&mut held[1], "/peer").await.is_some());
 }
 
+/// Otherwise those who wait between handshake and hall would have no bound.
+#[tokio::test]
+async fn who_loses_the_place_of_a_handshake_waits_no_longer() {
+    let hall = HallLimits { connections_max: 1, requests_max: 2 };
+    let running = start(None, ServerLimits { handshakes_max: 2, operators: hall, ..few() }).await;
+    let mut held = connect_from(&running, 2).await;
+    assert!(get_on(&mut held, "/peer").await.is_some());
+    let (mut first, _second) = (connect_from(&running, 2).await, connect_from(&running, 2).await);
+    sleep(Duration::from_millis(100)).await;
+    let _newcomer = connect_from(&running, 3).await;
+    let closed = timeout(Duration::from_secs(5), first.read(&mut [0; 16])).await;
+    assert!(closed.is_ok(), "it waits for the hall though its place is another's");
+}
+
 #[tokio::test]
 async fn whoever_is_known_is_apart_from_strangers() {
     let running = start(None, few()).await;
