@@ -5,6 +5,7 @@
 //! | handshakes | 256, each 10 s |
 //! | connections | 768 of known peers, 192 of strangers, 64 of strangers on this machine |
 //! | requests, those whose answers are not sent included | 128, 64 and 64 of the same |
+//! | requests that wait for such a place, 5 s at most | 512, 64 and 64 of the same |
 //! | bodies, counted four times, and unsent answers, of known peers | 16 MiB, a quarter for one source |
 //! | head of a request | 10 s |
 //! | silence between requests | 60 s |

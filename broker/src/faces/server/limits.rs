@@ -43,6 +43,8 @@ pub struct HallLimits {
     pub connections_max: usize,
     /// Requests under way at once; one whose answer is not sent yet is under way.
     pub requests_max: usize,
+    /// Requests at once that wait for one of those places; further ones are refused.
+    pub waiting_max: usize,
 }
 
 impl ServerLimits {
@@ -58,9 +60,9 @@ impl Default for ServerLimits {
     fn default() -> Self {
         Self {
             handshakes_max: 256,
-            strangers: HallLimits { connections_max: 192, requests_max: 64 },
-            operators: HallLimits { connections_max: 64, requests_max: 64 },
-            known: HallLimits { connections_max: 768, requests_max: 128 },
+            strangers: HallLimits { connections_max: 192, requests_max: 64, waiting_max: 64 },
+            operators: HallLimits { connections_max: 64, requests_max: 64, waiting_max: 64 },
+            known: HallLimits { connections_max: 768, requests_max: 128, waiting_max: 512 },
             memory_bytes_max: 16 << 20,
             wait: Duration::from_secs(5),
             patience: Duration::from_secs(1),

@@ -37,12 +37,30 @@ pub(super) struct House {
 struct Hall {
     connections: Arc<Places<Source>>,
     requests: Arc<Places<Source>>,
+    /// What waits has a head in memory.
+    waiting: Arc<Places<Source>>,
 }
 
 impl Hall {
     fn new(limits: HallLimits, patience: Duration) -> Self {
         let places = |max| Places::new(max, patience);
-        Self { connections: places(limits.connections_max), requests: places(limits.requests_max) }
+        Self {
+            connections: places(limits.connections_max),
+            requests: places(limits.requests_max),
+            waiting: places(limits.waiting_max),
+        }
+    }
+
+    /// A place for a request, if there is one within a little while.
+    async fn request(&self, source: Source, wait: Duration) -> Option<Place<Source>> {
+        if let Some(place) = self.requests.take(source) {
+            return Some(place);
+        }
+        let waiting = self.waiting.take(source)?;
+        tokio::select! {
+            place = take_within(wait, &self.requests, source) => place,
+            () = waiting.lost() => None,
+        }
     }
 }
 
@@ -77,13 +95,7 @@ impl House {
         let source = source(peer);
         let kind = if peer.ip().is_loopback() { Kind::Operator } else { Kind::Stranger };
         let place = Mutex::new((kind, take_within(wait, &self.hall(kind).connections, source).await?));
-        Some(Arc::new(Standing {
-            house: Arc::clone(self),
-            source,
-            place,
-            moved: Notify::new(),
-            waits: tokio::sync::Mutex::default(),
-        }))
+        Some(Arc::new(Standing { house: Arc::clone(self), source, place, moved: Notify::new() }))
     }
 }
 
@@ -116,14 +128,12 @@ pub struct Standing {
     source: Source,
     place: Mutex<(Kind, Place<Source>)>,
     moved: Notify,
-    /// Held by the request of a stranger that waits for its place.
-    waits: tokio::sync::Mutex<()>,
 }
 
 impl Standing {
     /// Something was allowed on this connection, or will be: its token is a living one. From now on it is
     /// apart from strangers, if those who are known leave it a place.
-    pub fn is_known(&self) {
+    pub fn make_known(&self) {
         let mut place = self.place();
         if place.0 == Kind::Known {
             return;
@@ -145,19 +155,10 @@ impl Standing {
         }
     }
 
-    /// Begins a request, if there is a place for it within a little while. Of strangers one of each
-    /// connection waits: what waits has a head in memory.
+    /// Begins a request, if there is a place for it within a little while.
     pub(super) async fn begin(self: &Arc<Self>, wait: Duration) -> Option<Arc<Ticket>> {
         let kind = self.place().0;
-        let requests = &self.house.hall(kind).requests;
-        let place = match requests.take(self.source) {
-            Some(place) => place,
-            None if kind == Kind::Known => take_within(wait, requests, self.source).await?,
-            None => {
-                let _turn = self.waits.try_lock().ok()?;
-                take_within(wait, requests, self.source).await?
-            }
-        };
+        let place = self.house.hall(kind).request(self.source, wait).await?;
         Some(Arc::new(Ticket { standing: Arc::clone(self), place, share: Mutex::default() }))
     }
 
@@ -175,8 +176,8 @@ pub struct Ticket {
 
 impl Ticket {
     /// Something was allowed on its connection, or will be: it is apart from strangers from now on.
-    pub fn is_known(&self) {
-        self.standing.is_known();
+    pub fn make_known(&self) {
+        self.standing.make_known();
     }
 
     /// Waits for memory for a body of so many bytes, and for what becomes of it. `false` if there is none.

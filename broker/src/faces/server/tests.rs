@@ -28,7 +28,7 @@ fn router() -> Router {
             get(|Extension(peer): Extension<Peer>| async move { format!("{:?}", peer.channel) }),
         )
         .route("/slow", get(|| async { sleep(Duration::from_secs(30)).await }))
-        .route("/known", get(|Extension(ticket): Extension<Arc<Ticket>>| async move { ticket.is_known() }))
+        .route("/known", get(|Extension(ticket): Extension<Arc<Ticket>>| async move { ticket.make_known() }))
         .route("/large", get(|| async { vec![b'x'; LARGE_BYTES] }))
         .route(
             "/body",
@@ -159,7 +159,7 @@ async fn heads_and_bodies_are_bounded() {
 }
 
 fn few() -> ServerLimits {
-    let hall = HallLimits { connections_max: 2, requests_max: 2 };
+    let hall = HallLimits { connections_max: 2, requests_max: 2, waiting_max: 2 };
     let patience = Duration::from_secs(600);
     ServerLimits { handshakes_max: 4, operators: hall, known: hall, patience, ..ServerLimits::default() }
 }
@@ -197,7 +197,7 @@ async fn connections_of_one_address_keep_nobody_else_out() {
 /// Otherwise those who wait between handshake and hall would have no bound.
 #[tokio::test]
 async fn who_loses_the_place_of_a_handshake_waits_no_longer() {
-    let hall = HallLimits { connections_max: 1, requests_max: 2 };
+    let hall = HallLimits { connections_max: 1, requests_max: 2, waiting_max: 2 };
     let running = start(None, ServerLimits { handshakes_max: 2, operators: hall, ..few() }).await;
     let mut held = connect_from(&running, 2).await;
     assert!(get_on(&mut held, "/peer").await.is_some());
@@ -226,7 +226,7 @@ async fn whoever_is_known_is_apart_from_strangers() {
 
 #[tokio::test]
 async fn requests_of_one_address_give_way_too() {
-    let hall = HallLimits { connections_max: 9, requests_max: 2 };
+    let hall = HallLimits { connections_max: 9, requests_max: 2, waiting_max: 2 };
     let wait = Duration::from_millis(100);
     let running = start(None, ServerLimits { operators: hall, wait, ..few() }).await;
     let mut slow = [connect_from(&running, 2).await, connect_from(&running, 2).await];
@@ -242,6 +242,26 @@ async fn requests_of_one_address_give_way_too() {
     let mut answer = [0; 1024];
     let count = timeout(Duration::from_secs(8), slow[0].read(&mut answer)).await.unwrap().unwrap();
     assert!(answer[..count].starts_with(b"HTTP/1.1 503"), "the oldest gave way");
+}
+
+/// Each has a head in memory.
+#[tokio::test]
+async fn only_so_many_requests_wait() {
+    let hall = HallLimits { connections_max: 9, requests_max: 1, waiting_max: 2 };
+    let running = start(None, ServerLimits { operators: hall, ..few() }).await;
+    let mut streams = Vec::new();
+    for path in ["/slow", "/peer", "/peer", "/peer"] {
+        let mut stream = connect_from(&running, 2).await;
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await.unwrap();
+        streams.push(stream);
+        sleep(Duration::from_millis(100)).await;
+    }
+    let mut answer = [0; 1024];
+    let one_too_many = timeout(Duration::from_secs(1), streams[3].read(&mut answer)).await;
+    let count = one_too_many.expect("it waits too").unwrap();
+    assert!(answer[..count].starts_with(b"HTTP/1.1 503"));
+    let waits = timeout(Duration::from_millis(100), streams[1].read(&mut answer)).await;
+    assert!(waits.is_err(), "the first to wait still waits");
 }
 
 /// A peer that closes its windows and keeps the connection alive with everything else that HTTP/2 has.

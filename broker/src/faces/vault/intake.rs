@@ -89,7 +89,7 @@ impl Asked {
             return Err(self.refuse(&session).await);
         }
         let Some(ticket) = &self.ticket else { return Ok(BODY_BYTES_MAX) };
-        ticket.is_known();
+        ticket.make_known();
         let is_there = ticket.reserve(bytes.min(BODY_BYTES_MAX)).await;
         if is_there { Ok(BODY_BYTES_MAX) } else { Err(FaceError::NoMemory.into()) }
     }

@@ -70,7 +70,7 @@ async fn answer(app: &App, mut request: VaultRequest, ticket: Option<&Ticket>) -
     };
     // Whoever was allowed something is apart from strangers from now on.
     if let (Ok(_), false, Some(ticket)) = (&answer, is_open, ticket) {
-        ticket.is_known();
+        ticket.make_known();
     }
     match answer {
         Err(VaultError::Face(refusal)) if !is_open => Err(to_known_callers(app, &request, refusal).await),
