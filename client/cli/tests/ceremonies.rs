@@ -7,6 +7,7 @@
 mod deployment;
 mod support;
 
+use std::fs::File;
 use std::path::Path;
 
 use serde_json::Value;
@@ -157,19 +158,54 @@ fn a_new_fragment_and_a_drill_of_those_who_hold_it() {
 
 #[test]
 fn a_deployment_begins_with_cards_and_nobody_sees_a_share() {
-    let holders = ["--threshold", "2", "--card", "dora.card", "--card", "emil.card", "--envelopes", "."];
+    let holders =
+        ["--threshold", "2", "--card", "dora.card", "--card", "emil.card", "--envelopes", "new/envelopes"];
     let prepare = |home: &Path| {
         keygen(home);
         String::new()
     };
     let deployment = Deployment::start_for(Programs::default(), prepare, &holders);
     assert!(deployment.shares.is_empty());
-    let files = std::fs::read_dir(deployment.path(".")).unwrap().map(|file| file.unwrap().file_name());
-    let mut envelopes: Vec<String> = files.map(|name| name.into_string().unwrap()).collect();
-    envelopes.retain(|name| name.ends_with(".envelope"));
-    envelopes.sort(); // their names are the set and the number of the share
-    for (key, envelope) in ["dora.key", "emil.key"].iter().zip(&envelopes) {
-        custodian(&deployment, &with_key("submit", key, &["--envelope", envelope]), "").expect(0);
+    for (key, x) in ["dora.key", "emil.key"].iter().zip(1..) {
+        let envelope = format!("new/envelopes/custodian-{x}.envelope");
+        custodian(&deployment, &with_key("submit", key, &["--envelope", &envelope]), "").expect(0);
     }
     deployment.run(&["operator", "status"], "").expect(0);
+}
+
+#[test]
+fn an_init_that_cannot_deliver_its_answer_makes_nothing() {
+    let prepare = |home: &Path| {
+        keygen(home);
+        String::new()
+    };
+    let deployment = Deployment::uninitialised(Programs::default(), prepare);
+    let init = |folder: &str| {
+        let cards = ["--threshold", "2", "--card", "dora.card", "--card", "emil.card"];
+        let init = ["operator", "init", "--recovery", "none", "--envelopes", folder];
+        deployment.run(&[&init[..], &cards].concat(), "")
+    };
+    std::fs::create_dir(deployment.path("taken")).unwrap();
+    std::fs::write(deployment.path("taken/custodian-2.envelope"), "of before").unwrap();
+    init("taken").refused(USAGE, "exists already");
+    init("dora.card/below").refused(1, "cannot write");
+    assert_eq!(std::fs::read_dir(deployment.path("taken")).unwrap().count(), 1, "and nothing is left behind");
+    assert!(deployment.run(&["operator", "status"], "").stdout.contains("not initialised"));
+}
+
+#[test]
+fn an_answer_that_standard_output_does_not_take_goes_to_the_terminal() {
+    let deployment = Deployment::uninitialised(Programs::default(), |_| String::new());
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let holders = ["--shares", "2", "--threshold", "2", "--custodian", "Ann", "--custodian", "Bob"];
+    let done = deployment.init_to(full.into(), &holders).refused(1, "the root token are above");
+    let shares: Vec<&str> = done.stderr.split_whitespace().filter(|word| word.starts_with("skf1")).collect();
+    assert_eq!(shares.len(), 2, "{}", done.stderr);
+    for share in shares {
+        deployment.run(&["operator", "unseal", "-"], share).expect(0);
+    }
+    deployment.run(&["operator", "status"], "").expect(0);
+    let root = done.stderr.split_whitespace().find(|word| word.starts_with("hvs.")).unwrap().to_owned();
+    let own = run(deployment.command(&["token", "lookup"]).env("SYMBOLON_TOKEN", root), "");
+    own.expect(0);
 }

@@ -79,6 +79,13 @@ impl Deployment {
 
     /// The same for other holders of the shares: arguments of `operator init`.
     pub fn start_for(programs: Programs, officers: impl FnOnce(&Path) -> String, holders: &[&str]) -> Self {
+        let mut deployment = Self::uninitialised(programs, officers);
+        deployment.init(holders);
+        deployment
+    }
+
+    /// Both servers, before anybody has initialised the broker.
+    pub fn uninitialised(programs: Programs, officers: impl FnOnce(&Path) -> String) -> Self {
         let home = tempfile::tempdir().unwrap();
         let (fragment_address, address) = (free_port().unwrap(), free_port().unwrap());
         let lines = officers(home.path());
@@ -102,7 +109,6 @@ impl Deployment {
         deployment.start_fragment();
         deployment.write_broker_files(&address.to_string(), &format!("https://{fragment_address}"));
         deployment.start_broker();
-        deployment.init(holders);
         deployment
     }
 
@@ -190,22 +196,33 @@ impl Deployment {
         std::fs::write(home.join("broker.toml"), config).unwrap();
     }
 
-    /// The broker's operator reads the fingerprint from the terminal to the service's, who approves it and no
-    /// other.
     fn init(&mut self, holders: &[&str]) {
-        let args = [&["operator", "init", "--recovery", "none", "--output", "json"], holders].concat();
-        let mut command = self.command(&args);
-        let pipes = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = pipes.spawn().unwrap();
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-        let read_out = lines.filter_map(|line| line.parse::<Fingerprint>().ok()).next();
-        let read_out = read_out.expect("init says whom to approve").to_string();
-        until("the approval", || self.run(&["fragment", "approve", &read_out], "").code == 0);
-        let answer: Value = serde_json::from_slice(&child.wait_with_output().unwrap().stdout).unwrap();
+        let done = self.init_to(Stdio::piped(), &[&["--output", "json"], holders].concat());
+        let answer: Value = serde_json::from_str(&done.expect(0).stdout).unwrap();
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let shares = answer["shares"].as_array(); // none if they went into envelopes
         self.shares = shares.into_iter().flatten().map(|share| text(&share["share"])).collect();
         self.root_token = text(&answer["root_token"]);
+    }
+
+    /// `operator init` with its answer going there. The broker's operator reads the fingerprint from the
+    /// terminal to the service's, who approves it and no other.
+    pub fn init_to(&self, stdout: Stdio, args: &[&str]) -> Done {
+        let args = [&["operator", "init", "--recovery", "none"], args].concat();
+        let mut command = self.command(&args);
+        let mut child = command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
+        let mut told = String::new();
+        for line in BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok) {
+            if let Ok(read_out) = line.parse::<Fingerprint>() {
+                let read_out = read_out.to_string();
+                until("the approval", || self.run(&["fragment", "approve", &read_out], "").code == 0);
+            }
+            told.push_str(&line);
+            told.push('\n');
+        }
+        let output = child.wait_with_output().unwrap();
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        Done { code: output.status.code().unwrap(), stdout, stderr: told }
     }
 }
 

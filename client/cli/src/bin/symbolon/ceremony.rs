@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::globals::Globals;
 use crate::input;
 use crate::key_file::write_new;
-use crate::operator::card_text;
+use crate::operator_init::card_text;
 use crate::output::{Output, columns, printable};
 
 /// `symbolon ceremony`

@@ -1,7 +1,7 @@
 //! Key files of custodians and officers on disk: made once, read with care, opened with a passphrase.
 
-use std::io::{IsTerminal, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io::IsTerminal;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -14,6 +14,7 @@ use symbolon_proto::order::OfficerKey;
 use crate::failure::Failure;
 use crate::input;
 use crate::output::{Output, printable};
+use crate::promised::Promised;
 
 /// Fewest characters of a passphrase for new keys: whoever copies the file may guess at it for years.
 const PASSPHRASE_CHARS_MIN: usize = 12;
@@ -68,15 +69,13 @@ pub fn os_rng() -> UnwrapErr<getrandom::SysRng> {
 impl NewKeys {
     /// Makes keys and writes them.
     pub fn make(&self, kind: KeyKind) -> Result<KeyFile, Failure> {
-        if self.out.exists() {
-            return Err(occupied(&self.out));
-        }
+        let out = Promised::new(&self.out)?;
         let cost = PassphraseCost::new(self.memory.saturating_mul(1024), 3, 1).map_err(unusable)?;
         let phrase = new_passphrase(self.passphrase_file.as_deref())?;
         let keys = KeyPair::generate(kind, &mut os_rng());
         let file = KeyFile::seal(&keys, &self.name, &phrase, cost, &mut os_rng())
             .map_err(|error| Failure::usage(error.to_string()))?;
-        write_new(&self.out, file.to_text().as_bytes())?;
+        out.fill(file.to_text().as_bytes())?;
         Ok(file)
     }
 }
@@ -216,19 +215,5 @@ fn typed_twice() -> Result<Zeroizing<String>, Failure> {
 
 /// Writes a new file that only its owner may read. An existing one is never replaced.
 pub fn write_new(path: &Path, content: &[u8]) -> Result<(), Failure> {
-    let failed =
-        |error: std::io::Error| Failure::general(format!("cannot write {}", path.display())).because(&error);
-    let opened = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    let mut file = opened.map_err(|error| match error.kind() {
-        std::io::ErrorKind::AlreadyExists => occupied(path),
-        _ => failed(error),
-    })?;
-    file.write_all(content).and_then(|()| file.sync_all()).map_err(failed)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
-}
-
-fn occupied(path: &Path) -> Failure {
-    Failure::usage(format!("{} exists already", path.display()))
-        .hint("choose another name; nothing is ever overwritten")
+    Promised::new(path)?.fill(content)
 }

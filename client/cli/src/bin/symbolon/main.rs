@@ -23,9 +23,11 @@ mod login;
 mod moment;
 mod officer;
 mod operator;
+mod operator_init;
 mod operator_rotate;
 mod output;
 mod policy;
+mod promised;
 #[cfg(feature = "servers")]
 mod recovery;
 #[cfg(feature = "servers")]

@@ -1,24 +1,15 @@
 //! `symbolon operator`: the life cycle of a broker.
 
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-
 use clap::{Args, Subcommand};
-use symbolon_cli::{InitAnswer, InitRequest, SealStatus};
-use symbolon_proto::Zeroizing;
-use symbolon_proto::custody::{Card, Parcel};
+use symbolon_cli::SealStatus;
 use symbolon_proto::share::Share;
 
 use crate::failure::Failure;
 use crate::globals::Globals;
 use crate::input;
-use crate::key_file::{text_file, write_new};
+use crate::operator_init::Init;
 use crate::operator_rotate::Rotate;
-use crate::output::{columns, printable};
-
-/// Init waits until the operator of the fragment service has compared fingerprints and approved the broker.
-const INIT_TIMEOUT: Duration = Duration::from_secs(900);
+use crate::output::printable;
 
 /// `symbolon operator`
 #[derive(Subcommand)]
@@ -34,29 +25,6 @@ pub enum Operator {
     /// New keys for what is stored, while everything is served
     #[command(subcommand, alias = "remote")]
     Rotate(Rotate),
-}
-
-/// `symbolon operator init`
-#[derive(Args)]
-pub struct Init {
-    /// Shares to make, 2 to 16
-    #[arg(long, value_parser = clap::value_parser!(u8).range(2..=16))]
-    shares: Option<u8>,
-    /// Shares needed to unseal, 2 to the number of shares
-    #[arg(long, value_parser = clap::value_parser!(u8).range(2..=16))]
-    threshold: Option<u8>,
-    /// Name of a custodian whose share is shown once; give it once per share
-    #[arg(long = "custodian", value_name = "NAME")]
-    custodians: Vec<String>,
-    /// Card of a custodian, instead of names; give it once per share. No share is shown then
-    #[arg(long = "card", value_name = "FILE", conflicts_with_all = ["custodians", "shares"], requires = "envelopes")]
-    cards: Vec<PathBuf>,
-    /// Folder for the share envelopes, one new file per card
-    #[arg(long, value_name = "DIR", requires = "cards")]
-    envelopes: Option<PathBuf>,
-    /// What happens if the fragment service is lost for good. none: all data is lost with it
-    #[arg(long, value_parser = ["none", "customer-escrow"])]
-    recovery: String,
 }
 
 /// `symbolon operator unseal`
@@ -83,170 +51,6 @@ impl Operator {
             Self::Rotate(command) => command.run(globals).await,
         }
     }
-}
-
-impl Init {
-    async fn run(self, globals: &Globals) -> Result<(), Failure> {
-        let request = self.request()?;
-        let client = globals.anonymous_within(INIT_TIMEOUT)?;
-        if client.seal_status().await?.initialized {
-            return Err(Failure::general("this broker is already initialised")
-                .hint("unseal it with `symbolon operator unseal`; a new deployment needs a new store"));
-        }
-        let answer = tokio::select! {
-            answer = client.init(&request) => answer?,
-            never = announce(&client) => match never {},
-        };
-        match &self.envelopes {
-            Some(folder) => write_init(globals, folder, &request, &answer),
-            None => print_init(globals, &request, &answer),
-        }
-    }
-
-    fn request(&self) -> Result<InitRequest, Failure> {
-        let cards = self.cards.iter().map(|path| card_text(path)).collect::<Result<Vec<_>, _>>()?;
-        let of_cards = u8::try_from(cards.len()).ok().filter(|cards| *cards > 0);
-        let shares = number(self.shares.or(of_cards), "How many shares", "--shares")?;
-        let threshold = number(self.threshold, "How many of them open the broker", "--threshold")?;
-        if !(2..=16).contains(&shares) || !(2..=shares).contains(&threshold) {
-            return Err(Failure::usage(format!("{threshold} of {shares} is no threshold"))
-                .hint("use 2 to 16 shares, and a threshold from 2 to the number of shares, such as 2 of 3"));
-        }
-        let mut custodians = self.custodians.clone();
-        while cards.is_empty() && custodians.len() < usize::from(shares) {
-            let question = format!("Name of custodian {}", custodians.len() + 1);
-            custodians.push(input::ask(&question, "--custodian, once per share,")?);
-        }
-        if custodians.len() > usize::from(shares) {
-            let message = format!("{} custodians are named, but there are {shares} shares", custodians.len());
-            return Err(Failure::usage(message).hint("one custodian holds one share"));
-        }
-        Ok(InitRequest {
-            secret_shares: shares,
-            secret_threshold: threshold,
-            custodians,
-            cards,
-            recovery: self.recovery.clone(),
-        })
-    }
-}
-
-/// Says what the operator of the fragment service must be told, as soon as the broker waits for that. Never
-/// ends and never fails: giving up here would lose the shares that `init` is about to answer with.
-async fn announce(client: &symbolon_cli::Operator) -> std::convert::Infallible {
-    let mut announced = String::new();
-    loop {
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        let Ok(status) = client.seal_status().await else { continue };
-        // First the broker or its group, then the escrow key if there is one.
-        let wish = status.fact("enrolling").filter(|text| !text.is_empty() && *text != announced);
-        if let Some(fingerprint) = wish {
-            let text = format!(
-                "Waiting for the operator of every fragment service. Read this fingerprint to them:\n\n  \
-                 {fingerprint}\n\nThey compare it and run: symbolon fragment approve <fingerprint>\n"
-            );
-            announced = fingerprint;
-            // nobody to tell if it is closed
-            let _ = writeln!(std::io::stderr().lock(), "{}", printable(&text));
-        }
-    }
-}
-
-fn number(given: Option<u8>, question: &str, option: &str) -> Result<u8, Failure> {
-    match given {
-        Some(number) => Ok(number),
-        None => input::ask(question, option)?.parse().map_err(|_| {
-            Failure::usage("that is not a number").hint("shares: 2 to 16, such as 3; threshold: such as 2")
-        }),
-    }
-}
-
-/// A card in text form, checked here so that a wrong file is named.
-pub(crate) fn card_text(path: &Path) -> Result<String, Failure> {
-    let text = text_file(path)?;
-    match Card::parse(&text) {
-        Ok(card) => Ok(card.to_text()),
-        Err(error) => Err(Failure::usage(format!("{}: {error}", path.display()))),
-    }
-}
-
-/// Shares of custodians with cards: one file each, which only its owner opens.
-fn write_init(
-    globals: &Globals,
-    folder: &Path,
-    request: &InitRequest,
-    answer: &InitAnswer,
-) -> Result<(), Failure> {
-    let mut files = Vec::new();
-    for text in &answer.parcels {
-        let parcel =
-            Parcel::parse(text).map_err(|_| Failure::integrity("the broker sent a broken envelope"))?;
-        let path = folder.join(format!("{}-{}.envelope", parcel.manifest().set_id(), parcel.x()));
-        write_new(&path, text.as_bytes())?;
-        files.push((printable(parcel.holder()), path.display().to_string()));
-    }
-    let out = globals.out();
-    if out.is_json() {
-        let named: Vec<_> = (files.iter())
-            .map(|(name, file)| serde_json::json!({ "custodian": name, "envelope": file }))
-            .collect();
-        return out.json(&serde_json::json!({
-            "envelopes": named,
-            "threshold": request.secret_threshold,
-            "root_token": answer.root_token.expose(),
-            "log_key": answer.log_key,
-        }));
-    }
-    let rows: Vec<Vec<String>> = files.into_iter().map(|(name, file)| vec![name, file]).collect();
-    out.line("Share envelopes. Give each to its custodian; nobody else can open it:\n")?;
-    out.text(&columns(&rows))?;
-    print_keys(globals, answer)?;
-    out.line(&format!(
-        "\n{} of {} custodians open the broker: symbolon custodian submit",
-        request.secret_threshold, request.secret_shares
-    ))?;
-    out.line("Have everybody give their share once, in a drill: symbolon ceremony begin drill")
-}
-
-/// What is shown once beside the shares.
-fn print_keys(globals: &Globals, answer: &InitAnswer) -> Result<(), Failure> {
-    let out = globals.out();
-    out.line(&format!("\nRoot token:  {}", answer.root_token.expose()))?;
-    if !answer.log_key.is_empty() {
-        out.line(&format!("Log key:     {}", answer.log_key))?;
-        out.line("             (keep it off this machine: `symbolon audit verify --key` needs it)")?;
-    }
-    Ok(())
-}
-
-/// The only time that shares are shown.
-fn print_init(globals: &Globals, request: &InitRequest, answer: &InitAnswer) -> Result<(), Failure> {
-    let shares = answer
-        .shares_text()
-        .map_err(|error| Failure::integrity("the broker sent a broken share").because(&error))?;
-    let out = globals.out();
-    if out.is_json() {
-        let named: Vec<_> = (request.custodians.iter().zip(&shares))
-            .map(|(name, share)| serde_json::json!({ "custodian": name, "share": share.as_str() }))
-            .collect();
-        return out.json(&serde_json::json!({
-            "shares": named,
-            "threshold": request.secret_threshold,
-            "root_token": answer.root_token.expose(),
-            "log_key": answer.log_key,
-        }));
-    }
-    let rows: Vec<Vec<String>> = (request.custodians.iter().zip(&shares))
-        .map(|(name, share)| vec![printable(name), share.to_string()])
-        .collect();
-    let text = Zeroizing::new(columns(&rows));
-    out.line("Shares. Give each to its custodian and to nobody else; they are not shown again:\n")?;
-    out.text(&text)?;
-    print_keys(globals, answer)?;
-    out.line(&format!(
-        "\n{} of {} custodians open the broker: symbolon operator unseal",
-        request.secret_threshold, request.secret_shares
-    ))
 }
 
 impl Unseal {
@@ -336,6 +140,8 @@ async fn status(globals: &Globals) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::time::Duration;
+
     use clap::Parser;
 
     use super::*;

@@ -12,8 +12,9 @@ use symbolon_proto::share::{Dealing, Holder, Share, ShareKind, Threshold};
 
 use crate::custodian::{Print, print_share};
 use crate::failure::Failure;
-use crate::key_file::{os_rng, text_file, write_new};
+use crate::key_file::{os_rng, text_file};
 use crate::output::{Output, printable};
+use crate::promised::Promised;
 
 /// `symbolon recovery keygen`
 #[derive(Args)]
@@ -41,9 +42,12 @@ pub struct Keygen {
 impl Keygen {
     pub(super) fn run(self, out: Output) -> Result<(), Failure> {
         let holders = self.holders()?;
+        let public = Promised::new(&self.out)?;
+        let envelopes = self.promised(&holders)?;
         let (key, shares) = self.make(&holders)?;
-        write_new(&self.out, key.to_text().as_bytes())?;
-        self.hand_over(out, &key, &shares)?;
+        self.hand_over(out, &key, &shares, envelopes)?;
+        // Whoever has this file may rely on its shares being with their custodians.
+        public.fill(key.to_text().as_bytes())?;
         let fingerprint = key.fingerprint().to_string();
         let value = serde_json::json!({ "fingerprint": fingerprint, "set": key.set().set_id().to_string() });
         out.facts(&value, &[("escrow key", self.out.display().to_string()), ("fingerprint", fingerprint)])
@@ -59,6 +63,13 @@ impl Keygen {
             true => Ok(self.custodians.iter().map(Holder::named).collect()),
             false => self.cards.iter().map(read).collect(),
         }
+    }
+
+    /// An empty file for each envelope, in order of the custodians with cards.
+    fn promised(&self, holders: &[Holder]) -> Result<Vec<Promised>, Failure> {
+        let Some(folder) = &self.envelopes else { return Ok(Vec::new()) };
+        let with_cards = (1..).zip(holders).filter(|(_, holder)| holder.keys.is_some());
+        with_cards.map(|(x, _)| Promised::new(&folder.join(format!("escrow-{x}.envelope")))).collect()
     }
 
     /// The private half is dealt and forgotten before anything is written.
@@ -82,18 +93,26 @@ impl Keygen {
         Ok((key, shares))
     }
 
-    fn hand_over(&self, out: Output, key: &EscrowKey, shares: &[Share]) -> Result<(), Failure> {
+    fn hand_over(
+        &self,
+        out: Output,
+        key: &EscrowKey,
+        shares: &[Share],
+        envelopes: Vec<Promised>,
+    ) -> Result<(), Failure> {
+        let mut envelopes = envelopes.into_iter();
         for (share, custodian) in shares.iter().zip(key.set().custodians()) {
-            match (&self.envelopes, self.print) {
-                (Some(folder), _) if custodian.keys.is_some() => {
+            let file = if custodian.keys.is_some() { envelopes.next() } else { None };
+            match (file, self.print) {
+                (Some(file), _) => {
                     let failed = |error: &dyn std::error::Error| Failure::general(error.to_string());
                     let envelope = ShareEnvelope::seal(share, key.set(), &mut os_rng());
                     let envelope = envelope.map_err(|error| failed(&error))?;
                     let parcel = Parcel::new(key.set().clone(), share.x(), envelope);
                     let parcel = parcel.map_err(|error| failed(&error))?;
-                    let path = folder.join(format!("escrow-{}.envelope", share.x()));
-                    write_new(&path, parcel.to_text().as_bytes())?;
-                    out.done(&printable(&format!("{} for {}", path.display(), custodian.name)))?;
+                    let path = file.path().display().to_string();
+                    file.fill(parcel.to_text().as_bytes())?;
+                    out.done(&printable(&format!("{path} for {}", custodian.name)))?;
                 }
                 (_, Some(print)) => {
                     out.line(&printable(&format!("\n{} holds:", custodian.name)))?;

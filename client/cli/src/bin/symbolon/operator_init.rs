@@ -1,0 +1,260 @@
+//! `symbolon operator init`: the one command whose answer exists once.
+//!
+//! Whatever the answer needs is made before the question: files for envelopes are there, empty, and so is the
+//! room in them. What cannot be written afterwards all the same goes to the terminal, all of it.
+
+use std::convert::Infallible;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Value, json};
+use symbolon_cli::{InitAnswer, InitRequest};
+use symbolon_proto::Zeroizing;
+use symbolon_proto::custody::{Card, Parcel};
+
+use crate::failure::Failure;
+use crate::globals::Globals;
+use crate::input;
+use crate::key_file::text_file;
+use crate::output::{columns, printable};
+use crate::promised::Promised;
+
+/// Init waits until the operator of the fragment service has compared fingerprints and approved the broker.
+const INIT_TIMEOUT: Duration = Duration::from_secs(900);
+
+/// `symbolon operator init`
+#[derive(Args)]
+pub struct Init {
+    /// Shares to make, 2 to 16
+    #[arg(long, value_parser = clap::value_parser!(u8).range(2..=16))]
+    shares: Option<u8>,
+    /// Shares needed to unseal, 2 to the number of shares
+    #[arg(long, value_parser = clap::value_parser!(u8).range(2..=16))]
+    threshold: Option<u8>,
+    /// Name of a custodian whose share is shown once; give it once per share
+    #[arg(long = "custodian", value_name = "NAME")]
+    custodians: Vec<String>,
+    /// Card of a custodian, instead of names; give it once per share. No share is shown then
+    #[arg(long = "card", value_name = "FILE", conflicts_with_all = ["custodians", "shares"], requires = "envelopes")]
+    cards: Vec<PathBuf>,
+    /// Folder for the share envelopes, one new file per card
+    #[arg(long, value_name = "DIR", requires = "cards")]
+    envelopes: Option<PathBuf>,
+    /// What happens if the fragment service is lost for good. none: all data is lost with it
+    #[arg(long, value_parser = ["none", "customer-escrow"])]
+    recovery: String,
+}
+
+impl Init {
+    pub async fn run(self, globals: &Globals) -> Result<(), Failure> {
+        let request = self.request()?;
+        let client = globals.anonymous_within(INIT_TIMEOUT)?;
+        if client.seal_status().await?.initialized {
+            return Err(Failure::general("this broker is already initialised")
+                .hint("unseal it with `symbolon operator unseal`; a new deployment needs a new store"));
+        }
+        let envelopes = self.promised()?;
+        let answer = tokio::select! {
+            answer = client.init(&request) => answer?,
+            never = announce(&client) => match never {},
+        };
+        let (shares, failed) = Shares::of(&request, &answer, envelopes);
+        let is_json = globals.out().is_json();
+        shown_once(&if is_json {
+            as_json(&shares, &request, &answer)
+        } else {
+            as_text(&shares, &request, &answer)
+        })?;
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// An empty file for each envelope, in order of the cards, which is that of the shares.
+    fn promised(&self) -> Result<Vec<Promised>, Failure> {
+        let Some(folder) = &self.envelopes else { return Ok(Vec::new()) };
+        let files =
+            (1..=self.cards.len()).map(|x| Promised::new(&folder.join(format!("custodian-{x}.envelope"))));
+        files.collect()
+    }
+
+    fn request(&self) -> Result<InitRequest, Failure> {
+        let cards = self.cards.iter().map(|path| card_text(path)).collect::<Result<Vec<_>, _>>()?;
+        let of_cards = u8::try_from(cards.len()).ok().filter(|cards| *cards > 0);
+        let shares = number(self.shares.or(of_cards), "How many shares", "--shares")?;
+        let threshold = number(self.threshold, "How many of them open the broker", "--threshold")?;
+        if !(2..=16).contains(&shares) || !(2..=shares).contains(&threshold) {
+            return Err(Failure::usage(format!("{threshold} of {shares} is no threshold"))
+                .hint("use 2 to 16 shares, and a threshold from 2 to the number of shares, such as 2 of 3"));
+        }
+        let mut custodians = self.custodians.clone();
+        while cards.is_empty() && custodians.len() < usize::from(shares) {
+            let question = format!("Name of custodian {}", custodians.len() + 1);
+            custodians.push(input::ask(&question, "--custodian, once per share,")?);
+        }
+        if custodians.len() > usize::from(shares) {
+            let message = format!("{} custodians are named, but there are {shares} shares", custodians.len());
+            return Err(Failure::usage(message).hint("one custodian holds one share"));
+        }
+        Ok(InitRequest {
+            secret_shares: shares,
+            secret_threshold: threshold,
+            custodians,
+            cards,
+            recovery: self.recovery.clone(),
+        })
+    }
+}
+
+/// Says what the operator of the fragment service must be told, as soon as the broker waits for that. Never
+/// ends and never fails: giving up here would lose the shares that `init` is about to answer with.
+async fn announce(client: &symbolon_cli::Operator) -> Infallible {
+    let mut announced = String::new();
+    loop {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let Ok(status) = client.seal_status().await else { continue };
+        // First the broker or its group, then the escrow key if there is one.
+        let wish = status.fact("enrolling").filter(|text| !text.is_empty() && *text != announced);
+        if let Some(fingerprint) = wish {
+            let text = format!(
+                "Waiting for the operator of every fragment service. Read this fingerprint to them:\n\n  \
+                 {fingerprint}\n\nThey compare it and run: symbolon fragment approve <fingerprint>\n"
+            );
+            announced = fingerprint;
+            // nobody to tell if it is closed
+            let _ = writeln!(std::io::stderr().lock(), "{}", printable(&text));
+        }
+    }
+}
+
+fn number(given: Option<u8>, question: &str, option: &str) -> Result<u8, Failure> {
+    match given {
+        Some(number) => Ok(number),
+        None => input::ask(question, option)?.parse().map_err(|_| {
+            Failure::usage("that is not a number").hint("shares: 2 to 16, such as 3; threshold: such as 2")
+        }),
+    }
+}
+
+/// A card in text form, checked here so that a wrong file is named.
+pub(crate) fn card_text(path: &Path) -> Result<String, Failure> {
+    let text = text_file(path)?;
+    match Card::parse(&text) {
+        Ok(card) => Ok(card.to_text()),
+        Err(error) => Err(Failure::usage(format!("{}: {error}", path.display()))),
+    }
+}
+
+/// Who has which share: its text, the file of its envelope, or the envelope itself where that file failed.
+struct Shares(Vec<Holding>);
+
+struct Holding {
+    name: String,
+    /// What JSON calls it.
+    kind: &'static str,
+    value: Zeroizing<String>,
+}
+
+impl Shares {
+    /// With what went wrong: no share is left out because of it.
+    fn of(request: &InitRequest, answer: &InitAnswer, files: Vec<Promised>) -> (Self, Option<Failure>) {
+        if files.is_empty() {
+            return Self::shown(request, answer);
+        }
+        let mut files = files.into_iter();
+        let (mut held, mut failed) = (Vec::new(), None);
+        for text in &answer.parcels {
+            let (holding, failure) = delivered(text, files.next());
+            held.push(holding);
+            failed = failed.or(failure);
+        }
+        (Self(held), failed)
+    }
+
+    fn shown(request: &InitRequest, answer: &InitAnswer) -> (Self, Option<Failure>) {
+        let (texts, failed) = match answer.shares_text() {
+            Ok(texts) => (texts, None),
+            Err(error) => {
+                let failed = Failure::integrity("the broker sent a broken share").because(&error);
+                (
+                    answer.keys.iter().map(|key| Zeroizing::new(key.expose().to_owned())).collect(),
+                    Some(failed),
+                )
+            }
+        };
+        let names =
+            request.custodians.iter().map(|name| printable(name)).chain(std::iter::repeat(String::new()));
+        let held = names.zip(texts).map(|(name, value)| Holding { name, kind: "share", value });
+        (Self(held.collect()), failed)
+    }
+}
+
+/// Puts an envelope into its file.
+fn delivered(text: &str, file: Option<Promised>) -> (Holding, Option<Failure>) {
+    let name = Parcel::parse(text).map(|parcel| printable(parcel.holder()));
+    let holding =
+        |name: &str, value: String| Holding { name: name.to_owned(), kind: "envelope", value: value.into() };
+    match (name, file) {
+        (Ok(name), Some(file)) => {
+            let path = file.path().display().to_string();
+            match file.fill(text.as_bytes()) {
+                Ok(()) => (holding(&name, path), None),
+                Err(failure) => (holding(&name, text.to_owned()), Some(failure)),
+            }
+        }
+        (name, _) => {
+            let failure = Failure::integrity("the broker sent other envelopes than it was asked for");
+            (holding(&name.unwrap_or_default(), text.to_owned()), Some(failure))
+        }
+    }
+}
+
+fn as_json(shares: &Shares, request: &InitRequest, answer: &InitAnswer) -> Zeroizing<String> {
+    let kind = shares.0.first().map_or("share", |holding| holding.kind);
+    let named: Vec<Value> = shares
+        .0
+        .iter()
+        .map(|held| json!({ "custodian": held.name, held.kind: held.value.as_str() }))
+        .collect();
+    let whole = json!({
+        format!("{kind}s"): named,
+        "threshold": request.secret_threshold,
+        "root_token": answer.root_token.expose(),
+        "log_key": answer.log_key,
+    });
+    Zeroizing::new(format!("{whole:#}\n"))
+}
+
+fn as_text(shares: &Shares, request: &InitRequest, answer: &InitAnswer) -> Zeroizing<String> {
+    let sealed = shares.0.iter().any(|held| held.kind == "envelope");
+    let rows: Vec<Vec<String>> =
+        shares.0.iter().map(|held| vec![held.name.clone(), held.value.to_string()]).collect();
+    let mut text = Zeroizing::new(String::new());
+    text.push_str(match sealed {
+        true => "Share envelopes. Give each to its custodian; nobody else can open it:\n\n",
+        false => "Shares. Give each to its custodian and to nobody else; they are not shown again:\n\n",
+    });
+    text.push_str(&columns(&rows));
+    text.push_str(&format!("\nRoot token:  {}\n", answer.root_token.expose()));
+    if !answer.log_key.is_empty() {
+        text.push_str(&format!("Log key:     {}\n", answer.log_key));
+        text.push_str("             (keep it off this machine: `symbolon audit verify --key` needs it)\n");
+    }
+    let (needed, of) = (request.secret_threshold, request.secret_shares);
+    let command = if sealed { "symbolon custodian submit" } else { "symbolon operator unseal" };
+    text.push_str(&format!("\n{needed} of {of} custodians open the broker: {command}\n"));
+    if sealed {
+        text.push_str("Have everybody give their share once, in a drill: symbolon ceremony begin drill\n");
+    }
+    text
+}
+
+/// Standard output, or the terminal if that is closed or full: the answer exists once.
+fn shown_once(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) else { return Ok(()) };
+    let mut terminal = std::io::stderr().lock();
+    terminal.write_all(text.as_bytes()).and_then(|()| terminal.flush())?;
+    Err(Failure::general("standard output could not be written; the shares and the root token are above")
+        .because(&error))
+}
