@@ -26,7 +26,9 @@ use crate::rows::{Layout, Life, Place, Rows, Table};
 use crate::store::{Expect, Write};
 
 mod expired;
+mod parts;
 mod route;
+mod settings;
 
 /// The descriptor.
 pub static METHOD: Method = Method {

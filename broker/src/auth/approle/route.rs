@@ -4,13 +4,14 @@ use serde_json::{Value, json};
 use symbolon_core::identity::approle::{AppRole, SecretIdRecord, SecretIdRequest};
 use symbolon_core::json as strict_json;
 use symbolon_core::path::RoleName;
-use symbolon_core::token::{CidrList, TokenParams};
 use symbolon_proto::Zeroizing;
 
+use super::parts::{self, Part};
+use super::settings::{edit_role, role_facts};
 use super::{self as operations, Which};
 use crate::access::mounts::Mount;
 use crate::auth::roles;
-use crate::auth::roles::route::{cidrs, edit_params, required, set, with_params};
+use crate::auth::roles::route::{cidrs, required};
 use crate::auth::token::issued_answer;
 use crate::dialect::time::rfc3339;
 use crate::dialect::vault::call::object;
@@ -42,6 +43,10 @@ pub async fn route(call: Call<'_>, mount: &Mount, rest: &str) -> Answer {
         (["login"], Verb::Write) => log_in(call, mount).await,
         (["login"] | ["role", _, "role-id" | "secret-id" | "custom-secret-id"], _) => unsupported(),
         (["role", _, "secret-id" | "secret-id-accessor", "lookup" | "destroy"], _) => unsupported(),
+        (["role", name, part], _) => match Part::at(part) {
+            Some(part) => parts::route(call, mount, name, part).await,
+            None => Err(call.unrouted().await),
+        },
         _ => Err(call.unrouted().await),
     }
 }
@@ -152,47 +157,6 @@ async fn destroy(call: Call<'_>, mount: &Mount, name: &str, by: By) -> Answer {
     Ok(Reply::no_content())
 }
 
-/// The role that a write leads to; a new one starts from Vault's defaults with `fresh_id` as its role id.
-fn edit_role(
-    existing: Option<AppRole>,
-    name: &RoleName,
-    fresh_id: &str,
-    read: &Reader<'_>,
-) -> Result<AppRole, FaceError> {
-    let mut role = existing.unwrap_or_else(|| AppRole {
-        name: name.clone(),
-        role_id: fresh_id.to_owned(),
-        bind_secret_id: true,
-        secret_id_bound_cidrs: CidrList::default(),
-        secret_id_num_uses: 0,
-        secret_id_ttl: 0,
-        token: TokenParams::default(),
-    });
-    set(&mut role.role_id, read.string("role_id")?.filter(|id| !id.is_empty()));
-    set(&mut role.bind_secret_id, read.bool("bind_secret_id")?);
-    let (present, older) = (cidrs(read, "secret_id_bound_cidrs")?, cidrs(read, "bound_cidr_list")?);
-    set(&mut role.secret_id_bound_cidrs, present.or(older));
-    set(&mut role.secret_id_num_uses, read.count("secret_id_num_uses")?);
-    set(&mut role.secret_id_ttl, read.duration_secs("secret_id_ttl")?);
-    if read.bool("local_secret_ids")?.unwrap_or(false) {
-        return Err(FaceError::Invalid("local_secret_ids is not supported"));
-    }
-    edit_params(&mut role.token, read)?;
-    Ok(role)
-}
-
-fn role_facts(role: &AppRole) -> Value {
-    let cidrs = role.secret_id_bound_cidrs.to_texts();
-    let facts = json!({
-        "bind_secret_id": role.bind_secret_id,
-        "local_secret_ids": false,
-        "secret_id_bound_cidrs": if cidrs.is_empty() { Value::Null } else { json!(cidrs) },
-        "secret_id_num_uses": role.secret_id_num_uses,
-        "secret_id_ttl": role.secret_id_ttl,
-    });
-    with_params(facts, &role.token)
-}
-
 /// What a client wants of a new secret id. `metadata` is a string that holds a JSON object, or the object
 /// itself.
 fn parse_secret_id(read: &Reader<'_>) -> Result<SecretIdRequest, FaceError> {
@@ -243,21 +207,6 @@ mod tests {
 
     fn fields(body: Value) -> Fields {
         Fields::new(object(body))
-    }
-
-    #[test]
-    fn roles_start_with_vaults_defaults_and_change_field_by_field() {
-        let name = RoleName::parse("ci").unwrap();
-        let body = fields(json!({"token_policies": ["reader"], "token_ttl": "30m", "secret_id_num_uses": 1}));
-        let role = edit_role(None, &name, "id-1", &body.reader()).unwrap();
-        assert!(role.bind_secret_id);
-        assert_eq!((role.role_id.as_str(), role.secret_id_num_uses, role.token.token_ttl), ("id-1", 1, 1800));
-        let body = fields(json!({"secret_id_ttl": "1h", "bound_cidr_list": "10.0.0.0/8"}));
-        let role = edit_role(Some(role), &name, "id-2", &body.reader()).unwrap();
-        assert_eq!((role.role_id.as_str(), role.secret_id_num_uses, role.secret_id_ttl), ("id-1", 1, 3600));
-        let facts = role_facts(&role);
-        assert_eq!(facts["secret_id_bound_cidrs"], json!(["10.0.0.0/8"]));
-        assert_eq!(facts["token_policies"], json!(["reader"]));
     }
 
     #[test]

@@ -153,6 +153,7 @@ pub fn params_facts(params: &TokenParams) -> Map<String, Value> {
         "token_num_uses": params.token_num_uses,
         "token_period": params.token_period,
         "token_policies": policies,
+        "token_strictly_bind_ip": false, // refused where it is asked for
         "token_ttl": params.token_ttl,
         "token_type": params.token_type.as_str(),
     }))
