@@ -2,6 +2,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod access;
+pub mod alarms;
 pub mod audit;
 pub mod auth;
 pub mod clock;
@@ -18,6 +19,7 @@ pub mod ops;
 pub mod process;
 pub mod random;
 pub mod recovery;
+pub mod reload;
 pub mod remote;
 pub mod rows;
 pub mod run;

@@ -8,6 +8,7 @@ use symbolon_core::clock::Clock;
 use symbolon_core::seal::{ForeignRecord, SealRecord, Sealed};
 use symbolon_proto::secret::MemoryError;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tracing::info;
 
 use crate::clock::SystemClock;
@@ -16,10 +17,9 @@ use crate::custody::App;
 use crate::custody::initialising::Initialising;
 use crate::custody::seal::SealHandle;
 use crate::custody::unseal::{Furnishing, Unsealer};
-use crate::faces::server::{
-    ServeError, ServerLimits, Tls, TlsError, hybrid_only_tls_config, serve, tls_config,
-};
+use crate::faces::server::{ServeError, ServerLimits, Tls, serve};
 use crate::keys::KEPT_MAX;
+use crate::reload::{Certificate, CertificateError, Reload};
 use crate::rows::seal_record_key;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::{Scan, Store, StoreError};
@@ -51,17 +51,9 @@ pub enum RunError {
     /// The store holds something else.
     #[error(transparent)]
     Foreign(#[from] ForeignRecord),
-    /// A certificate or key file cannot be read.
-    #[error("cannot read {path}")]
-    File {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
     /// The certificate cannot be used.
     #[error(transparent)]
-    Tls(#[from] TlsError),
+    Certificate(#[from] CertificateError),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}")]
     Listen {
@@ -79,21 +71,23 @@ pub enum RunError {
 pub struct Broker {
     app: Arc<App>,
     listener: TcpListener,
-    tls: Option<Tls>,
+    tls: Option<watch::Receiver<Tls>>,
+    certificate: Option<Certificate>,
 }
 
 impl Broker {
     /// Hardens the process, opens the store, and listens.
     pub async fn bind(config: Config) -> Result<Self, RunError> {
         let memory = process::harden(config.allow_insecure_memory, KEPT_MAX)?;
-        let tls = load_tls(&config)?;
+        let certificate = config.tls.as_ref().map(Certificate::load).transpose()?;
         let store = open_store(&config)?;
         let sealed = read_deployment(&config, store.as_ref()).await?;
         let address = config.listen;
         let listener =
             TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
         info!(%memory, initialised = sealed.is_some(), "broker starts sealed");
-        Ok(Self { app: Arc::new(assemble(config, store, Arc::new(SystemClock), sealed)), listener, tls })
+        let app = Arc::new(assemble(config, store, Arc::new(SystemClock), sealed));
+        Ok(Self { app, listener, tls: certificate.as_ref().map(Certificate::served), certificate })
     }
 
     /// Where it listens; tells the port if the configuration left it to the system.
@@ -105,6 +99,13 @@ impl Broker {
     #[must_use]
     pub fn app(&self) -> Arc<App> {
         Arc::clone(&self.app)
+    }
+
+    /// What follows the files of this broker, whose configuration was read from `path`. Once: a second one
+    /// has no certificate to renew.
+    #[must_use]
+    pub fn reload(&mut self, path: PathBuf) -> Reload {
+        Reload::new(path, &self.app.config, self.certificate.take(), Arc::clone(&self.app.alarms))
     }
 
     /// Serves until `shutdown`, then seals and closes the store.
@@ -131,16 +132,7 @@ pub fn assemble(config: Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>, se
     let unsealer =
         Unsealer::new(Arc::clone(&store), Arc::clone(&clock), remote, furnishing()).sharing(shares);
     let seal = SealHandle::start(sealed, unsealer, Arc::clone(&clock));
-    App { config, store, seal, clock, shape, init: Initialising::default() }
-}
-
-fn load_tls(config: &Config) -> Result<Option<Tls>, RunError> {
-    let Some(files) = &config.tls else { return Ok(None) };
-    let read =
-        |path: &PathBuf| std::fs::read(path).map_err(|source| RunError::File { path: path.clone(), source });
-    let key = zeroize::Zeroizing::new(read(&files.key_file)?);
-    let make = if files.hybrid_only { hybrid_only_tls_config } else { tls_config };
-    Ok(Some(make(&read(&files.cert_file)?, &key)?))
+    App { config, store, seal, clock, shape, init: Initialising::default(), alarms: Arc::default() }
 }
 
 /// A file that is not there is created only for a new deployment, and only if the operator has said that it

@@ -8,6 +8,7 @@ use super::initialising::Initialising;
 use super::seal::SealHandle;
 use crate::access::Session;
 use crate::access::shape::Shape;
+use crate::alarms::Alarms;
 use crate::config::Config;
 use crate::error::OpError;
 use crate::store::Store;
@@ -26,6 +27,8 @@ pub struct App {
     pub shape: Arc<Shape>,
     /// The initialisation under way, if one is.
     pub init: Initialising,
+    /// What an operator must look at.
+    pub alarms: Arc<Alarms>,
 }
 
 impl App {

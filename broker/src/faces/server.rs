@@ -80,10 +80,11 @@ pub enum ServeError {
     Unbound(#[source] std::io::Error),
 }
 
-/// Serves `router` until `stop` resolves, then drains. Without `tls` the listener must be on loopback.
+/// Serves `router` until `stop` resolves, then drains. Without `tls` the listener must be on loopback; with
+/// it, each new connection gets what it holds then.
 pub async fn serve(
     listener: TcpListener,
-    tls: Option<Tls>,
+    tls: Option<watch::Receiver<Tls>>,
     router: Router,
     limits: ServerLimits,
     stop: impl Future<Output = ()>,
@@ -94,7 +95,7 @@ pub async fn serve(
     }
     let (closing, closed) = watch::channel(false);
     let house = House::new(&limits);
-    let connection = Connection { acceptor: tls, router, limits, house, closed };
+    let connection = Connection { tls, router, limits, house, closed };
     let mut tasks = JoinSet::new();
     tokio::pin!(stop);
     loop {

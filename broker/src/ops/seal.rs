@@ -48,12 +48,14 @@ pub struct SealStatus {
     pub sealed_because: String,
     /// How often the deployment was unsealed; 0 when sealed.
     pub generation: u64,
+    /// What an operator must look at although everything is served.
+    pub alarms: Vec<&'static str>,
 }
 
 /// What anyone may know about the seal.
 #[must_use]
 pub fn status(app: &App) -> SealStatus {
-    let mut status = blank();
+    let mut status = SealStatus { alarms: app.alarms.texts(), ..blank() };
     match app.seal.view() {
         View::Uninitialised => status.enrolling = app.init.enrolling(),
         View::Sealed { sealed, ceremony, reason, .. } => {
@@ -98,6 +100,7 @@ fn blank() -> SealStatus {
         dead_man_left_secs: 0,
         sealed_because: String::new(),
         generation: 0,
+        alarms: Vec::new(),
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand, ValueEnum};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::{Ask, AskError, Reply, ask};
 use crate::config::{Config, ConfigError};
@@ -247,6 +247,7 @@ fn open(common: &Common) -> Result<Arc<Service>, CliError> {
 
 async fn serve(common: &Common) -> Result<(), CliError> {
     symbolon_net::process::harden();
+    tokio::spawn(outlive(signal(SignalKind::hangup())?));
     let config = Config::load(&common.config)?;
     symbolon_proto::secret::prepare(config.allow_insecure_memory)?;
     symbolon_proto::secret::reserve(KEYS_MAX * EPOCHS_MAX)?;
@@ -264,6 +265,15 @@ async fn serve(common: &Common) -> Result<(), CliError> {
     service.serve(socket, stop).await?;
     tracing::info!("fragment service stopped");
     Ok(())
+}
+
+/// Whoever sends SIGHUP wants files read again; otherwise it would kill.
+async fn outlive(mut hangup: Signal) {
+    while hangup.recv().await.is_some() {
+        tracing::warn!(
+            "the fragment service reads its files when it starts: restart it if they have changed"
+        );
+    }
 }
 
 async fn send(asking: &Asking, question: &Ask) -> Result<Reply, CliError> {

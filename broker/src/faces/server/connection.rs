@@ -39,7 +39,7 @@ const TLS_BUFFER_BYTES: usize = 32 << 10;
 /// What every connection needs.
 #[derive(Clone)]
 pub(super) struct Connection {
-    pub(super) acceptor: Option<Tls>,
+    pub(super) tls: Option<watch::Receiver<Tls>>,
     pub(super) router: Router,
     pub(super) limits: ServerLimits,
     pub(super) house: Arc<House>,
@@ -50,11 +50,12 @@ impl Connection {
     pub(super) async fn run(self, stream: TcpStream, peer: Peer, place: Place<Source>) {
         // Answers are small and complete; waiting to fill a packet only costs time.
         let _ = stream.set_nodelay(true);
-        let Some(acceptor) = &self.acceptor else {
+        // The certificate of this moment; a later one is for later connections.
+        let Some(acceptor) = self.tls.as_ref().map(|tls| tls.borrow().clone()) else {
             let Some(guest) = self.let_in(peer, place).await else { return };
             return self.serve_http1(stream, guest).await;
         };
-        let Some(mut stream) = self.shake_hands(acceptor, stream, peer, &place).await else { return };
+        let Some(mut stream) = self.shake_hands(&acceptor, stream, peer, &place).await else { return };
         let peer = Peer { channel: channel(stream.get_ref().1), ..peer };
         let Some(guest) = self.let_in(peer, place).await else { return };
         stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER_BYTES));

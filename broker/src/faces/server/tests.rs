@@ -48,6 +48,10 @@ struct Running {
 }
 
 async fn start(tls: Option<Tls>, limits: ServerLimits) -> Running {
+    start_following(tls.map(|tls| watch::channel(tls).1), limits).await
+}
+
+async fn start_following(tls: Option<watch::Receiver<Tls>>, limits: ServerLimits) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -373,6 +377,21 @@ async fn tls_serves_both_protocols_and_survives_garbage() {
         // Idle HTTP/2 connections are told to go.
         timeout(Duration::from_secs(5), task).await.unwrap().unwrap().unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_for_new_connections() {
+    let (cert, key, old_client) = tls_pair(&rcgen::PKCS_ECDSA_P256_SHA256);
+    let (new_cert, new_key, new_client) = tls_pair(&rcgen::PKCS_ED25519);
+    let tls = watch::Sender::new(tls_config(cert.as_bytes(), key.as_bytes()).unwrap());
+    let running = start_following(Some(tls.subscribe()), ServerLimits::default()).await;
+    let mut kept = handshake(&running, old_client.clone(), b"http/1.1").await;
+    assert!(get_on(&mut kept, "/peer").await.is_some());
+    tls.send_replace(tls_config(new_cert.as_bytes(), new_key.as_bytes()).unwrap());
+    assert!(get_on(&mut kept, "/peer").await.is_some(), "what exists stays");
+    let mut fresh = handshake(&running, new_client, b"http/1.1").await;
+    assert!(get_on(&mut fresh, "/peer").await.is_some());
+    assert!(handshake_on(connect(&running).await, old_client, b"http/1.1").await.is_err());
 }
 
 #[test]

@@ -124,6 +124,7 @@ fn seal_body(status: &SealStatus, version: &str) -> Value {
         "dead_man_left_secs": status.dead_man_left_secs,
         "sealed_because": status.sealed_because,
         "generation": status.generation,
+        "alarms": status.alarms,
         "symbolon_version": env!("CARGO_PKG_VERSION"),
     });
     name_cluster(&mut body, status);
@@ -280,6 +281,7 @@ mod tests {
             dead_man_left_secs: 8,
             sealed_because: String::new(),
             generation: 4,
+            alarms: Vec::new(),
         }
     }
 

@@ -220,8 +220,15 @@ impl World {
         )
         .unwrap();
         let seal = SealHandle::holding(sealed, Arc::clone(&session));
-        let app =
-            App { config, store, seal, clock, shape: crate::ops::shape(), init: Initialising::default() };
+        let app = App {
+            config,
+            store,
+            seal,
+            clock,
+            shape: crate::ops::shape(),
+            init: Initialising::default(),
+            alarms: Arc::default(),
+        };
         Site { app, session, root: Arc::clone(&self.root) }
     }
 }

@@ -126,6 +126,8 @@ async fn status(globals: &Globals) -> Result<(), Failure> {
             facts.push((label, printable(&fact)));
         }
     }
+    let alarms = status.more.get("alarms").and_then(|alarms| alarms.as_array()).into_iter().flatten();
+    facts.extend(alarms.filter_map(|alarm| Some(("alarm", printable(alarm.as_str()?)))));
     globals.out().facts(&status, &facts)?;
     if state == "open" {
         return Ok(());

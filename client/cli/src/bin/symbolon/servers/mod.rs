@@ -3,14 +3,16 @@
 mod dev;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use symbolon_broker::config::Config;
+use symbolon_broker::reload::Reload;
 use symbolon_broker::run::Broker;
 use symbolon_cli::demo::narrator::Narrator;
 use symbolon_kms_fragment::admin::AskError;
 use symbolon_kms_fragment::cli::{CliError, FragmentCommand};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::environment;
@@ -29,6 +31,9 @@ pub enum Servers {
     /// Tell and check the whole story on real sockets; exit code 0 only if everything held
     Demo,
 }
+
+/// Between two looks at the files of the configuration and the certificate.
+const LOOK_AT_FILES: Duration = Duration::from_secs(30);
 
 /// The smallest configuration, shown by `--help` and checked by a test.
 const EXAMPLE: &str = r#"listen = "0.0.0.0:8200"
@@ -117,19 +122,33 @@ async fn tell() -> Option<bool> {
 
 impl RunBroker {
     async fn run(self) -> Result<(), Failure> {
+        let hangup = signal(SignalKind::hangup())?; // before anything else: from now on it kills nobody
         let config = Config::load(&self.config).map_err(|error| {
             Failure::usage("the broker does not start")
                 .because(&error)
                 .hint("`symbolon broker --help` shows an example")
         })?;
         let broker = Broker::bind(config).await;
-        let broker = broker.map_err(|error| Failure::general("the broker does not start").because(&error))?;
+        let mut broker =
+            broker.map_err(|error| Failure::general("the broker does not start").because(&error))?;
         tracing::info!(address = %broker.address()?, "the broker listens");
+        tokio::spawn(follow(broker.reload(self.config), hangup));
         let served = broker.serve(async {
             // If signals cannot be heard, only SIGKILL is left, and the store is made for that.
             let _ = stop_signal().await;
         });
         served.await.map_err(|error| Failure::general("the broker stopped").because(&error))
+    }
+}
+
+/// Looks at the broker's files when SIGHUP comes, and now and then without it.
+async fn follow(mut reload: Reload, mut hangup: Signal) {
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => {}
+            () = tokio::time::sleep(LOOK_AT_FILES) => {}
+        }
+        reload.look();
     }
 }
 

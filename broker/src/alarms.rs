@@ -1,0 +1,56 @@
+//! What an operator must look at although everything is served. An alarm stays until it is put right.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Something is wrong, in words that anyone may read: the status shows them without a token. Details are in
+/// the broker's own log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Alarm {
+    /// The files of the certificate cannot be used.
+    Certificate,
+    /// The configuration file cannot be used.
+    Configuration,
+    /// The configuration file says something that a running broker cannot take over.
+    Restart,
+}
+
+impl Alarm {
+    /// What happened, and who must do what.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Certificate => {
+                "the certificate files cannot be used, so the certificate of before is served; put them right, the broker's log says what is wrong"
+            }
+            Self::Configuration => {
+                "the configuration file cannot be used, so the one of before holds; put it right before the next start, the broker's log says what is wrong"
+            }
+            Self::Restart => {
+                "the configuration file has changed in settings that need a restart; the broker's log names them"
+            }
+        }
+    }
+}
+
+/// Those that are raised.
+#[derive(Debug, Default)]
+pub struct Alarms(Mutex<BTreeSet<Alarm>>);
+
+impl Alarms {
+    /// Raises or puts down one of them. Whether that is news.
+    pub fn set(&self, alarm: Alarm, is_raised: bool) -> bool {
+        let mut raised = self.raised();
+        if is_raised { raised.insert(alarm) } else { raised.remove(&alarm) }
+    }
+
+    /// What is raised, in words.
+    #[must_use]
+    pub fn texts(&self) -> Vec<&'static str> {
+        self.raised().iter().map(|alarm| alarm.text()).collect()
+    }
+
+    fn raised(&self) -> MutexGuard<'_, BTreeSet<Alarm>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
