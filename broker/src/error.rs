@@ -79,15 +79,23 @@ pub enum Denied {
     Invisible,
 }
 
-/// What is truly not there, on an open broker, for a caller who may know.
+/// That something is truly not there: looked for on an open broker whose keys open, for a caller who may
+/// know.
+///
+/// Clients delete what they hold when they are told so, and a face needs one of these to tell it. Only
+/// `access/request.rs` makes them, from a request that a policy allows; `clippy.toml` bans
+/// [`Absent::witnessed`] elsewhere. A mount, an engine or a route that is missing is no absence: nobody has
+/// looked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Absent {
-    /// The thing itself.
-    #[error("not found")]
-    Thing,
-    /// Anything that would answer there.
-    #[error("no handler for this route")]
-    Route,
+#[error("not found")]
+pub struct Absent(());
+
+impl Absent {
+    /// What was looked for is not there.
+    #[must_use]
+    pub const fn witnessed() -> Self {
+        Self(())
+    }
 }
 
 /// Who has to wait.
@@ -128,7 +136,7 @@ pub enum OpError {
     Denied(Denied),
     /// Unsealed, authorised, and truly absent.
     #[error("{0}")]
-    Absent(Absent),
+    Absent(#[from] Absent),
     /// Somebody else changed the same thing first: the caller reads again and retries.
     #[error("{0}")]
     Conflict(Text),
@@ -163,10 +171,10 @@ impl OpError {
     pub const DENIED: Self = Self::Denied(Denied::ByPolicy);
     /// No mount there, or none that the caller may see.
     pub const INVISIBLE: Self = Self::Denied(Denied::Invisible);
-    /// The thing asked for is not there.
-    pub const NOT_FOUND: Self = Self::Absent(Absent::Thing);
-    /// Nothing answers there.
-    pub const NO_ROUTE: Self = Self::Absent(Absent::Route);
+    /// Nothing answers there. No absence: see [`Absent`].
+    pub const NO_ROUTE: Self = Self::invalid(
+        "no handler for route: no secrets engine or login method is mounted there, or it has no such path; check the spelling, and sys/mounts and sys/auth",
+    );
     /// Somebody else was first.
     pub const CONFLICT: Self =
         Self::Conflict(Text::fixed("the item changed meanwhile; read it again and retry"));
@@ -222,8 +230,7 @@ impl OpError {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::Absent(Absent::Thing) => "absent",
-            Self::Absent(Absent::Route) => "nothing mounted there",
+            Self::Absent(_) => "absent",
             Self::Invalid(text) | Self::Refused(text) => text.words().unwrap_or("refused"),
             Self::Conflict(_) => "changed by somebody else meanwhile",
             Self::Unavailable(_) => "a key fragment or another service is unavailable",

@@ -126,7 +126,7 @@ async fn every_request_leaves_exactly_one_entry() {
         ("PUT", "auth/kubernetes/login", "", &unknown, 400, "login", "denied"),
         ("PUT", "auth/kubernetes/login", "", &forged, 403, "login", "denied"),
         ("PUT", "auth/approle/login", "", r#"{"role_id":"x","secret_id":"y"}"#, 400, "login", "denied"),
-        ("GET", "none/at/all", root, "", 404, "other", "failed"),
+        ("GET", "none/at/all", root, "", 400, "other", "failed"),
         ("GET", "none/at/all", team, "", 403, "other", "denied"),
         ("LIST", "secret/data/app", root, "", 405, "other", "failed"),
         ("LIST", "secret/data/app", "", "", 403, "other", "denied"),

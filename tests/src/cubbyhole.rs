@@ -38,8 +38,8 @@ async fn each_service_token_has_one_and_nobody_else_does() {
         ("PUT", "cubbyhole/a/b", &barred, 403),
         ("GET", "cubbyhole/a/b", &barred, 403),
         ("PUT", "cubbyhole/a", &one, 204), // a name and a folder may be called the same
-        ("PUT", "cubbyhole", &site.root, 404),
-        ("GET", "cubbyhole", &site.root, 404),
+        ("PUT", "cubbyhole", &site.root, 400),
+        ("GET", "cubbyhole", &site.root, 400),
     ] {
         let got = site.ask(method, path, token, if method == "PUT" { body } else { "" }).await;
         assert_eq!(got.status, status, "{method} {path}: {}", got.text);

@@ -5,6 +5,7 @@
 #![cfg(test)]
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 
+mod absence;
 mod audit;
 mod ceremony;
 mod change;

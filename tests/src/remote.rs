@@ -41,6 +41,9 @@ async fn nothing_is_called_absent(site: &Site, why: &str) {
         ("GET", "secret/data/app/db", machine),
         ("GET", "secret/data/app/none", machine),
         ("GET", "auth/token/lookup-self", machine),
+        ("GET", "nomount/data/app/db", &site.root),
+        ("GET", "secret/app/db", &site.root),
+        ("LIST", "auth/nomount/role", &site.root),
     ] {
         let asked = site.ask(method, path, token, r#"{"data":{"value":"x"}}"#);
         let got =

@@ -123,10 +123,10 @@ fn both_ways_to_list_agree() {
     });
 }
 
-const METHODS: [&str; 6] = ["GET", "LIST", "PUT", "POST", "DELETE", "PATCH"];
+pub const METHODS: [&str; 6] = ["GET", "LIST", "PUT", "POST", "DELETE", "PATCH"];
 
 /// One of every route, and some that are none. `{m}` is the mount.
-const PATHS: [&str; 46] = [
+pub const PATHS: [&str; 46] = [
     "{m}",
     "{m}/config",
     "{m}/config/x",
@@ -176,7 +176,7 @@ const PATHS: [&str; 46] = [
 ];
 
 /// A body that every route accepts, so that nothing is refused before it is asked whether it may.
-const BODY: &str = r#"{"policy":"path \"none\" {}","type":"kv","token":"t","accessor":"a","paths":["x"],"path":"x",
+pub const BODY: &str = r#"{"policy":"path \"none\" {}","type":"kv","token":"t","accessor":"a","paths":["x"],"path":"x",
     "data":{},"versions":[1],"role_id":"r","secret_id":"s","password":"p"}"#;
 
 /// The same with members of the wrong type.

@@ -14,7 +14,7 @@ use super::object::Object;
 use super::route::Route;
 use super::session::Session;
 use super::{Asker, Requester, tokens};
-use crate::error::OpError;
+use crate::error::{Absent, OpError};
 use crate::store::Write;
 
 /// A request whose caller is known, and nothing else: it cannot do or answer anything before a policy allows
@@ -214,16 +214,41 @@ impl Authorised {
 
     /// Passes a result on, after a failure has left its entry.
     pub async fn record_failure<T>(&self, result: Result<T, OpError>) -> Result<T, OpError> {
-        let Err(mut error) = result else { return result };
-        if matches!(error, OpError::Absent(_))
-            && let Err(missing) = self.session().keys.system_kek().await
-        {
-            // A 404 makes clients delete their copies, so nothing is called absent while the remote half is
-            // withdrawn.
-            error = missing.into();
+        if let Err(error) = &result {
+            self.asked.record(Outcome::Failed, error.reason()).await?;
         }
-        self.asked.record(Outcome::Failed, error.reason()).await?;
-        Err(error)
+        result
+    }
+
+    /// What was looked for; if there is none, that it is absent, after that has left its entry.
+    pub async fn found<T>(&self, looked: Result<Option<T>, OpError>) -> Result<T, OpError> {
+        match self.record_failure(looked).await? {
+            Some(found) => Ok(found),
+            None => {
+                let absent = self.absence().await?;
+                self.record_failure(Err(absent.into())).await
+            }
+        }
+    }
+
+    /// The proof that something is not there, for whoever has looked and says so in an answer of its own. A
+    /// 404 makes clients delete their copies, so nothing is called absent while the remote half is withdrawn.
+    pub async fn absence(&self) -> Result<Absent, OpError> {
+        self.require_keys().await?;
+        #[expect(clippy::disallowed_methods, reason = "unsealed, authorised, and the keys open")]
+        Ok(Absent::witnessed())
+    }
+
+    /// That nothing here answers this request, after that has left its entry. Keys that are missing are told
+    /// first, as for everything that is not there.
+    async fn misrouted(&self, why: OpError) -> Result<Infallible, OpError> {
+        self.require_keys().await?;
+        self.record_failure(Err(why)).await
+    }
+
+    async fn require_keys(&self) -> Result<(), OpError> {
+        let keys = self.session().keys.system_kek().await;
+        self.record_failure(keys.map(drop).map_err(OpError::from)).await
     }
 }
 
@@ -249,10 +274,15 @@ pub(crate) fn describe(who: &Requester<'_>, path: &ApiPath) -> Detail {
 }
 
 /// Ends a request for which there is no route. Always an error: the caller is unknown, may not ask, or
-/// nothing is mounted there.
-pub async fn unrouted(who: &Asker<'_>, path: &ApiPath, operation: Operation) -> Result<Infallible, OpError> {
+/// nothing answers there, of which `why` tells more. Never an absence.
+pub async fn unrouted(
+    who: &Asker<'_>,
+    path: &ApiPath,
+    operation: Operation,
+    why: OpError,
+) -> Result<Infallible, OpError> {
     let request = Request::begin(who, Action::Other, &Route::whole(path)).await?.authorise(operation).await?;
-    request.record_failure(Err(OpError::NO_ROUTE)).await
+    request.misrouted(why).await
 }
 
 /// Whether a caller may be told that its request is malformed, or not for this method. Leaves the request's

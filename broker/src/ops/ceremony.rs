@@ -93,8 +93,7 @@ pub async fn list(app: &App, who: &Requester<'_>) -> Result<(Vec<Record>, Verifi
 pub async fn read(app: &App, who: &Requester<'_>, nonce: &str) -> Result<(Record, VerifierKey), OpError> {
     let request = authorise(app, who, format!("ceremonies/{nonce}"), Operation::Read).await?;
     let found = archive::read(&request.session().rows, nonce).await;
-    let found = found.and_then(|found| found.ok_or(OpError::NOT_FOUND));
-    let (record, _) = request.record_failure(found).await?;
+    let (record, _) = request.found(found).await?;
     let broker = request.record_failure(broker_key(app)).await?;
     request.commit(Object::Path, Vec::new()).await?;
     Ok((record, broker))

@@ -59,7 +59,7 @@ pub async fn read(who: &Asker<'_>, spelling: Spelling, name: &PolicyName) -> Res
         .await?
         .authorise(Operation::Read)
         .await?;
-    let found = request.record_failure(find(request.session(), name).await).await?;
+    let found = request.found(find(request.session(), name).await).await?;
     request.commit(named(name), Vec::new()).await?;
     Ok(found)
 }
@@ -68,15 +68,15 @@ fn named(name: &PolicyName) -> Object {
     Object::Named(format!("policy {}", name.as_str()))
 }
 
-async fn find(session: &Session, name: &PolicyName) -> Result<StoredPolicy, OpError> {
+async fn find(session: &Session, name: &PolicyName) -> Result<Option<StoredPolicy>, OpError> {
     if name.is_root() {
-        return Ok(StoredPolicy { name: name.clone(), text: String::new() });
+        return Ok(Some(StoredPolicy { name: name.clone(), text: String::new() }));
     }
     if name.is_response_wrapping() {
-        return Ok(StoredPolicy { name: name.clone(), text: RESPONSE_WRAPPING_POLICY.to_owned() });
+        return Ok(Some(StoredPolicy { name: name.clone(), text: RESPONSE_WRAPPING_POLICY.to_owned() }));
     }
     let stored = session.rows.read::<StoredPolicy>(place(name)).await?;
-    stored.map(|(policy, _)| policy).ok_or(OpError::NOT_FOUND)
+    Ok(stored.map(|(policy, _)| policy))
 }
 
 /// Creates or replaces a policy, after it has been parsed.

@@ -10,6 +10,7 @@ use symbolon_core::identity::approle::AppRole;
 use symbolon_core::json::Map;
 use symbolon_core::kv::SecretMeta;
 use symbolon_core::path::{ApiPath, FolderPath, MountPath, PolicyName, RoleName, SecretPath};
+use symbolon_core::policy::Operation;
 use symbolon_core::seal::Unsealed;
 use symbolon_core::token::{CidrList, TokenClaims, TokenParams, TokenType, new_service_token};
 use symbolon_proto::Zeroizing;
@@ -343,7 +344,7 @@ async fn nothing_is_called_absent_while_no_key_opens() {
     keyless(bench.as_root(async |who| kv::read_metadata(&who, &target).await).await.unwrap_err());
     let route = api("nowhere/data/x");
     let asked = bench
-        .as_root(async |who| access::unrouted(&who, &route, symbolon_core::policy::Operation::Read).await)
+        .as_root(async |who| access::unrouted(&who, &route, Operation::Read, OpError::NO_ROUTE).await)
         .await;
     keyless(asked.unwrap_err());
     let role = RoleName::parse("r").unwrap();

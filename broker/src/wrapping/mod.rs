@@ -25,7 +25,6 @@ mod unclaimed;
 
 use std::future::Future;
 
-use hyper::StatusCode;
 use serde_json::Map;
 use symbolon_core::audit::{Action, Detail, Draft, Outcome, Withheld};
 use symbolon_proto::Zeroizing;
@@ -33,7 +32,7 @@ use symbolon_proto::Zeroizing;
 use crate::access::{Session, describe};
 use crate::dialect::time::rfc3339;
 use crate::dialect::vault::envelope::{Data, Envelope, WrapInfo};
-use crate::dialect::vault::{Answer, Call, FaceError, Form, Reply};
+use crate::dialect::vault::{Answer, Call, FaceError, Form, Reply, Status};
 use crate::error::OpError;
 use crate::rows::Table;
 use held::Held;
@@ -57,7 +56,7 @@ pub async fn around(call: Call<'_>, answering: impl Future<Output = Answer>) -> 
     match &reply.form {
         Form::Bare => Ok(reply),
         // A deleted version is a 404 with facts about it. They must not leave in the open.
-        Form::Enveloped { .. } if !reply.status.is_success() => Err(OpError::NOT_FOUND.into()),
+        Form::Enveloped { .. } if !reply.status.is_success() => Ok(Reply::errors(reply.status, None)),
         Form::Raw if !reply.status.is_success() => Ok(reply),
         Form::Raw => Err(FaceError::Wrapping.into()),
         Form::Enveloped { accessor } => Ok(keep(call, &reply.body, accessor).await?),
@@ -116,7 +115,7 @@ fn told(token: &str, facts: &Wrapping) -> Reply {
 
 /// An answer as it was.
 fn unwrapped(answer: Zeroizing<Vec<u8>>) -> Reply {
-    Reply { status: StatusCode::OK, body: answer, form: Form::Bare, retry_secs: None }
+    Reply { status: Status::OK, body: answer, form: Form::Bare, retry_secs: None }
 }
 
 /// A wrapping token that leaves only with its receipt.

@@ -18,7 +18,7 @@ use super::roles::{CONFIGS, ROLES, Role, find_role, role_route};
 use crate::access::mounts::Mount;
 use crate::access::shape::Facts;
 use crate::access::tokens::IssuedToken;
-use crate::access::{Asker, Object, Request, Route, Session};
+use crate::access::{Asker, Authorised, Object, Request, Route, Session};
 use crate::dialect::vault::{Answering, Call};
 use crate::error::{OpError, Text};
 use crate::random::os_rng;
@@ -162,7 +162,8 @@ pub async fn create_secret_id(
         .await?
         .authorise(Operation::Update)
         .await?;
-    let made = plan_secret_id(request.session(), mount, role, wanted, custom).await;
+    let (of, _) = request.found(find_role::<AppRole>(request.session(), mount, role).await).await?;
+    let made = plan_secret_id(request.session(), mount, (role, &of), wanted, custom).await;
     let Planned { secret_id, record, changes } = request.record_failure(made).await?;
     let object = Object::secret_id(role, &record.accessor);
     let receipt = request.commit_for_disclosure(object, changes).await?;
@@ -179,11 +180,10 @@ struct Planned {
 async fn plan_secret_id(
     session: &Session,
     mount: &Mount,
-    name: &RoleName,
+    (name, role): (&RoleName, &AppRole),
     wanted: &SecretIdRequest,
     custom: Option<Zeroizing<String>>,
 ) -> Result<Planned, OpError> {
-    let (role, _) = find_role::<AppRole>(session, mount, name).await?.ok_or(OpError::NOT_FOUND)?;
     expired::require_room(session, mount, name).await?;
     let secret_id = custom.unwrap_or_else(|| new_id(&mut os_rng()));
     check_id(&secret_id)?;
@@ -243,9 +243,19 @@ async fn find_secret_id(
     Ok(session.rows.read::<SecretIdRecord>(secret_id_place(mount, role, &hash)).await?)
 }
 
-/// As in Vault, an accessor without secret id is an absence, and a secret id that is none is not.
-fn check_accessor(found: bool, which: Which<'_>) -> Result<(), OpError> {
-    if !found && matches!(which, Which::Accessor(_)) { Err(OpError::NOT_FOUND) } else { Ok(()) }
+/// Looks for a secret id. As in Vault, an accessor without one is an absence, and a secret id that is none is
+/// not.
+async fn look_for(
+    request: &Authorised,
+    mount: &Mount,
+    role: &RoleName,
+    which: Which<'_>,
+) -> Result<Option<(SecretIdRecord, u64)>, OpError> {
+    let found = find_secret_id(request.session(), mount, role, which).await;
+    match which {
+        Which::Accessor(_) => request.found(found).await.map(Some),
+        Which::SecretId(_) => request.record_failure(found).await,
+    }
 }
 
 fn object_of(role: &RoleName, found: Option<&(SecretIdRecord, u64)>) -> Object {
@@ -263,8 +273,7 @@ pub async fn lookup_secret_id(
         .await?
         .authorise(Operation::Update)
         .await?;
-    let found = request.record_failure(find_secret_id(request.session(), mount, role, which).await).await?;
-    request.record_failure(check_accessor(found.is_some(), which)).await?;
+    let found = look_for(&request, mount, role, which).await?;
     request.commit(object_of(role, found.as_ref()), Vec::new()).await?;
     Ok(found.map(|(record, _)| record))
 }
@@ -282,8 +291,7 @@ pub async fn list_secret_ids(
     let records = request.session().rows.list::<SecretIdRecord>(secret_id_place(mount, role, "")).await?;
     let mut accessors: Vec<String> = records.into_iter().map(|(record, _)| record.accessor).collect();
     accessors.sort_unstable();
-    let accessors = if accessors.is_empty() { Err(OpError::NOT_FOUND) } else { Ok(accessors) };
-    let accessors = request.record_failure(accessors).await?;
+    let accessors = request.found(Ok((!accessors.is_empty()).then_some(accessors))).await?;
     request.commit(Object::names(accessors.len()), Vec::new()).await?;
     Ok(accessors)
 }
@@ -299,8 +307,7 @@ pub async fn destroy_secret_id(
         .await?
         .authorise(Operation::Update)
         .await?;
-    let found = request.record_failure(find_secret_id(request.session(), mount, role, which).await).await?;
-    request.record_failure(check_accessor(found.is_some(), which)).await?;
+    let found = look_for(&request, mount, role, which).await?;
     let changes = match &found {
         Some((record, _)) => removal(request.session(), mount, record, Expect::Any).to_vec(),
         None => Vec::new(),

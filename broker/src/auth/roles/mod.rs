@@ -132,8 +132,7 @@ pub async fn read_part<R: Role>(
         .await?
         .authorise(Operation::Read)
         .await?;
-    let found = find_role::<R>(request.session(), mount, name).await?.ok_or(OpError::NOT_FOUND);
-    let (role, _) = request.record_failure(found).await?;
+    let (role, _) = request.found(find_role::<R>(request.session(), mount, name).await).await?;
     request.commit(Object::Path, Vec::new()).await?;
     Ok(role)
 }
@@ -147,8 +146,7 @@ pub async fn list_roles<R: Role>(who: &Asker<'_>, mount: &Mount) -> Result<Vec<S
     let roles = request.session().rows.list::<R>(config_place(mount).in_table(ROLES)).await?;
     let mut names: Vec<String> = roles.iter().map(|(role, _)| role.name().to_owned()).collect();
     names.sort_unstable();
-    let names = if names.is_empty() { Err(OpError::NOT_FOUND) } else { Ok(names) };
-    let names = request.record_failure(names).await?;
+    let names = request.found(Ok((!names.is_empty()).then_some(names))).await?;
     request.commit(Object::names(names.len()), Vec::new()).await?;
     Ok(names)
 }

@@ -38,9 +38,13 @@ impl<'a> Call<'a> {
         Asker { asked: Some(&self.request.path), ..self.request.requester().of(self.session) }
     }
 
-    /// No such route: said only to those whom a policy lets ask there, because 404 makes clients delete what
-    /// they hold.
+    /// No such route: said only to those whom a policy lets ask there.
     pub async fn unrouted(&self) -> VaultError {
+        self.misrouted(OpError::NO_ROUTE).await
+    }
+
+    /// The same for somebody who seems to have meant another engine or another version: `why` says so.
+    pub async fn misrouted(&self, why: OpError) -> VaultError {
         let operation = match self.request.verb {
             Verb::Read => Operation::Read,
             Verb::List => Operation::List,
@@ -48,8 +52,10 @@ impl<'a> Call<'a> {
             Verb::Delete => Operation::Delete,
             Verb::Patch => Operation::Patch,
         };
-        let never = access::unrouted(&self.who(), &self.request.path, operation).await;
-        never.err().unwrap_or(OpError::NO_ROUTE).into()
+        match access::unrouted(&self.who(), &self.request.path, operation, why).await {
+            Err(error) => error.into(),
+            Ok(never) => match never {},
+        }
     }
 }
 

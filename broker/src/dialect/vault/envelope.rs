@@ -3,12 +3,12 @@
 //! Secret data is spliced in as the bytes that were stored, so that numbers keep their literal and nothing is
 //! parsed twice; the buffer of an answer is wiped when the last of it has been sent.
 
-use hyper::StatusCode;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use symbolon_proto::Zeroizing;
 
 use super::reply::{Form, Reply};
+use super::status::Status;
 
 /// Room for an answer without a stored object.
 const ANSWER_BYTES: usize = 2048;
@@ -204,12 +204,12 @@ impl<'a> Envelope<'a> {
     /// Status 200 with the envelope.
     #[must_use]
     pub fn into_reply(self) -> Reply {
-        self.with_status(StatusCode::OK)
+        self.with_status(Status::OK)
     }
 
     /// Another status with the envelope; a deleted KV version is 404 with data.
     #[must_use]
-    pub fn with_status(self, status: StatusCode) -> Reply {
+    pub fn with_status(self, status: Status) -> Reply {
         let form = match (&self.data, &self.auth) {
             (Data::None, None) => Form::Bare,
             (_, auth) => {

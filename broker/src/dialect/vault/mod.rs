@@ -7,6 +7,7 @@
 //! reply.rs     what goes back
 //! error.rs     what goes back instead
 //! envelope.rs  answers in Vault's envelope
+//! status.rs    statuses, of which 404 needs a proof
 //! limits.rs    bounds that several of these name
 //! ```
 
@@ -17,6 +18,7 @@ pub mod fields;
 pub mod limits;
 pub mod reply;
 pub mod request;
+pub mod status;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -26,6 +28,7 @@ pub use error::{FaceError, VaultError};
 pub use fields::{Fields, Reader};
 pub use reply::{Form, Reply};
 pub use request::{VaultRequest, Verb};
+pub use status::Status;
 
 /// What a handler gives: an answer to send, or why there is none.
 pub type Answer = Result<Reply, VaultError>;

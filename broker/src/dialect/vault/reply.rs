@@ -1,9 +1,10 @@
 //! What goes back to a client, before a face makes an HTTP answer of it.
 
-use hyper::StatusCode;
 use serde::Serialize;
 use serde_json::json;
 use symbolon_proto::Zeroizing;
+
+use super::status::Status;
 
 /// Room for the largest answer that holds secrets, sixteen shares in three forms, so that no outgrown copy
 /// stays behind.
@@ -26,7 +27,7 @@ pub enum Form {
 /// An answer. The body is wiped when the last of it has been sent.
 pub struct Reply {
     /// Its status.
-    pub status: StatusCode,
+    pub status: Status,
     /// JSON, or nothing.
     pub body: Zeroizing<Vec<u8>>,
     /// What the body is.
@@ -39,17 +40,12 @@ impl Reply {
     /// 204.
     #[must_use]
     pub fn no_content() -> Self {
-        Self {
-            status: StatusCode::NO_CONTENT,
-            body: Zeroizing::default(),
-            form: Form::Bare,
-            retry_secs: None,
-        }
+        Self { status: Status::NO_CONTENT, body: Zeroizing::default(), form: Form::Bare, retry_secs: None }
     }
 
     /// Raw JSON without envelope.
     #[must_use]
-    pub fn json(status: StatusCode, value: &impl Serialize) -> Self {
+    pub fn json(status: Status, value: &impl Serialize) -> Self {
         let mut body = Zeroizing::new(Vec::with_capacity(ANSWER_BYTES));
         serde_json::to_writer(&mut *body, value)
             .expect("plain data with string keys always serialises into memory");
@@ -60,7 +56,7 @@ impl Reply {
 impl Reply {
     /// `{"errors":[…]}`; no text means an empty list, which clients read as "absent".
     #[must_use]
-    pub fn errors(status: StatusCode, text: Option<&str>) -> Self {
+    pub fn errors(status: Status, text: Option<&str>) -> Self {
         let errors: Vec<&str> = text.into_iter().collect();
         Self { form: Form::Bare, ..Self::json(status, &json!({ "errors": errors })) }
     }

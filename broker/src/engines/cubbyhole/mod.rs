@@ -47,7 +47,7 @@ pub static ENGINE: Engine = Engine {
     route: answer,
 };
 
-static OWN: v1::Shelf = v1::Shelf { kind: KIND, home, has_leases: false };
+static OWN: v1::Shelf = v1::Shelf { kind: KIND, home, has_leases: false, has_versions: false };
 
 fn answer<'a>(call: Call<'a>, mount: &'a Mount, rest: &'a str) -> Answering<'a> {
     Box::pin(v1::route(call, &OWN, mount, rest))

@@ -136,10 +136,6 @@ async fn find_meta(session: &Session, target: &KvTarget) -> Result<Option<Found>
     Ok(session.rows.read::<SecretMeta>(meta_place(target)).await?)
 }
 
-async fn existing_meta(session: &Session, target: &KvTarget) -> Result<Found, OpError> {
-    find_meta(session, target).await?.ok_or(OpError::NOT_FOUND)
-}
-
 async fn mount_settings(session: &Session, mount: &Mount) -> Result<KvSettings, OpError> {
     Ok(session.rows.read(settings_place(mount)).await?.map(|(settings, _)| settings).unwrap_or_default())
 }
@@ -169,34 +165,44 @@ async fn read_at(
     version: u64,
 ) -> Result<ReadSecret, OpError> {
     let request = Request::begin(who, Action::SecretRead, route).await?.authorise(Operation::Read).await?;
-    let found = request.record_failure(find_version(Behalf::Caller(&request), target, version).await).await?;
+    let found = request.found(find_version(Behalf::Caller(&request), target, version).await).await?;
+    let value = match found.value {
+        Some(value) => Ok(value),
+        None => Err(request.absence().await?), // "deleted" is an absence too
+    };
     let receipt = request.commit_for_disclosure(Object::Version(found.number), Vec::new()).await?;
     Ok(ReadSecret {
-        data: found.value.map(|value| value.disclose(receipt)),
+        data: value.map(|value| value.disclose(receipt)),
         version: found.number,
         meta: found.meta,
         custom_metadata: found.custom,
     })
 }
 
-async fn find_version(behalf: Behalf<'_>, target: &KvTarget, version: u64) -> Result<Version, OpError> {
-    let ((meta, _), value) = values::find(behalf, target, version).await?;
-    let (number, facts) = meta.version(version).ok_or(OpError::NOT_FOUND)?;
-    if value.is_none() {
-        behalf.session().keys.system_kek().await?; // "deleted" is an absence too: see `Authorised::audited`
-    }
-    Ok(Version { number, meta: *facts, custom: meta.custom_metadata, value })
+async fn find_version(
+    behalf: Behalf<'_>,
+    target: &KvTarget,
+    version: u64,
+) -> Result<Option<Version>, OpError> {
+    let Some(((meta, _), value)) = values::find(behalf, target, version).await? else { return Ok(None) };
+    let found = meta.version(version).map(|(number, facts)| (number, *facts));
+    Ok(found.map(|(number, meta_of)| Version { number, meta: meta_of, custom: meta.custom_metadata, value }))
 }
 
 /// Names in a folder, folders with a slash at their end.
 pub async fn list(who: &Asker<'_>, folder: &KvFolder, page: &Page) -> Result<Vec<String>, OpError> {
     let request =
         Request::begin(who, Action::List, &folder.route()).await?.authorise(Operation::List).await?;
-    listed(&request, folder, page).await
+    let names = names::in_folder(request.session(), folder).await;
+    listed(&request, names, page).await
 }
 
-async fn listed(request: &Authorised, folder: &KvFolder, page: &Page) -> Result<Vec<String>, OpError> {
-    let names = request.record_failure(names::in_folder(request.session(), folder).await).await?;
+async fn listed(
+    request: &Authorised,
+    names: Result<Option<Vec<String>>, OpError>,
+    page: &Page,
+) -> Result<Vec<String>, OpError> {
+    let names = request.found(names).await?;
     request.commit(Object::names(names.len()), Vec::new()).await?;
     let after = page.after.as_deref().unwrap_or_default();
     let limit = if page.limit == 0 { usize::MAX } else { page.limit };
@@ -209,7 +215,7 @@ pub async fn read_metadata(who: &Asker<'_>, target: &KvTarget) -> Result<SecretM
         .await?
         .authorise(Operation::Read)
         .await?;
-    let (meta, _) = request.record_failure(existing_meta(request.session(), target).await).await?;
+    let (meta, _) = request.found(find_meta(request.session(), target).await).await?;
     request.commit(Object::Path, Vec::new()).await?;
     Ok(meta)
 }
@@ -241,18 +247,20 @@ pub async fn patch_metadata(
         .await?
         .authorise(Operation::Patch)
         .await?;
-    let changes =
-        request.record_failure(metadata_patch(request.session(), target, update, custom).await).await?;
+    let found = request.found(find_meta(request.session(), target).await).await?;
+    let changes = request
+        .record_failure(metadata_patch(request.session(), target, found, update, custom).await)
+        .await?;
     request.commit(Object::Path, changes).await
 }
 
 async fn metadata_patch(
     session: &Session,
     target: &KvTarget,
+    found: Found,
     mut update: MetadataUpdate,
     custom: &BTreeMap<String, Option<String>>,
 ) -> Result<Vec<Write>, OpError> {
-    let found = existing_meta(session, target).await?;
     if !custom.is_empty() {
         update.custom_metadata = Some(merge_custom_metadata(found.0.custom_metadata.as_ref(), custom)?);
     }

@@ -26,11 +26,11 @@ fn place<'a>(mount: &Mount, folder: &'a FolderPath, name: &'a str) -> Place<'a> 
 }
 
 /// Names in a folder, in order; a folder without any does not exist.
-pub(super) async fn in_folder(session: &Session, folder: &KvFolder) -> Result<Vec<String>, OpError> {
+pub(super) async fn in_folder(session: &Session, folder: &KvFolder) -> Result<Option<Vec<String>>, OpError> {
     let entries = session.rows.list::<Entry>(place(&folder.mount, &folder.folder, "")).await?;
     let mut names: Vec<String> = entries.into_iter().map(|(Entry(name), _)| name).collect();
     names.sort_unstable();
-    if names.is_empty() { Err(OpError::NOT_FOUND) } else { Ok(names) }
+    Ok((!names.is_empty()).then_some(names))
 }
 
 /// The names at the top of a mount, for whoever goes through them page by page.

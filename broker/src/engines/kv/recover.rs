@@ -6,7 +6,7 @@
 use symbolon_core::audit::SecretValue;
 use symbolon_core::path::FolderPath;
 
-use super::{KvFolder, KvTarget, Mount, OpError, existing_meta, find_version, names};
+use super::{KvFolder, KvTarget, Mount, OpError, Version, find_meta, find_version, names};
 use crate::access::Session;
 
 /// A version, or why there is none.
@@ -41,24 +41,21 @@ pub(crate) async fn recover_mount(session: &Session, mount: &Mount) -> Result<Ve
 
 async fn names_in(session: &Session, mount: &Mount, folder: &FolderPath) -> Result<Vec<String>, OpError> {
     let folder = KvFolder::new(mount.clone(), folder.clone());
-    match names::in_folder(session, &folder).await {
-        Err(error) if error == OpError::NOT_FOUND => Ok(Vec::new()),
-        other => other,
-    }
+    Ok(names::in_folder(session, &folder).await?.unwrap_or_default())
 }
 
 impl KvTarget {
     /// Every version that is known, each opened on its own: one that is damaged does not hide the others.
     pub(crate) async fn versions(&self, session: &Session) -> Vec<(u64, RecoveredVersion)> {
-        let Ok((meta, _)) = existing_meta(session, self).await else {
+        let Ok(Some((meta, _))) = find_meta(session, self).await else {
             return vec![(0, RecoveredVersion::Wrong)];
         };
         let mut found = Vec::with_capacity(meta.versions.len());
         for (number, facts) in &meta.versions {
             let version = match find_version(super::values::Behalf::Broker(session), self, *number).await {
                 _ if facts.destroyed => RecoveredVersion::Destroyed,
-                Ok(version) => version.value.map_or(RecoveredVersion::Wrong, RecoveredVersion::Value),
-                Err(_) => RecoveredVersion::Wrong,
+                Ok(Some(Version { value: Some(value), .. })) => RecoveredVersion::Value(value),
+                Ok(_) | Err(_) => RecoveredVersion::Wrong,
             };
             found.push((*number, version));
         }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use hyper::StatusCode;
 use serde_json::{Map, Value, json};
 use symbolon_core::kv::{KvSettings, MetadataUpdate, SecretMeta, VersionMeta};
 use symbolon_core::path::{FolderPath, SecretPath};
@@ -15,11 +14,13 @@ use crate::dialect::vault::call::object;
 use crate::dialect::vault::envelope::{Data, Envelope};
 use crate::dialect::vault::error::{FaceError, VaultError};
 use crate::dialect::vault::fields::{FieldError, Fields, Reader};
-use crate::dialect::vault::{Answer, Call, Reply, Verb, unsupported};
-use crate::error::{Absent, OpError};
+use crate::dialect::vault::{Answer, Call, Reply, Status, Verb, unsupported};
+use crate::error::OpError;
 
-const WRONG_PATH: &str = "Invalid path for a versioned K/V secrets engine. See the API docs for the appropriate API \
-    endpoints to use. If using the CLI, use 'kv get' for this operation.";
+/// What Vault answers as 404 with a warning, to people who are used to version 1. But clients take that for
+/// an absent secret.
+const WRONG_PATH: &str = "Invalid path for a versioned K/V secrets engine: this mount is of version 2, whose \
+    secrets are read below data/ and listed below metadata/. With the CLI, use 'kv get'; elsewhere, set version 2.";
 
 /// Routes a request below a KV mount; `rest` is the path without the mount.
 pub async fn route(call: Call<'_>, mount: &Mount, rest: &str) -> Answer {
@@ -43,20 +44,7 @@ pub async fn route(call: Call<'_>, mount: &Mount, rest: &str) -> Answer {
         ("metadata", Verb::Write | Verb::Patch, false) => write_metadata(call, &target()?).await,
         ("metadata", Verb::Delete, false) => done(kv::delete_metadata(&call.who(), &target()?).await),
         ("config" | "data" | "metadata" | "subkeys" | "delete" | "undelete" | "destroy", ..) => unsupported(),
-        _ => wrong_path(call).await,
-    }
-}
-
-/// Vault answers 404 with a warning here, which people know from version 1 habits.
-async fn wrong_path(call: Call<'_>) -> Answer {
-    match call.unrouted().await {
-        VaultError::Op(OpError::Absent(Absent::Route)) => {
-            let mut envelope = Envelope::object(&call.request.request_id, "kv", Map::new());
-            envelope.data = Data::None;
-            envelope.warnings.push(WRONG_PATH.to_owned());
-            Ok(envelope.with_status(StatusCode::NOT_FOUND))
-        }
-        other => Err(other),
+        _ => Err(call.misrouted(OpError::invalid(WRONG_PATH)).await),
     }
 }
 
@@ -77,10 +65,13 @@ async fn read(call: Call<'_>, target: &KvTarget) -> Answer {
 /// A version that is deleted or destroyed is 404 *with* its metadata; that is how clients know it from an
 /// absent one.
 fn secret_answer(call: Call<'_>, name: &'static str, found: ReadSecret) -> Reply {
-    let status = if found.data.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND };
+    let (stored, status) = match found.data {
+        Ok(stored) => (Some(stored), Status::OK),
+        Err(absent) => (None, Status::of_absent(absent)),
+    };
     let metadata = version_facts(found.version, &found.meta, found.custom_metadata.as_ref());
     let envelope = Envelope {
-        data: Data::Secret { name, stored: found.data, metadata },
+        data: Data::Secret { name, stored, metadata },
         ..Envelope::object(&call.request.request_id, "kv", Map::new())
     };
     envelope.with_status(status)

@@ -8,12 +8,12 @@ use symbolon_core::path::{FolderPath, SecretPath};
 
 use crate::access::Route;
 use crate::access::mounts::{Mount, Side};
-use crate::error::{OpError, Text};
+use crate::error::{Absent, OpError, Text};
 
 /// A secret's version as read.
 pub struct ReadSecret {
-    /// The JSON object as it was written, byte for byte; `None` if this version is deleted or destroyed.
-    pub data: Option<symbolon_proto::Zeroizing<Vec<u8>>>,
+    /// The JSON object as it was written, byte for byte, unless this version is deleted or destroyed.
+    pub data: Result<symbolon_proto::Zeroizing<Vec<u8>>, Absent>,
     /// Facts about the version.
     pub version: u64,
     /// Facts about the version.

@@ -16,7 +16,7 @@ use symbolon_core::kv::{NewVersion, SecretMeta};
 use symbolon_proto::context::{RecordContext, RecordKind};
 use symbolon_proto::id::{MountId, SecretId, TenantId};
 
-use super::{Found, KvTarget, VERSIONS, existing_meta};
+use super::{Found, KvTarget, VERSIONS, find_meta};
 use crate::access::mounts::{Mount, Tier};
 use crate::access::{Authorised, Session};
 use crate::error::OpError;
@@ -85,21 +85,21 @@ impl<'a> Behalf<'a> {
     }
 }
 
-/// A secret, and the value of a version of it if that one lives; 0 is the newest.
+/// A secret that has a version, and the value of that if it lives; 0 is the newest.
 pub(super) async fn find(
     behalf: Behalf<'_>,
     target: &KvTarget,
     version: u64,
-) -> Result<(Found, Option<SecretValue>), OpError> {
+) -> Result<Option<(Found, Option<SecretValue>)>, OpError> {
     let (session, mut missed_at) = (behalf.session(), None);
     for _ in 0..TRIES_MAX {
-        let (meta, revision) = existing_meta(session, target).await?;
-        let (number, facts) = meta.version(version).ok_or(OpError::NOT_FOUND)?;
+        let Some((meta, revision)) = find_meta(session, target).await? else { return Ok(None) };
+        let Some((number, facts)) = meta.version(version) else { return Ok(None) };
         if !facts.is_live(session.now().unix_ms) {
-            return Ok(((meta, revision), None));
+            return Ok(Some(((meta, revision), None)));
         }
         match open(behalf, target, &meta, number).await? {
-            Opened::Value(value) => return Ok(((meta, revision), Some(value))),
+            Opened::Value(value) => return Ok(Some(((meta, revision), Some(value)))),
             Opened::Moved if missed_at == Some(revision) => return Err(OpError::INTEGRITY),
             Opened::Moved => missed_at = Some(revision),
         }

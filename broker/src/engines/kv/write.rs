@@ -96,7 +96,7 @@ pub async fn patch(
         .await?;
     let mut tries = Tries::default();
     loop {
-        let (found, data) = request.record_failure(merged(&request, target, input.data).await).await?;
+        let (found, data) = request.found(merged(&request, target, input.data).await).await?;
         let wrote = store_version(&request, target, Some(found), &data, input.cas).await;
         if !tries.again(&wrote) {
             return wrote;
@@ -113,14 +113,13 @@ async fn merged(
     request: &Authorised,
     target: &KvTarget,
     patch: &Map,
-) -> Result<(Found, Zeroizing<Vec<u8>>), OpError> {
-    let (found, value) = values::find(values::Behalf::Caller(request), target, 0).await?;
-    let mut data: Map = value
-        .ok_or(OpError::NOT_FOUND)?
-        .transform(|bytes| json::parse(bytes, STORED))
-        .map_err(|_| OpError::INTEGRITY)?;
+) -> Result<Option<(Found, Zeroizing<Vec<u8>>)>, OpError> {
+    let found = values::find(values::Behalf::Caller(request), target, 0).await?;
+    let Some((found, Some(value))) = found else { return Ok(None) };
+    let mut data: Map =
+        value.transform(|bytes| json::parse(bytes, STORED)).map_err(|_| OpError::INTEGRITY)?;
     merge(&mut data, patch);
-    Ok((found, encode(&data)))
+    Ok(Some((found, encode(&data))))
 }
 
 /// RFC 7396, section 2: null removes, objects merge, everything else replaces.

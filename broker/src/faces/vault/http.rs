@@ -1,11 +1,11 @@
 //! The dialect's answers as HTTP has them.
 
 use axum::body::Body;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use bytes::Bytes;
 
-use crate::dialect::vault::Reply;
+use crate::dialect::vault::{Reply, Status};
 
 /// The answer as HTTP has it.
 #[must_use]
@@ -13,13 +13,13 @@ pub fn response(reply: Reply) -> Response {
     let Reply { status, body, form: _, retry_secs } = reply;
     let is_json = !body.is_empty();
     let mut response = Response::new(Body::from(Bytes::from_owner(body)));
-    *response.status_mut() = status;
+    *response.status_mut() = status.code();
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if is_json {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
-    if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+    if matches!(status, Status::SERVICE_UNAVAILABLE | Status::TOO_MANY_REQUESTS) {
         // Small on purpose unless it is known: the External Secrets Operator reconciles one object at a time
         // and would stand still.
         headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_secs.unwrap_or(1)));

@@ -25,7 +25,8 @@ use symbolon_proto::id::SecretId;
 
 use super::write::{Tries, Writing, encode, existing_or_new};
 use super::{
-    Engine, Found, KvFolder, KvTarget, Page, TABLES, V2, check_tier, listed, meta_place, remove, values,
+    Engine, Found, KvFolder, KvTarget, Page, TABLES, V2, check_tier, listed, meta_place, names, remove,
+    values,
 };
 use crate::access::mounts::{Mount, Side};
 use crate::access::shape::Facts;
@@ -62,7 +63,16 @@ pub static V1: Engine = Engine {
 /// The option that tells the versions apart.
 const VERSION: &str = "version";
 
-static SHARED: Shelf = Shelf { kind: "kv", home: |_| Ok(FolderPath::root()), has_leases: true };
+static SHARED: Shelf =
+    Shelf { kind: "kv", home: |_| Ok(FolderPath::root()), has_leases: true, has_versions: true };
+
+/// Names below which clients of version 2 read or list.
+const OF_VERSION_2: [&str; 3] = ["data", "metadata", "subkeys"];
+/// What is not there below such a name may be there for whoever asked: in a mount of version 2, which this
+/// one was taken for. To call it absent would make a controller delete what it holds.
+const MISTAKEN: OpError = OpError::invalid(
+    "no secret has this name, which looks like a path of version 2; this K/V mount is of version 1: set version 1 in the client, or upgrade the mount",
+);
 
 fn answer<'a>(call: Call<'a>, mount: &'a Mount, rest: &'a str) -> Answering<'a> {
     Box::pin(route(call, &SHARED, mount, rest))
@@ -100,6 +110,8 @@ pub(in crate::engines) struct Shelf {
     pub(in crate::engines) home: fn(&Caller) -> Result<FolderPath, OpError>,
     /// Whether a read says how long its value may be kept.
     pub(in crate::engines) has_leases: bool,
+    /// Whether one of its mounts can be taken for another version of it.
+    pub(in crate::engines) has_versions: bool,
 }
 
 /// What a request is about: a name below its mount, in the caller's home.
@@ -107,6 +119,17 @@ struct Spot<'a, N> {
     shelf: &'static Shelf,
     mount: &'a Mount,
     name: N,
+}
+
+impl<N> Spot<'_, N> {
+    /// What was found under a name; nothing is no absence where another version may have been meant.
+    fn looked_for<T>(&self, name: &str, found: Option<T>) -> Result<Option<T>, OpError> {
+        let first = name.split('/').next().unwrap_or_default();
+        match found {
+            None if self.shelf.has_versions && OF_VERSION_2.contains(&first) => Err(MISTAKEN),
+            found => Ok(found),
+        }
+    }
 }
 
 impl Spot<'_, SecretPath> {
@@ -148,8 +171,9 @@ async fn read(who: &Asker<'_>, spot: &Spot<'_, SecretPath>) -> Result<Zeroizing<
         Request::begin(who, Action::SecretRead, &spot.route()).await?.authorise(Operation::Read).await?;
     let target = request.record_failure(spot.target(request.caller())).await?;
     let found = values::find(values::Behalf::Caller(&request), &target, 0).await;
-    let found = found.and_then(|(_, value)| value.ok_or(OpError::NOT_FOUND));
-    let value = request.record_failure(found).await?;
+    let value =
+        found.and_then(|found| spot.looked_for(spot.name.as_str(), found.and_then(|(_, value)| value)));
+    let value = request.found(value).await?;
     let receipt = request.commit_for_disclosure(Object::Path, Vec::new()).await?;
     Ok(value.disclose(receipt))
 }
@@ -218,7 +242,9 @@ async fn delete(who: &Asker<'_>, spot: &Spot<'_, SecretPath>) -> Result<(), OpEr
 async fn list(who: &Asker<'_>, spot: &Spot<'_, FolderPath>, page: &Page) -> Result<Vec<String>, OpError> {
     let request = Request::begin(who, Action::List, &spot.route()).await?.authorise(Operation::List).await?;
     let folder = request.record_failure(spot.folder(request.caller())).await?;
-    listed(&request, &folder, page).await
+    let names = names::in_folder(request.session(), &folder).await;
+    let names = names.and_then(|names| spot.looked_for(spot.name.as_str(), names));
+    listed(&request, names, page).await
 }
 
 #[cfg(test)]

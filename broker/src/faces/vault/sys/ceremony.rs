@@ -12,7 +12,6 @@
 //! The routes of custodians are raw JSON without envelope.
 
 use data_encoding::{BASE64, HEXLOWER};
-use hyper::StatusCode;
 use serde_json::{Map, Value, json};
 use symbolon_core::succession::{Change, NewSet};
 use symbolon_proto::custody::Card;
@@ -26,7 +25,7 @@ use crate::custody::ceremony::{CeremonyRefusal, Notice, Wanted};
 use crate::dialect::time::rfc3339;
 use crate::dialect::vault::error::{FaceError, VaultError};
 use crate::dialect::vault::fields::Reader;
-use crate::dialect::vault::{Answer, Reply, VaultRequest, Verb, unsupported};
+use crate::dialect::vault::{Answer, Reply, Status, VaultRequest, Verb, unsupported};
 use crate::error::OpError;
 use crate::ops::ceremony;
 
@@ -133,7 +132,7 @@ pub(super) fn parse_cards(read: &Reader<'_>) -> Result<Vec<Card>, FaceError> {
 }
 
 fn answer(notice: Option<&Notice>) -> Reply {
-    Reply::json(StatusCode::OK, &json!({ "ceremony": notice.map(body) }))
+    Reply::json(Status::OK, &json!({ "ceremony": notice.map(body) }))
 }
 
 fn body(notice: &Notice) -> Value {

@@ -1,7 +1,6 @@
 //! Health, seal status, init, unseal, seal, leader: raw JSON without envelope, and no token but for `seal`.
 
 use data_encoding::{BASE64, HEXLOWER};
-use hyper::StatusCode;
 use serde_json::{Map, Value, json};
 use symbolon_proto::Zeroizing;
 
@@ -11,7 +10,7 @@ use crate::custody::App;
 use crate::custody::init::{Init, InitAnswer};
 use crate::dialect::vault::error::FaceError;
 use crate::dialect::vault::fields::{Fields, Reader};
-use crate::dialect::vault::{Answer, Reply, VaultRequest, Verb, unsupported};
+use crate::dialect::vault::{Answer, Reply, Status, VaultRequest, Verb, unsupported};
 use crate::error::OpError;
 use crate::ops;
 use crate::ops::seal::SealStatus;
@@ -50,22 +49,20 @@ const U8_MAX: u64 = 255;
 pub(super) fn health(app: &App, request: &VaultRequest) -> Answer {
     let status = ops::seal::status(app);
     let Some(code) = health_code(&status, &request.fields.reader()) else {
-        return Ok(Reply::errors(StatusCode::BAD_REQUEST, None));
+        return Ok(Reply::errors(Status::BAD_REQUEST, None));
     };
     let now_secs = app.clock.now().unix_secs();
     Ok(Reply::json(code, &health_body(&status, now_secs, &app.config.vault_compatibility_version)))
 }
 
 /// The status code, which callers may choose; `None` if they chose what is none.
-fn health_code(status: &SealStatus, read: &Reader<'_>) -> Option<StatusCode> {
+fn health_code(status: &SealStatus, read: &Reader<'_>) -> Option<Status> {
     let (name, usual) = match status {
         SealStatus { initialized: false, .. } => ("uninitcode", 501),
         SealStatus { sealed: true, .. } => ("sealedcode", 503),
         _ => ("activecode", 200),
     };
-    let chosen = read.count(name).ok()?.unwrap_or(usual);
-    let code = u16::try_from(chosen).ok().filter(|code| (200..=599).contains(code))?;
-    StatusCode::from_u16(code).ok()
+    Status::chosen_for_health(read.count(name).ok()?.unwrap_or(usual))
 }
 
 fn health_body(status: &SealStatus, now_secs: u64, version: &str) -> Value {
@@ -94,10 +91,7 @@ fn name_cluster(body: &mut Value, status: &SealStatus) {
 }
 
 pub(super) fn seal_status(app: &App) -> Answer {
-    Ok(Reply::json(
-        StatusCode::OK,
-        &seal_body(&ops::seal::status(app), &app.config.vault_compatibility_version),
-    ))
+    Ok(Reply::json(Status::OK, &seal_body(&ops::seal::status(app), &app.config.vault_compatibility_version)))
 }
 
 /// `type` is `shamir` so that operators' tools ask for shares; the rest after `warnings` is ours.
@@ -132,7 +126,7 @@ fn seal_body(status: &SealStatus, version: &str) -> Value {
 }
 
 pub(super) fn is_initialised(app: &App) -> Answer {
-    Ok(Reply::json(StatusCode::OK, &json!({ "initialized": ops::seal::status(app).initialized })))
+    Ok(Reply::json(Status::OK, &json!({ "initialized": ops::seal::status(app).initialized })))
 }
 
 pub(super) async fn init(app: &App, request: &VaultRequest) -> Answer {
@@ -141,7 +135,7 @@ pub(super) async fn init(app: &App, request: &VaultRequest) -> Answer {
         return Err(FaceError::Initialised.into());
     }
     let made = crate::custody::init::init(app, &wish).await?;
-    Ok(Reply::json(StatusCode::OK, &InitBody::new(&made)))
+    Ok(Reply::json(Status::OK, &InitBody::new(&made)))
 }
 
 fn parse_init(read: &Reader<'_>) -> Result<Init, FaceError> {
@@ -215,7 +209,7 @@ pub(super) async fn unseal(app: &App, request: &VaultRequest) -> Answer {
             return Err(FaceError::Invalid(text).into());
         }
     };
-    Ok(Reply::json(StatusCode::OK, &seal_body(&status, &app.config.vault_compatibility_version)))
+    Ok(Reply::json(Status::OK, &seal_body(&status, &app.config.vault_compatibility_version)))
 }
 
 /// Names are matched without regard to case, as Go's decoder does; two spellings of one name are refused.
@@ -253,7 +247,7 @@ pub(super) fn leader(app: &App) -> Answer {
         "performance_standby": false,
         "performance_standby_last_remote_wal": 0,
     });
-    Ok(Reply::json(StatusCode::OK, &body))
+    Ok(Reply::json(Status::OK, &body))
 }
 
 #[cfg(test)]
@@ -292,7 +286,7 @@ mod tests {
     #[test]
     fn health_speaks_in_status_codes() {
         let code = |status: &SealStatus, query: Value| {
-            health_code(status, &fields(query).reader()).map(|code| code.as_u16())
+            health_code(status, &fields(query).reader()).map(|status| status.as_u16())
         };
         assert_eq!(code(&status(false, true), json!({})), Some(501));
         assert_eq!(code(&status(true, true), json!({})), Some(503));

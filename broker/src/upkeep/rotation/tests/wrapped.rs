@@ -11,8 +11,8 @@ use super::world::{NOW_MS, Site, World};
 use crate::access::tokens::{ACCESSORS, TOKENS};
 use crate::dialect::vault::envelope::Envelope;
 use crate::dialect::vault::request::Head;
-use crate::dialect::vault::{Answer, Call, Reply, VaultError, VaultRequest};
-use crate::error::OpError;
+use crate::dialect::vault::{Answer, Call, Reply, Status, VaultError, VaultRequest};
+use crate::error::{Absent, OpError};
 use crate::keys::VERSION_CAPSULES;
 use crate::wrapping::{self, ANSWER_BYTES_MAX};
 
@@ -193,10 +193,12 @@ async fn answers_that_do_not_fit_and_those_without_envelope_are_refused() {
     let long = json!({ "k": "x".repeat(ANSWER_BYTES_MAX) }).as_object().unwrap().clone();
     let long = wrapping::around(call, async { Ok(Envelope::object("id", "kv", long).into_reply()) }).await;
     assert!(long.err().unwrap().to_string().contains("1 MiB"));
-    let raw = async { Ok(Reply::json(hyper::StatusCode::OK, &json!({ "a": 1 }))) };
+    let raw = async { Ok(Reply::json(Status::OK, &json!({ "a": 1 }))) };
     assert!(wrapping::around(call, raw).await.err().unwrap().to_string().contains("cannot be wrapped"));
     let nothing = wrapping::around(call, async { Ok(Reply::no_content()) }).await.ok().unwrap();
-    assert_eq!(nothing.status, 204);
-    let absent = async { Ok(Reply::errors(hyper::StatusCode::NOT_FOUND, None)) };
-    assert_eq!(wrapping::around(call, absent).await.ok().unwrap().status, 404);
+    assert_eq!(nothing.status, Status::NO_CONTENT);
+    #[expect(clippy::disallowed_methods, reason = "no client sees it")]
+    let status = Status::of_absent(Absent::witnessed());
+    let absent = async { Ok(Reply::errors(status, None)) };
+    assert_eq!(wrapping::around(call, absent).await.ok().unwrap().status, status);
 }
