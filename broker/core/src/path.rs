@@ -2,8 +2,9 @@
 //!
 //! The costliest class of Vault CVEs was two spellings of one name: the policy saw one, the handler the
 //! other. Here a path or name is parsed in one constructor; policy, routing and storage then share that
-//! value. Parsing refuses rather than repairs: no dot segments, no empty segments, no encoded slashes, no
-//! control characters.
+//! value. Escapes are decoded once, before anything else looks: `%2F` is a slash that separates, because
+//! clients that escape whole names send it so. After that, parsing refuses rather than repairs: no dot
+//! segments, no empty segments, nothing that somebody could decode again, no control characters.
 //!
 //! | Type | What it is | Case |
 //! |---|---|---|
@@ -45,9 +46,10 @@ pub enum PathError {
     /// A segment is `.` or `..`, encoded or not.
     #[error("the path has a '.' or '..' segment")]
     DotSegment,
-    /// `%2F` or `%5C`: would become a separator for some readers and not for others.
-    #[error("the path has an encoded slash")]
-    EncodedSlash,
+    /// Decoded, it still has `%2F`, `%5C`, `%2E`, `%25` or an escaped control character: a reader that
+    /// decodes once more would see other segments than we do.
+    #[error("the path is percent-encoded twice; encode it once")]
+    EncodedTwice,
     /// `%` without two hexadecimal digits.
     #[error("the path has a broken percent escape")]
     BadEscape,
@@ -74,7 +76,9 @@ impl ApiPath {
         if raw.len() > RAW_BYTES_MAX {
             return Err(PathError::TooLong);
         }
-        Self::from_decoded(&percent_decode(raw)?)
+        let text = percent_decode(raw)?;
+        refuse_escapes(&text)?;
+        Self::from_decoded(&text)
     }
 
     /// Checks a path that comes decoded, such as those in the body of `sys/capabilities`.
@@ -119,7 +123,7 @@ impl fmt::Display for ApiPath {
     }
 }
 
-/// Decodes `%XX`. Slashes and backslashes must come unencoded, so that every reader sees the same segments.
+/// Decodes `%XX`, once. Slashes come out as separators.
 fn percent_decode(raw: &str) -> Result<String, PathError> {
     let mut out = Vec::with_capacity(raw.len());
     let mut bytes = raw.bytes();
@@ -130,12 +134,22 @@ fn percent_decode(raw: &str) -> Result<String, PathError> {
         }
         let high = bytes.next().and_then(hex_digit).ok_or(PathError::BadEscape)?;
         let low = bytes.next().and_then(hex_digit).ok_or(PathError::BadEscape)?;
-        match high << 4 | low {
-            b'/' | b'\\' => return Err(PathError::EncodedSlash),
-            decoded => out.push(decoded),
-        }
+        out.push(high << 4 | low);
     }
     String::from_utf8(out).map_err(|_| PathError::NotUtf8)
+}
+
+/// Refuses what would be another path for somebody who decodes it again.
+fn refuse_escapes(decoded: &str) -> Result<(), PathError> {
+    for escape in decoded.as_bytes().windows(3) {
+        let &[b'%', high, low] = escape else { continue };
+        let (Some(high), Some(low)) = (hex_digit(high), hex_digit(low)) else { continue };
+        let again = high << 4 | low;
+        if matches!(again, b'/' | b'\\' | b'.' | b'%') || again.is_ascii_control() {
+            return Err(PathError::EncodedTwice);
+        }
+    }
+    Ok(())
 }
 
 fn hex_digit(digit: u8) -> Option<u8> {

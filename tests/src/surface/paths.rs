@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{CLOSED, OPEN, TEAM, shared};
 
 /// Every spelling by which a path has ever climbed out of a policy, and some more.
-const STRANGE: [&str; 33] = [
+const STRANGE: [&str; 39] = [
     "/v1/secret/data/open/../closed/b",
     "/v1/secret/data/open/../../data/closed/b",
     "/v1/secret/data/open/%2e%2e/closed/b",
@@ -17,10 +17,16 @@ const STRANGE: [&str; 33] = [
     "/v1/secret/data/open/..%2fclosed/b",
     "/v1/secret/data/open/..%2Fclosed%2Fb",
     "/v1/secret/data/open%2f..%2fclosed%2fb",
-    "/v1/secret/data/open%2fa",
-    "/v1/secret%2fdata%2fopen%2fa",
-    "/v1/secret/data/open/..%5cclosed/b",
-    "/v1/secret/data/open%5ca",
+    "/v1/secret%2fdata%2fopen%2f%2e%2e%2fclosed%2fb",
+    "/v1/secret/data/open/%252e%252e/closed/b",
+    "/v1/secret/data/open/%252e%252e%252fclosed%252fb",
+    "/v1/secret/data/open%252fa",
+    "/v1/secret/data/open%25252fa",
+    "/v1/secret/data/open/..%255cclosed/b",
+    "/v1/secret/data/open%2f%2fa",
+    "/v1/secret/data%2f/open/a",
+    "/v1/%2fsecret/data/open/a",
+    "/v1/secret/data/open%2f%00a",
     "/v1/secret/data/open/./a",
     "/v1/secret/data/open/%2e/a",
     "/v1/secret/data/open/a/.",
@@ -76,8 +82,16 @@ fn policy_and_handler_see_one_spelling() {
             ("/v1/secret/data/open;/..;/closed/b", 403),
             ("/v1/secret/data/OPEN/a", 403),
             ("/v1/Secret/data/open/a", 403),
-            ("/v1/secret/data/open/%252e%252e/closed/b", 404), // once decoded it is a name like any other
-            ("/v1/secret/data/open/%252e%252e%252fclosed%252fb", 404),
+            ("/v1/secret/data/open%2fa", 200), // as clients send a name that they escape as a whole
+            ("/v1/secret%2Fdata%2fopen%2Fa", 200),
+            ("/v1/secret/data%2Fclosed%2Fb", 403),
+            ("/v1/secret%2fdata%2fclosed%2fb", 403),
+            ("/v1/sys%2Fpolicies%2Facl%2Fdefault", 403),
+            ("/v1/secret/data/open%5ca", 403), // a backslash is a character like any other
+            ("/v1/secret/data/open\\a", 403),
+            ("/v1/secret/data/open/..%5cclosed/b", 404),
+            ("/v1/secret/data/open/..\\closed/b", 404),
+            ("/v1/secret/data/open/100%25", 404),
             ("/v1/secret/data/open/a?path=closed/b", 200),
             ("/v1/secret/data/open/a#/../closed/b", 200), // hyper drops what no client should have sent
         ] {

@@ -20,7 +20,11 @@ fn a_path_is_decoded_once() {
     check("secret/metadata/app/", "secret/metadata/app", true);
     check("secret/data/a%20b%3Fc%25d", "secret/data/a b?c%d", false);
     check("secret/data/%C3%A4", "secret/data/ä", false);
-    check("secret/data/%252F", "secret/data/%2F", false);
+    check("secret%2Fdata%2fteam%2Fdb", "secret/data/team/db", false);
+    check("secret/metadata/team%2F", "secret/metadata/team", true);
+    check("secret/data/a%5Cb", "secret/data/a\\b", false);
+    check("secret/data/a\\b", "secret/data/a\\b", false);
+    check("secret/data/100%25/%2541", "secret/data/100%/%41", false);
     check("secret/data/...", "secret/data/...", false);
     check("secret/data/.env", "secret/data/.env", false);
 }
@@ -32,11 +36,25 @@ fn doubtful_paths_are_refused() {
     check_refused("/secret", PathError::EmptySegment);
     check_refused("secret//x", PathError::EmptySegment);
     check_refused("secret//", PathError::EmptySegment);
-    for dots in ["secret/../sys", "secret/./x", "secret/%2e%2e/sys", "secret/.%2E/x", "..", "secret/.."] {
+    for dots in [
+        "secret/../sys",
+        "secret/./x",
+        "secret/%2e%2e/sys",
+        "secret/.%2E/x",
+        "..",
+        "secret/..",
+        "secret/..%2f..%2fsys",
+        "secret%2F%2e%2E%2Fsys",
+    ] {
         check_refused(dots, PathError::DotSegment);
     }
-    for slash in ["secret/data/a%2Fb", "secret%2fdata", "secret/a%5cb", "secret/..%2f..%2fsys"] {
-        check_refused(slash, PathError::EncodedSlash);
+    for empty in ["%2Fsecret", "secret%2F/x", "secret%2F%2fx", "secret/%2F"] {
+        check_refused(empty, PathError::EmptySegment);
+    }
+    for twice in
+        ["a/%252F", "a%252fb", "a/%252e%252e/b", "a/%255Cb", "a/%25252F", "a/%250Ab", "a/%257f", "%25%32%46"]
+    {
+        check_refused(twice, PathError::EncodedTwice);
     }
     for escape in ["secret/%", "secret/%2", "secret/%zz", "secret/%+1"] {
         check_refused(escape, PathError::BadEscape);
