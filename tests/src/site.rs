@@ -313,8 +313,15 @@ impl Site {
 
     /// A request whose target no library tidies.
     pub async fn send_raw(&self, method: &str, target: &str, token: &str) -> Got {
+        self.send_raw_with(method, target, token, "").await
+    }
+
+    /// The same with a body.
+    pub async fn send_raw_with(&self, method: &str, target: &str, token: &str, body: &str) -> Got {
         let head = format!("{method} {target} HTTP/1.1\r\nHost: broker\r\nX-Vault-Token: {token}\r\n");
-        self.send_bytes(format!("{head}Content-Length: 0\r\nConnection: close\r\n\r\n").into_bytes()).await
+        let length = body.len();
+        let request = format!("{head}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+        self.send_bytes(request.into_bytes()).await
     }
 
     /// Sends bytes as they are over TLS and reads the answer of HTTP/1.1.

@@ -8,6 +8,7 @@ use crate::site::{CALM, Got, MOUNT, Place, Shared, Site};
 mod answers;
 mod bodies;
 mod paths;
+mod policies;
 
 static PLACE: Place = Place::new(std::sync::Weak::new());
 

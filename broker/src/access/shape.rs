@@ -29,7 +29,8 @@ pub struct Facts {
     pub tables: &'static [Table],
     /// Paths below its mount that need `sudo` beside the operation's capability.
     pub sudo: &'static [Pattern],
-    /// Paths below its mount whose segment under `+` is a name that folds case.
+    /// Paths below its mount whose segment under `+` is a name that folds case; without a `+`, all that
+    /// stands under the final `*` is one name.
     pub folds: &'static [Pattern],
     /// Paths below its mount that answer without a token, with the verb of the dialect.
     pub open: &'static [(&'static str, Pattern)],
@@ -112,14 +113,36 @@ impl Shape {
         owners.any(|facts| facts.open.iter().any(|(_, pattern)| matches(pattern, rest)))
     }
 
-    /// Which segment of a path, counted from the end of its mount, is a name that folds case.
+    /// The part of a path that is a name which folds case: what stands before it, the name, what follows.
     #[must_use]
-    pub fn folding_segment<'p>(&self, mounts: &Mounts, path: &'p ApiPath) -> Option<(&'p str, usize)> {
+    pub fn folding<'p>(&self, mounts: &Mounts, path: &'p ApiPath) -> Option<Folding<'p>> {
         let (mut owners, rest) = self.owners(mounts, path)?;
         let form = |facts: &Facts| facts.folds.iter().find(|pattern| matches(pattern, rest)).copied();
         let pattern = owners.find_map(form)?;
-        Some((rest, pattern.split('/').position(|segment| segment == "+")?))
+        let (before, has_parts) = match pattern.split('/').position(|segment| segment == "+") {
+            Some(at) => (at, false),
+            None => (pattern.split('/').position(|segment| segment == "*")?, true),
+        };
+        let skipped: usize = rest.split('/').take(before).map(|segment| segment.len() + 1).sum();
+        let start = path.as_str().len() - rest.len() + skipped;
+        let (before, name) = path.as_str().split_at_checked(start)?;
+        let end = if has_parts { name.len() } else { name.find('/').unwrap_or(name.len()) };
+        let (name, after) = name.split_at(end);
+        Some(Folding { before, name, after, has_parts })
     }
+}
+
+/// A path with a name that folds case.
+#[derive(Clone, Copy, Debug)]
+pub struct Folding<'p> {
+    /// With a slash at its end.
+    pub before: &'p str,
+    /// The name.
+    pub name: &'p str,
+    /// Empty, or with a slash at its beginning.
+    pub after: &'p str,
+    /// Whether the name may have parts, with slashes between them.
+    pub has_parts: bool,
 }
 
 /// Whether a path below a mount has the form of a pattern.

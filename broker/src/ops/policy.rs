@@ -40,15 +40,15 @@ impl Spelling {
     }
 }
 
-/// Names of all policies, `root` included, in order.
+/// Names of all policies, in order; `root` is the last.
 pub async fn list(who: &Asker<'_>, spelling: Spelling) -> Result<Vec<String>, OpError> {
     let request = Request::begin(who, Action::PolicyRead, &Route::system(spelling.collection()))
         .await?
         .authorise(Operation::List)
         .await?;
     let mut names = request.session().policy_names();
-    names.push(PolicyName::root().as_str().to_owned());
     names.sort();
+    names.push(PolicyName::root().as_str().to_owned());
     request.commit(Object::names(names.len()), Vec::new()).await?;
     Ok(names)
 }

@@ -27,7 +27,7 @@ pub static SYSTEM: Facts = Facts {
         "symbolon/rotate/*",
         "symbolon/ceremony/*",
     ],
-    folds: &["policies/acl/+", "policy/+"],
+    folds: &["policies/acl/*", "policy/*"],
     open: &[
         ("GET", "health"),
         ("GET", "seal-status"),

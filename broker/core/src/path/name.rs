@@ -1,4 +1,5 @@
-//! Names that are folded: policies, roles and users.
+//! Names that are folded: policies, roles and users. A policy's may have parts with slashes between them, as
+//! in `team/readers`.
 //!
 //! ASCII only, so that folding is total and no two characters look alike. Nothing but these constructors
 //! makes one, so a check and a use cannot disagree about case or blanks (CVE-2025-5999 and its successors).
@@ -19,9 +20,10 @@ pub enum NameError {
     /// More than 128 bytes.
     #[error("the name is longer than {NAME_BYTES_MAX} bytes")]
     TooLong,
-    /// Outside letters, digits and `-_.:@`, or beginning or ending in punctuation.
+    /// Outside letters, digits and `-_.:@`, or beginning or ending in punctuation; so each part of a
+    /// policy's.
     #[error(
-        "the name may have letters, digits and '-', '_', '.', ':', '@' only, and begins and ends with none of these but '_'"
+        "the name may have letters, digits and '-', '_', '.', ':', '@' only, and begins and ends with none of these but '_'; the name of a policy may have several such parts, with '/' between them"
     )]
     BadCharacter,
     /// A name of the house that cannot be given to anyone.
@@ -29,25 +31,28 @@ pub enum NameError {
     Reserved,
 }
 
-fn fold(text: &str) -> Result<String, NameError> {
-    let text = text.trim();
-    if text.is_empty() {
-        return Err(NameError::Empty);
+fn fold(text: &str, is_name: impl FnOnce(&str) -> bool) -> Result<String, NameError> {
+    match text.trim() {
+        "" => Err(NameError::Empty),
+        text if text.len() > NAME_BYTES_MAX => Err(NameError::TooLong),
+        text if is_name(text) => Ok(text.to_ascii_lowercase()),
+        _ => Err(NameError::BadCharacter),
     }
-    if text.len() > NAME_BYTES_MAX {
-        return Err(NameError::TooLong);
-    }
-    let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    let bytes = text.as_bytes();
-    let inside = bytes.iter().all(|&byte| word(byte) || b"-.:@".contains(&byte));
-    if !inside || !word(bytes[0]) || !word(bytes[bytes.len() - 1]) {
-        return Err(NameError::BadCharacter);
-    }
-    Ok(text.to_ascii_lowercase())
+}
+
+fn is_part(text: &str) -> bool {
+    let word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    let inside = text.bytes().all(|byte| word(&byte) || b"-.:@".contains(&byte));
+    inside && [text.as_bytes().first(), text.as_bytes().last()].into_iter().all(|end| end.is_some_and(word))
+}
+
+/// Every part is a name, so none is empty and none is `.` or `..`.
+fn has_parts(text: &str) -> bool {
+    text.split('/').all(is_part)
 }
 
 macro_rules! name {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident, $is_name:expr) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(String);
@@ -55,7 +60,7 @@ macro_rules! name {
         impl $name {
             /// Trims, checks and folds a name.
             pub fn parse(text: &str) -> Result<Self, NameError> {
-                fold(text).map(Self)
+                fold(text, $is_name).map(Self)
             }
 
             /// The folded name.
@@ -86,18 +91,18 @@ macro_rules! name {
 }
 
 name! {
-    /// Name of an ACL policy.
-    PolicyName
+    /// Name of an ACL policy, such as `reader` or `team/readers`.
+    PolicyName, has_parts
 }
 
 name! {
     /// Name of a role of an auth method or of a token role.
-    RoleName
+    RoleName, is_part
 }
 
 name! {
     /// Name of a user who logs in with a password.
-    UserName
+    UserName, is_part
 }
 
 impl PolicyName {

@@ -107,8 +107,17 @@ fn names_are_folded_and_reserved_in_every_spelling() {
         assert_eq!(PolicyName::assignable(spelling), Err(NameError::Reserved), "{spelling}");
     }
     assert!(PolicyName::assignable("Default").unwrap().is_default());
-    for bad in ["ro\u{131}t", "r\u{43e}\u{43e}t", "a b", "a\0b", "a/b", "-a", "a-", ".", "a,b", "a*"] {
+    for bad in ["ro\u{131}t", "r\u{43e}\u{43e}t", "a b", "a\0b", "-a", "a-", ".", "a,b", "a*"] {
         assert_eq!(PolicyName::parse(bad), Err(NameError::BadCharacter), "{bad}");
+        assert_eq!(RoleName::parse(bad), Err(NameError::BadCharacter), "{bad}");
+    }
+    assert_eq!(PolicyName::parse(" Team/Sub.x/Readers").unwrap().as_str(), "team/sub.x/readers");
+    for bad in ["/a", "a/", "a//b", "a/./b", "a/../b", "..", "a/ b", "a/-b", "a\\b", "a%2fb", "/"] {
+        assert_eq!(PolicyName::parse(bad), Err(NameError::BadCharacter), "{bad}");
+    }
+    for no_part_of_a_path in ["a/b", "team/readers"] {
+        assert_eq!(RoleName::parse(no_part_of_a_path), Err(NameError::BadCharacter));
+        assert_eq!(UserName::parse(no_part_of_a_path), Err(NameError::BadCharacter));
     }
     assert_eq!(RoleName::parse(" "), Err(NameError::Empty));
     assert_eq!(RoleName::parse(&"a".repeat(129)), Err(NameError::TooLong));

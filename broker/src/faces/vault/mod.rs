@@ -19,10 +19,10 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::Request;
 use axum::response::Response;
-use symbolon_core::path::{ApiPath, RoleName};
+use symbolon_core::path::{ApiPath, PolicyName, RoleName};
 
 use crate::access::mounts::Mounts;
-use crate::access::shape::Shape;
+use crate::access::shape::{Folding, Shape};
 use crate::access::{self, Session};
 use crate::auth::method_of;
 use crate::custody::App;
@@ -119,16 +119,14 @@ async fn routed(call: Call<'_>, mounts: &Mounts) -> Answer {
 /// that the handler sees, or a rule about `role/admin` would not hold for `role/Admin`. What is no name
 /// stays, and is refused later.
 fn folded(shape: &Shape, mounts: &Mounts, path: &ApiPath) -> Option<ApiPath> {
-    let (rest, at) = shape.folding_segment(mounts, path)?;
-    let before = &path.as_str()[..path.as_str().len() - rest.len()];
-    let mut segments: Vec<&str> = rest.split('/').collect();
-    let name = RoleName::parse(segments.get(at)?).ok()?;
-    if name.as_str() == segments[at] {
-        return None;
-    }
-    segments[at] = name.as_str();
+    let Folding { before, name, after, has_parts } = shape.folding(mounts, path)?;
+    let folded = match has_parts {
+        true => PolicyName::parse(name).ok()?.to_string(),
+        false => RoleName::parse(name).ok()?.to_string(),
+    };
     let slash = if path.is_list_form() { "/" } else { "" };
-    ApiPath::from_decoded(&format!("{before}{}{slash}", segments.join("/"))).ok()
+    let meant = ApiPath::from_decoded(&format!("{before}{folded}{after}{slash}")).ok()?;
+    (meant != *path).then_some(meant)
 }
 
 /// No such route, for parts of the system that hold no session.
@@ -161,6 +159,8 @@ mod tests {
         for (asked, meant) in [
             ("sys/policies/acl/Admin", "sys/policies/acl/admin"),
             ("sys/policy/%20ADMIN", "sys/policy/admin"),
+            ("sys/policies/acl/Team/Sub/READERS", "sys/policies/acl/team/sub/readers"),
+            ("sys/policy%2FTeam%2FReaders", "sys/policy/team/readers"),
             ("auth/Team/approle/role/CI/secret-id/lookup", "auth/Team/approle/role/ci/secret-id/lookup"),
             ("auth/Team/approle/role/CI/secret-id/", "auth/Team/approle/role/ci/secret-id/"),
         ] {

@@ -12,15 +12,15 @@ use crate::dialect::vault::fields::Reader;
 use crate::dialect::vault::{Answer, Call, Verb, unsupported};
 use crate::ops::policy::{self, Spelling};
 
-/// Routes a request below either prefix; `name` is `None` for the list.
-pub async fn route(call: Call<'_>, spelling: Spelling, name: Option<&str>) -> Answer {
-    let Some(name) = name else {
+/// Routes a request below either prefix; no name is the list.
+pub async fn route(call: Call<'_>, spelling: Spelling, name: &[&str]) -> Answer {
+    if name.is_empty() {
         return match (call.verb, spelling) {
             (Verb::List, _) | (Verb::Read, Spelling::Old) => list(call, spelling).await,
             _ => unsupported(),
         };
-    };
-    let name = PolicyName::parse(name)?;
+    }
+    let name = PolicyName::parse(&name.join("/"))?;
     let who = call.who();
     let read = call.fields.reader();
     match call.verb {
