@@ -3,8 +3,8 @@
 //! Stricter than serde_json, which the rest of the house uses: nesting, members and string lengths are
 //! bounded before memory is spent; duplicate keys are refused, because two readers may pick different ones;
 //! number literals are kept as written, because clients expect `1.10` and 2^70 back unchanged. The recursion
-//! is bounded by [`Limits::depth_max`], so the stack is too. Whoever calls bounds the total size by bounding
-//! the body.
+//! is bounded by [`Limits::depth_max`], so the stack is too. The whole is counted as it would be stored, in
+//! compact form: escapes that a client need not use, and white space, count for nothing.
 
 use serde_json::{Number, Value};
 
@@ -22,15 +22,27 @@ pub struct Limits {
     pub string_bytes_max: usize,
     /// Characters of one number.
     pub number_bytes_max: usize,
+    /// Bytes of the whole, written again in compact form with no more escapes than needed.
+    pub bytes_max: usize,
 }
 
 impl Limits {
-    /// Request bodies.
-    pub const BODY: Self =
-        Self { depth_max: 32, members_max: 10_000, string_bytes_max: 1 << 20, number_bytes_max: 256 };
+    /// Request bodies: a value of 1 MiB with room for its names.
+    pub const BODY: Self = Self {
+        depth_max: 32,
+        members_max: 10_000,
+        string_bytes_max: 1 << 20,
+        number_bytes_max: 256,
+        bytes_max: (1 << 20) + (64 << 10),
+    };
     /// Headers and claims of a JWT, keys of an issuer.
-    pub const TOKEN: Self =
-        Self { depth_max: 8, members_max: 512, string_bytes_max: 8 << 10, number_bytes_max: 32 };
+    pub const TOKEN: Self = Self {
+        depth_max: 8,
+        members_max: 512,
+        string_bytes_max: 8 << 10,
+        number_bytes_max: 32,
+        bytes_max: usize::MAX, // the token is bounded
+    };
 }
 
 /// Why a document was refused. Offsets are in bytes; nothing of the document is quoted.
@@ -60,15 +72,18 @@ pub enum JsonError {
     /// Too many members.
     #[error("JSON has too many members")]
     TooManyMembers,
-    /// A string, key or number is too long.
-    #[error("a JSON string or number is too long")]
+    /// A number is too long.
+    #[error("a JSON number is too long")]
     TooLong,
+    /// A string or key, or all together, has more bytes than may be stored.
+    #[error("JSON has more bytes than the largest value, which is 1 MiB for a secret, escapes not counted")]
+    TooLarge,
 }
 
 /// Parses one object and nothing after it but white space.
 pub fn parse(text: &[u8], limits: Limits) -> Result<Map, JsonError> {
     let text = std::str::from_utf8(text).map_err(|_| JsonError::NotUnicode)?;
-    let mut parser = Parser { text, at: 0, members: 0, limits };
+    let mut parser = Parser { text, at: 0, members: 0, bytes: 0, limits };
     parser.skip_blanks();
     if parser.peek() != Some(b'{') {
         return Err(if parser.peek().is_none() { parser.syntax() } else { JsonError::NotObject });
@@ -82,6 +97,8 @@ struct Parser<'a> {
     text: &'a str,
     at: usize,
     members: usize,
+    /// Of what was read, as it would be written again.
+    bytes: usize,
     limits: Limits,
 }
 
@@ -110,9 +127,16 @@ impl Parser<'_> {
         if self.take(byte) { Ok(()) } else { Err(self.syntax()) }
     }
 
+    /// A member, or an element, and its comma or the end of what it stands in.
     fn count_member(&mut self) -> Result<(), JsonError> {
         self.members += 1;
+        self.count_bytes(1)?;
         if self.members > self.limits.members_max { Err(JsonError::TooManyMembers) } else { Ok(()) }
+    }
+
+    fn count_bytes(&mut self, bytes: usize) -> Result<(), JsonError> {
+        self.bytes += bytes;
+        if self.bytes > self.limits.bytes_max { Err(JsonError::TooLarge) } else { Ok(()) }
     }
 
     fn value(&mut self, depth: usize) -> Result<Value, JsonError> {
@@ -133,6 +157,7 @@ impl Parser<'_> {
             return Err(self.syntax());
         }
         self.at += word.len();
+        self.count_bytes(word.len())?;
         Ok(value)
     }
 
@@ -141,9 +166,11 @@ impl Parser<'_> {
             return Err(JsonError::TooDeep);
         }
         self.expect(b'{')?;
+        self.count_bytes(1)?;
         let mut map = Map::new();
         self.skip_blanks();
         if self.take(b'}') {
+            self.count_bytes(1)?;
             return Ok(map);
         }
         loop {
@@ -155,6 +182,7 @@ impl Parser<'_> {
             }
             self.skip_blanks();
             self.expect(b':')?;
+            self.count_bytes(1)?;
             self.skip_blanks();
             let value = self.value(depth)?;
             if map.insert(key, value).is_some() {
@@ -173,9 +201,11 @@ impl Parser<'_> {
             return Err(JsonError::TooDeep);
         }
         self.expect(b'[')?;
+        self.count_bytes(1)?;
         let mut items = Vec::new();
         self.skip_blanks();
         if self.take(b']') {
+            self.count_bytes(1)?;
             return Ok(items);
         }
         loop {
@@ -207,6 +237,7 @@ impl Parser<'_> {
         if self.at - start > self.limits.number_bytes_max {
             return Err(JsonError::TooLong);
         }
+        self.count_bytes(self.at - start)?;
         // The crate-wide `arbitrary_precision` makes this keep the text; the grammar was checked above.
         Ok(Number::from_string_unchecked(self.text[start..self.at].to_owned()))
     }
@@ -221,6 +252,7 @@ impl Parser<'_> {
 
     fn string(&mut self) -> Result<String, JsonError> {
         self.expect(b'"')?;
+        self.count_bytes(2)?;
         let mut out = String::new();
         loop {
             let start = self.at;
@@ -228,14 +260,17 @@ impl Parser<'_> {
                 self.at += 1;
             }
             if out.len() + (self.at - start) > self.limits.string_bytes_max {
-                return Err(JsonError::TooLong);
+                return Err(JsonError::TooLarge);
             }
+            self.count_bytes(self.at - start)?;
             out.push_str(&self.text[start..self.at]);
             if self.take(b'"') {
                 return Ok(out);
             }
             self.expect(b'\\')?;
-            out.push(self.escape()?);
+            let plain = self.escape()?;
+            self.count_bytes(written_bytes(plain))?;
+            out.push(plain);
         }
     }
 
@@ -281,6 +316,15 @@ impl Parser<'_> {
         }
         self.at += 4;
         Ok(value)
+    }
+}
+
+/// Bytes of a character that came escaped, as it is written again.
+fn written_bytes(plain: char) -> usize {
+    match plain {
+        '"' | '\\' | '\u{8}' | '\u{c}' | '\n' | '\r' | '\t' => 2,
+        control if control < ' ' => 6,
+        other => other.len_utf8(),
     }
 }
 
@@ -343,7 +387,40 @@ mod tests {
         check_refused(&format!(r#"{{"a":{}"#, "[".repeat(100_000)), JsonError::TooDeep);
         check_refused(&format!(r#"{{"a":[{}1]}}"#, "1,".repeat(10_000)), JsonError::TooManyMembers);
         check_refused(&format!(r#"{{"a":{}}}"#, "1".repeat(257)), JsonError::TooLong);
-        check_refused(&format!(r#"{{"a":"{}"}}"#, "x".repeat((1 << 20) + 1)), JsonError::TooLong);
+        check_refused(&format!(r#"{{"a":"{}"}}"#, "x".repeat((1 << 20) + 1)), JsonError::TooLarge);
+        let half = "x".repeat(600 << 10);
+        check_refused(&format!(r#"{{"a":"{half}","b":"{half}"}}"#), JsonError::TooLarge);
+    }
+
+    #[test]
+    fn escapes_and_white_space_count_for_nothing() {
+        let letters = 200_000; // of two bytes, and six as an escape
+        let text = format!("{{ \n\"a\" : \"{}\"{} }}", "\\u0436".repeat(letters), " ".repeat(1 << 20));
+        assert!(text.len() > 2 << 20);
+        assert_eq!(parse(text.as_bytes(), Limits::BODY).unwrap()["a"], "ж".repeat(letters));
+        // What must be escaped again counts as it is written.
+        let controls = |count: usize| format!(r#"{{"a":"{}"}}"#, "\\u0001".repeat(count));
+        assert!(parse(controls(170_000).as_bytes(), Limits::BODY).is_ok());
+        check_refused(&controls(190_000), JsonError::TooLarge);
+    }
+
+    fn written_again(text: &str) -> Option<usize> {
+        let map = parse(text.as_bytes(), Limits { bytes_max: usize::MAX, ..Limits::BODY }).ok()?;
+        Some(serde_json::to_vec(&map).unwrap().len())
+    }
+
+    #[test]
+    fn the_count_is_that_of_what_is_written() {
+        for text in [
+            "{}",
+            r#" { "a" : [ ] , "b" : { } } "#,
+            r#"{"a":[1,2.50,[true,false,null]],"b":{"c":"\u00e4\n\u0001\"\\\/\ud83d\ude00"},"":-0}"#,
+        ] {
+            let bytes_max = written_again(text).unwrap();
+            assert!(parse(text.as_bytes(), Limits { bytes_max, ..Limits::BODY }).is_ok(), "{text}");
+            let less = Limits { bytes_max: bytes_max - 1, ..Limits::BODY };
+            assert_eq!(parse(text.as_bytes(), less), Err(JsonError::TooLarge), "{text}");
+        }
     }
 
     proptest! {

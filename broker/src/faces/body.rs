@@ -43,16 +43,17 @@ async fn take(body: &mut Body, bytes_max: usize) -> Result<Zeroizing<Vec<u8>>, B
         if whole.len() + data.len() > bytes_max {
             return Err(BodyError::TooLarge);
         }
-        append(&mut whole, &data);
+        append(&mut whole, &data, bytes_max);
     }
     Ok(whole)
 }
 
-/// Appends; a buffer that is outgrown is wiped.
-fn append(whole: &mut Zeroizing<Vec<u8>>, data: &[u8]) {
+/// Appends; a buffer that is outgrown is wiped. None is larger than a body may be.
+fn append(whole: &mut Zeroizing<Vec<u8>>, data: &[u8], bytes_max: usize) {
     let needed = whole.len() + data.len();
     if needed > whole.capacity() {
-        let mut larger = Zeroizing::new(Vec::with_capacity(needed.max(2 * whole.capacity())));
+        let room = needed.max((2 * whole.capacity()).min(bytes_max));
+        let mut larger = Zeroizing::new(Vec::with_capacity(room));
         larger.extend_from_slice(whole);
         *whole = larger;
     }

@@ -118,11 +118,11 @@ fn a_body_that_is_too_large_is_refused_and_nothing_changes() {
     });
 }
 
-/// A body of 2 MiB that does not say so beforehand, and does not end.
+/// A body of 4 MiB that does not say so beforehand, and does not end.
 fn endless_chunks(token: &str) -> Vec<u8> {
     let head = "PUT /v1/secret/data/open/a HTTP/1.1\r\nHost: broker\r\nTransfer-Encoding: chunked\r\n";
     let mut request = format!("{head}X-Vault-Token: {token}\r\n\r\n");
-    for _ in 0..32 {
+    for _ in 0..64 {
         request.push_str(&format!("10000\r\n{}\r\n", "x".repeat(0x10000)));
     }
     request.into_bytes()

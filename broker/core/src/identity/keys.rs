@@ -17,8 +17,13 @@ pub const KEYS_MAX: usize = 64;
 /// Longest JWK set or PEM bundle in bytes.
 pub const KEYS_BYTES_MAX: usize = 256 << 10;
 
-const JWKS_LIMITS: Limits =
-    Limits { depth_max: 6, members_max: 4096, string_bytes_max: 16 << 10, number_bytes_max: 32 };
+const JWKS_LIMITS: Limits = Limits {
+    depth_max: 6,
+    members_max: 4096,
+    string_bytes_max: 16 << 10,
+    number_bytes_max: 32,
+    bytes_max: KEYS_BYTES_MAX,
+};
 
 /// Why a set of keys was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -22,6 +22,7 @@ const JSON_LIMITS: Limits = Limits {
     members_max: 65_536,
     string_bytes_max: 64 << 10,
     number_bytes_max: 32,
+    bytes_max: POLICY_BYTES_MAX,
 };
 
 /// Why a policy was refused. Lines count from 1; JSON policies have line 0.

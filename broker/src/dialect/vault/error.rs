@@ -96,6 +96,12 @@ pub enum FaceError {
         super::limits::OPEN_BODY_BYTES_MAX
     )]
     BodyOfUnknown,
+    /// What the body says is more than is kept of anybody.
+    #[error(
+        "what a request says may have at most {} bytes, counted without escapes and white space",
+        super::limits::SAID_BYTES_MAX
+    )]
+    SaysTooMuch,
     /// There was no memory for the body.
     #[error("other requests from this address, or from many, hold the memory for bodies; try again")]
     NoMemory,
@@ -137,7 +143,9 @@ impl FaceError {
             Self::TokenMalformed => Status::FORBIDDEN,
             Self::Unsupported => Status::METHOD_NOT_ALLOWED,
             Self::Body(BodyError::TooSlow) => Status::REQUEST_TIMEOUT,
-            Self::Body(BodyError::TooLarge) | Self::BodyOfUnknown => Status::PAYLOAD_TOO_LARGE,
+            Self::Body(BodyError::TooLarge) | Self::BodyOfUnknown | Self::SaysTooMuch => {
+                Status::PAYLOAD_TOO_LARGE
+            }
             Self::NoMemory => Status::SERVICE_UNAVAILABLE,
             Self::PatchType => Status::UNSUPPORTED_MEDIA_TYPE,
         }
@@ -236,7 +244,7 @@ mod tests {
 
     fn check(error: OpError, status: u16, text: Option<&str>) {
         let (got_status, got_text) = VaultError::Op(error).parts();
-        assert_eq!((got_status.code().as_u16(), got_text.as_deref()), (status, text));
+        assert_eq!((got_status.as_u16(), got_text.as_deref()), (status, text));
     }
 
     #[test]

@@ -9,13 +9,14 @@ use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, header};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
-use symbolon_core::json::{self, Limits};
+use symbolon_core::json::{self, JsonError, Limits};
 use symbolon_core::path::ApiPath;
 use symbolon_core::token::TOKEN_BYTES_MAX;
 use symbolon_proto::Zeroizing;
 
 use super::error::FaceError;
 use super::fields::{Fields, parse_bool};
+use super::limits::SAID_BYTES_MAX;
 use crate::access::Channel;
 use crate::dialect::time;
 
@@ -243,19 +244,27 @@ fn parse_body(head: &Parts, body: &[u8]) -> Result<Map<String, Value>, FaceError
 fn parse_json(body: &[u8]) -> Result<Map<String, Value>, FaceError> {
     match body.trim_ascii() {
         b"" | b"null" => Ok(Map::new()),
-        text => Ok(json::parse(text, Limits::BODY)?),
+        text => json::parse(text, Limits::BODY).map_err(|error| match error {
+            JsonError::TooLarge => FaceError::SaysTooMuch,
+            error => error.into(),
+        }),
     }
 }
 
 /// A query or form; a name that is repeated becomes a list.
 pub fn parse_form(text: &str) -> Result<Map<String, Value>, FaceError> {
-    let mut map = Map::new();
+    let (mut map, mut said) = (Map::new(), 0);
     for (count, part) in text.split('&').filter(|part| !part.is_empty()).enumerate() {
         if count >= FORM_MEMBERS_MAX {
             return Err(FaceError::Form);
         }
         let (key, value) = part.split_once('=').unwrap_or((part, ""));
-        let (key, value) = (form_text(key)?, Value::String(form_text(value)?));
+        let (key, value) = (form_text(key)?, form_text(value)?);
+        said += key.len() + value.len();
+        if said > SAID_BYTES_MAX {
+            return Err(FaceError::SaysTooMuch);
+        }
+        let value = Value::String(value);
         match map.get_mut(&key) {
             None => drop(map.insert(key, value)),
             Some(Value::Array(values)) => values.push(value),

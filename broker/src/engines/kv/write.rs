@@ -106,8 +106,13 @@ pub async fn patch(
 
 /// Bounds of a stored object: patches may have joined several that were within the bounds of a body. This
 /// parser, and not serde_json's, because number literals must stay as they are.
-const STORED: Limits =
-    Limits { depth_max: 64, members_max: 1 << 20, string_bytes_max: 1 << 20, number_bytes_max: 256 };
+const STORED: Limits = Limits {
+    depth_max: 64,
+    members_max: 1 << 20,
+    string_bytes_max: 1 << 20,
+    number_bytes_max: 256,
+    bytes_max: usize::MAX,
+};
 
 async fn merged(
     request: &Authorised,

@@ -14,7 +14,9 @@ use symbolon_proto::Zeroizing;
 
 use crate::access::{self, Channel, Requester, Session, tokens};
 use crate::custody::App;
-use crate::dialect::vault::limits::{BODY_BYTES_MAX, OPEN_BODY_BYTES_MAX, UNKNOWN_BODY_BYTES_MAX};
+use crate::dialect::vault::limits::{
+    BODY_BYTES_MAX, OPEN_BODY_BYTES_MAX, SAID_BYTES_MAX, UNKNOWN_BODY_BYTES_MAX,
+};
 use crate::dialect::vault::request::Head;
 use crate::dialect::vault::{FaceError, VaultError, VaultRequest};
 use crate::faces::body;
@@ -90,7 +92,7 @@ impl Asked {
         }
         let Some(ticket) = &self.ticket else { return Ok(BODY_BYTES_MAX) };
         ticket.make_known();
-        let is_there = ticket.reserve(bytes.min(BODY_BYTES_MAX)).await;
+        let is_there = ticket.reserve(bytes.min(SAID_BYTES_MAX)).await; // see `BODY_BYTES_MAX`
         if is_there { Ok(BODY_BYTES_MAX) } else { Err(FaceError::NoMemory.into()) }
     }
 
