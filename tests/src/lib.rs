@@ -20,6 +20,7 @@ mod group;
 mod histories;
 mod hvac;
 mod kv_v1;
+mod kv_v2;
 mod matrix;
 mod memory;
 mod nodes;

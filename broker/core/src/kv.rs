@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use symbolon_proto::id::SecretId;
 
-pub use custom::{check_custom_metadata, merge_custom_metadata};
-pub use versions::{KvSettings, MetadataUpdate, NewVersion, Removal};
+pub use custom::{CustomUpdate, check_custom_metadata};
+pub use versions::{KvSettings, MetadataUpdate, NewVersion, Removal, SettingsUpdate};
 
 /// Versions kept when neither the secret nor its mount says otherwise.
 pub const MAX_VERSIONS_DEFAULT: u64 = 10;
@@ -36,6 +36,9 @@ pub enum KvError {
     /// A write without `data`.
     #[error("no data provided")]
     NoData,
+    /// A patch that makes more of a secret than a write could.
+    #[error("with this patch the secret would be larger than 1 MiB")]
+    TooLarge,
     /// An empty list of versions.
     #[error("No version number provided")]
     NoVersions,

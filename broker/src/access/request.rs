@@ -224,15 +224,19 @@ impl Authorised {
     pub async fn found<T>(&self, looked: Result<Option<T>, OpError>) -> Result<T, OpError> {
         match self.record_failure(looked).await? {
             Some(found) => Ok(found),
-            None => {
-                let absent = self.absence().await?;
-                self.record_failure(Err(absent.into())).await
-            }
+            None => Err(self.absent().await?.into()),
         }
     }
 
-    /// The proof that something is not there, for whoever has looked and says so in an answer of its own. A
-    /// 404 makes clients delete their copies, so nothing is called absent while the remote half is withdrawn.
+    /// The proof that something is not there, for whoever has looked, after that has left its entry.
+    pub async fn absent(&self) -> Result<Absent, OpError> {
+        let absent = self.absence().await?;
+        self.asked.record(Outcome::Failed, OpError::Absent(absent).reason()).await?;
+        Ok(absent)
+    }
+
+    /// The same for whoever leaves an entry of its own. A 404 makes clients delete their copies, so nothing
+    /// is called absent while the remote half is withdrawn.
     pub async fn absence(&self) -> Result<Absent, OpError> {
         self.require_keys().await?;
         #[expect(clippy::disallowed_methods, reason = "unsealed, authorised, and the keys open")]

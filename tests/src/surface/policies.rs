@@ -8,14 +8,17 @@ use super::{OPEN, TEAM, shared};
 fn a_policy_may_have_a_name_with_slashes() {
     shared().run(async |site| {
         site.root_put("sys/policies/acl/Team/Sub/Readers", &json!({ "policy": TEAM })).await.expect(204);
-        for path in
-            ["sys/policies/acl/team/sub/readers", "sys/policies/acl/TEAM%2Fsub%2FReaders", "sys/policy/team/sub/READERS"]
-        {
+        for path in [
+            "sys/policies/acl/team/sub/readers",
+            "sys/policies/acl/TEAM%2Fsub%2FReaders",
+            "sys/policy/team/sub/READERS",
+        ] {
             let read = site.root_get(path).await.expect(200).json();
             assert_eq!(read["data"]["name"], "team/sub/readers", "{path}");
         }
         let listed = site.ask("LIST", "sys/policies/acl", &site.root, "").await.expect(200).json();
-        let keys: Vec<&str> = listed["data"]["keys"].as_array().unwrap().iter().filter_map(|key| key.as_str()).collect();
+        let keys: Vec<&str> =
+            listed["data"]["keys"].as_array().unwrap().iter().filter_map(|key| key.as_str()).collect();
         assert!(keys.contains(&"team/sub/readers"), "{keys:?}");
         let (last, others) = keys.split_last().unwrap();
         assert!(*last == "root" && others.is_sorted(), "{keys:?}");
@@ -23,7 +26,8 @@ fn a_policy_may_have_a_name_with_slashes() {
         site.root_put("sys/auth/userpass", &json!({ "type": "userpass" })).await;
         let user = json!({ "password": "p", "token_policies": "Team/Sub/Readers,default" });
         site.root_put("auth/userpass/users/parts", &user).await.expect(204);
-        let login = site.root_put("auth/userpass/login/parts", &json!({ "password": "p" })).await.expect(200).json();
+        let login =
+            site.root_put("auth/userpass/login/parts", &json!({ "password": "p" })).await.expect(200).json();
         assert_eq!(login["auth"]["policies"], json!(["default", "team/sub/readers"]));
         let token = login["auth"]["client_token"].as_str().unwrap();
         let read = site.get("secret/data/open/a", token).await.expect(200).json();

@@ -27,11 +27,34 @@ pub fn check_custom_metadata(custom: &BTreeMap<String, String>) -> Result<(), Kv
     Ok(())
 }
 
-/// Applies a merge patch: a value sets, `None` removes.
-pub fn merge_custom_metadata(
+/// What becomes of the pairs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CustomUpdate {
+    /// These take the place of all; none clears them.
+    Replace(BTreeMap<String, String>),
+    /// A merge patch: a value sets, `None` removes.
+    Merge(BTreeMap<String, Option<String>>),
+}
+
+impl CustomUpdate {
+    /// The pairs afterwards; `None` if there are none.
+    pub(super) fn apply(
+        &self,
+        custom: Option<&BTreeMap<String, String>>,
+    ) -> Result<Option<BTreeMap<String, String>>, KvError> {
+        let pairs = match self {
+            Self::Replace(pairs) => pairs.clone(),
+            Self::Merge(patch) => merged(custom, patch),
+        };
+        check_custom_metadata(&pairs)?;
+        Ok((!pairs.is_empty()).then_some(pairs))
+    }
+}
+
+fn merged(
     custom: Option<&BTreeMap<String, String>>,
     patch: &BTreeMap<String, Option<String>>,
-) -> Result<BTreeMap<String, String>, KvError> {
+) -> BTreeMap<String, String> {
     let mut merged = custom.cloned().unwrap_or_default();
     for (key, value) in patch {
         match value {
@@ -39,6 +62,5 @@ pub fn merge_custom_metadata(
             None => merged.remove(key),
         };
     }
-    check_custom_metadata(&merged)?;
-    Ok(merged)
+    merged
 }

@@ -14,6 +14,10 @@ fn written(times: u64) -> SecretMeta {
     (0..times).fold(empty(), |meta, at| meta.write(None, &MOUNT, 1000 + at).unwrap().meta)
 }
 
+fn settings(settings: SettingsUpdate) -> MetadataUpdate {
+    MetadataUpdate { settings, ..Default::default() }
+}
+
 #[test]
 fn check_and_set() {
     let cas = |meta: &SecretMeta, cas| meta.write(cas, &MOUNT, 200).map(|write| write.version);
@@ -27,7 +31,8 @@ fn check_and_set() {
     assert_eq!(cas(&two, Some(u64::MAX)), Err(KvError::CasMismatch));
     let strict = KvSettings { cas_required: true, ..MOUNT };
     assert_eq!(two.write(None, &strict, 200), Err(KvError::CasRequired));
-    let own = two.update(&MetadataUpdate { cas_required: Some(true), ..Default::default() }, 1).unwrap();
+    let own =
+        two.update(&settings(SettingsUpdate { cas_required: Some(true), ..Default::default() }), 1).unwrap();
     assert_eq!(own.write(None, &MOUNT, 200), Err(KvError::CasRequired));
     assert!(own.write(Some(2), &MOUNT, 200).is_ok());
 }
@@ -35,7 +40,8 @@ fn check_and_set() {
 #[test]
 fn eso_writes_metadata_before_data() {
     let custom = BTreeMap::from([("managed-by".to_owned(), "external-secrets".to_owned())]);
-    let update = MetadataUpdate { custom_metadata: Some(custom.clone()), ..Default::default() };
+    let update =
+        MetadataUpdate { custom_metadata: Some(CustomUpdate::Replace(custom.clone())), ..Default::default() };
     let meta = empty().update(&update, 200).unwrap();
     assert_eq!(meta.version(0), None);
     let write = meta.write(Some(0), &MOUNT, 300).unwrap();
@@ -107,12 +113,12 @@ fn versions_expire() {
 #[test]
 fn settings_have_bounds() {
     let update = |update: MetadataUpdate| empty().update(&update, 1).err();
-    let max = |n| update(MetadataUpdate { max_versions: Some(n), ..Default::default() });
+    let max = |n| update(settings(SettingsUpdate { max_versions: Some(n), ..Default::default() }));
     assert_eq!(
         (max(2048), max(2049), max(u64::MAX)),
         (None, Some(KvError::MaxVersions), Some(KvError::MaxVersions))
     );
-    let after = |n| update(MetadataUpdate { delete_version_after: Some(n), ..Default::default() });
+    let after = |n| update(settings(SettingsUpdate { delete_version_after: Some(n), ..Default::default() }));
     assert_eq!((after(-1), after(i64::MAX)), (None, Some(KvError::DeleteAfter)));
     let custom = |pairs: Vec<(String, String)>| check_custom_metadata(&pairs.into_iter().collect()).err();
     assert_eq!(
@@ -126,8 +132,12 @@ fn settings_have_bounds() {
     assert_eq!(custom(vec![("k".repeat(128), "x".repeat(512))]), None);
     let patch = BTreeMap::from([("a".to_owned(), None), ("b".to_owned(), Some("2".to_owned()))]);
     let before = BTreeMap::from([("a".to_owned(), "1".to_owned())]);
-    let merged = merge_custom_metadata(Some(&before), &patch).unwrap();
-    assert_eq!(merged, BTreeMap::from([("b".to_owned(), "2".to_owned())]));
+    let merged = CustomUpdate::Merge(patch).apply(Some(&before)).unwrap();
+    assert_eq!(merged, Some(BTreeMap::from([("b".to_owned(), "2".to_owned())])));
+    let removal = CustomUpdate::Merge(BTreeMap::from([("a".to_owned(), None)]));
+    for cleared in [removal, CustomUpdate::Replace(BTreeMap::new())] {
+        assert_eq!(cleared.apply(Some(&before)), Ok(None));
+    }
 }
 
 #[test]

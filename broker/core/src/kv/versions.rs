@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    DELETE_AFTER_MS_MAX, KvError, MAX_VERSIONS_DEFAULT, MAX_VERSIONS_LIMIT, SecretMeta, VERSIONS_LISTED_MAX,
-    VersionMeta, check_custom_metadata,
+    CustomUpdate, DELETE_AFTER_MS_MAX, KvError, MAX_VERSIONS_DEFAULT, MAX_VERSIONS_LIMIT, SecretMeta,
+    VERSIONS_LISTED_MAX, VersionMeta,
 };
 
 /// Settings of a whole mount.
@@ -20,9 +20,15 @@ pub struct KvSettings {
 }
 
 impl KvSettings {
-    /// Refuses numbers out of range.
-    pub fn check(&self) -> Result<(), KvError> {
-        check_ranges(self.max_versions, self.delete_version_after)
+    /// The settings afterwards; numbers out of range are refused.
+    pub fn update(&self, update: &SettingsUpdate) -> Result<Self, KvError> {
+        let settings = Self {
+            max_versions: update.max_versions.unwrap_or(self.max_versions),
+            cas_required: update.cas_required.unwrap_or(self.cas_required),
+            delete_version_after: update.delete_version_after.unwrap_or(self.delete_version_after),
+        };
+        check_ranges(settings.max_versions, settings.delete_version_after)?;
+        Ok(settings)
     }
 }
 
@@ -62,17 +68,24 @@ pub struct Removal {
     pub removed: Vec<u64>,
 }
 
-/// Changes to a secret's settings; `None` leaves one alone.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct MetadataUpdate {
-    /// Versions to keep; 0 takes the mount's number.
+/// Changes to the settings of a secret or of a mount; `None` leaves one alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SettingsUpdate {
+    /// Versions to keep; 0 takes the mount's number, or 10.
     pub max_versions: Option<u64>,
     /// Whether every write must carry `cas`.
     pub cas_required: Option<bool>,
     /// Milliseconds after which a new version is deleted; 0 takes the mount's, negative means never.
     pub delete_version_after: Option<i64>,
-    /// Replaces the whole map.
-    pub custom_metadata: Option<BTreeMap<String, String>>,
+}
+
+/// Changes to what a secret's metadata says; `None` leaves it alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MetadataUpdate {
+    /// Its settings.
+    pub settings: SettingsUpdate,
+    /// Its custom metadata.
+    pub custom_metadata: Option<CustomUpdate>,
 }
 
 impl SecretMeta {
@@ -80,11 +93,7 @@ impl SecretMeta {
     ///
     /// `cas` must equal the current version if given; 0 means only if nothing was written yet.
     pub fn write(&self, cas: Option<u64>, mount: &KvSettings, now_ms: u64) -> Result<NewVersion, KvError> {
-        match cas {
-            None if self.cas_required || mount.cas_required => return Err(KvError::CasRequired),
-            Some(cas) if cas != self.current => return Err(KvError::CasMismatch),
-            _ => {}
-        }
+        self.check_cas(cas, mount)?;
         let mut meta = self.clone();
         let version = meta.current + 1;
         let deletion = meta.deletes_after(mount).map(|after| now_ms.saturating_add(after));
@@ -94,6 +103,15 @@ impl SecretMeta {
         meta.updated = now_ms;
         let removed = meta.prune(mount);
         Ok(NewVersion { meta, version, removed })
+    }
+
+    /// Whether `cas` allows a write.
+    pub fn check_cas(&self, cas: Option<u64>, mount: &KvSettings) -> Result<(), KvError> {
+        match cas {
+            None if self.cas_required || mount.cas_required => Err(KvError::CasRequired),
+            Some(cas) if cas != self.current => Err(KvError::CasMismatch),
+            _ => Ok(()),
+        }
     }
 
     /// Drops versions beyond the larger of the two limits, oldest first. Gives those that still had a
@@ -184,16 +202,20 @@ impl SecretMeta {
         changed.then_some(meta)
     }
 
+    fn settings(&self) -> KvSettings {
+        let Self { max_versions, cas_required, delete_version_after, .. } = *self;
+        KvSettings { max_versions, cas_required, delete_version_after }
+    }
+
     /// Changes settings. Versions beyond a new limit are dropped by the next write.
     pub fn update(&self, update: &MetadataUpdate, now_ms: u64) -> Result<Self, KvError> {
         let mut meta = self.clone();
-        meta.max_versions = update.max_versions.unwrap_or(meta.max_versions);
-        meta.cas_required = update.cas_required.unwrap_or(meta.cas_required);
-        meta.delete_version_after = update.delete_version_after.unwrap_or(meta.delete_version_after);
-        check_ranges(meta.max_versions, meta.delete_version_after)?;
+        let settings = self.settings().update(&update.settings)?;
+        meta.max_versions = settings.max_versions;
+        meta.cas_required = settings.cas_required;
+        meta.delete_version_after = settings.delete_version_after;
         if let Some(custom) = &update.custom_metadata {
-            check_custom_metadata(custom)?;
-            meta.custom_metadata = Some(custom.clone());
+            meta.custom_metadata = custom.apply(self.custom_metadata.as_ref())?;
         }
         meta.updated = now_ms;
         Ok(meta)

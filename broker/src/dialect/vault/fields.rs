@@ -105,6 +105,29 @@ impl<'a> Reader<'a> {
         self.map.contains_key(name)
     }
 
+    /// Whether the field is there as `null`, which clears what it stands for.
+    #[must_use]
+    pub fn is_null(&self, name: &'static str) -> bool {
+        self.asked().insert(name);
+        self.map.get(name).is_some_and(Value::is_null)
+    }
+
+    /// What `read` reads of a field, or nothing of the kind, zero or empty, where `null` clears it. `None`
+    /// only if the field is not there: for writes that change what they name.
+    pub fn or_cleared<T: Default>(
+        &self,
+        name: &'static str,
+        read: impl FnOnce(&Self, &'static str) -> Result<Option<T>, FieldError>,
+    ) -> Result<Option<T>, FieldError> {
+        if self.is_null(name) { Ok(Some(T::default())) } else { read(self, name) }
+    }
+
+    /// How much is wanted at most; zero and less, as some clients write it, is no limit.
+    pub fn limit(&self, name: &'static str) -> Result<Option<usize>, FieldError> {
+        let limit = self.int(name)?.filter(|limit| *limit > 0);
+        Ok(limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)))
+    }
+
     /// Text; numbers and booleans become their text.
     pub fn string(&self, name: &'static str) -> Result<Option<String>, FieldError> {
         self.read(name, "a string", scalar_text)
@@ -185,17 +208,23 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// A merge patch of a map with string values: `None` removes a key.
-    pub fn string_patch(
+    /// A map whose values are strings, numbers or booleans, as texts: a boolean is `1` or `0`.
+    pub fn weak_map(&self, name: &'static str) -> Result<Option<BTreeMap<String, String>>, FieldError> {
+        self.read(name, "a map with values that are strings, numbers or booleans", |value| {
+            let map = value.as_object().filter(|map| map.len() <= ELEMENTS_MAX)?;
+            map.iter().map(|(key, value)| Some((key.clone(), weak_text(value)?))).collect()
+        })
+    }
+
+    /// A merge patch of such a map: `None` removes a key.
+    pub fn weak_patch(
         &self,
         name: &'static str,
     ) -> Result<Option<BTreeMap<String, Option<String>>>, FieldError> {
-        self.read(name, "a map with values that are strings or null", |value| {
+        self.read(name, "a map with values that are strings, numbers, booleans or null", |value| {
             let map = value.as_object().filter(|map| map.len() <= ELEMENTS_MAX)?;
-            let change = |value: &Value| match value {
-                Value::Null => Some(None),
-                other => other.as_str().map(|text| Some(text.to_owned())),
-            };
+            let change =
+                |value: &Value| if value.is_null() { Some(None) } else { weak_text(value).map(Some) };
             map.iter().map(|(key, value)| Some((key.clone(), change(value)?))).collect()
         })
     }
@@ -257,6 +286,14 @@ fn scalar_text(value: &Value) -> Option<String> {
         Value::Number(number) => Some(number.to_string()),
         Value::Bool(flag) => Some(flag.to_string()),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// As Go's weak decoding makes a text of a value.
+fn weak_text(value: &Value) -> Option<String> {
+    match value {
+        Value::Bool(flag) => Some(u8::from(*flag).to_string()),
+        other => scalar_text(other),
     }
 }
 
@@ -390,10 +427,32 @@ mod tests {
         assert!(read.pairs("c").is_err());
         assert!(read.pairs("d").is_err());
         assert!(read.string_map("a").is_err());
-        let patch = fields(json!({"a": {"k": null, "l": "v"}, "b": {"k": 1}}));
-        let patched = patch.reader().string_patch("a").unwrap().unwrap();
+        let patch = fields(json!({"a": {"k": null, "l": "v", "m": true}, "b": {"k": [1]}}));
+        let patched = patch.reader().weak_patch("a").unwrap().unwrap();
         assert_eq!((&patched["k"], &patched["l"]), (&None, &Some("v".to_owned())));
-        assert!(patch.reader().string_patch("b").is_err());
+        assert_eq!(patched["m"].as_deref(), Some("1"));
+        assert!(patch.reader().weak_patch("b").is_err());
+    }
+
+    #[test]
+    fn null_clears_where_a_field_is_asked_so() {
+        let all = fields(json!({"n": null, "s": "5"}));
+        let read = all.reader();
+        assert_eq!(read.or_cleared("n", Reader::count), Ok(Some(0)));
+        assert_eq!(read.or_cleared("s", Reader::count), Ok(Some(5)));
+        assert_eq!(read.or_cleared("absent", Reader::count), Ok(None));
+        assert_eq!(read.count("n"), Ok(None), "elsewhere it is as good as absent");
+    }
+
+    #[test]
+    fn a_limit_of_nothing_or_less_is_none() {
+        let all = fields(json!({"a": -1, "b": "-1", "c": 0, "d": "3", "e": "x"}));
+        let read = all.reader();
+        for none in ["a", "b", "c", "absent"] {
+            assert_eq!(read.limit(none), Ok(None), "{none}");
+        }
+        assert_eq!(read.limit("d"), Ok(Some(3)));
+        assert!(read.limit("e").is_err());
     }
 
     #[test]

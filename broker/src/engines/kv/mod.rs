@@ -25,7 +25,7 @@ mod write;
 use std::collections::BTreeMap;
 
 use symbolon_core::audit::{Action, SecretValue};
-use symbolon_core::kv::{KvSettings, MetadataUpdate, SecretMeta, merge_custom_metadata};
+use symbolon_core::kv::{KvSettings, MetadataUpdate, SecretMeta, SettingsUpdate};
 use symbolon_core::policy::Operation;
 use symbolon_proto::id::TenantId;
 
@@ -41,7 +41,7 @@ use crate::store::{Expect, Write};
 pub use folder::remove_folder;
 pub use names::{name_of, root_names};
 pub(crate) use recover::{RecoveredVersion, recover_mount};
-pub use types::{KvFolder, KvTarget, Page, ReadSecret, VersionsChange, WriteSecret, WroteSecret};
+pub use types::{KvFolder, KvTarget, Page, Patched, ReadSecret, VersionsChange, WriteSecret, WroteSecret};
 use values::Behalf;
 use write::Tries;
 pub use write::{patch, write};
@@ -205,7 +205,7 @@ async fn listed(
     let names = request.found(names).await?;
     request.commit(Object::names(names.len()), Vec::new()).await?;
     let after = page.after.as_deref().unwrap_or_default();
-    let limit = if page.limit == 0 { usize::MAX } else { page.limit };
+    let limit = page.limit.unwrap_or(usize::MAX);
     Ok(names.into_iter().filter(|name| name.as_str() > after).take(limit).collect())
 }
 
@@ -236,35 +236,20 @@ pub async fn write_metadata(
     request.commit(Object::Path, changes).await
 }
 
-/// Changes an existing secret's settings; `custom` sets the keys that have a value and removes the others.
+/// Changes an existing secret's settings.
 pub async fn patch_metadata(
     who: &Asker<'_>,
     target: &KvTarget,
-    update: MetadataUpdate,
-    custom: &BTreeMap<String, Option<String>>,
+    update: &MetadataUpdate,
 ) -> Result<(), OpError> {
     let request = Request::begin(who, Action::MetadataWrite, &target.route("metadata"))
         .await?
         .authorise(Operation::Patch)
         .await?;
     let found = request.found(find_meta(request.session(), target).await).await?;
-    let changes = request
-        .record_failure(metadata_patch(request.session(), target, found, update, custom).await)
-        .await?;
+    let changes = metadata_changes(request.session(), target, Some(found), update).await;
+    let changes = request.record_failure(changes).await?;
     request.commit(Object::Path, changes).await
-}
-
-async fn metadata_patch(
-    session: &Session,
-    target: &KvTarget,
-    found: Found,
-    mut update: MetadataUpdate,
-    custom: &BTreeMap<String, Option<String>>,
-) -> Result<Vec<Write>, OpError> {
-    if !custom.is_empty() {
-        update.custom_metadata = Some(merge_custom_metadata(found.0.custom_metadata.as_ref(), custom)?);
-    }
-    metadata_changes(session, target, Some(found), &update).await
 }
 
 async fn metadata_changes(
@@ -393,14 +378,25 @@ pub async fn read_settings(who: &Asker<'_>, mount: &Mount) -> Result<KvSettings,
     Ok(settings)
 }
 
-/// Replaces the settings of a mount.
-pub async fn write_settings(who: &Asker<'_>, mount: &Mount, settings: KvSettings) -> Result<(), OpError> {
+/// Changes the settings of a mount.
+pub async fn write_settings(who: &Asker<'_>, mount: &Mount, update: &SettingsUpdate) -> Result<(), OpError> {
     let request = Request::begin(who, Action::MountWrite, &settings_route(mount))
         .await?
         .authorise(Operation::Update)
         .await?;
-    request.record_failure(settings.check().map_err(OpError::from)).await?;
-    let change = request.session().rows.put(settings_place(mount), &settings, Expect::Any)?;
+    let change = request.record_failure(settings_change(request.session(), mount, update).await).await?;
     request.commit(Object::Path, vec![change]).await?;
     Ok(())
+}
+
+async fn settings_change(
+    session: &Session,
+    mount: &Mount,
+    update: &SettingsUpdate,
+) -> Result<Write, OpError> {
+    let (present, expect) = match session.rows.read::<KvSettings>(settings_place(mount)).await? {
+        Some((settings, revision)) => (settings, Expect::Revision(revision)),
+        None => (KvSettings::default(), Expect::Absent),
+    };
+    Ok(session.rows.put(settings_place(mount), &present.update(update)?, expect)?)
 }

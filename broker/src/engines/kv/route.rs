@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
-use symbolon_core::kv::{KvSettings, MetadataUpdate, SecretMeta, VersionMeta};
+use symbolon_core::kv::{CustomUpdate, MetadataUpdate, SecretMeta, SettingsUpdate, VersionMeta};
 use symbolon_core::path::{FolderPath, SecretPath};
 use symbolon_proto::Zeroizing;
 
-use super::{self as kv, KvFolder, KvTarget, Page, ReadSecret, VersionsChange, WriteSecret, WroteSecret};
+use super::{
+    self as kv, KvFolder, KvTarget, Page, Patched, ReadSecret, VersionsChange, WriteSecret, WroteSecret,
+};
 use crate::access::mounts::Mount;
 use crate::dialect::time::{go_duration, rfc3339};
 use crate::dialect::vault::call::object;
@@ -95,13 +97,16 @@ fn version_facts(
 async fn write(call: Call<'_>, target: &KvTarget) -> Answer {
     let read = call.fields.reader();
     let input = parse_write(&read)?;
-    let wrote = match call.verb {
-        Verb::Patch => kv::patch(&call.who(), target, &input).await?,
-        _ => kv::write(&call.who(), target, &input).await?,
+    let (version, status) = match call.verb {
+        Verb::Patch => match kv::patch(&call.who(), target, &input).await? {
+            Patched::Wrote(version) => (version, Status::OK),
+            Patched::Gone(version, absent) => (version, Status::of_absent(absent)),
+        },
+        _ => (kv::write(&call.who(), target, &input).await?, Status::OK),
     };
-    let WroteSecret { version, meta, custom_metadata } = wrote;
+    let WroteSecret { version, meta, custom_metadata } = version;
     let facts = Value::Object(version_facts(version, &meta, custom_metadata.as_ref()));
-    Ok(call.request.envelope("kv", facts, &read).into_reply())
+    Ok(call.request.envelope("kv", facts, &read).with_status(status))
 }
 
 fn parse_write<'a>(read: &Reader<'a>) -> Result<WriteSecret<'a>, FaceError> {
@@ -149,10 +154,14 @@ async fn list(call: Call<'_>, mount: &Mount, below: &str) -> Answer {
     let folder = if below.is_empty() { FolderPath::root() } else { FolderPath::parse(below)? };
     let folder = KvFolder::new(mount.clone(), folder);
     let read = call.fields.reader();
-    let limit = read.count("limit")?.unwrap_or(0);
-    let page = Page { after: read.string("after")?, limit: usize::try_from(limit).unwrap_or(usize::MAX) };
+    let page = page(&read)?;
     let keys = kv::list(&call.who(), &folder, &page).await?;
     Ok(call.request.envelope("kv", json!({ "keys": keys }), &read).into_reply())
+}
+
+/// What of a list is asked for.
+pub(super) fn page(read: &Reader<'_>) -> Result<Page, FieldError> {
+    Ok(Page { after: read.string("after")?, limit: read.limit("limit")? })
 }
 
 async fn read_metadata(call: Call<'_>, target: &KvTarget) -> Answer {
@@ -189,25 +198,31 @@ fn metadata_facts(meta: &SecretMeta) -> Value {
 
 async fn write_metadata(call: Call<'_>, target: &KvTarget) -> Answer {
     let read = call.fields.reader();
-    let who = call.who();
-    let update = parse_metadata(&read)?;
-    if call.verb == Verb::Patch {
-        let custom = read.string_patch("custom_metadata")?.unwrap_or_default();
-        kv::patch_metadata(&who, target, update, &custom).await?;
-    } else {
-        let custom_metadata = read.string_map("custom_metadata")?;
-        kv::write_metadata(&who, target, &MetadataUpdate { custom_metadata, ..update }).await?;
+    let update = parse_metadata(&read, call.verb)?;
+    match call.verb {
+        Verb::Patch => kv::patch_metadata(&call.who(), target, &update).await?,
+        _ => kv::write_metadata(&call.who(), target, &update).await?,
     }
     Ok(call.done("kv", &read))
 }
 
-/// The settings of a write or patch; `custom_metadata` means something else in each.
-fn parse_metadata(read: &Reader<'_>) -> Result<MetadataUpdate, FieldError> {
-    Ok(MetadataUpdate {
-        max_versions: read.count("max_versions")?,
-        cas_required: read.bool("cas_required")?,
-        delete_version_after: read.signed_duration_ms("delete_version_after")?,
-        custom_metadata: None,
+/// What a write or patch names; `custom_metadata` is replaced by the one and merged by the other. `null`
+/// clears what it stands for, in both.
+fn parse_metadata(read: &Reader<'_>, verb: Verb) -> Result<MetadataUpdate, FieldError> {
+    const CUSTOM: &str = "custom_metadata";
+    let merge = verb == Verb::Patch && !read.is_null(CUSTOM);
+    let custom_metadata = match merge {
+        true => read.weak_patch(CUSTOM)?.map(CustomUpdate::Merge),
+        false => read.or_cleared(CUSTOM, Reader::weak_map)?.map(CustomUpdate::Replace),
+    };
+    Ok(MetadataUpdate { settings: parse_settings(read)?, custom_metadata })
+}
+
+fn parse_settings(read: &Reader<'_>) -> Result<SettingsUpdate, FieldError> {
+    Ok(SettingsUpdate {
+        max_versions: read.or_cleared("max_versions", Reader::count)?,
+        cas_required: read.or_cleared("cas_required", Reader::bool)?,
+        delete_version_after: read.or_cleared("delete_version_after", Reader::signed_duration_ms)?,
     })
 }
 
@@ -224,12 +239,7 @@ async fn read_config(call: Call<'_>, mount: &Mount) -> Answer {
 
 async fn write_config(call: Call<'_>, mount: &Mount) -> Answer {
     let read = call.fields.reader();
-    let settings = KvSettings {
-        max_versions: read.count("max_versions")?.unwrap_or(0),
-        cas_required: read.bool("cas_required")?.unwrap_or(false),
-        delete_version_after: read.signed_duration_ms("delete_version_after")?.unwrap_or(0),
-    };
-    kv::write_settings(&call.who(), mount, settings).await?;
+    kv::write_settings(&call.who(), mount, &parse_settings(&read)?).await?;
     Ok(call.done("kv", &read))
 }
 
@@ -314,10 +324,45 @@ mod tests {
 
     #[test]
     fn metadata_updates_leave_alone_what_is_not_named() {
-        let empty = parse_metadata(&fields(json!({})).reader()).unwrap();
-        assert_eq!(empty, MetadataUpdate::default());
-        let fields = fields(json!({"delete_version_after": "-1s", "max_versions": "5"}));
-        let update = parse_metadata(&fields.reader()).unwrap();
-        assert_eq!((update.delete_version_after, update.max_versions), (Some(-1000), Some(5)));
+        for verb in [Verb::Write, Verb::Patch] {
+            let parse = |body| parse_metadata(&fields(body).reader(), verb).unwrap();
+            assert_eq!(parse(json!({})), MetadataUpdate::default());
+            let update = parse(json!({"delete_version_after": "-1s", "max_versions": "5"})).settings;
+            assert_eq!((update.delete_version_after, update.max_versions), (Some(-1000), Some(5)));
+        }
+    }
+
+    #[test]
+    fn null_clears_what_it_stands_for() {
+        let body = json!({
+            "custom_metadata": null, "max_versions": null, "cas_required": null, "delete_version_after": null,
+        });
+        for verb in [Verb::Write, Verb::Patch] {
+            let update = parse_metadata(&fields(body.clone()).reader(), verb).unwrap();
+            let cleared = SettingsUpdate {
+                max_versions: Some(0),
+                cas_required: Some(false),
+                delete_version_after: Some(0),
+            };
+            assert_eq!(update.settings, cleared);
+            assert_eq!(update.custom_metadata, Some(CustomUpdate::Replace(BTreeMap::new())));
+        }
+    }
+
+    /// As mapstructure's weak decoding has it, which OpenBao uses here.
+    #[test]
+    fn custom_metadata_may_be_numbers_and_booleans() {
+        let body = json!({"custom_metadata": {"n": 7, "f": 1.50, "t": true, "u": false, "s": "x"}});
+        let pairs = [("f", "1.5"), ("n", "7"), ("s", "x"), ("t", "1"), ("u", "0")];
+        let pairs = pairs.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let parse = |verb| parse_metadata(&fields(body.clone()).reader(), verb).unwrap().custom_metadata;
+        assert_eq!(parse(Verb::Write), Some(CustomUpdate::Replace(pairs.clone().into())));
+        let patch = pairs.map(|(key, value)| (key, Some(value)));
+        assert_eq!(parse(Verb::Patch), Some(CustomUpdate::Merge(patch.into())));
+        for wrong in [json!({"a": null}), json!({"a": [1]}), json!({"a": {}}), json!("a")] {
+            assert!(
+                parse_metadata(&fields(json!({ "custom_metadata": wrong })).reader(), Verb::Write).is_err()
+            );
+        }
     }
 }

@@ -22,14 +22,22 @@ pub struct ReadSecret {
     pub custom_metadata: Option<BTreeMap<String, String>>,
 }
 
-/// A version as written.
+/// A version as written, or as it was found.
 pub struct WroteSecret {
-    /// The new version.
+    /// Its number.
     pub version: u64,
     /// Facts about it.
     pub meta: VersionMeta,
     /// The secret's custom metadata.
     pub custom_metadata: Option<BTreeMap<String, String>>,
+}
+
+/// What a patch comes to.
+pub enum Patched {
+    /// A new version.
+    Wrote(WroteSecret),
+    /// Nothing: the newest version is deleted or destroyed.
+    Gone(WroteSecret, Absent),
 }
 
 /// A write of KV v2 data.
@@ -108,8 +116,8 @@ impl KvFolder {
 pub struct Page {
     /// Names after this one only.
     pub after: Option<String>,
-    /// At most so many; 0 means all.
-    pub limit: usize,
+    /// At most so many; `None` means all.
+    pub limit: Option<usize>,
 }
 
 impl From<KvError> for OpError {

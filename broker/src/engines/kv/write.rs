@@ -1,6 +1,6 @@
 //! New versions: check-and-set for the caller, compare-and-set against everybody else.
 
-use symbolon_core::audit::Action;
+use symbolon_core::audit::{Action, SecretValue};
 use symbolon_core::json::{self, Limits, Map};
 use symbolon_core::kv::{KvError, SecretMeta};
 use symbolon_core::policy::Operation;
@@ -8,7 +8,7 @@ use symbolon_proto::Zeroizing;
 use symbolon_proto::id::SecretId;
 
 use super::{
-    Found, KvTarget, WriteSecret, WroteSecret, find_meta, meta_place, mount_settings, names, values,
+    Found, KvTarget, Patched, WriteSecret, WroteSecret, find_meta, meta_place, mount_settings, names, values,
 };
 use crate::access::mounts::Tier;
 use crate::access::{Asker, Authorised, Object, Request, Session};
@@ -85,27 +85,45 @@ impl<'a> Writing<'a> {
 }
 
 /// Merges into the newest version (RFC 7396) and writes the result as a new one.
-pub async fn patch(
-    who: &Asker<'_>,
-    target: &KvTarget,
-    input: &WriteSecret<'_>,
-) -> Result<WroteSecret, OpError> {
+pub async fn patch(who: &Asker<'_>, target: &KvTarget, input: &WriteSecret<'_>) -> Result<Patched, OpError> {
     let request = Request::begin(who, Action::SecretWrite, &target.route("data"))
         .await?
         .authorise(Operation::Patch)
         .await?;
     let mut tries = Tries::default();
     loop {
-        let (found, data) = request.found(merged(&request, target, input.data).await).await?;
+        let found = values::find(values::Behalf::Caller(&request), target, 0).await;
+        let (found, value) = request.found(found).await?;
+        request.record_failure(cas_allows(request.session(), target, &found.0, input.cas).await).await?;
+        let Some(value) = value else { return gone(&request, &found.0).await };
+        let data = request.record_failure(merged(value, input.data)).await?;
         let wrote = store_version(&request, target, Some(found), &data, input.cas).await;
         if !tries.again(&wrote) {
-            return wrote;
+            return wrote.map(Patched::Wrote);
         }
     }
 }
 
-/// Bounds of a stored object: patches may have joined several that were within the bounds of a body. This
-/// parser, and not serde_json's, because number literals must stay as they are.
+async fn cas_allows(
+    session: &Session,
+    target: &KvTarget,
+    meta: &SecretMeta,
+    cas: Option<u64>,
+) -> Result<(), OpError> {
+    Ok(meta.check_cas(cas, &mount_settings(session, &target.mount).await?)?)
+}
+
+/// There is nothing to merge into: the newest version has no value.
+async fn gone(request: &Authorised, meta: &SecretMeta) -> Result<Patched, OpError> {
+    let (version, facts) = meta.version(0).ok_or(OpError::INTEGRITY)?;
+    let custom_metadata = meta.custom_metadata.clone();
+    let found = WroteSecret { version, meta: *facts, custom_metadata };
+    Ok(Patched::Gone(found, request.absent().await?))
+}
+
+/// Bounds of a stored object: patches may have joined several that were within the bounds of a body, before
+/// what they come to was bounded. This parser, and not serde_json's, because number literals must stay as
+/// they are.
 const STORED: Limits = Limits {
     depth_max: 64,
     members_max: 1 << 20,
@@ -114,17 +132,12 @@ const STORED: Limits = Limits {
     bytes_max: usize::MAX,
 };
 
-async fn merged(
-    request: &Authorised,
-    target: &KvTarget,
-    patch: &Map,
-) -> Result<Option<(Found, Zeroizing<Vec<u8>>)>, OpError> {
-    let found = values::find(values::Behalf::Caller(request), target, 0).await?;
-    let Some((found, Some(value))) = found else { return Ok(None) };
+fn merged(value: SecretValue, patch: &Map) -> Result<Zeroizing<Vec<u8>>, OpError> {
     let mut data: Map =
         value.transform(|bytes| json::parse(bytes, STORED)).map_err(|_| OpError::INTEGRITY)?;
     merge(&mut data, patch);
-    Ok(Some((found, encode(&data))))
+    let data = encode(&data);
+    if data.len() > Limits::BODY.bytes_max { Err(KvError::TooLarge.into()) } else { Ok(data) }
 }
 
 /// RFC 7396, section 2: null removes, objects merge, everything else replaces.

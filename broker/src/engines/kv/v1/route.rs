@@ -4,7 +4,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use symbolon_core::path::{FolderPath, SecretPath};
 
-use super::{Page, Shelf, Spot};
+use super::super::route::page;
+use super::{Shelf, Spot};
 use crate::access::mounts::Mount;
 use crate::dialect::vault::envelope::{Data, Envelope};
 use crate::dialect::vault::fields::Fields;
@@ -66,8 +67,7 @@ async fn write(call: Call<'_>, spot: &Spot<'_, SecretPath>) -> Answer {
 
 async fn list(call: Call<'_>, spot: &Spot<'_, FolderPath>) -> Answer {
     let read = call.fields.reader();
-    let limit = read.count("limit")?.unwrap_or(0);
-    let page = Page { after: read.string("after")?, limit: usize::try_from(limit).unwrap_or(usize::MAX) };
+    let page = page(&read)?;
     let keys = super::list(&call.who(), spot, &page).await?;
     Ok(call.request.envelope(spot.shelf.kind, json!({ "keys": keys }), &read).into_reply())
 }

@@ -14,7 +14,7 @@ use crate::dialect::vault::{Answer, Call};
 use crate::ops::audit;
 
 /// Entries in one answer if nobody asks for another number.
-const LIMIT_DEFAULT: u64 = 100;
+const LIMIT_DEFAULT: usize = 100;
 
 /// Searches.
 pub(super) async fn search(call: Call<'_>) -> Answer {
@@ -45,12 +45,11 @@ fn parse_filter(read: &Reader<'_>) -> Result<Filter, FaceError> {
 }
 
 fn parse_range(read: &Reader<'_>) -> Result<Range, FaceError> {
-    let limit = read.count("limit")?.filter(|&limit| limit > 0).unwrap_or(LIMIT_DEFAULT);
     Ok(Range {
         from: read.count("from")?.unwrap_or(0),
         until: read.count("until")?.unwrap_or(u64::MAX),
         newest_first: read.bool("newest_first")?.unwrap_or(true),
-        limit: usize::try_from(limit).unwrap_or(usize::MAX),
+        limit: read.limit("limit")?.unwrap_or(LIMIT_DEFAULT),
     })
 }
 
