@@ -169,7 +169,7 @@ async fn refusal(config: Config) -> String {
         Ok(_) => panic!("the broker starts"),
         Err(error) => {
             assert!(
-                !matches!(error, RunError::Listen { .. } | RunError::Tls(_) | RunError::File { .. }),
+                !matches!(error, RunError::Listen { .. } | RunError::Certificate(_)),
                 "{error}"
             );
             error.to_string()
