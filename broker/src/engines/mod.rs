@@ -32,6 +32,8 @@ pub type TokenRemoved = for<'a> fn(&'a Session, TokenHash) -> Doing<'a>;
 pub struct Engine {
     /// What everything general needs to know.
     pub facts: Facts,
+    /// Names of its options. Others are kept as they were sent, and whoever sends them is told.
+    pub options: &'static [&'static str],
     /// Whether it is this engine that serves a mount of its kind.
     pub serves: fn(&Mount) -> bool,
     /// The options of a new mount, checked and completed; `None` leaves the mount to another engine of the

@@ -33,7 +33,7 @@ async fn wrap(call: Call<'_>) -> Answer {
     let request = Request::begin(&call.who(), Action::Other, &Route::system("wrapping/wrap")).await?;
     let request = request.authorise(Operation::Update).await?;
     request.commit(Object::Path, Vec::new()).await?;
-    let sent = serde_json::to_vec(call.fields.as_map()).expect("JSON values always serialise");
+    let sent = serde_json::to_vec(call.fields.whole()).expect("JSON values always serialise");
     let empty = serde_json::Map::new();
     let envelope = Envelope {
         data: Data::Stored(Zeroizing::new(sent)),

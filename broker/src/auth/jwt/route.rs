@@ -82,13 +82,7 @@ fn config_facts(config: &JwtConfig) -> Value {
 
 fn edit_role(existing: Option<JwtRole>, name: &RoleName, read: &Reader<'_>) -> Result<JwtRole, FaceError> {
     // Members of browser logins that clients send along for roles of type jwt.
-    read.accept(&[
-        "allowed_redirect_uris",
-        "oidc_scopes",
-        "verbose_oidc_logging",
-        "max_age",
-        "callback_mode",
-    ]);
+    read.idle(&["allowed_redirect_uris", "oidc_scopes", "verbose_oidc_logging", "max_age", "callback_mode"]);
     check_role_type(existing.is_none(), read)?;
     let mut role = existing.unwrap_or_else(|| JwtRole {
         name: name.clone(),

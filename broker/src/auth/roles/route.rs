@@ -55,7 +55,7 @@ pub async fn role<R: Role>(
         Verb::Write => {
             let edit = |present| Ok::<_, VaultError>(edit(present, &name, &read)?);
             super::edit_role(&who, mount, &name, edit).await?;
-            read.accept(&["name", "role_name"]); // clients repeat the name that stands in the path
+            read.captured(&["name", "role_name"], name.as_str()); // clients repeat it
             Ok(call.done(kind(mount), &read))
         }
         Verb::Delete => {

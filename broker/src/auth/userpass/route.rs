@@ -58,7 +58,7 @@ async fn edit(
     let (name, read) = (UserName::parse(name)?, call.fields.reader());
     let edit = |present: Option<&User>| Ok::<_, VaultError>(parse(present, &read)?);
     operations::edit_user(&call.who(), mount, &name, part, edit).await?;
-    read.accept(&["name", "username"]); // clients repeat the name that stands in the path
+    read.captured(&["name", "username"], name.as_str()); // clients repeat it
     Ok(call.done(kind(mount), &read))
 }
 

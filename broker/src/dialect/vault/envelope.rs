@@ -16,6 +16,9 @@ const ANSWER_BYTES: usize = 2048;
 /// than needed.
 const ENVELOPE_BYTES: usize = 512;
 
+/// Name of the member that an envelope ends with.
+pub(super) const WARNINGS: &str = "warnings";
+
 /// What stands in `data`.
 pub enum Data {
     /// `null`.
@@ -134,9 +137,10 @@ impl<'a> Envelope<'a> {
         self.push_data(&mut out, &facts);
         out.push(b',');
         push_member(&mut out, "wrap_info", &self.wrap_info);
-        push_member(&mut out, "warnings", &(!self.warnings.is_empty()).then_some(&self.warnings));
         push_member(&mut out, "auth", &self.auth);
         push_member(&mut out, "mount_type", &self.mount_type);
+        // The last one: more may be added to it (`Reply::warned`).
+        push_member(&mut out, WARNINGS, &(!self.warnings.is_empty()).then_some(&self.warnings));
         out.pop();
         out.push(b'}');
         out
@@ -250,7 +254,7 @@ mod tests {
         let text = String::from_utf8(envelope.to_bytes().to_vec()).unwrap();
         assert_eq!(
             text,
-            r#"{"request_id":"id-1","lease_id":"","renewable":false,"lease_duration":0,"data":{"keys":["a"]},"wrap_info":null,"warnings":null,"auth":null,"mount_type":"system"}"#
+            r#"{"request_id":"id-1","lease_id":"","renewable":false,"lease_duration":0,"data":{"keys":["a"]},"wrap_info":null,"auth":null,"mount_type":"system","warnings":null}"#
         );
     }
 

@@ -1,21 +1,25 @@
 //! The parameters of a request, with the loose typing that Vault clients rely on.
 //!
 //! The CLI sends everything as strings, others send JSON types; both must mean the same. A [`Reader`] hands
-//! out typed values by name and remembers which names it was asked for, so that the rest becomes the warning
-//! about unrecognised parameters. No error repeats what the caller sent.
+//! out typed values by name and marks which names it was asked for, at every level, so that the rest becomes
+//! the warnings of the answer ([`Fields::warnings`]). No error repeats what the caller sent.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Map, Value};
 use zeroize::Zeroize;
 
+use super::heed::{Marks, Told};
 use crate::dialect::time;
 
 /// Most elements of a list or map field.
 const ELEMENTS_MAX: usize = 4096;
-/// Most names that a warning lists.
-const WARNED_NAMES_MAX: usize = 16;
+/// What is read as pairs.
+const PAIRS: &str = "a map of strings, or a list of \"key=value\"";
+/// A body of a method that has none.
+const UNREAD_BODY: &str =
+    "The body of this request was not read: parameters of a GET, LIST or DELETE stand in the query.";
 
 /// Why a parameter could not be read: its name, which is ours, and what was expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,13 +32,19 @@ pub struct FieldError {
 }
 
 /// Parameters of one request, body or query, as they will also be shown to the policy.
-#[derive(Clone, Default)]
-pub struct Fields(Map<String, Value>);
+#[derive(Default)]
+pub struct Fields {
+    map: Map<String, Value>,
+    // A lock only because readers live across awaits, and those must be `Sync`.
+    marks: Mutex<Marks>,
+    beside: Vec<String>,
+    has_unread_body: bool,
+}
 
 /// They may be secrets, shares or tokens, so texts are wiped.
 impl Drop for Fields {
     fn drop(&mut self) {
-        self.0.values_mut().for_each(wipe);
+        self.map.values_mut().for_each(wipe);
     }
 }
 
@@ -51,37 +61,84 @@ impl Fields {
     /// Takes parsed parameters.
     #[must_use]
     pub fn new(map: Map<String, Value>) -> Self {
-        Self(map)
+        Self { map, marks: Mutex::default(), beside: Vec::new(), has_unread_body: false }
+    }
+
+    /// The same of a request whose query says something too, beside a body in which the parameters stand.
+    #[must_use]
+    pub fn beside(mut self, query: &Map<String, Value>) -> Self {
+        self.beside = query.keys().cloned().collect();
+        self
+    }
+
+    /// Says whether the request has a body that nobody reads.
+    pub fn set_unread_body(&mut self, is_there: bool) {
+        self.has_unread_body = is_there;
     }
 
     /// What the policy's parameter rules look at.
     #[must_use]
     pub fn as_map(&self) -> &Map<String, Value> {
-        &self.0
+        &self.map
+    }
+
+    /// All of it, for whoever keeps it as it is.
+    #[must_use]
+    pub fn whole(&self) -> &Map<String, Value> {
+        self.reader().take_whole();
+        &self.map
     }
 
     /// Starts reading typed values.
     #[must_use]
     pub fn reader(&self) -> Reader<'_> {
-        Reader { map: &self.0, asked: Mutex::default() }
+        Reader { map: Some(&self.map), fields: self, path: Vec::new() }
+    }
+
+    /// What the answer must still tell: names that nobody has read so far at any level, those that have no
+    /// effect, and those that the path overrules.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut told = self.untold();
+        told.unknown.extend(self.beside.iter().cloned());
+        let mut warnings = told.warnings();
+        warnings.extend(self.has_unread_body.then(|| UNREAD_BODY.to_owned()));
+        warnings
+    }
+
+    fn untold(&self) -> Told {
+        self.marks().tell(&self.map)
+    }
+
+    fn marks(&self) -> MutexGuard<'_, Marks> {
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Reads typed values out of [`Fields`]. An absent field and a JSON `null` are both `None`.
+/// Reads typed values out of [`Fields`], or out of an object in them. An absent field and a JSON `null` are
+/// both `None`.
 pub struct Reader<'a> {
-    map: &'a Map<String, Value>,
-    // A lock only because readers live across awaits, and those must be `Sync`.
-    asked: Mutex<BTreeSet<&'static str>>,
+    map: Option<&'a Map<String, Value>>,
+    fields: &'a Fields,
+    path: Vec<&'static str>,
 }
 
 impl<'a> Reader<'a> {
-    fn asked(&self) -> MutexGuard<'_, BTreeSet<&'static str>> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    fn mark(&self, mark: impl FnOnce(&mut Marks)) {
+        mark(self.fields.marks().at(&self.path));
+    }
+
+    fn take_whole(&self) {
+        self.mark(Marks::take_whole);
     }
 
     fn value(&self, name: &'static str) -> Option<&'a Value> {
-        self.asked().insert(name);
-        self.map.get(name).filter(|value| !value.is_null())
+        self.mark(|marks| marks.take(name));
+        self.given(name)
+    }
+
+    fn given(&self, name: &str) -> Option<&'a Value> {
+        self.map?.get(name).filter(|value| !value.is_null())
     }
 
     fn read<T>(
@@ -93,16 +150,42 @@ impl<'a> Reader<'a> {
         self.value(name).map(|value| convert(value).ok_or(FieldError { name, expected })).transpose()
     }
 
-    /// Declares names that are accepted and have no effect here.
+    /// Declares names whose wish is fulfilled whatever they say, or that mean nothing to anybody.
     pub fn accept(&self, names: &[&'static str]) {
-        self.asked().extend(names);
+        self.mark(|marks| names.iter().for_each(|name| marks.take(name)));
+    }
+
+    /// Declares names that are known and have no effect here: the answer says so if they ask for something.
+    pub fn idle(&self, names: &[&'static str]) {
+        self.mark(|marks| names.iter().for_each(|name| marks.set_idle(name)));
+    }
+
+    /// Declares names of something that is known already, such as what the path names: the answer says so if
+    /// they mean another one.
+    pub fn captured(&self, names: &[&'static str], known: &str) {
+        for &name in names {
+            let is_other = self
+                .given(name)
+                .is_some_and(|value| !value.as_str().is_some_and(|text| text.eq_ignore_ascii_case(known)));
+            self.mark(|marks| if is_other { marks.set_replaced(name) } else { marks.take(name) });
+        }
+    }
+
+    /// A reader of an object in this one; of nothing if it is absent.
+    pub fn inside(&self, name: &'static str) -> Result<Self, FieldError> {
+        let map =
+            self.given(name).map(|value| value.as_object().ok_or(FieldError { name, expected: "an object" }));
+        let path = self.path.iter().copied().chain([name]).collect();
+        let inside = Self { map: map.transpose()?, fields: self.fields, path };
+        inside.mark(|_| {}); // it has been opened, whatever is read of it
+        Ok(inside)
     }
 
     /// Whether the field is present, `null` included.
     #[must_use]
     pub fn has(&self, name: &'static str) -> bool {
-        self.asked().insert(name);
-        self.map.contains_key(name)
+        self.mark(|marks| marks.take(name));
+        self.map.is_some_and(|map| map.contains_key(name))
     }
 
     /// Whether the field is there as `null`, which clears what it stands for.
@@ -191,13 +274,20 @@ impl<'a> Reader<'a> {
 
     /// A map of scalars, or a list of `key=value`.
     pub fn pairs(&self, name: &'static str) -> Result<Option<BTreeMap<String, String>>, FieldError> {
-        self.read(name, "a map of strings, or a list of \"key=value\"", |value| match value {
-            Value::Object(map) => scalar_map(map),
-            Value::Array(items) => texts(items)?.iter().map(|item| pair(item)).collect(),
-            Value::String(text) if text.is_empty() => Some(BTreeMap::new()),
-            Value::String(text) => pair(text).map(|pair| BTreeMap::from([pair])),
-            _ => None,
-        })
+        self.read(name, PAIRS, to_pairs)
+    }
+
+    /// The same where only some names are known; the others are in the map too, and the answer tells them.
+    pub fn pairs_knowing(
+        &self,
+        name: &'static str,
+        known: &[&'static str],
+    ) -> Result<Option<BTreeMap<String, String>>, FieldError> {
+        match self.given(name) {
+            Some(Value::Object(_)) => self.inside(name)?.accept(known),
+            _ => self.accept(&[name]),
+        }
+        self.given(name).map(|value| to_pairs(value).ok_or(FieldError { name, expected: PAIRS })).transpose()
     }
 
     /// A map whose values are strings already.
@@ -244,40 +334,13 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// The warning about names that nobody asked for, as Vault words it. Names that do not look like names
-    /// are counted, not repeated.
+    /// The warning about names that nobody has read, told here and not once more where every answer passes.
     #[must_use]
     pub fn unrecognised(&self) -> Option<String> {
-        let asked = self.asked();
-        let mut unknown: Vec<&str> =
-            self.map.keys().map(String::as_str).filter(|key| !asked.contains(key)).collect();
-        if unknown.is_empty() {
-            return None;
-        }
-        unknown.sort_unstable();
-        let total = unknown.len();
-        let shown: Vec<&str> =
-            unknown.into_iter().filter(|key| is_name(key)).take(WARNED_NAMES_MAX).collect();
-        let more = match total - shown.len() {
-            0 => String::new(),
-            hidden => format!(" and {hidden} more"),
-        };
-        Some(format!("Endpoint ignored these unrecognized parameters: [{}]{more}", shown.join(" ")))
+        let told = Told { unknown: self.fields.untold().unknown, ..Told::default() };
+        self.fields.marks().told = true;
+        told.warnings().pop()
     }
-
-    /// The warning about body fields whose value the path decides.
-    #[must_use]
-    pub fn replaced(&self, captured: &[&'static str]) -> Option<String> {
-        let both: Vec<&str> = captured.iter().copied().filter(|name| self.map.contains_key(*name)).collect();
-        self.accept(captured);
-        let lead = "Endpoint replaced the value of these parameters with the values captured from the endpoint's path:";
-        (!both.is_empty()).then(|| format!("{lead} [{}]", both.join(" ")))
-    }
-}
-
-fn is_name(text: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
-    (1..=64).contains(&text.len()) && text.bytes().all(fits)
 }
 
 fn scalar_text(value: &Value) -> Option<String> {
@@ -306,6 +369,16 @@ fn scalar_map(map: &Map<String, Value>) -> Option<BTreeMap<String, String>> {
         return None;
     }
     map.iter().map(|(key, value)| Some((key.clone(), scalar_text(value)?))).collect()
+}
+
+fn to_pairs(value: &Value) -> Option<BTreeMap<String, String>> {
+    match value {
+        Value::Object(map) => scalar_map(map),
+        Value::Array(items) => texts(items)?.iter().map(|item| pair(item)).collect(),
+        Value::String(text) if text.is_empty() => Some(BTreeMap::new()),
+        Value::String(text) => pair(text).map(|pair| BTreeMap::from([pair])),
+        _ => None,
+    }
 }
 
 fn pair(text: &str) -> Option<(String, String)> {
@@ -473,9 +546,54 @@ mod tests {
         let all = fields(json!({"policy": "x", "polciy": 1, "a b\nc": 2}));
         let read = all.reader();
         assert!(read.string("policy").unwrap().is_some());
-        let warning = read.unrecognised().unwrap();
-        assert_eq!(warning, "Endpoint ignored these unrecognized parameters: [polciy] and 1 more");
-        assert!(read.replaced(&["policy"]).unwrap().ends_with("[policy]"));
+        let warning = "Endpoint ignored these unrecognized parameters: [polciy] and 1 more";
+        assert_eq!(all.warnings(), [warning]);
+        assert_eq!(all.reader().string("polciy").unwrap().unwrap(), "1");
+        let warning = "Endpoint ignored these unrecognized parameters: [] and 1 more";
+        assert_eq!(all.warnings(), [warning], "readers of the same fields share their marks");
+        assert_eq!(all.reader().unrecognised().as_deref(), Some(warning));
+        assert!(all.warnings().is_empty(), "it is told once");
+    }
+
+    #[test]
+    fn the_rest_is_warned_about_at_every_level() {
+        let all =
+            fields(json!({"config": {"ttl": 1, "tll": 2, "more": {"x": 1, "y": 2}}, "options": {"a": 1}}));
+        let read = all.reader();
+        let config = read.inside("config").unwrap();
+        assert_eq!(config.count("ttl"), Ok(Some(1)));
+        assert_eq!(config.inside("more").unwrap().count("x"), Ok(Some(1)));
+        assert!(read.object("options").unwrap().is_some());
+        let warning = "Endpoint ignored these unrecognized parameters: [config.more.y config.tll]";
+        assert_eq!(all.warnings(), [warning], "an object that was read as a whole has no rest");
+        assert!(read.inside("absent").unwrap().string("x").unwrap().is_none());
+        assert!(fields(json!({"config": 1})).reader().inside("config").is_err());
+    }
+
+    #[test]
+    fn what_has_no_effect_is_named_if_it_asks_for_something() {
+        let all = fields(json!({"local": true, "seal_wrap": false, "name": "a", "role": "b"}));
+        let read = all.reader();
+        read.idle(&["local", "seal_wrap", "absent"]);
+        read.captured(&["name", "role"], "a");
+        let [idle, replaced] = &all.warnings()[..] else { panic!("{:?}", all.warnings()) };
+        assert_eq!(idle, "These parameters are known and have no effect here: [local]");
+        assert!(
+            replaced.starts_with("Endpoint replaced the value of these parameters")
+                && replaced.ends_with("[role]")
+        );
+    }
+
+    #[test]
+    fn what_stands_where_nobody_reads_is_named_too() {
+        let query = fields(json!({"cas": "1"}));
+        let all = fields(json!({"a": 1})).beside(query.as_map());
+        assert_eq!(all.whole().len(), 1);
+        assert_eq!(all.warnings(), ["Endpoint ignored these unrecognized parameters: [cas]"]);
+        let mut none = fields(json!({}));
+        assert!(none.warnings().is_empty());
+        none.set_unread_body(true);
+        assert_eq!(none.warnings(), [UNREAD_BODY]);
     }
 
     #[test]

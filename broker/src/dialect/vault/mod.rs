@@ -3,11 +3,13 @@
 //! ```text
 //! request.rs   head and body → one path, one verb, one set of fields
 //! fields.rs    typed reading of those
+//! heed.rs      which of them nobody has read
 //! call.rs      the same in a session, as engines and methods get it
 //! reply.rs     what goes back
 //! error.rs     what goes back instead
 //! envelope.rs  answers in Vault's envelope
 //! status.rs    statuses, of which 404 needs a proof
+//! warned.rs    those with warnings about what was not heeded
 //! limits.rs    bounds that several of these name
 //! ```
 
@@ -15,10 +17,12 @@ pub mod call;
 pub mod envelope;
 pub mod error;
 pub mod fields;
+mod heed;
 pub mod limits;
 pub mod reply;
 pub mod request;
 pub mod status;
+mod warned;
 
 use std::future::Future;
 use std::pin::Pin;

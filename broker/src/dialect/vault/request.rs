@@ -122,32 +122,32 @@ impl Head {
         request_id: String,
         remote: Option<IpAddr>,
     ) -> Result<VaultRequest, FaceError> {
-        let fields = match self.verb {
-            Verb::Read | Verb::List | Verb::Delete => self.query,
-            Verb::Write => parse_body(&self.parts, body)?,
-            Verb::Patch => parse_json(body)?,
+        let Self { verb, path, token, query, wrap_ttl_secs, parts } = self;
+        let fields = match verb {
+            Verb::Read | Verb::List | Verb::Delete => Fields::new(query),
+            Verb::Write => Fields::new(parse_body(&parts, body)?).beside(&query),
+            Verb::Patch => Fields::new(parse_json(body)?).beside(&query),
         };
-        let Self { verb, path, token, wrap_ttl_secs, .. } = self;
-        let (fields, channel) = (Fields::new(fields), Channel::default());
+        let channel = Channel::default();
         Ok(VaultRequest { verb, path, token, fields, remote, channel, request_id, wrap_ttl_secs })
     }
 }
 
 fn verb(method: &Method, query: &mut Map<String, Value>) -> Result<Verb, FaceError> {
-    let verb = match method.as_str() {
+    Ok(match method.as_str() {
         "GET" | "HEAD" => match query.shift_remove("list") {
             Some(flag) if list_flag(&flag)? => Verb::List,
             Some(_) | None => Verb::Read,
         },
-        "LIST" => Verb::List,
+        "LIST" => {
+            query.shift_remove("list"); // the Go client sends the verb and the flag
+            Verb::List
+        }
         "POST" | "PUT" => Verb::Write,
         "DELETE" => Verb::Delete,
         "PATCH" => Verb::Patch,
         _ => return Err(FaceError::Unsupported),
-    };
-    // The Go client sends the verb LIST and the flag.
-    query.shift_remove("list");
-    Ok(verb)
+    })
 }
 
 fn list_flag(value: &Value) -> Result<bool, FaceError> {

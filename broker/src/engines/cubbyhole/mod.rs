@@ -38,6 +38,7 @@ pub static ENGINE: Engine = Engine {
         open: &[],
         first_rows: None,
     },
+    options: &[],
     serves: |_| true,
     enable: |_| Ok(None),
     tune,

@@ -67,6 +67,7 @@ pub static V2: Engine = Engine {
         open: &[],
         first_rows: None,
     },
+    options: &["version", Tier::OPTION],
     serves: |_| true,
     enable,
     tune,

@@ -55,11 +55,12 @@ impl Incoming {
     /// Reads the body.
     pub async fn whole(self, app: &App) -> Result<VaultRequest, VaultError> {
         let Self { asked, body } = self;
-        let body = match asked.head.has_body() {
-            true => take(&asked, body, app).await?,
-            false => Zeroizing::default(),
+        let (body, is_left) = match asked.head.has_body() {
+            true => (take(&asked, body, app).await?, false),
+            false => (Zeroizing::default(), !body.is_end_stream()),
         };
-        let request = asked.head.with_body(&body, asked.request_id, asked.remote)?;
+        let mut request = asked.head.with_body(&body, asked.request_id, asked.remote)?;
+        request.fields.set_unread_body(is_left);
         Ok(VaultRequest { channel: asked.channel, ..request })
     }
 }

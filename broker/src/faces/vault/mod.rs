@@ -68,6 +68,10 @@ async fn answer(app: &App, mut request: VaultRequest, ticket: Option<&Ticket>) -
     } else {
         in_session(&session?, &request, &mounts).await
     };
+    // Nothing that was asked is dropped silently, whichever route it was that does not know it.
+    let answer = answer.map(|reply| {
+        reply.warned(&request.request_id, mount_type(&mounts, &request.path), request.fields.warnings())
+    });
     // Whoever was allowed something is apart from strangers from now on.
     if let (Ok(_), false, Some(ticket)) = (&answer, is_open, ticket) {
         ticket.make_known();
@@ -115,6 +119,13 @@ async fn routed(call: Call<'_>, mounts: &Mounts) -> Answer {
     }
 }
 
+/// What an answer names as the kind of its mount.
+fn mount_type(mounts: &Mounts, path: &ApiPath) -> &'static str {
+    let login = mounts.login(path).and_then(|(mount, _)| Some(method_of(mount)?.facts.kind));
+    let engine = || mounts.secret(path).and_then(|(mount, _)| Some(engine_of(mount)?.facts.kind));
+    login.or_else(engine).unwrap_or("system")
+}
+
 /// The path with its name of a policy or role folded, if it has one that is not: the policy must see the name
 /// that the handler sees, or a rule about `role/admin` would not hold for `role/Admin`. What is no name
 /// stays, and is refused later.
@@ -146,13 +157,7 @@ mod tests {
 
     #[test]
     fn policies_see_the_name_that_handlers_see() {
-        let spec = Enable {
-            kind: "approle".to_owned(),
-            description: String::new(),
-            options: Default::default(),
-            default_ttl_secs: 0,
-            max_ttl_secs: 0,
-        };
+        let spec = Enable { kind: "approle".to_owned(), ..Enable::default() };
         let login = new_mount(MountPath::parse("Team/approle").unwrap(), spec);
         let mounts = Mounts { secrets: MountList::default(), logins: MountList(vec![login]) };
         let folded = |path: &str| folded(&ops::shape(), &mounts, &ApiPath::parse(path).unwrap());

@@ -34,6 +34,7 @@ pub async fn route(call: Call<'_>, spelling: Spelling, name: &[&str]) -> Answer 
         }
         Verb::Write => {
             let text = text(&read)?;
+            read.captured(&["name"], name.as_str()); // clients repeat it
             policy::write(&who, spelling, &name, &text).await?;
             Ok(call.done("system", &read))
         }
@@ -56,8 +57,16 @@ async fn list(call: Call<'_>, spelling: Spelling) -> Answer {
     Ok(envelope.into_reply())
 }
 
-/// The policy's text: `policy`, or `rules` as older clients call it; plain or in base64.
+/// The policy's text: `policy`, or `rules` as older clients call it; plain or in base64. A policy that would
+/// outlive what its author wanted, or overwrite what he has not seen, is refused.
 fn text(read: &Reader<'_>) -> Result<String, FaceError> {
+    let is_empty = |text: &Option<String>| text.as_deref().is_none_or(str::is_empty);
+    if !is_empty(&read.string("ttl")?) || !is_empty(&read.string("expiration")?) {
+        return Err(FaceError::Invalid("policies do not end by themselves; leave out ttl and expiration"));
+    }
+    if read.int("cas")?.is_some_and(|cas| cas >= 0) || read.bool("cas_required")?.unwrap_or(false) {
+        return Err(FaceError::Invalid("policies have no versions; leave out cas and cas_required"));
+    }
     let (policy, rules) = (read.string("policy")?, read.string("rules")?);
     let given = policy.or(rules).filter(|text| !text.is_empty());
     let given = given.ok_or(FaceError::Invalid("'policy' parameter not supplied or empty"))?;
@@ -80,7 +89,13 @@ mod tests {
         {
             assert_eq!(text(&Fields::new(object(body)).reader()).unwrap(), TEXT);
         }
-        for body in [json!({}), json!({"policy": ""})] {
+        for body in [
+            json!({}),
+            json!({"policy": ""}),
+            json!({"policy": TEXT, "ttl": "1h"}),
+            json!({"policy": TEXT, "expiration": "2030-01-01T00:00:00Z"}),
+            json!({"policy": TEXT, "cas": 0}),
+        ] {
             assert!(text(&Fields::new(object(body)).reader()).is_err());
         }
     }

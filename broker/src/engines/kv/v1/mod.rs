@@ -28,7 +28,7 @@ use super::{
     Engine, Found, KvFolder, KvTarget, Page, TABLES, V2, check_tier, listed, meta_place, names, remove,
     values,
 };
-use crate::access::mounts::{Mount, Side};
+use crate::access::mounts::{Mount, Side, Tier};
 use crate::access::shape::Facts;
 use crate::access::{Asker, Object, Request, Route, Session};
 use crate::dialect::vault::{Answering, Call};
@@ -51,6 +51,7 @@ pub static V1: Engine = Engine {
         open: &[],
         first_rows: None,
     },
+    options: &[VERSION, Tier::OPTION],
     serves: |mount| mount.options.get(VERSION).is_some_and(|version| version == "1"),
     enable,
     tune,

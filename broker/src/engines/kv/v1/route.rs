@@ -57,7 +57,7 @@ fn lease_secs(stored: &[u8], mount: &Mount) -> u64 {
 }
 
 async fn write(call: Call<'_>, spot: &Spot<'_, SecretPath>) -> Answer {
-    let data = call.fields.as_map();
+    let data = call.fields.whole();
     if data.is_empty() {
         return Err(FaceError::Invalid("missing data fields").into());
     }

@@ -11,7 +11,6 @@ use crate::custody::init::{Init, InitAnswer};
 use crate::dialect::vault::error::FaceError;
 use crate::dialect::vault::fields::{Fields, Reader};
 use crate::dialect::vault::{Answer, Reply, Status, VaultRequest, Verb, unsupported};
-use crate::error::OpError;
 use crate::ops;
 use crate::ops::seal::SealStatus;
 
@@ -57,6 +56,9 @@ pub(super) fn health(app: &App, request: &VaultRequest) -> Answer {
 
 /// The status code, which callers may choose; `None` if they chose what is none.
 fn health_code(status: &SealStatus, read: &Reader<'_>) -> Option<Status> {
+    // There are no standbys, so what is said of them holds.
+    read.accept(&["standbyok", "perfstandbyok", "standbycode", "performancestandbycode", "drsecondarycode"]);
+    read.accept(&["activecode", "sealedcode", "uninitcode"]);
     let (name, usual) = match status {
         SealStatus { initialized: false, .. } => ("uninitcode", 501),
         SealStatus { sealed: true, .. } => ("sealedcode", 503),
@@ -144,6 +146,7 @@ fn parse_init(read: &Reader<'_>) -> Result<Init, FaceError> {
             return Err(FaceError::Invalid("shares cannot be encrypted to PGP keys; leave out \"pgp_keys\""));
         }
     }
+    read.idle(&["stored_shares", "recovery_shares", "recovery_threshold"]);
     let count = |name| -> Result<u8, FaceError> {
         let given = read.count(name)?.filter(|&count| count <= U8_MAX);
         let given = given.and_then(|count| u8::try_from(count).ok());
@@ -200,7 +203,8 @@ impl<'a> InitBody<'a> {
 }
 
 pub(super) async fn unseal(app: &App, request: &VaultRequest) -> Answer {
-    let (key, reset) = parse_unseal(&request.fields)?;
+    let given = folded(&request.fields)?;
+    let (key, reset) = parse_unseal(&given.reader())?;
     let status = match (reset, key) {
         (true, _) => ops::seal::reset(app).await?,
         (false, Some(key)) => ops::seal::unseal(app, &key, request.channel, request.remote).await?,
@@ -209,19 +213,22 @@ pub(super) async fn unseal(app: &App, request: &VaultRequest) -> Answer {
             return Err(FaceError::Invalid(text).into());
         }
     };
-    Ok(Reply::json(Status::OK, &seal_body(&status, &app.config.vault_compatibility_version)))
+    let answer = Reply::json(Status::OK, &seal_body(&status, &app.config.vault_compatibility_version));
+    Ok(answer.warned(&request.request_id, "system", given.warnings()))
 }
 
 /// Names are matched without regard to case, as Go's decoder does; two spellings of one name are refused.
-fn parse_unseal(fields: &Fields) -> Result<(Option<Zeroizing<String>>, bool), FaceError> {
+fn folded(fields: &Fields) -> Result<Fields, FaceError> {
     let mut folded = Map::new();
-    for (name, value) in fields.as_map() {
+    for (name, value) in fields.whole() {
         if folded.insert(name.to_ascii_lowercase(), value.clone()).is_some() {
             return Err(FaceError::Invalid("a field is given twice"));
         }
     }
-    let folded = Fields::new(folded);
-    let read = folded.reader();
+    Ok(Fields::new(folded))
+}
+
+fn parse_unseal(read: &Reader<'_>) -> Result<(Option<Zeroizing<String>>, bool), FaceError> {
     if read.bool("migrate")?.unwrap_or(false) {
         return Err(FaceError::Invalid("there is no seal to migrate from"));
     }
@@ -234,13 +241,11 @@ pub(super) async fn seal(app: &App, request: &VaultRequest) -> Answer {
     Ok(Reply::no_content())
 }
 
+/// Says the same of a sealed broker: there is no other one that could be asked.
 pub(super) fn leader(app: &App) -> Answer {
-    if ops::seal::status(app).sealed {
-        return Err(OpError::SEALED.into());
-    }
     let body = json!({
         "ha_enabled": false,
-        "is_self": true,
+        "is_self": !ops::seal::status(app).sealed,
         "active_time": "0001-01-01T00:00:00Z",
         "leader_address": "",
         "leader_cluster_address": "",
@@ -370,10 +375,15 @@ mod tests {
 
     #[test]
     fn unseal_matches_names_in_any_case() {
-        let (key, reset) = parse_unseal(&fields(json!({"KEY": "skf1x", "Reset": false}))).unwrap();
+        let parse = |body: Value| parse_unseal(&folded(&fields(body))?.reader());
+        let (key, reset) = parse(json!({"KEY": "skf1x", "Reset": false})).unwrap();
         assert_eq!((key.unwrap().as_str(), reset), ("skf1x", false));
-        assert!(parse_unseal(&fields(json!({"KEY": "a", "key": "b"}))).is_err());
-        assert!(parse_unseal(&fields(json!({"migrate": true}))).is_err());
-        assert!(parse_unseal(&fields(json!({"reset": "1"}))).unwrap().1);
+        assert!(parse(json!({"KEY": "a", "key": "b"})).is_err());
+        assert!(parse(json!({"migrate": true})).is_err());
+        assert!(parse(json!({"reset": "1"})).unwrap().1);
+        let body = fields(json!({"Key": "a", "kye": "b"}));
+        let given = folded(&body).unwrap();
+        parse_unseal(&given.reader()).unwrap();
+        assert!(body.warnings().is_empty() && given.warnings()[0].ends_with("[kye]"));
     }
 }
