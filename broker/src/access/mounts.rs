@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use symbolon_core::audit::Action;
 use symbolon_core::path::{ApiPath, MountPath};
 use symbolon_core::token::ttl::TtlLimits;
+use symbolon_core::token::{TokenKind, TokenType};
 use symbolon_proto::id::{MountId, TenantId};
 
 use crate::error::OpError;
@@ -41,6 +42,54 @@ pub struct Mount {
     pub default_ttl_secs: u64,
     /// Longest lifetime of tokens or leases in seconds; 0 takes the system's.
     pub max_ttl_secs: u64,
+    /// Who sees it in the list for user interfaces.
+    #[serde(default, skip_serializing_if = "Listing::is_usual")]
+    pub listing: Listing,
+    /// Which kind of tokens its logins give, beside what their roles say. Only login methods have it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub token_type: TokenType,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // the shape that serde asks for
+fn is_default(token_type: &TokenType) -> bool {
+    *token_type == TokenType::Default
+}
+
+/// Who sees a mount in the list for user interfaces, `listing_visibility` of Vault.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Listing {
+    /// Everybody, without a token.
+    Unauth,
+    /// Whoever may do something below it: Vault has two words for this one.
+    Hidden,
+    /// Whoever may do something below it.
+    #[default]
+    #[serde(other)]
+    Usual,
+}
+
+impl Listing {
+    /// One by its word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Usual, Self::Hidden, Self::Unauth].into_iter().find(|listing| listing.as_str() == word)
+    }
+
+    /// Its word; the usual one has none.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Usual => "",
+            Self::Hidden => "hidden",
+            Self::Unauth => "unauth",
+        }
+    }
+
+    #[allow(clippy::trivially_copy_pass_by_ref)] // the shape that serde asks for
+    fn is_usual(&self) -> bool {
+        *self == Self::Usual
+    }
 }
 
 /// How the keys of a KV mount's secrets are kept (`docs/skb1.md` 5).
@@ -81,6 +130,16 @@ impl Mount {
     #[must_use]
     pub fn ttl_limits(&self) -> TtlLimits {
         TtlLimits::of_mount(self.default_ttl_secs, self.max_ttl_secs)
+    }
+
+    /// Which kind of tokens its logins give, where the method gives `usual` ones if nobody says anything.
+    #[must_use]
+    pub fn token_type(&self, usual: TokenKind) -> TokenType {
+        match (self.token_type, usual) {
+            (TokenType::Default, TokenKind::Service) => TokenType::DefaultService,
+            (TokenType::Default, TokenKind::Batch) => TokenType::DefaultBatch,
+            (said, _) => said,
+        }
     }
 
     /// The tier that was chosen when it was enabled. A name that this version does not know means the
@@ -246,7 +305,7 @@ pub fn first_write(rows: &Rows, side: Side, list: &MountList) -> Result<Write, O
 }
 
 /// What enabling needs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Enable {
     /// Kind: `kv`, or a login method.
     pub kind: String,
@@ -258,6 +317,10 @@ pub struct Enable {
     pub default_ttl_secs: u64,
     /// Longest lifetime in seconds, 0 for the system's.
     pub max_ttl_secs: u64,
+    /// Who sees it listed.
+    pub listing: Listing,
+    /// Which kind of tokens its logins give.
+    pub token_type: TokenType,
 }
 
 /// A mount that does not exist yet, with fresh identifiers.
@@ -274,19 +337,15 @@ pub fn new_mount(path: MountPath, spec: Enable) -> Mount {
         options: spec.options,
         default_ttl_secs: spec.default_ttl_secs,
         max_ttl_secs: spec.max_ttl_secs,
+        listing: spec.listing,
+        token_type: spec.token_type,
     }
 }
 
 /// A mount that every deployment has.
 #[must_use]
 pub fn builtin(path: &'static str, kind: &str) -> Mount {
-    let spec = Enable {
-        kind: kind.to_owned(),
-        description: String::new(),
-        options: BTreeMap::new(),
-        default_ttl_secs: 0,
-        max_ttl_secs: 0,
-    };
+    let spec = Enable { kind: kind.to_owned(), ..Enable::default() };
     new_mount(MountPath::parse(path).expect("a fixed name"), spec)
 }
 
@@ -320,23 +379,26 @@ impl MountTables {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::collections::BTreeMap;
-
-    use symbolon_proto::id::MountId;
-
     use super::*;
 
     fn mount(path: &str) -> Mount {
-        Mount {
-            path: MountPath::parse(path).unwrap(),
-            kind: "kv".into(),
-            description: String::new(),
-            id: MountId::from_bytes([1; 16]),
-            accessor: "kv_00000000".into(),
-            options: BTreeMap::new(),
-            default_ttl_secs: 0,
-            max_ttl_secs: 0,
-        }
+        let spec = Enable { kind: "kv".to_owned(), ..Enable::default() };
+        new_mount(MountPath::parse(path).unwrap(), spec)
+    }
+
+    /// Both ways: the version before this one ignores members that it does not know.
+    #[test]
+    fn a_stored_mount_of_the_version_before_is_read_and_one_without_new_settings_is_written_as_before() {
+        let plain = serde_json::to_value(mount("a")).unwrap();
+        let members: Vec<&str> = plain.as_object().unwrap().keys().map(String::as_str).collect();
+        let before =
+            ["path", "kind", "description", "id", "accessor", "options", "default_ttl_secs", "max_ttl_secs"];
+        assert_eq!(members, before);
+        let set = Mount { listing: Listing::Unauth, token_type: TokenType::Batch, ..mount("a") };
+        let text = serde_json::to_string(&set).unwrap();
+        assert_eq!(serde_json::from_str::<Mount>(&text).unwrap(), set);
+        let later = text.replace("unauth", "something-new");
+        assert_eq!(serde_json::from_str::<Mount>(&later).unwrap().listing, Listing::Usual);
     }
 
     fn found(path: &str) -> Option<(String, String)> {

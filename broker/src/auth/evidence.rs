@@ -10,6 +10,7 @@ use symbolon_core::identity::jwt::{self as core_jwt, JwtError, SignedJwt};
 use symbolon_core::identity::keys::{KeySet, KeySetError};
 use symbolon_core::oauth::{Granted, OAuthError, TokenRequest, WorkloadRule, evidence_is_for};
 use symbolon_core::path::{MountPath, RoleName};
+use symbolon_core::token::TokenKind;
 use symbolon_core::token::ttl::TtlLimits;
 
 use super::jwks::{LoginKeys, Source};
@@ -57,7 +58,8 @@ pub(super) const fn method(kind: &'static str, route: Route, recognise: Recognis
         open: &[("PUT", "login")],
         first_rows: None,
     };
-    Method { facts, enable: |_| Ok(()), route, recognise: Some(recognise), endings: &[] }
+    let usual = TokenKind::Batch;
+    Method { facts, usual, enable: |_| Ok(()), route, recognise: Some(recognise), endings: &[] }
 }
 
 /// Evidence that came to the token endpoint.

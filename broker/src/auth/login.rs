@@ -3,11 +3,12 @@
 //! A machine token is sealed and stored nowhere, so such a login leaves an entry in the log and nothing else.
 
 use symbolon_core::audit::{Action, Detail, Draft, Outcome};
-use symbolon_core::identity::{IssuedKind, VerifiedIdentity};
+use symbolon_core::identity::{IssueError, IssuedKind, VerifiedIdentity};
 use symbolon_core::path::RoleName;
 use symbolon_core::token::TokenKind;
 use symbolon_proto::id::TenantId;
 
+use super::method_of;
 use crate::access::mounts::{Mount, Side};
 use crate::access::tokens::{self, IssuedToken, NewToken};
 use crate::access::{Asker, Object, Route, Session, describe};
@@ -60,10 +61,9 @@ impl<'a> Login<'a> {
         self,
         identity: &VerifiedIdentity,
         spent: Vec<Write>,
-        usual: TokenKind,
     ) -> Result<IssuedToken, OpError> {
         let (session, detail) = (self.session, self.detail.clone());
-        let result = self.issue(identity, spent, usual).await;
+        let result = self.issue(identity, spent).await;
         if let Err(error) = &result {
             let detail = Detail { reason: error.reason().to_owned(), ..detail };
             session.record(Draft { action: Action::Login, outcome: Outcome::Failed, detail }).await?;
@@ -75,13 +75,11 @@ impl<'a> Login<'a> {
         mut self,
         identity: &VerifiedIdentity,
         mut spent: Vec<Write>,
-        usual: TokenKind,
     ) -> Result<IssuedToken, OpError> {
-        let limits = self.mount.ttl_limits();
-        let now = self.session.now().unix_secs();
-        let issued = identity
-            .issue(TenantId::SYSTEM, &self.mount.path, usual, limits, now)
-            .map_err(|_| OpError::invalid("the role's lifetimes leave no time for a token"))?;
+        let (path, limits) = (&self.mount.path, self.mount.ttl_limits());
+        let usual = method_of(self.mount).map_or(TokenKind::Service, |method| method.usual);
+        let (kinds, now) = (self.mount.token_type(usual), self.session.now().unix_secs());
+        let issued = identity.issue(TenantId::SYSTEM, path, kinds, limits, now).map_err(no_token)?;
         let (kind, claims) = match issued.token {
             IssuedKind::Machine(machine) => (TokenKind::Batch, machine.claims().clone()),
             IssuedKind::Service(claims) => (TokenKind::Service, claims),
@@ -97,5 +95,15 @@ impl<'a> Login<'a> {
         let draft = Draft { action: Action::Login, outcome: Outcome::Allowed, detail: self.detail };
         let receipt = self.session.commit(spent, draft).await?;
         Ok(made.issued(receipt, issued.capped.map(|capped| capped.to_string()).into_iter().collect()))
+    }
+}
+
+/// Whoever configures the login must act; who logs in is told, because nobody else is there.
+fn no_token(error: IssueError) -> OpError {
+    match error {
+        IssueError::NoTime => OpError::invalid("the role's lifetimes leave no time for a token"),
+        IssueError::BatchOnly(_) => OpError::invalid(
+            "the login mount gives batch tokens only, and its role wants a period or a number of uses: set \"token_type\" of the mount to default-batch, or leave them out of the role",
+        ),
     }
 }

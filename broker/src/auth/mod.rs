@@ -10,6 +10,8 @@
 
 use std::collections::BTreeMap;
 
+use symbolon_core::token::TokenKind;
+
 use crate::access::endings::Ending;
 use crate::access::mounts::Mount;
 use crate::access::shape::Facts;
@@ -39,6 +41,8 @@ pub type Route = for<'a> fn(Call<'a>, &'a Mount, &'a str) -> Answering<'a>;
 pub struct Method {
     /// What everything general needs to know.
     pub facts: Facts,
+    /// Which kind of token a login gives if neither its role nor its mount says one.
+    pub usual: TokenKind,
     /// Whether it may be enabled with these options.
     pub enable: fn(&BTreeMap<String, String>) -> Result<(), OpError>,
     /// From a request below its mount to an answer.

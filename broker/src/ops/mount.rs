@@ -1,15 +1,17 @@
-//! Mounts of secrets engines and of login methods: list, read, enable, disable.
+//! Mounts of secrets engines and of login methods: list, read, enable, tune, disable.
 
 use std::collections::BTreeMap;
 
-use symbolon_core::audit::Action;
+use symbolon_core::audit::{Action, Draft, Outcome};
 use symbolon_core::path::{ApiPath, MountPath};
 use symbolon_core::policy::Operation;
+use symbolon_core::token::TokenType;
+use symbolon_core::token::ttl::SYSTEM_TTL_SECS;
 
-use crate::access::mounts::{Enable, MOUNTS_MAX, Mount, MountList, Mounts, Side, new_mount};
+use crate::access::mounts::{Enable, Listing, MOUNTS_MAX, Mount, MountList, Mounts, Side, new_mount};
 use crate::access::shape::Facts;
-use crate::access::{Asker, Authorised, Object, Request, Route};
-use crate::auth::{METHODS, Method};
+use crate::access::{Asker, Authorised, Object, Request, Route, describe};
+use crate::auth::{METHODS, Method, method_of};
 use crate::engines::{ENGINES, engine_of};
 use crate::error::{OpError, Text};
 use crate::store::Expect;
@@ -35,51 +37,91 @@ pub async fn read(who: &Asker<'_>, side: Side, path: &MountPath) -> Result<Mount
     read_at(who, &at(side, path), side, path).await
 }
 
+/// A mount whose settings are asked for.
+#[derive(Clone, Copy)]
+pub struct Tuned<'a> {
+    /// Of which table.
+    pub side: Side,
+    /// Where.
+    pub path: &'a MountPath,
+    /// Under which collection of `sys/`: login methods are found under both.
+    pub below: Side,
+}
+
+impl Tuned<'_> {
+    fn route(self) -> Route {
+        let auth = if self.side == self.below { "" } else { "auth/" };
+        Route::system(format_args!("{}/{auth}{}/tune", self.below.collection(), self.path))
+    }
+}
+
 /// The same for somebody who wants to see its settings: another right, at another path.
-pub async fn read_tuning(who: &Asker<'_>, side: Side, path: &MountPath) -> Result<Mount, OpError> {
-    read_at(who, &tuning(side, path), side, path).await
+pub async fn read_tuning(who: &Asker<'_>, tuned: Tuned<'_>) -> Result<Mount, OpError> {
+    read_at(who, &tuned.route(), tuned.side, tuned.path).await
 }
 
 fn at(side: Side, path: &MountPath) -> Route {
     Route::system(format_args!("{}/{path}", side.collection()))
 }
 
-fn tuning(side: Side, path: &MountPath) -> Route {
-    Route::system(format_args!("{}/{path}/tune", side.collection()))
-}
-
 async fn read_at(who: &Asker<'_>, route: &Route, side: Side, path: &MountPath) -> Result<Mount, OpError> {
     let request = Request::begin(who, side.actions()[0], route).await?.authorise(Operation::Read).await?;
-    let found = side.of(&request.session().mounts()).at(path).cloned();
-    let found = request.record_failure(found.ok_or(OpError::invalid("no mount at this path"))).await?;
+    let found = request.record_failure(mount_at(&request, side, path)).await?;
     request.commit(Object::mount(&found), Vec::new()).await?;
     Ok(found)
+}
+
+fn mount_at(request: &Authorised, side: Side, path: &MountPath) -> Result<Mount, OpError> {
+    let found = side.of(&request.session().mounts()).at(path).cloned();
+    found.ok_or(OpError::invalid("no mount at this path"))
 }
 
 /// The mount that answers for a path, for anyone who may do anything below it
 /// (`sys/internal/ui/mounts/:path`).
-pub async fn visible(who: &Asker<'_>, path: &ApiPath) -> Result<Mount, OpError> {
-    let request =
-        Request::begin(who, Action::MountRead, &Route::system(format!("internal/ui/mounts/{path}")))
-            .await?
-            .about_itself();
+pub async fn visible(who: &Asker<'_>, path: &ApiPath) -> Result<(Side, Mount), OpError> {
+    let route = Route::system(format_args!("{VISIBLE}/{path}"));
+    let request = Request::begin(who, Action::MountRead, &route).await?.about_itself();
     let mounts = request.session().mounts();
-    let found =
-        mounts.secret(path).map(|(mount, _)| mount).filter(|mount| request.acl().reaches(&mount.path));
-    let found = request.record_failure(found.cloned().ok_or(OpError::INVISIBLE)).await?;
-    request.commit(Object::mount(&found), Vec::new()).await?;
-    Ok(found)
+    let login = mounts.login(path).map(|(mount, _)| (Side::Logins, mount));
+    let found = login.or(mounts.secret(path).map(|(mount, _)| (Side::Secrets, mount)));
+    let found = found.filter(|(side, mount)| reaches(&request, *side, mount));
+    let (side, mount) = request.record_failure(found.ok_or(OpError::INVISIBLE)).await?;
+    request.commit(Object::mount(mount), Vec::new()).await?;
+    Ok((side, mount.clone()))
 }
 
-/// Mounts that the caller may do anything below, both sides (`sys/internal/ui/mounts`).
+/// Whether the caller may do anything below a mount.
+fn reaches(request: &Authorised, side: Side, mount: &Mount) -> bool {
+    match side {
+        Side::Secrets => request.acl().reaches(&mount.path),
+        Side::Logins => {
+            MountPath::parse(&format!("auth/{}", mount.path)).is_ok_and(|path| request.acl().reaches(&path))
+        }
+    }
+}
+
+/// Where user interfaces ask for mounts.
+const VISIBLE: &str = "internal/ui/mounts";
+
+/// Mounts that are marked for everybody, for somebody without a token.
+pub async fn listed(who: &Asker<'_>) -> Result<Mounts, OpError> {
+    let mut mounts = Mounts::clone(&who.session.mounts());
+    for list in [&mut mounts.secrets, &mut mounts.logins] {
+        list.0.retain(|mount| mount.listing == Listing::Unauth);
+    }
+    let mut detail = describe(&who.requester, &Route::system(VISIBLE).path_for(who)?);
+    detail.object = Object::names(mounts.secrets.0.len() + mounts.logins.0.len()).text();
+    who.session.record(Draft { action: Action::MountRead, outcome: Outcome::Allowed, detail }).await?;
+    Ok(mounts)
+}
+
+/// Those, and the mounts that the caller may do anything below, both sides (`sys/internal/ui/mounts`).
 pub async fn all_visible(who: &Asker<'_>) -> Result<Mounts, OpError> {
-    let request =
-        Request::begin(who, Action::MountRead, &Route::system("internal/ui/mounts")).await?.about_itself();
+    let request = Request::begin(who, Action::MountRead, &Route::system(VISIBLE)).await?.about_itself();
     let mut mounts = Mounts::clone(&request.session().mounts());
-    mounts.secrets.0.retain(|mount| request.acl().reaches(&mount.path));
-    mounts.logins.0.retain(|mount| {
-        MountPath::parse(&format!("auth/{}", mount.path)).is_ok_and(|path| request.acl().reaches(&path))
-    });
+    for (side, list) in [(Side::Secrets, &mut mounts.secrets), (Side::Logins, &mut mounts.logins)] {
+        list.0.retain(|mount| mount.listing == Listing::Unauth || reaches(&request, side, mount));
+    }
     let shown = mounts.secrets.0.len() + mounts.logins.0.len();
     request.commit(Object::names(shown), Vec::new()).await?;
     Ok(mounts)
@@ -92,6 +134,7 @@ pub async fn enable(who: &Asker<'_>, side: Side, path: MountPath, spec: Enable) 
     let options = request.record_failure(options(side, &spec)).await?;
     request.record_failure(check_path(side, &path)).await?;
     let mount = new_mount(path, Enable { options, ..spec });
+    request.record_failure(check_settings(&mount)).await?;
     change(request, side, Object::mount(&mount), |list| {
         if list.0.iter().any(|other| other.path.overlaps(&mount.path)) {
             return Err(OpError::invalid("path is already in use"));
@@ -119,11 +162,21 @@ fn check_path(side: Side, path: &MountPath) -> Result<(), OpError> {
     }
 }
 
-/// The options of the new mount, as its engine or method completes them.
-fn options(side: Side, spec: &Enable) -> Result<BTreeMap<String, String>, OpError> {
-    if spec.description.len() > DESCRIPTION_BYTES_MAX {
+fn check_settings(mount: &Mount) -> Result<(), OpError> {
+    if mount.description.len() > DESCRIPTION_BYTES_MAX {
         return Err(OpError::invalid("the description is longer than 1024 bytes"));
     }
+    let max = if mount.max_ttl_secs == 0 { SYSTEM_TTL_SECS } else { mount.max_ttl_secs };
+    if mount.default_ttl_secs > max {
+        return Err(OpError::invalid(
+            "default_lease_ttl must not be longer than max_lease_ttl, which is 768h unless it is given",
+        ));
+    }
+    Ok(())
+}
+
+/// The options of the new mount, as its engine or method completes them.
+fn options(side: Side, spec: &Enable) -> Result<BTreeMap<String, String>, OpError> {
     match side {
         Side::Secrets => engine_options(spec),
         Side::Logins => method_options(spec),
@@ -160,30 +213,72 @@ fn unknown_kind(what: &str, all: impl Iterator<Item = &'static Facts>) -> OpErro
     OpError::Invalid(Text::of(&format_args!("unknown {what}; this version has {}", kinds.join(", "))))
 }
 
-/// Changes the options of an engine, as far as it lets itself be changed.
-pub async fn tune(
-    who: &Asker<'_>,
-    path: &MountPath,
-    options: &BTreeMap<String, String>,
-) -> Result<(), OpError> {
-    let request = Request::begin(who, Action::MountWrite, &tuning(Side::Secrets, path))
-        .await?
-        .authorise(Operation::Update)
-        .await?;
-    let found = Side::Secrets.of(&request.session().mounts()).at(path).cloned();
-    let mount = request.record_failure(found.ok_or(OpError::invalid("no mount at this path"))).await?;
-    let engine = engine_of(&mount).ok_or(OpError::invalid("this mount has no options"));
-    let engine = request.record_failure(engine).await?;
-    let options = request.record_failure((engine.tune)(&mount, options)).await?;
-    if options == mount.options {
+/// What is to change in the settings of a mount; `None` leaves it as it is.
+#[derive(Clone, Debug, Default)]
+pub struct Tuning {
+    /// Free text.
+    pub description: Option<String>,
+    /// Default lifetime in seconds; 0 takes the system's.
+    pub default_ttl_secs: Option<u64>,
+    /// Longest lifetime in seconds; 0 takes the system's.
+    pub max_ttl_secs: Option<u64>,
+    /// Who sees it listed.
+    pub listing: Option<Listing>,
+    /// Which kind of tokens its logins give.
+    pub token_type: Option<TokenType>,
+    /// Options of an engine, as far as it lets them be changed.
+    pub options: Option<BTreeMap<String, String>>,
+}
+
+/// Changes the settings of a mount.
+pub async fn tune(who: &Asker<'_>, tuned: Tuned<'_>, tuning: Tuning) -> Result<(), OpError> {
+    let Tuned { side, path, .. } = tuned;
+    let request =
+        Request::begin(who, side.actions()[1], &tuned.route()).await?.authorise(Operation::Update).await?;
+    let mount = request.record_failure(mount_at(&request, side, path)).await?;
+    if side == Side::Secrets && is_builtin(&request, side, &mount) {
+        return request
+            .record_failure(Err(OpError::invalid("this mount is part of the system and cannot be tuned")))
+            .await;
+    }
+    let after = request.record_failure(after(side, &mount, tuning)).await?;
+    if after == mount {
         return request.commit(Object::mount(&mount), Vec::new()).await;
     }
     let edit = |list: &mut MountList| {
-        let stored = list.0.iter_mut().find(|other| other.id == mount.id).ok_or(OpError::CONFLICT)?;
-        stored.options.clone_from(&options);
+        let stored = list.0.iter_mut().find(|other| **other == mount).ok_or(OpError::CONFLICT)?;
+        stored.clone_from(&after);
         Ok(())
     };
-    change(request, Side::Secrets, Object::mount(&mount), edit).await.map(drop)
+    change(request, side, Object::mount(&mount), edit).await.map(drop)
+}
+
+/// The mount as it will be.
+fn after(side: Side, mount: &Mount, tuning: Tuning) -> Result<Mount, OpError> {
+    let options = match (tuning.options, side) {
+        (None, _) => mount.options.clone(),
+        (Some(options), Side::Secrets) => {
+            let engine = engine_of(mount).ok_or(OpError::invalid("this mount has no options"))?;
+            (engine.tune)(mount, &options)?
+        }
+        (Some(options), Side::Logins) if options.is_empty() => options,
+        (Some(_), Side::Logins) => return Err(OpError::invalid("login methods have no options")),
+    };
+    let after = Mount {
+        description: tuning.description.unwrap_or_else(|| mount.description.clone()),
+        default_ttl_secs: tuning.default_ttl_secs.unwrap_or(mount.default_ttl_secs),
+        max_ttl_secs: tuning.max_ttl_secs.unwrap_or(mount.max_ttl_secs),
+        listing: tuning.listing.unwrap_or(mount.listing),
+        token_type: tuning.token_type.unwrap_or(mount.token_type),
+        options,
+        ..mount.clone()
+    };
+    check_settings(&after)?;
+    let is_own = method_of(mount).is_some_and(|method| method.facts.builtin.is_some());
+    if side == Side::Logins && is_own && after.token_type != mount.token_type {
+        return Err(OpError::invalid("the token method gives the kind of token that its caller asks for"));
+    }
+    Ok(after)
 }
 
 /// Disables an engine or login method and removes everything below it. Disabling an absent one is no error.
@@ -194,7 +289,7 @@ pub async fn disable(who: &Asker<'_>, side: Side, path: &MountPath) -> Result<()
         request.commit(Object::Path, Vec::new()).await?;
         return Ok(());
     };
-    if request.session().shape().builtins(side).any(|(path, _)| path == mount.path.as_str()) {
+    if is_builtin(&request, side, &mount) {
         return request
             .record_failure(Err(OpError::invalid("this mount is part of the system and stays")))
             .await;
@@ -206,6 +301,11 @@ pub async fn disable(who: &Asker<'_>, side: Side, path: &MountPath) -> Result<()
     .await?;
     let erasure = async move { erase(&request, &mount).await };
     tokio::spawn(erasure).await.unwrap_or(Err(OpError::BUSY)) // goes on if the asker goes away
+}
+
+/// Whether every deployment has it.
+fn is_builtin(request: &Authorised, side: Side, mount: &Mount) -> bool {
+    request.session().shape().builtins(side).any(|(path, _)| path == mount.path.as_str())
 }
 
 /// Changes a table by compare-and-set and takes it into use.

@@ -18,6 +18,7 @@ pub static SYSTEM: Facts = Facts {
         "rotate",
         "remount",
         "auth/*",
+        "mounts/auth/*", // the same mounts by another address
         "audit",
         "audit/*",
         "raw/*",
@@ -35,7 +36,8 @@ pub static SYSTEM: Facts = Facts {
         ("PUT", "init"), // takes effect once, on a broker whose operator allowed it in the configuration
         ("PUT", "unseal"), // takes shares, which prove themselves
         ("GET", "leader"),
-        ("GET", "wrapping/lookup"), // takes wrapping tokens, which prove themselves
+        ("GET", "internal/ui/mounts"), // without a token, what operators have marked for everybody
+        ("GET", "wrapping/lookup"),    // takes wrapping tokens, which prove themselves
         ("PUT", "wrapping/lookup"),
         ("PUT", "wrapping/unwrap"),
         ("GET", "symbolon/ceremony"), // public keys and names, as in seal-status

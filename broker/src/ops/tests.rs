@@ -248,16 +248,7 @@ fn meta_place(target: &KvTarget) -> Place<'_> {
 }
 
 fn kv_mount() -> Mount {
-    new_mount(
-        MountPath::parse("secret").unwrap(),
-        Enable {
-            kind: "kv".to_owned(),
-            description: String::new(),
-            options: Default::default(),
-            default_ttl_secs: 0,
-            max_ttl_secs: 0,
-        },
-    )
+    new_mount(MountPath::parse("secret").unwrap(), Enable { kind: "kv".to_owned(), ..Enable::default() })
 }
 
 fn api(path: &str) -> ApiPath {
@@ -319,13 +310,7 @@ async fn no_engine_is_mounted_where_other_rules_hold() {
     let bench = Bench::new().await;
     for path in ["auth", "auth/x", "sys/x", "cubbyhole", "cubbyhole/x", "identity/oidc"] {
         let path = MountPath::parse(path).unwrap();
-        let spec = Enable {
-            kind: "kv".to_owned(),
-            description: String::new(),
-            options: Default::default(),
-            default_ttl_secs: 0,
-            max_ttl_secs: 0,
-        };
+        let spec = Enable { kind: "kv".to_owned(), ..Enable::default() };
         let answer = bench.as_root(async |who| mount::enable(&who, Side::Secrets, path, spec).await).await;
         assert!(matches!(answer, Err(OpError::Invalid(_))));
     }

@@ -113,6 +113,8 @@ async fn world() -> World {
         options: BTreeMap::new(),
         default_ttl_secs: 0,
         max_ttl_secs: 0,
+        listing: Default::default(),
+        token_type: Default::default(),
     };
     changes.push(first_write(&rows, Side::Secrets, &MountList(vec![mount])).unwrap());
     changes.push(first_write(&rows, Side::Logins, &MountList(Vec::new())).unwrap());

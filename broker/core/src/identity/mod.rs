@@ -16,7 +16,7 @@ pub mod kubernetes;
 pub mod userpass;
 mod verified;
 
-pub use verified::{Issued, IssuedKind, OutOfBounds, VerifiedIdentity};
+pub use verified::{IssueError, Issued, IssuedKind, OutOfBounds, VerifiedIdentity};
 
 #[cfg(test)]
 pub(crate) mod testing;

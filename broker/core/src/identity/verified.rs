@@ -11,7 +11,7 @@ use symbolon_proto::id::TenantId;
 
 use crate::path::{MountPath, PolicyName};
 use crate::token::ttl::{Capped, PastMaxTtl, TtlLimits};
-use crate::token::{CidrList, MachineToken, TokenClaims, TokenKind, TokenParams};
+use crate::token::{BatchOnly, CidrList, MachineToken, TokenClaims, TokenKind, TokenParams, TokenType};
 
 /// What a login method found out about a caller whose evidence is good and whose role admits him.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +44,23 @@ pub(super) struct Found {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the login comes from an address that is not bound")]
 pub struct OutOfBounds;
+
+/// Why a proven identity gets no token: its role and its mount do not go together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IssueError {
+    /// Its lifetimes leave no time.
+    #[error("the role's lifetimes leave no time for a token")]
+    NoTime,
+    /// Its tokens cannot be of the mount's kind.
+    #[error(transparent)]
+    BatchOnly(#[from] BatchOnly),
+}
+
+impl From<PastMaxTtl> for IssueError {
+    fn from(_: PastMaxTtl) -> Self {
+        Self::NoTime
+    }
+}
 
 /// A token that may be given out, and a warning if its lifetime was cut.
 #[derive(Clone, Debug)]
@@ -114,18 +131,18 @@ impl VerifiedIdentity {
         self.found.evidence_ends_at
     }
 
-    /// Makes the token that the role provides for. `mount` is the login mount (`kubernetes`), `usual` the
-    /// kind that it gives if the role does not say.
+    /// Makes the token that the role provides for. `mount` is the login mount (`kubernetes`), `kinds` what it
+    /// says about the kind of its tokens.
     pub fn issue(
         &self,
         tenant: TenantId,
         mount: &MountPath,
-        usual: TokenKind,
+        kinds: TokenType,
         limits: TtlLimits,
         now_secs: u64,
-    ) -> Result<Issued, PastMaxTtl> {
+    ) -> Result<Issued, IssueError> {
         let Found { params, display_name, meta, evidence_ends_at, login_name, .. } = &self.found;
-        let kind = params.kind(usual);
+        let kind = params.kind(kinds)?;
         let (claims, capped) = params.claims(kind, limits, *evidence_ends_at, now_secs)?;
         let source = mount.as_str().replace('/', "-");
         let claims = TokenClaims {

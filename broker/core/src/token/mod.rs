@@ -29,7 +29,7 @@ pub(crate) use format::keyed_hash;
 pub use format::{
     TOKEN_BYTES_MAX, TokenHash, TokenShape, hash_of, new_accessor, new_service_token, random_base62,
 };
-pub use params::{ParamsError, TokenParams, TokenType};
+pub use params::{BatchOnly, ParamsError, TokenParams, TokenType};
 pub use service::{RenewError, Renewed, ServiceToken, Spent};
 
 use crate::path::PolicyName;

@@ -53,6 +53,12 @@ impl TokenType {
     }
 }
 
+/// A mount gives batch tokens only, and the role wants what these cannot have. Vault gives a token without
+/// it; but who counts uses means to bound them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the mount gives batch tokens only, and the role's tokens have a period or a number of uses")]
+pub struct BatchOnly;
+
 /// Why parameters were refused: 400, with Vault's texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParamsError {
@@ -124,15 +130,19 @@ impl TokenParams {
         }
     }
 
-    /// Which kind of token the role gives, if the method gives `usual` by default. What only a service token
-    /// can have makes a service token.
-    #[must_use]
-    pub fn kind(&self, usual: TokenKind) -> TokenKind {
-        match self.token_type {
-            TokenType::Batch | TokenType::DefaultBatch => TokenKind::Batch,
-            TokenType::Service | TokenType::DefaultService => TokenKind::Service,
-            TokenType::Default if self.token_period > 0 || self.token_num_uses > 0 => TokenKind::Service,
-            TokenType::Default => usual,
+    /// Which kind of token the role gives on a mount of this type: `service` and `batch` of the mount decide,
+    /// otherwise the role, and the mount's default where the role says nothing. What only a service token can
+    /// have makes a service token then.
+    pub fn kind(&self, mount: TokenType) -> Result<TokenKind, BatchOnly> {
+        let needs_row = self.token_period > 0 || self.token_num_uses > 0;
+        match (mount, self.token_type) {
+            (TokenType::Batch, _) if needs_row => Err(BatchOnly),
+            (TokenType::Batch, _) => Ok(TokenKind::Batch),
+            (TokenType::Service, _) => Ok(TokenKind::Service),
+            (_, TokenType::Batch | TokenType::DefaultBatch) => Ok(TokenKind::Batch),
+            (_, TokenType::Service | TokenType::DefaultService) => Ok(TokenKind::Service),
+            (TokenType::DefaultBatch, TokenType::Default) if !needs_row => Ok(TokenKind::Batch),
+            (_, TokenType::Default) => Ok(TokenKind::Service),
         }
     }
 

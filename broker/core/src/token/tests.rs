@@ -343,6 +343,28 @@ fn display_names_are_cleaned() {
     assert_eq!(name(&"x".repeat(500)).len(), 134);
 }
 
+/// As OpenBao's router decides it for answers of login methods.
+#[test]
+fn mount_and_role_agree_on_a_kind_of_token() {
+    use TokenKind::{Batch as B, Service as S};
+    let roles = [
+        TokenType::Default,
+        TokenType::DefaultService,
+        TokenType::DefaultBatch,
+        TokenType::Service,
+        TokenType::Batch,
+    ];
+    for (mount, kinds) in [
+        (TokenType::DefaultService, [S, S, B, S, B]),
+        (TokenType::DefaultBatch, [B, S, B, S, B]),
+        (TokenType::Service, [S, S, S, S, S]),
+        (TokenType::Batch, [B, B, B, B, B]),
+    ] {
+        let kind = |token_type| TokenParams { token_type, ..TokenParams::default() }.kind(mount).unwrap();
+        assert_eq!(roles.map(kind), kinds, "{mount:?}");
+    }
+}
+
 #[test]
 fn role_parameters() {
     let good = TokenParams { token_policies: names(&["b", "a"]), token_ttl: 60, ..TokenParams::default() };
@@ -357,9 +379,9 @@ fn role_parameters() {
     assert_eq!(check(reserved.clone()), ParamsError::Reserved);
     assert!(!reserved.policies().iter().any(PolicyName::is_root), "even an unchecked role never gives root");
     assert_eq!(TokenType::parse("Batch"), Err(ParamsError::Type));
-    assert_eq!(good.kind(TokenKind::Batch), TokenKind::Batch);
     let counted = TokenParams { token_num_uses: 1, ..good.clone() };
-    assert_eq!(counted.kind(TokenKind::Batch), TokenKind::Service);
+    assert_eq!(counted.kind(TokenType::DefaultBatch), Ok(TokenKind::Service));
+    assert_eq!(counted.kind(TokenType::Batch), Err(BatchOnly), "no bound is dropped");
 
     let ttl = |params: &TokenParams, kind, evidence| {
         params.claims(kind, limits(), evidence, NOW).unwrap().0.ttl_secs

@@ -41,6 +41,7 @@ pub static METHOD: Method = Method {
         open: &[("PUT", "login")],
         first_rows: None,
     },
+    usual: TokenKind::Service,
     enable: |_| Ok(()),
     route: answer,
     recognise: None,
@@ -348,7 +349,7 @@ pub async fn login(
         }
         _ => Vec::new(),
     };
-    match login.admit(&identity, spent, TokenKind::Service).await {
+    match login.admit(&identity, spent).await {
         Err(OpError::Conflict(_)) => Err(OpError::BUSY), // another login with the same secret id was first
         result => result,
     }

@@ -47,13 +47,7 @@ impl World {
             shape: Arc::default(),
         };
         let keys = ground.keys(Arc::new(Away), Leases::default());
-        let spec = Enable {
-            kind: kind.to_owned(),
-            description: String::new(),
-            options: Default::default(),
-            default_ttl_secs: 0,
-            max_ttl_secs: 0,
-        };
+        let spec = Enable { kind: kind.to_owned(), ..Enable::default() };
         let mount = new_mount(MountPath::parse(kind).unwrap(), spec);
         let mounts = Mounts { logins: MountList(vec![mount.clone()]), ..Mounts::default() };
         let session = ground.session(keys, mounts).await;

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use symbolon_core::identity::VerifiedIdentity;
 use symbolon_core::identity::jwt::SignedJwt;
 use symbolon_core::identity::jwt_role::{JwtConfig, JwtConfigError, JwtRefusal, JwtRole, JwtRoleError};
-use symbolon_core::token::TokenKind;
 
 use super::Method;
 use super::evidence::{
@@ -66,7 +65,7 @@ pub async fn log_in(who: &Asker<'_>, mount: &Mount, role: &str, jwt: &str) -> Re
         Err(Refused::Keys(error)) => return login.refuse(error.to_string(), ISSUER_KEYS).await,
     };
     match admitted {
-        Ok(identity) => login.admit(&identity, Vec::new(), TokenKind::Batch).await,
+        Ok(identity) => login.admit(&identity, Vec::new()).await,
         Err(refusal) => login.refuse(refusal.to_string(), refusal.into()).await,
     }
 }

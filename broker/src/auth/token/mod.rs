@@ -42,6 +42,7 @@ pub static METHOD: Method = Method {
         open: &[],
         first_rows: Some(super::workload::first_keys),
     },
+    usual: TokenKind::Service,
     enable: |_| Ok(()),
     route: answer,
     recognise: None,

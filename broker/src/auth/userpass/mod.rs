@@ -38,6 +38,7 @@ pub static METHOD: Method = Method {
         open: &[("PUT", "login/+")],
         first_rows: None,
     },
+    usual: TokenKind::Service,
     enable: |_| Ok(()),
     route: answer,
     recognise: None,
@@ -86,7 +87,7 @@ pub async fn log_in(
         Ok(found.map(|(user, _)| user))
     };
     match session.of::<Gate>().judge(attempt, session.clock.as_ref(), find).await? {
-        Ok(identity) => login.admit(&identity, Vec::new(), TokenKind::Service).await,
+        Ok(identity) => login.admit(&identity, Vec::new()).await,
         Err(refusal) => login.refuse(refusal.to_string(), refused).await,
     }
 }

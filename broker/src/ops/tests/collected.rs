@@ -31,13 +31,7 @@ impl World {
         let clock = Arc::new(HandClock(AtomicU64::new(NOW * 1000)));
         let bench =
             Bench::on(Arc::default(), Arc::new(unsealed()), Arc::clone(&clock) as _, with_example()).await;
-        let spec = Enable {
-            kind: "approle".to_owned(),
-            description: String::new(),
-            options: Default::default(),
-            default_ttl_secs: 0,
-            max_ttl_secs: 0,
-        };
+        let spec = Enable { kind: "approle".to_owned(), ..Enable::default() };
         let logins = new_mount(MountPath::parse("approle").unwrap(), spec);
         bench.session.replace_mounts(Side::Logins, MountList(vec![logins.clone()]));
         let world = Self { bench, clock, logins };

@@ -47,13 +47,7 @@ impl Pair {
 
 fn spec() -> Enable {
     let kind = "kv".to_owned();
-    Enable {
-        kind,
-        description: String::new(),
-        options: Default::default(),
-        default_ttl_secs: 0,
-        max_ttl_secs: 0,
-    }
+    Enable { kind, ..Enable::default() }
 }
 
 #[tokio::test]

@@ -51,13 +51,7 @@ impl House {
     async fn new() -> Self {
         let bench = Bench::new().await;
         for kind in ["approle", "jwt", "kubernetes", "userpass"] {
-            let spec = Enable {
-                kind: kind.to_owned(),
-                description: String::new(),
-                options: Default::default(),
-                default_ttl_secs: 0,
-                max_ttl_secs: MOUNT_MAX_SECS,
-            };
+            let spec = Enable { kind: kind.to_owned(), max_ttl_secs: MOUNT_MAX_SECS, ..Enable::default() };
             let path = MountPath::parse(kind).unwrap();
             bench.as_root(async |who| mount::enable(&who, Side::Logins, path, spec).await).await.unwrap();
         }

@@ -36,13 +36,7 @@ async fn left_after_disabling(shape: Arc<Shape>) -> [bool; 3] {
     let mut scopes = Vec::new();
     for path in ["one", "two"] {
         let path = MountPath::parse(path).unwrap();
-        let spec = Enable {
-            kind: "kv".to_owned(),
-            description: String::new(),
-            options: Default::default(),
-            default_ttl_secs: 0,
-            max_ttl_secs: 0,
-        };
+        let spec = Enable { kind: "kv".to_owned(), ..Enable::default() };
         let enable = async |who: Asker<'_>| mount::enable(&who, Side::Secrets, path.clone(), spec).await;
         bench.as_root(enable).await.unwrap();
         scopes.push(bench.session.mounts().secrets.at(&path).unwrap().id);

@@ -16,7 +16,7 @@ use crate::identity::{IssuedKind, OutOfBounds, VerifiedIdentity};
 use crate::oauth::{OAuthError, RuleError, SigningKey, TOKEN_SECS_MAX, UnsignedToken, WorkloadRule, parse};
 use crate::path::{MountPath, UserName};
 use crate::token::ttl::TtlLimits;
-use crate::token::{CidrList, TokenClaims, TokenKind, TokenParams};
+use crate::token::{CidrList, TokenClaims, TokenParams, TokenType};
 
 type Remote = Option<IpAddr>;
 type Admit = fn(&TokenParams, Remote) -> Result<VerifiedIdentity, String>;
@@ -99,7 +99,7 @@ fn params(params: Value) -> TokenParams {
 /// The claims of a service token of a mount whose tokens live for half an hour, and an hour at most.
 fn issued(identity: &VerifiedIdentity) -> TokenClaims {
     let (mount, limits) = (MountPath::parse("m").unwrap(), TtlLimits::of_mount(1800, 3600));
-    let issued = identity.issue(TenantId::SYSTEM, &mount, TokenKind::Service, limits, NOW).unwrap();
+    let issued = identity.issue(TenantId::SYSTEM, &mount, TokenType::DefaultService, limits, NOW).unwrap();
     let IssuedKind::Service(claims) = issued.token else { panic!("expected a service token") };
     claims
 }

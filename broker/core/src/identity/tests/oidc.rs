@@ -12,7 +12,7 @@ use crate::identity::{IssuedKind, VerifiedIdentity};
 use crate::oauth::WorkloadRule;
 use crate::path::{MountPath, PolicyName, RoleName};
 use crate::token::ttl::TtlLimits;
-use crate::token::{TokenKind, TokenParams, TokenType};
+use crate::token::{TokenParams, TokenType};
 
 fn config() -> JwtConfig {
     JwtConfig {
@@ -188,7 +188,7 @@ fn identities_become_tokens() {
     let mount = MountPath::parse("team/jwt").unwrap();
     let limits = TtlLimits::of_mount(0, 0);
     let identity = login(&role(), json!({})).unwrap();
-    let issued = identity.issue(tenant, &mount, TokenKind::Batch, limits, NOW).unwrap();
+    let issued = identity.issue(tenant, &mount, TokenType::DefaultBatch, limits, NOW).unwrap();
     let IssuedKind::Machine(machine) = issued.token else { panic!("expected a machine token") };
     let caller = machine.caller();
     assert_eq!(caller.display_name, "team-jwt-alice");
@@ -200,7 +200,7 @@ fn identities_become_tokens() {
     let mut long = role();
     long.token = TokenParams { token_type: TokenType::Service, token_ttl: 7200, ..long.token };
     let issued =
-        login(&long, json!({})).unwrap().issue(tenant, &mount, TokenKind::Batch, limits, NOW).unwrap();
+        login(&long, json!({})).unwrap().issue(tenant, &mount, TokenType::DefaultBatch, limits, NOW).unwrap();
     let IssuedKind::Service(claims) = issued.token else { panic!("expected a service token") };
     assert_eq!((claims.ttl_secs, claims.renewable, claims.orphan), (7200, true, true));
 }

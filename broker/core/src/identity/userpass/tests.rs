@@ -9,7 +9,7 @@ use super::*;
 use crate::identity::{IssuedKind, testing::NOW};
 use crate::path::{MountPath, PolicyName};
 use crate::token::ttl::TtlLimits;
-use crate::token::{CidrList, TokenKind};
+use crate::token::{CidrList, TokenType};
 
 const PASSWORD: &str = "correct horse battery staple";
 
@@ -90,7 +90,7 @@ fn the_right_password_gives_the_users_token() {
     assert_eq!(identity.meta()["username"], "alice");
     let mount = MountPath::parse("userpass").unwrap();
     let limits = TtlLimits::of_mount(3600, 7200);
-    let issued = identity.issue(TenantId::SYSTEM, &mount, TokenKind::Service, limits, NOW).unwrap();
+    let issued = identity.issue(TenantId::SYSTEM, &mount, TokenType::DefaultService, limits, NOW).unwrap();
     let IssuedKind::Service(claims) = issued.token else { panic!("expected a service token") };
     assert_eq!(claims.display_name, "userpass-alice");
     assert_eq!(claims.path, "auth/userpass/login/alice");

@@ -26,12 +26,10 @@ async fn world() -> (World, Site) {
     for path in ["high/a", "high/b"] {
         let spec = Enable {
             kind: "kv".to_owned(),
-            description: String::new(),
             options: [(Tier::OPTION, "high"), ("version", "2")]
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .into(),
-            default_ttl_secs: 0,
-            max_ttl_secs: 0,
+            ..Enable::default()
         };
         let path = MountPath::parse(path).unwrap();
         site.as_root(async |who| mount::enable(&who, Side::Secrets, path, spec).await).await.unwrap();

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::world::World;
-use crate::access::mounts::Tier;
+use crate::access::mounts::{Side, Tier};
 use crate::engines::kv::{self, VERSIONS};
 use crate::error::OpError;
 use crate::keys::VERSION_CAPSULES;
-use crate::ops::mount;
+use crate::ops::mount::{self, Tuned, Tuning};
 
 #[tokio::test]
 async fn each_version_has_a_capsule_and_each_read_an_evaluation() {
@@ -89,6 +89,8 @@ async fn the_tier_is_chosen_once_and_by_name() {
     assert_eq!((site.mount("std").tier(), site.mount("top").tier()), (Tier::Standard, Tier::High));
     let path = site.mount("std").path;
     let wanted = [(Tier::OPTION.to_owned(), "high".to_owned())].into();
-    let changed = site.as_root(async |who| mount::tune(&who, &path, &wanted).await).await;
+    let tuned = Tuned { side: Side::Secrets, path: &path, below: Side::Secrets };
+    let tuning = Tuning { options: Some(wanted), ..Tuning::default() };
+    let changed = site.as_root(async |who| mount::tune(&who, tuned, tuning).await).await;
     assert!(matches!(changed, Err(OpError::Invalid(text)) if text.as_str().contains("enable another mount")));
 }

@@ -77,10 +77,7 @@ pub fn kv_mount(path: &str, tier: Tier) -> Mount {
     let options = BTreeMap::from([(Tier::OPTION.to_owned(), tier.as_str().to_owned())]);
     let path = MountPath::parse(path).unwrap();
     let kind = "kv".to_owned();
-    new_mount(
-        path,
-        Enable { kind, description: String::new(), options, default_ttl_secs: 0, max_ttl_secs: 0 },
-    )
+    new_mount(path, Enable { kind, options, ..Enable::default() })
 }
 
 impl World {
