@@ -12,6 +12,7 @@ use symbolon_core::token::{
 };
 use symbolon_proto::Zeroizing;
 use symbolon_proto::id::TenantId;
+use symbolon_proto::secret::Secret;
 
 use super::object::Object;
 use super::session::Session;
@@ -104,9 +105,8 @@ pub(super) async fn recognise(
     let now = session.now().unix_secs();
     match TokenShape::of(token)? {
         TokenShape::Batch => {
-            let caller = open_machine(session, token, remote, now).await?;
-            require_ancestors(session, caller.parent, now).await?;
-            Ok((caller, None))
+            let open = |key: &Secret<32>| MachineToken::open(key, token, remote, now);
+            Ok((open_machine(session, now, open).await?, None))
         }
         TokenShape::Service => {
             let (row, revision) = find(session, &hash(session, token)).await?.ok_or(OpError::BAD_TOKEN)?;
@@ -117,13 +117,18 @@ pub(super) async fn recognise(
     }
 }
 
+/// Whom a machine token of somebody stands for, wherever that one may use it.
+pub(crate) async fn describe_machine(session: &Session, token: &str) -> Result<Caller, OpError> {
+    let now = session.now().unix_secs();
+    open_machine(session, now, |key| MachineToken::describe(key, token, now)).await
+}
+
 /// A machine token does not say which KEK sealed it: after a roll the older ones are tried too, as long as
 /// such tokens live.
 async fn open_machine(
     session: &Session,
-    token: &str,
-    remote: Option<IpAddr>,
     now_secs: u64,
+    open: impl Fn(&Secret<32>) -> Result<Caller, BadToken>,
 ) -> Result<Caller, OpError> {
     let own = session.keys.system_keks();
     for slot in own.tokens() {
@@ -131,7 +136,8 @@ async fn open_machine(
             Err(KeyError::Moved) if slot != own.token() => continue, // removed meanwhile: no such token lives
             key => key?,
         };
-        if let Ok(caller) = MachineToken::open(key.kek.secret(), token, remote, now_secs) {
+        if let Ok(caller) = open(key.kek.secret()) {
+            require_ancestors(session, caller.parent, now_secs).await?;
             return Ok(caller);
         }
     }
@@ -239,7 +245,7 @@ fn make_service(session: &Session, claims: TokenClaims) -> Result<NewToken, OpEr
 /// The rows of a service token, also for the root token that `init` makes before there is a session.
 pub fn service_rows(
     rows: &crate::rows::Rows,
-    index: &symbolon_proto::secret::Secret<32>,
+    index: &Secret<32>,
     text: &str,
     claims: TokenClaims,
 ) -> Result<(ServiceToken, Vec<Write>), OpError> {

@@ -104,6 +104,12 @@ impl MachineToken {
         remote: Option<IpAddr>,
         now_secs: u64,
     ) -> Result<Caller, BadToken> {
+        let caller = Self::describe(key, token, now_secs)?;
+        if caller.bound_cidrs.admits(remote) { Ok(caller) } else { Err(BadToken) }
+    }
+
+    /// The same facts wherever the token may be used, for look-ups of another's.
+    pub fn describe(key: &Secret<32>, token: &str, now_secs: u64) -> Result<Caller, BadToken> {
         let sealed = token.strip_prefix(BATCH_PREFIX).filter(|_| token.len() <= TOKEN_BYTES_MAX);
         let bytes = URL_SAFE_NO_PAD.decode(sealed.ok_or(BadToken)?).map_err(|_| BadToken)?;
         let Some((&FORMAT, boxed)) = bytes.split_first() else { return Err(BadToken) };
@@ -111,9 +117,6 @@ impl MachineToken {
         let wire: Wire = serde_json::from_slice(&plaintext).map_err(|_| BadToken)?;
         let machine = Self { tenant: wire.tenant.parse().map_err(|_| BadToken)?, claims: wire.claims };
         let expires_at = machine.claims.expires_at().ok_or(BadToken)?;
-        if expires_at <= now_secs || !machine.claims.bound_cidrs.admits(remote) {
-            return Err(BadToken);
-        }
-        Ok(machine.caller())
+        if expires_at <= now_secs { Err(BadToken) } else { Ok(machine.caller()) }
     }
 }

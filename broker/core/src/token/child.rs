@@ -43,7 +43,9 @@ pub enum CreateError {
     #[error("child policies must be subset of parent")]
     NotSubset,
     /// The parent is a batch token.
-    #[error("batch tokens cannot create more tokens")]
+    #[error(
+        "batch tokens cannot create more tokens; log in by a role or a mount with \"token_type\" service (logins with kubernetes and jwt give batch tokens unless one of them says so)"
+    )]
     BatchParent,
     /// The parent has a use count.
     #[error("restricted use token cannot generate child tokens")]

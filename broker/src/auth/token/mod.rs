@@ -17,7 +17,7 @@ use super::Method;
 use crate::access::mounts::Mount;
 use crate::access::shape::Facts;
 use crate::access::tokens::{
-    Address, IssuedToken, Pointer, authenticate, find, hash, make, removal, require_ancestors,
+    Address, IssuedToken, Pointer, describe_machine, find, hash, make, removal, require_ancestors,
 };
 use crate::access::{Asker, Authorised, Object, Request, Route, Session};
 use crate::dialect::vault::{Answering, Call};
@@ -61,6 +61,8 @@ const SWEEP_BATCH: usize = 512;
 
 /// What an entry calls them.
 const SWEPT: &str = "descendants of the revoked token";
+/// What an entry calls a token that was to be revoked and is not there.
+const GONE: &str = "a token that is gone";
 
 /// Which token a request means.
 #[derive(Clone, Copy)]
@@ -144,39 +146,52 @@ pub async fn lookup(who: &Asker<'_>, which: Which<'_>) -> Result<Caller, OpError
         if matches!(which, Which::Own | Which::Unnamed) { Operation::Read } else { Operation::Update };
     let request = Request::begin(who, Action::TokenLookup, &which.route("lookup")).await?;
     let request = request.authorise(operation).await?;
-    let found = request.record_failure(resolve(&request, which).await).await?;
+    let found = request.record_failure(resolve(&request, which, OpError::BAD_TOKEN_NAMED).await).await?;
     request.commit(Object::token(&found), Vec::new()).await?;
     Ok(found)
 }
 
-async fn resolve(request: &Authorised, which: Which<'_>) -> Result<Caller, OpError> {
-    let session = request.session();
-    match which {
-        Which::Own | Which::Unnamed => Ok(request.caller().clone()),
-        Which::Token(token) if TokenShape::of(token)? == TokenShape::Batch => {
-            authenticate(session, Some(token), None).await.map_err(named)
-        }
-        Which::Token(token) => described(session, &hash(session, token)).await,
-        Which::Accessor(accessor) => {
-            let pointer = session.rows.read::<Pointer>(Address::accessor(accessor).place()).await?;
-            let (Pointer(hash), _) = pointer.ok_or(OpError::invalid("invalid accessor"))?;
-            described(session, &hash).await
-        }
-    }
+/// The token that is meant; `gone` if there is none that lives, whatever became of it. One that is named by
+/// its accessor has an answer of its own.
+async fn resolve(request: &Authorised, which: Which<'_>, gone: OpError) -> Result<Caller, OpError> {
+    let gone = if matches!(which, Which::Accessor(_)) { NO_ACCESSOR } else { gone };
+    living(request, which).await?.ok_or(gone)
 }
 
-/// A named token that is not good is no reason to doubt the caller's own; that nobody can tell is neither.
-fn named(error: OpError) -> OpError {
-    if matches!(error, OpError::Unauthenticated(_)) { OpError::BAD_TOKEN_NAMED } else { error }
+/// That a named token is not good is no reason to doubt the caller's own; that nobody can tell is neither.
+async fn living(request: &Authorised, which: Which<'_>) -> Result<Option<Caller>, OpError> {
+    let session = request.session();
+    let found = match which {
+        Which::Own | Which::Unnamed => return Ok(Some(request.caller().clone())),
+        Which::Token(token) => match TokenShape::of(token) {
+            Ok(TokenShape::Batch) => describe_machine(session, token).await,
+            Ok(TokenShape::Service) => described(session, &hash(session, token)).await,
+            Err(bad) => Err(bad.into()),
+        },
+        Which::Accessor(accessor) => {
+            match session.rows.read::<Pointer>(Address::accessor(accessor).place()).await? {
+                Some((Pointer(hash), _)) => described(session, &hash).await,
+                None => return Ok(None),
+            }
+        }
+    };
+    match found {
+        Err(OpError::Unauthenticated(_)) => Ok(None),
+        found => found.map(Some),
+    }
 }
 
 async fn described(session: &Session, hash: &TokenHash) -> Result<Caller, OpError> {
     let now = session.now().unix_secs();
     let (row, _) =
-        find(session, hash).await?.filter(|(row, _)| !row.is_expired(now)).ok_or(OpError::BAD_TOKEN_NAMED)?;
-    require_ancestors(session, row.claims.parent, now).await.map_err(named)?;
+        find(session, hash).await?.filter(|(row, _)| !row.is_expired(now)).ok_or(OpError::BAD_TOKEN)?;
+    require_ancestors(session, row.claims.parent, now).await?;
     Ok(row.describe(TenantId::SYSTEM))
 }
+
+const NO_ACCESSOR: OpError = OpError::invalid("invalid accessor");
+/// What looking up says, and nobody else: to everybody else a token that is gone is a mistake in the request.
+const NO_TOKEN: OpError = OpError::invalid("token not found");
 
 /// A token with a new end.
 pub struct Renewal {
@@ -194,7 +209,7 @@ pub async fn renew(who: &Asker<'_>, which: Which<'_>, increment_secs: u64) -> Re
         .await?
         .authorise(Operation::Update)
         .await?;
-    let caller = request.record_failure(resolve(&request, which).await).await?;
+    let caller = request.record_failure(resolve(&request, which, NO_TOKEN).await).await?;
     let renewed = request.record_failure(renewed(request.session(), &caller, increment_secs).await).await;
     let (renewed, change) = renewed?;
     request.commit(Object::token(&caller), vec![change]).await?;
@@ -219,21 +234,51 @@ async fn renewed(
     Ok((renewed, change))
 }
 
-/// Revokes a token and its descendants; `orphans` lets the descendants live on without a parent.
-pub async fn revoke(who: &Asker<'_>, which: Which<'_>, orphans: bool) -> Result<(), OpError> {
-    let route = if orphans { Route::tokens("revoke-orphan") } else { which.route("revoke") };
+/// What a revocation came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revoked {
+    /// The token is gone now.
+    Now,
+    /// It was before: whoever wanted that has it.
+    Before,
+}
+
+/// Revokes a token and its descendants.
+pub async fn revoke(who: &Asker<'_>, which: Which<'_>) -> Result<Revoked, OpError> {
+    let route = which.route("revoke");
     let request =
         Request::begin(who, Action::TokenRevoke, &route).await?.authorise(Operation::Update).await?;
-    let caller = request.record_failure(resolve(&request, which).await).await?;
-    let hash = caller.token.ok_or(OpError::invalid("batch tokens cannot be revoked"));
-    let hash = request.record_failure(hash).await?;
-    if orphans {
+    let Some(caller) = request.record_failure(living(&request, which).await).await? else {
+        request.commit(Object::Named(GONE.to_owned()), Vec::new()).await?;
+        return Ok(Revoked::Before);
+    };
+    let hash = remove_token(&request, &caller).await?;
+    sweep(&request, hash).await?;
+    Ok(Revoked::Now)
+}
+
+/// Revokes a token and lets its descendants live on without a parent.
+pub async fn revoke_orphan(who: &Asker<'_>, token: &str) -> Result<(), OpError> {
+    let request = Request::begin(who, Action::TokenRevoke, &Route::tokens("revoke-orphan"))
+        .await?
+        .authorise(Operation::Update)
+        .await?;
+    let found = resolve(&request, Which::Token(token), NO_TOKEN).await;
+    let caller = request.record_failure(found).await?;
+    if let Some(hash) = caller.token {
         adopt_out(&request, &hash, &caller).await?;
     }
+    remove_token(&request, &caller).await.map(drop)
+}
+
+/// The end of one token, not yet of its descendants.
+async fn remove_token(request: &Authorised, caller: &Caller) -> Result<TokenHash, OpError> {
+    let hash = caller.token.ok_or(OpError::invalid("batch tokens cannot be revoked"));
+    let hash = request.record_failure(hash).await?;
     let changes = removal(request.session(), &hash, caller.accessor.as_deref(), caller.parent);
-    request.commit(Object::token(&caller), changes).await?;
+    request.commit(Object::token(caller), changes).await?;
     engines::token_removed(request.session(), hash).await;
-    if orphans { Ok(()) } else { sweep(&request, hash).await }
+    Ok(hash)
 }
 
 /// Children of a token on their way, a page at a time.
@@ -319,7 +364,8 @@ pub async fn capabilities(
         .await?
         .authorise(Operation::Update)
         .await?;
-    let subject = request.record_failure(resolve(&request, which).await).await?;
+    let gone = OpError::invalid("invalid token");
+    let subject = request.record_failure(resolve(&request, which, gone).await).await?;
     let acl = request.session().acl(&subject.policies);
     request.commit(Object::token(&subject), Vec::new()).await?;
     Ok(paths.iter().map(|path| (path.as_str().to_owned(), acl.capabilities(path))).collect())

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use symbolon_core::path::PolicyName;
 use symbolon_core::token::{Caller, CreateRequest, TokenKind};
 
-use super::{self as operations, Making, Which};
+use super::{self as operations, Making, Revoked, Which};
 use crate::access::tokens::IssuedToken;
 use crate::auth::roles::route::policy_names;
 use crate::dialect::time::rfc3339;
@@ -25,10 +25,10 @@ pub async fn route(call: Call<'_>, rest: &str) -> Answer {
         (["renew-self"], Verb::Write) => renew(call, Whom::Own).await,
         (["renew"], Verb::Write) => renew(call, Whom::Token).await,
         (["renew-accessor"], Verb::Write) => renew(call, Whom::Accessor).await,
-        (["revoke-self"], Verb::Write) => revoke(call, Whom::Own, false).await,
-        (["revoke"], Verb::Write) => revoke(call, Whom::Token, false).await,
-        (["revoke-accessor"], Verb::Write) => revoke(call, Whom::Accessor, false).await,
-        (["revoke-orphan"], Verb::Write) => revoke(call, Whom::Token, true).await,
+        (["revoke-self"], Verb::Write) => revoke(call, Whom::Own).await,
+        (["revoke"], Verb::Write) => revoke(call, Whom::Token).await,
+        (["revoke-accessor"], Verb::Write) => revoke(call, Whom::Accessor).await,
+        (["revoke-orphan"], Verb::Write) => revoke_orphan(call).await,
         ([known], _) if KNOWN.contains(known) => unsupported(),
         _ => Err(call.unrouted().await),
     }
@@ -67,7 +67,11 @@ struct Named {
 impl Named {
     fn read(whom: Whom, read: &Reader<'_>, call: Call<'_>) -> Result<Self, FaceError> {
         let text = match whom {
-            Whom::Own | Whom::Unnamed => None,
+            Whom::Own | Whom::Unnamed => {
+                let own = call.request.token.as_ref().map_or("", |token| token.as_str());
+                read.captured(&["token"], own); // clients repeat it
+                None
+            }
             Whom::Token => read.string("token")?.filter(|text| !text.is_empty()),
             Whom::Accessor => read.string("accessor")?.filter(|text| !text.is_empty()),
         };
@@ -192,9 +196,6 @@ async fn renew(call: Call<'_>, whom: Whom) -> Answer {
     let read = call.fields.reader();
     let named = Named::read(whom, &read, call)?;
     let increment_secs = read.duration_secs("increment")?.unwrap_or(0);
-    if matches!(whom, Whom::Own) {
-        read.accept(&["token"]); // hvac sends it
-    }
     let renewal = operations::renew(&call.who(), named.which(), increment_secs).await?;
     let mut warnings = renewal.warnings;
     warnings.extend(read.unrecognised());
@@ -202,11 +203,27 @@ async fn renew(call: Call<'_>, whom: Whom) -> Answer {
     Ok(auth_answer(call, "token", auth, warnings))
 }
 
-async fn revoke(call: Call<'_>, whom: Whom, orphans: bool) -> Answer {
+async fn revoke(call: Call<'_>, whom: Whom) -> Answer {
     let read = call.fields.reader();
     let named = Named::read(whom, &read, call)?;
-    operations::revoke(&call.who(), named.which(), orphans).await?;
+    let revoked = operations::revoke(&call.who(), named.which()).await?;
+    Ok(match (revoked, whom) {
+        (Revoked::Before, Whom::Accessor) => only_warns(call, "No token found with this accessor"),
+        _ => Reply::no_content(),
+    })
+}
+
+async fn revoke_orphan(call: Call<'_>) -> Answer {
+    let read = call.fields.reader();
+    let named = Named::read(Whom::Token, &read, call)?;
+    operations::revoke_orphan(&call.who(), &named.text).await?;
     Ok(Reply::no_content())
+}
+
+/// A success that somebody should look at.
+fn only_warns(call: Call<'_>, warning: &str) -> Reply {
+    let nothing = Envelope::object(&call.request.request_id, "token", serde_json::Map::new());
+    Envelope { data: Data::None, warnings: vec![warning.to_owned()], ..nothing }.into_reply()
 }
 
 /// The `auth` of an answer about `caller`.

@@ -46,7 +46,7 @@ async fn the_entry_of_a_token_names_accessor_and_policies() {
     let said = format!("token {accessor} with policies reader,writer");
     assert_eq!(objects(&bench, Action::TokenCreate).await, std::slice::from_ref(&said));
     let which = token::Which::Accessor(&accessor);
-    bench.as_root(async |who| token::revoke(&who, which, false).await).await.unwrap();
+    bench.as_root(async |who| token::revoke(&who, which).await).await.unwrap();
     assert_eq!(objects(&bench, Action::TokenRevoke).await, [said], "the token concerned, not the caller's");
 }
 
@@ -105,9 +105,9 @@ async fn the_entries_of_a_root_token_say_what_was_done() {
     assert_eq!(objects(&bench, Action::TokenLookup).await, looked_up);
 
     let which = token::Which::Token(&issued.token);
-    bench.as_root(async |who| token::revoke(&who, which, false).await).await.unwrap();
+    bench.as_root(async |who| token::revoke(&who, which).await).await.unwrap();
     let other = bench.as_root(make).await.unwrap();
-    let revoke_self = async |who: Asker<'_>| token::revoke(&who, token::Which::Own, false).await;
+    let revoke_self = async |who: Asker<'_>| token::revoke(&who, token::Which::Own).await;
     bench.ask(&other.token, revoke_self).await.unwrap();
     let own = format!("token {} with policies root", other.caller.accessor.unwrap());
     assert_eq!(objects(&bench, Action::TokenRevoke).await, [said, own]);

@@ -142,7 +142,7 @@ async fn a_cubbyhole_of_any_size_goes_with_its_token_and_those_of_descendants() 
         put(&site, &child, path, "x").await;
     }
     let which = Which::Token(&parent.text);
-    site.as_root(async |who| token::revoke(&who, which, false).await).await.unwrap();
+    site.as_root(async |who| token::revoke(&who, which).await).await.unwrap();
     assert_eq!(rows(&site).await, kept);
     assert_eq!(value(&site, &other, "kept").await.as_deref(), Some("x"));
     assert_eq!(ask(&site, &other, "DELETE", "kept", "").await.0, 204);
@@ -228,6 +228,6 @@ async fn what_a_kill_leaves_behind_is_swept() {
     }
     assert_eq!(value(&site, &living, "a/b").await.as_deref(), Some("x"));
     let which = Which::Token(&living.text);
-    site.as_root(async |who| token::revoke(&who, which, false).await).await.unwrap();
+    site.as_root(async |who| token::revoke(&who, which).await).await.unwrap();
     assert_eq!(rows(&site).await, empty);
 }
