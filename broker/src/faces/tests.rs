@@ -77,11 +77,13 @@ async fn status_routes_answer_before_init() {
         (200, &json!(true), &json!("shamir"))
     );
     assert_eq!(ask("GET", "/v1/sys/init", "").await.json(), json!({"initialized": false}));
-    assert_eq!(ask("GET", "/v1/sys/leader", "").await.status, 503);
+    let leader = ask("GET", "/v1/sys/leader", "").await;
+    assert_eq!((leader.status, &leader.json()["ha_enabled"]), (200, &json!(false)));
+    assert_eq!(leader.json()["is_self"], false, "a sealed broker leads nobody");
 }
 
 /// Every route, with a verb that it knows. New routes belong here.
-const ROUTES: [(&str, &str); 84] = [
+const ROUTES: [(&str, &str); 90] = [
     ("GET", "/v1/sys/health"),
     ("GET", "/v1/sys/seal-status"),
     ("GET", "/v1/sys/init"),
@@ -92,14 +94,20 @@ const ROUTES: [(&str, &str); 84] = [
     ("GET", "/v1/sys/mounts"),
     ("GET", "/v1/sys/mounts/secret"),
     ("GET", "/v1/sys/mounts/secret/tune"),
+    ("PUT", "/v1/sys/mounts/secret/tune"),
+    ("GET", "/v1/sys/mounts/auth/jwt/tune"),
+    ("PUT", "/v1/sys/mounts/auth/jwt/tune"),
     ("PUT", "/v1/sys/mounts/secret"),
     ("DELETE", "/v1/sys/mounts/secret"),
     ("GET", "/v1/sys/auth"),
     ("GET", "/v1/sys/auth/jwt"),
+    ("GET", "/v1/sys/auth/jwt/tune"),
+    ("PUT", "/v1/sys/auth/jwt/tune"),
     ("PUT", "/v1/sys/auth/jwt"),
     ("DELETE", "/v1/sys/auth/jwt"),
     ("GET", "/v1/sys/internal/ui/mounts"),
     ("GET", "/v1/sys/internal/ui/mounts/secret/x"),
+    ("GET", "/v1/sys/internal/ui/mounts/auth/jwt"),
     ("GET", "/v1/sys/internal/ui/resultant-acl"),
     ("LIST", "/v1/sys/policies/acl"),
     ("GET", "/v1/sys/policies/acl/x"),

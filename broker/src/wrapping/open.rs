@@ -10,7 +10,7 @@ use symbolon_proto::source::Source;
 use super::held::Held;
 use super::stored::{self, Found, GONE, Origin, Wrapping};
 use crate::access::{Asker, Authorised, Object, Request, Route, describe, payer};
-use crate::error::OpError;
+use crate::error::{OpError, Text};
 use crate::rows::NO_SCOPE;
 
 /// A wrapping token, and whether it is also the token of the request.
@@ -110,11 +110,19 @@ async fn again(
     stored::make(session, &kept, origin).await
 }
 
+/// The token beside the wrapping token: whoever reads "permission denied" would give the wrong one up.
+const OWN_TOKEN: OpError = OpError::Unauthenticated(Text::fixed(
+    "permission denied: the token of this request is not valid, and the wrapping token has not been used; unwrap with another token of your own, or with none",
+));
+
 /// A wrapping token is its own leave to unwrap, and not spent here: the commit of the unwrap ends it.
 async fn begin_unwrap(who: &Asker<'_>, named: Named<'_>) -> Result<Authorised, OpError> {
     let route = Route::system("wrapping/unwrap");
     if !named.own {
-        return Request::begin(who, Action::Other, &route).await?.authorise(Operation::Update).await;
+        return match Request::begin(who, Action::Other, &route).await {
+            Err(OpError::Unauthenticated(_)) => Err(OWN_TOKEN),
+            begun => begun?.authorise(Operation::Update).await,
+        };
     }
     let mut own = *who;
     own.requester.token = Some(named.token);

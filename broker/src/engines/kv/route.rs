@@ -1,6 +1,7 @@
 //! KV version 2: `data`, `metadata`, `delete`, `undelete`, `destroy`, `subkeys`, `config` below a mount.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
 use symbolon_core::kv::{CustomUpdate, MetadataUpdate, SecretMeta, SettingsUpdate, VersionMeta};
@@ -15,7 +16,7 @@ use crate::dialect::time::{go_duration, rfc3339};
 use crate::dialect::vault::call::object;
 use crate::dialect::vault::envelope::{Data, Envelope};
 use crate::dialect::vault::error::{FaceError, VaultError};
-use crate::dialect::vault::fields::{FieldError, Fields, Reader};
+use crate::dialect::vault::fields::{FieldError, Reader};
 use crate::dialect::vault::{Answer, Call, Reply, Status, Verb, unsupported};
 use crate::error::OpError;
 
@@ -96,7 +97,7 @@ fn version_facts(
 
 async fn write(call: Call<'_>, target: &KvTarget) -> Answer {
     let read = call.fields.reader();
-    let input = parse_write(&read)?;
+    let input = parse_write(&read, call.verb)?;
     let (version, status) = match call.verb {
         Verb::Patch => match kv::patch(&call.who(), target, &input).await? {
             Patched::Wrote(version) => (version, Status::OK),
@@ -109,13 +110,15 @@ async fn write(call: Call<'_>, target: &KvTarget) -> Answer {
     Ok(call.request.envelope("kv", facts, &read).with_status(status))
 }
 
-fn parse_write<'a>(read: &Reader<'a>) -> Result<WriteSecret<'a>, FaceError> {
-    let data = read.object("data")?.ok_or(FaceError::Invalid("no data provided"))?;
-    let cas = match read.object("options")? {
-        Some(options) => Fields::new(options.clone()).reader().count("cas")?,
-        None => None,
+/// `null` writes a version without members, as with OpenBao. A patch with it would say nothing.
+fn parse_write<'a>(read: &Reader<'a>, verb: Verb) -> Result<WriteSecret<'a>, FaceError> {
+    static NOTHING: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
+    let data = match read.object("data")? {
+        Some(data) => data,
+        None if verb == Verb::Write && read.has("data") => &NOTHING,
+        None => return Err(FaceError::Invalid("no data provided")),
     };
-    Ok(WriteSecret { data, cas })
+    Ok(WriteSecret { data, cas: read.inside("options")?.count("cas")? })
 }
 
 async fn versions(call: Call<'_>, target: &KvTarget, change: VersionsChange) -> Answer {
@@ -249,6 +252,7 @@ mod tests {
     use symbolon_proto::id::SecretId;
 
     use super::*;
+    use crate::dialect::vault::fields::Fields;
 
     fn fields(value: Value) -> Fields {
         Fields::new(object(value))
@@ -263,16 +267,20 @@ mod tests {
             (json!({"data": {"a": 1}, "options": {"cas": "3"}}), Some(3)),
         ] {
             let fields = fields(body);
-            assert_eq!(parse_write(&fields.reader()).ok().unwrap().cas, cas);
+            assert_eq!(parse_write(&fields.reader(), Verb::Write).ok().unwrap().cas, cas);
         }
-        for body in [json!({}), json!({"data": null}), json!({"a": "b"})] {
+        for (verb, body) in
+            [(Verb::Write, json!({})), (Verb::Write, json!({"a": "b"})), (Verb::Patch, json!({"data": null}))]
+        {
             let fields = fields(body);
-            let error = parse_write(&fields.reader()).err().unwrap();
+            let error = parse_write(&fields.reader(), verb).err().unwrap();
             assert_eq!(error, FaceError::Invalid("no data provided"));
         }
+        let nothing = fields(json!({"data": null}));
+        assert!(parse_write(&nothing.reader(), Verb::Write).ok().unwrap().data.is_empty());
         for body in [json!({"data": "text"}), json!({"data": {}, "options": {"cas": -1}})] {
             let fields = fields(body);
-            assert!(matches!(parse_write(&fields.reader()), Err(FaceError::Field(_))));
+            assert!(matches!(parse_write(&fields.reader(), Verb::Write), Err(FaceError::Field(_))));
         }
     }
 

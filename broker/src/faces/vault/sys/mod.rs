@@ -2,6 +2,7 @@
 
 mod audit;
 mod ceremony;
+mod elsewhere;
 pub(super) mod lifecycle;
 mod mounts;
 mod rotate;
@@ -18,6 +19,7 @@ use crate::auth::token::{self, Which};
 use crate::dialect::vault::call::object;
 use crate::dialect::vault::envelope::Envelope;
 use crate::dialect::vault::error::FaceError;
+use crate::dialect::vault::fields::Reader;
 use crate::dialect::vault::{Answer, Call, Verb, unsupported};
 use crate::ops::policy::Spelling;
 use crate::ops::rotate::Spelling as KekSpelling;
@@ -46,7 +48,10 @@ pub async fn route(call: Call<'_>, rest: &[&str]) -> Answer {
         (["capabilities"], Verb::Write) => capabilities(call, Subject::Token).await,
         (["capabilities-accessor"], Verb::Write) => capabilities(call, Subject::Accessor).await,
         (["rotate" | "capabilities-self" | "capabilities" | "capabilities-accessor"], _) => unsupported(),
-        _ => Err(call.unrouted().await),
+        (other, _) => match elsewhere::way(other) {
+            Some(way) => Err(way.into()),
+            None => Err(call.unrouted().await),
+        },
     }
 }
 
@@ -58,16 +63,28 @@ enum Subject {
     Accessor,
 }
 
+impl Subject {
+    fn named(self, read: &Reader<'_>, call: Call<'_>) -> Result<String, FaceError> {
+        let (text, missing) = match self {
+            Self::Own => {
+                let own = call.request.token.as_ref().map_or("", |token| token.as_str());
+                read.captured(&["token"], own); // clients repeat it
+                return Ok(String::new());
+            }
+            Self::Token => (read.string("token")?, "missing token"),
+            Self::Accessor => (read.string("accessor")?, "missing accessor"),
+        };
+        text.filter(|text| !text.is_empty()).ok_or(FaceError::Invalid(missing))
+    }
+}
+
 async fn capabilities(call: Call<'_>, subject: Subject) -> Answer {
     let read = call.fields.reader();
-    let (token, accessor) =
-        (read.string("token")?.unwrap_or_default(), read.string("accessor")?.unwrap_or_default());
+    let named = subject.named(&read, call)?;
     let which = match subject {
         Subject::Own => Which::Own,
-        Subject::Token if !token.is_empty() => Which::Token(&token),
-        Subject::Accessor if !accessor.is_empty() => Which::Accessor(&accessor),
-        Subject::Token => return Err(FaceError::Invalid("missing token").into()),
-        Subject::Accessor => return Err(FaceError::Invalid("missing accessor").into()),
+        Subject::Token => Which::Token(&named),
+        Subject::Accessor => Which::Accessor(&named),
     };
     let asked = match read.comma_list("paths")? {
         Some(paths) => paths,
