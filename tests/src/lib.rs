@@ -33,6 +33,7 @@ mod seal;
 mod selfplay;
 mod site;
 mod surface;
+mod system;
 mod tools;
 mod userpass;
 mod wrapping;

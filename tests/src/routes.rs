@@ -9,7 +9,7 @@ use crate::site::{CALM, Site};
 
 /// Every route that an operation stands behind, with a body that reaches it. A broker of a debug build stops
 /// at one that derives another path than it was asked for; the log shows that each one got that far.
-const ROUTES: [(&str, &str, &str); 73] = [
+const ROUTES: [(&str, &str, &str); 77] = [
     ("PUT", "secret/data/Team/a b", r#"{"data":{"a":1}}"#),
     ("PATCH", "secret/data/Team/a b", r#"{"data":{"b":1}}"#),
     ("GET", "secret/data/Team/a b", ""),
@@ -43,6 +43,10 @@ const ROUTES: [(&str, &str, &str); 73] = [
     ("PUT", "sys/auth/Team/roles", r#"{"type":"approle"}"#),
     ("GET", "sys/auth/Team/roles", ""),
     ("GET", "sys/auth/Team/roles/tune", ""),
+    ("PUT", "sys/auth/Team/roles/tune", r#"{"description":"d"}"#),
+    ("GET", "sys/mounts/auth/Team/roles/tune", ""),
+    ("PUT", "sys/mounts/auth/Team/roles/tune", r#"{"description":"e"}"#),
+    ("GET", "sys/internal/ui/mounts/auth/Team/roles", ""),
     ("PUT", "auth/Team/roles/role/CI", r#"{"token_ttl":"60"}"#),
     ("GET", "auth/Team/roles/role/CI", ""),
     ("LIST", "auth/Team/roles/role", ""),

@@ -128,7 +128,7 @@ async fn nothing_is_told_while_sealed(site: &Site) {
         ("GET", "auth/token/lookup-self"),
         ("PUT", "auth/kubernetes/login"),
         ("GET", "auth/none/role/x"),
-        ("GET", "sys/leader"),
+        ("GET", "sys/internal/ui/mounts"),
     ] {
         for token in [site.root.as_str(), "hvs.unknown", ""] {
             let got = site.ask(method, path, token, r#"{"data":{}}"#).await;
@@ -139,6 +139,8 @@ async fn nothing_is_told_while_sealed(site: &Site) {
             );
         }
     }
+    let leader = site.get("sys/leader", "").await.expect(200).json();
+    assert_eq!((&leader["ha_enabled"], &leader["is_self"]), (&json!(false), &json!(false)));
     let health = site.get("sys/health", "").await.expect(503);
     assert_eq!((&health.json()["sealed"], &health.json()["initialized"]), (&json!(true), &json!(true)));
 }

@@ -199,10 +199,13 @@ fn strangers_learn_nothing_from_the_answers() {
                 request
             })
         };
-        let mut told = Vec::new();
+        let (mut told, open) = (Vec::new(), unauthenticated());
         for (token, body) in [("", BODY), ("hvs.AAAAAAAAAAAAAAAAAAAAAAAA", WRONG_BODY)] {
             for path in PATHS {
                 for method in METHODS {
+                    if token.is_empty() && open.contains(&(method, format!("/v1/{path}"))) {
+                        continue;
+                    }
                     let here = asked(&path.replace("{m}", MOUNT), method, token, body).await;
                     let elsewhere = match path.contains("{m}") {
                         true => asked(&path.replace("{m}", "absent"), method, token, body).await,
