@@ -170,10 +170,7 @@ async fn refusal(config: Config) -> String {
     match Broker::bind(config).await {
         Ok(_) => panic!("the broker starts"),
         Err(error) => {
-            assert!(
-                !matches!(error, RunError::Listen { .. } | RunError::Certificate(_)),
-                "{error}"
-            );
+            assert!(!matches!(error, RunError::Listen { .. } | RunError::Certificate(_)), "{error}");
             error.to_string()
         }
     }
