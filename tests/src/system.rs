@@ -45,6 +45,7 @@ fn writes() -> Vec<(&'static str, Value)> {
         ("auth/token/revoke-accessor", json!({ "accessor": "gone" })),
         ("auth/approle/role/r", json!({ "token_ttl": "1h" })),
         ("auth/approle/role/r/role-id", json!({ "role_id": "id" })),
+        ("auth/approle/role/r/token-ttl", json!({ "token_ttl": "2h" })),
         ("auth/approle/role/r/secret-id", json!({ "metadata": "{}" })),
         ("auth/approle/role/r/custom-secret-id", json!({ "secret_id": "own" })),
         ("auth/approle/role/r/secret-id/lookup", json!({ "secret_id": "own" })),

@@ -5,7 +5,7 @@ use symbolon_core::identity::approle::AppRole;
 use symbolon_core::path::RoleName;
 use symbolon_core::token::{CidrList, TokenParams};
 
-use crate::auth::roles::route::{cidrs, edit_params, set, with_params};
+use crate::auth::roles::route::{cidrs, edit_params, first, set, with_params};
 use crate::dialect::vault::error::FaceError;
 use crate::dialect::vault::fields::Reader;
 
@@ -27,8 +27,8 @@ pub(super) fn edit_role(
     });
     set(&mut role.role_id, read.string("role_id")?.filter(|id| !id.is_empty()));
     set(&mut role.bind_secret_id, read.bool("bind_secret_id")?);
-    let (present, older) = (cidrs(read, "secret_id_bound_cidrs")?, cidrs(read, "bound_cidr_list")?);
-    set(&mut role.secret_id_bound_cidrs, present.or(older));
+    let bound = first(["secret_id_bound_cidrs", "bound_cidr_list"], |name| cidrs(read, name))?;
+    set(&mut role.secret_id_bound_cidrs, bound);
     set(&mut role.secret_id_num_uses, read.count("secret_id_num_uses")?);
     set(&mut role.secret_id_ttl, read.duration_secs("secret_id_ttl")?);
     if read.bool("local_secret_ids")?.unwrap_or(false) {

@@ -88,29 +88,35 @@ pub fn required(read: &Reader<'_>, name: &'static str, missing: &'static str) ->
 
 /// Takes over those `token_*` parameters that the request names, under their present or their older names.
 pub fn edit_params(params: &mut TokenParams, read: &Reader<'_>) -> Result<(), FaceError> {
-    let first = |names: [&'static str; 2]| -> Result<Option<u64>, FaceError> {
-        let [present, older] = names.map(|name| read.duration_secs(name));
-        Ok(present?.or(older?))
-    };
-    set(&mut params.token_ttl, first(["token_ttl", "ttl"])?);
-    set(&mut params.token_max_ttl, first(["token_max_ttl", "max_ttl"])?);
-    set(&mut params.token_period, first(["token_period", "period"])?);
+    let secs = |name| read.duration_secs(name);
+    set(&mut params.token_ttl, first(["token_ttl", "ttl"], secs)?);
+    set(&mut params.token_max_ttl, first(["token_max_ttl", "max_ttl"], secs)?);
+    set(&mut params.token_period, first(["token_period", "period"], secs)?);
     set(&mut params.token_explicit_max_ttl, read.duration_secs("token_explicit_max_ttl")?);
     set(&mut params.token_no_default_policy, read.bool("token_no_default_policy")?);
-    let (uses, older_uses) = (read.count("token_num_uses")?, read.count("num_uses")?);
-    set(&mut params.token_num_uses, uses.or(older_uses));
-    let (policies, older_policies) = (read.comma_list("token_policies")?, read.comma_list("policies")?);
+    set(&mut params.token_num_uses, first(["token_num_uses", "num_uses"], |name| read.count(name))?);
+    let policies = first(["token_policies", "policies"], |name| read.comma_list(name))?;
+    set(&mut params.token_policies, policies.map(|names| policy_names(&names)).transpose()?);
     set(
-        &mut params.token_policies,
-        policies.or(older_policies).map(|names| policy_names(&names)).transpose()?,
+        &mut params.token_bound_cidrs,
+        first(["token_bound_cidrs", "bound_cidrs"], |name| cidrs(read, name))?,
     );
-    let (cidrs, older_cidrs) = (cidrs(read, "token_bound_cidrs")?, cidrs(read, "bound_cidrs")?);
-    set(&mut params.token_bound_cidrs, cidrs.or(older_cidrs));
     if read.bool("token_strictly_bind_ip")?.unwrap_or(false) {
         return Err(FaceError::Invalid("token_strictly_bind_ip is not supported; use token_bound_cidrs"));
     }
     set(&mut params.token_type, read.string("token_type")?.map(|text| TokenType::parse(&text)).transpose()?);
     Ok(())
+}
+
+/// The first of two names that says something. The other one is left unread then, and the answer tells it.
+pub fn first<T, E>(
+    [present, older]: [&'static str; 2],
+    read: impl Fn(&'static str) -> Result<Option<T>, E>,
+) -> Result<Option<T>, E> {
+    match read(present)? {
+        Some(value) => Ok(Some(value)),
+        None => read(older),
+    }
 }
 
 /// Takes over what workloads of a role may ask the token endpoint for. Ours, not Vault's; empty means
@@ -204,8 +210,10 @@ mod tests {
             .unwrap();
         assert_eq!((params.token_ttl, params.token_max_ttl, params.token_num_uses), (600, 1200, 2));
         assert_eq!(params.token_policies[0].as_str(), "reader");
-        edit(&mut params, json!({"ttl": "1m", "token_ttl": "2m"})).unwrap();
+        let both = Fields::new(object(json!({"ttl": "1m", "token_ttl": "2m"})));
+        edit_params(&mut params, &both.reader()).unwrap();
         assert_eq!(params.token_ttl, 120);
+        assert!(both.warnings()[0].ends_with("[ttl]"), "what does not count is told");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use symbolon_proto::Zeroizing;
 
 use super::{self as operations, MISSING_PASSWORD, Wanted};
 use crate::access::mounts::Mount;
-use crate::auth::roles::route::{edit_params, policy_names, set, with_params};
+use crate::auth::roles::route::{edit_params, first, policy_names, set, with_params};
 use crate::auth::roles::{self, route::kind};
 use crate::auth::token::issued_answer;
 use crate::dialect::vault::error::{FaceError, VaultError};
@@ -82,8 +82,8 @@ fn new_password(present: Option<&User>, read: &Reader<'_>) -> Result<Wanted, Fac
 /// `users/:name/policies`.
 fn new_policies(present: Option<&User>, read: &Reader<'_>) -> Result<Wanted, FaceError> {
     let mut token = present.ok_or(NO_USER)?.token.clone();
-    let (names, older) = (read.comma_list("token_policies")?, read.comma_list("policies")?);
-    set(&mut token.token_policies, names.or(older).map(|names| policy_names(&names)).transpose()?);
+    let names = first(["token_policies", "policies"], |name| read.comma_list(name))?;
+    set(&mut token.token_policies, names.map(|names| policy_names(&names)).transpose()?);
     Ok(Wanted { token, password: None })
 }
 

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use symbolon_core::path::PolicyName;
 
+use crate::auth::roles::route::first;
 use crate::dialect::vault::call::object;
 use crate::dialect::vault::envelope::Envelope;
 use crate::dialect::vault::error::FaceError;
@@ -67,8 +68,7 @@ fn text(read: &Reader<'_>) -> Result<String, FaceError> {
     if read.int("cas")?.is_some_and(|cas| cas >= 0) || read.bool("cas_required")?.unwrap_or(false) {
         return Err(FaceError::Invalid("policies have no versions; leave out cas and cas_required"));
     }
-    let (policy, rules) = (read.string("policy")?, read.string("rules")?);
-    let given = policy.or(rules).filter(|text| !text.is_empty());
+    let given = first(["policy", "rules"], |name| read.string(name))?.filter(|text| !text.is_empty());
     let given = given.ok_or(FaceError::Invalid("'policy' parameter not supplied or empty"))?;
     // No policy is valid base64: it has quotes and braces.
     let decoded = STANDARD.decode(given.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
