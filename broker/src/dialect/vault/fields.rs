@@ -191,8 +191,8 @@ impl<'a> Reader<'a> {
     /// Whether the field is there as `null`, which clears what it stands for.
     #[must_use]
     pub fn is_null(&self, name: &'static str) -> bool {
-        self.asked().insert(name);
-        self.map.get(name).is_some_and(Value::is_null)
+        self.mark(|marks| marks.take(name));
+        self.map.is_some_and(|map| map.get(name).is_some_and(Value::is_null))
     }
 
     /// What `read` reads of a field, or nothing of the kind, zero or empty, where `null` clears it. `None`

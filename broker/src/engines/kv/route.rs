@@ -115,7 +115,7 @@ fn parse_write<'a>(read: &Reader<'a>, verb: Verb) -> Result<WriteSecret<'a>, Fac
     static NOTHING: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
     let data = match read.object("data")? {
         Some(data) => data,
-        None if verb == Verb::Write && read.has("data") => &NOTHING,
+        None if verb == Verb::Write && read.is_null("data") => &NOTHING,
         None => return Err(FaceError::Invalid("no data provided")),
     };
     Ok(WriteSecret { data, cas: read.inside("options")?.count("cas")? })
