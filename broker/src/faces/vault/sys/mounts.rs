@@ -105,9 +105,11 @@ fn parse_enable(read: &Reader<'_>, side: Side) -> Result<Enable, FaceError> {
     let kind = kind.ok_or(FaceError::Invalid("backend type must be specified as a string"))?;
     let mut options = match side {
         Side::Secrets => read.pairs_knowing("options", &known_options())?.unwrap_or_default(),
-        Side::Logins => BTreeMap::new(),
+        Side::Logins => {
+            read.idle(&["options"]); // no login method has any
+            BTreeMap::new()
+        }
     };
-    read.idle(&["options"]); // no login method has any
     let kind = match kind.as_str() {
         "kv-v1" => with_version(&mut options, "1"),
         "kv-v2" => with_version(&mut options, "2"),
@@ -144,10 +146,12 @@ fn parse_settings(read: &Reader<'_>, side: Side) -> Result<Tuning, FaceError> {
         "user_lockout_config",
     ]);
     let token_type = match side {
-        Side::Secrets => None,
+        Side::Secrets => {
+            read.idle(&["token_type"]); // engines give no tokens
+            None
+        }
         Side::Logins => read.string("token_type")?.map(|word| TokenType::parse(&word)).transpose()?,
     };
-    read.idle(&["token_type"]); // engines give no tokens
     Ok(Tuning {
         default_ttl_secs: lifetime(read, "default_lease_ttl")?,
         max_ttl_secs: lifetime(read, "max_lease_ttl")?,
@@ -338,8 +342,13 @@ mod tests {
             (spec.kind.as_str(), spec.options["version"].as_str(), spec.max_ttl_secs),
             ("kv", "2", 3600)
         );
-        let spec = parse(json!({"type": "kv", "options": {"version": 2}, "config": null})).unwrap();
+        let body = Fields::new(object(json!({"type": "kv", "options": {"version": 2}, "config": null})));
+        let spec = parse_enable(&body.reader(), Side::Secrets).unwrap();
         assert_eq!(spec.options["version"], "2");
+        assert!(body.warnings().is_empty(), "what is known needs no warning");
+        let body = Fields::new(object(json!({"type": "kv", "options": {"teir": "high", "version": 2}})));
+        assert_eq!(parse_enable(&body.reader(), Side::Secrets).unwrap().options["teir"], "high");
+        assert!(body.warnings()[0].ends_with("[options.teir]"));
         assert!(parse(json!({})).is_err());
     }
 
