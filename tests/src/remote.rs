@@ -112,12 +112,25 @@ async fn a_silent_remote_costs_a_deadline_and_nothing_is_lost() {
     reads_as_before(&site).await;
 }
 
+/// An open broker whose reads fail is alive and not ready, and says why.
+async fn readiness_is_told(site: &Site, status: u16, reason: &str) {
+    for (path, status) in
+        [("v1/sys/health", status), ("v1/sys/health?degradedok", 200), ("readyz", status), ("livez", 200)]
+    {
+        let got = site.send(site.request("GET", path)).await.expect(status);
+        assert!(!path.ends_with('z') || status == 200 || got.text.contains(reason), "{path}: {}", got.text);
+    }
+    let told = site.client().seal_status().await.unwrap().fact("degraded").unwrap();
+    assert!(told.starts_with(reason) && told.is_empty() == reason.is_empty(), "{told}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_suspended_key_closes_everything_and_a_resumed_one_opens_it() {
     let site = site_with_a_secret().await;
     site.world.service().unwrap().suspend(None).unwrap();
     site.wait_for_read("app/db", 503, &[200]).await;
     assert_eq!(lease(&site).await, "suspended");
+    readiness_is_told(&site, 503, "no lease of the fragment service (suspended)").await;
     nothing_is_called_absent(&site, "suspended this key; its operator must resume it").await;
     let status = site.client().seal_status().await.unwrap();
     assert!(!status.sealed, "the kill switch needs no custodian to be undone");
@@ -131,6 +144,7 @@ async fn a_suspended_key_closes_everything_and_a_resumed_one_opens_it() {
 
     site.world.service().unwrap().resume(None).unwrap();
     reads_as_before(&site).await;
+    readiness_is_told(&site, 200, "").await;
     site.root_get("fresh/data/a").await.expect(404);
     // Old keys open at once; for new ones the next heartbeat fetches the manifest that says ACTIVE again.
     let written = until("a new key", || async {

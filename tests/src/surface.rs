@@ -254,6 +254,9 @@ fn only_listed_routes_answer_without_a_token() {
             "/oauth2/jwks",
             "/oauth2/x",
             "/metrics",
+            "/livez",
+            "/readyz",
+            "/startupz",
             "/log/checkpoint",
         ];
         let well_known = ["/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"];

@@ -6,6 +6,7 @@
 //! vault/               the Vault dialect, /v1/…
 //! oauth/               workload tokens
 //! log.rs               the audit log as C2SP tiles, /log/…
+//! probes.rs            /livez, /readyz, /startupz
 //! body, ids            bodies within bounds, request ids
 //! ```
 
@@ -13,6 +14,7 @@ pub mod body;
 pub mod ids;
 pub mod log;
 pub mod oauth;
+mod probes;
 pub mod server;
 pub mod vault;
 
@@ -29,11 +31,14 @@ use crate::engines::ENGINES;
 use crate::ops::SYSTEM;
 
 /// Routes outside the Vault dialect that answer without a token.
-const OPEN: [(&str, &str); 5] = [
+const OPEN: [(&str, &str); 8] = [
     ("POST", "/oauth2/token"), // takes evidence
     ("GET", "/oauth2/jwks"),   // public keys
     ("GET", "/.well-known/openid-configuration"),
     ("GET", "/.well-known/oauth-authorization-server"),
+    ("GET", "/livez"), // without names
+    ("GET", "/readyz"),
+    ("GET", "/startupz"),
     ("GET", "/log/{path}"), // signed, and without names; auditors need nobody's leave
 ];
 
@@ -66,6 +71,9 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/.well-known/openid-configuration", get(oauth::discovery))
         .route("/.well-known/oauth-authorization-server", get(oauth::discovery))
         .route("/log/{*path}", get(log::resource))
+        .route("/livez", get(probes::alive))
+        .route("/readyz", get(probes::ready))
+        .route("/startupz", get(probes::started))
         .fallback(nothing_here)
         .with_state(app)
 }

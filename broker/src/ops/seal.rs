@@ -44,6 +44,8 @@ pub struct SealStatus {
     pub lease_left_secs: u64,
     /// Seconds until the broker seals itself if no active lease comes; 0 when sealed.
     pub dead_man_left_secs: u64,
+    /// Why reads fail although the broker is open; empty otherwise.
+    pub degraded: String,
     /// Why the broker sealed itself or would not open; empty otherwise.
     pub sealed_because: String,
     /// How often the deployment was unsealed; 0 when sealed.
@@ -74,6 +76,7 @@ pub fn status(app: &App) -> SealStatus {
             status.sealed = false;
             status.cluster_id = sealed.deployment().to_string();
             status.lease = leases.summary(now);
+            status.degraded = leases.missing(now).map(no_lease).unwrap_or_default();
             status.lease_left_secs = leases.usable_until(now).saturating_sub(now.boot_ms) / 1000;
             status.dead_man_left_secs = session.dead_man.left_ms(now) / 1000;
             status.generation = session.generation() >> 32; // the lower half is chance
@@ -98,9 +101,28 @@ fn blank() -> SealStatus {
         lease: "unknown".to_owned(),
         lease_left_secs: 0,
         dead_man_left_secs: 0,
+        degraded: String::new(),
         sealed_because: String::new(),
         generation: 0,
         alarms: Vec::new(),
+    }
+}
+
+/// Everybody's next question is which side must act.
+fn no_lease(missing: String) -> String {
+    format!("no lease of the fragment service ({missing}); its operator must act, or the network between")
+}
+
+impl SealStatus {
+    /// Why reads of secrets would fail at this moment; `None` if they would not.
+    #[must_use]
+    pub fn unready(&self) -> Option<&str> {
+        match self {
+            Self { initialized: false, .. } => Some("not initialised"),
+            Self { sealed: true, .. } => Some("sealed"),
+            Self { degraded, .. } if !degraded.is_empty() => Some(degraded),
+            _ => None,
+        }
     }
 }
 

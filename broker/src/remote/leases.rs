@@ -159,6 +159,21 @@ impl Leases {
         }
     }
 
+    /// Why keys may not be used, node by node; `None` while they may.
+    #[must_use]
+    pub fn missing(&self, now: Now) -> Option<String> {
+        if matches!(self.at(now).state(), LeaseState::Active | LeaseState::Grace) {
+            return None;
+        }
+        let nodes = self.nodes(now);
+        let silent = nodes.iter().filter(|node| node.state != LeaseState::Active);
+        let words: Vec<String> = match nodes.len() {
+            0 | 1 => silent.map(|node| node.state.to_string()).collect(),
+            _ => silent.map(|node| format!("node {} {}", node.index, node.state)).collect(),
+        };
+        Some(if words.is_empty() { LeaseState::Unknown.to_string() } else { words.join(", ") })
+    }
+
     /// Each node's own lease, by index.
     #[must_use]
     pub fn nodes(&self, now: Now) -> Vec<NodeLease> {

@@ -150,6 +150,8 @@ fn two_officers_order_a_destruction_and_two_cancel_it() {
     assert_eq!((&status["state"], &status["destroy_at"]), (&json!("suspended"), &Value::Null));
     hand_in(&deployment, "destroy", &order).refused(1, "this order was carried out already");
     get(&deployment, "first").expect(UNAVAILABLE);
+    let told = deployment.run(&["operator", "status"], "").refused(UNAVAILABLE, "the broker is degraded");
+    assert!(told.stdout.contains("(suspended)"), "{}", told.stdout);
     deployment.run(&["fragment", "resume", &key], "").expect(0);
     assert_eq!(reads_become(&deployment, 0).stdout, "kept");
 }

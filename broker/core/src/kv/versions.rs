@@ -1,7 +1,5 @@
 //! Writes, deletions and changes of settings.
 
-use std::collections::BTreeMap;
-
 use super::{
     CustomUpdate, DELETE_AFTER_MS_MAX, KvError, MAX_VERSIONS_DEFAULT, MAX_VERSIONS_LIMIT, SecretMeta,
     VERSIONS_LISTED_MAX, VersionMeta,

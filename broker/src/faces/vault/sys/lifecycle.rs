@@ -59,9 +59,12 @@ fn health_code(status: &SealStatus, read: &Reader<'_>) -> Option<Status> {
     // There are no standbys, so what is said of them holds.
     read.accept(&["standbyok", "perfstandbyok", "standbycode", "performancestandbycode", "drsecondarycode"]);
     read.accept(&["activecode", "sealedcode", "uninitcode"]);
+    read.accept(&["degradedcode"]);
+    let is_degraded_ok = read.string("degradedok").ok()?.is_some_and(|text| text != "false");
     let (name, usual) = match status {
         SealStatus { initialized: false, .. } => ("uninitcode", 501),
         SealStatus { sealed: true, .. } => ("sealedcode", 503),
+        SealStatus { degraded, .. } if !degraded.is_empty() && !is_degraded_ok => ("degradedcode", 503),
         _ => ("activecode", 200),
     };
     Status::chosen_for_health(read.count(name).ok()?.unwrap_or(usual))
@@ -74,6 +77,7 @@ fn health_body(status: &SealStatus, now_secs: u64, version: &str) -> Value {
         "sealed": status.sealed,
         "standby": false,
         "performance_standby": false,
+        "degraded": status.degraded,
         "replication_performance_mode": replication,
         "replication_dr_mode": replication,
         "server_time_utc": now_secs,
@@ -118,6 +122,7 @@ fn seal_body(status: &SealStatus, version: &str) -> Value {
         "lease": status.lease,
         "lease_left_secs": status.lease_left_secs,
         "dead_man_left_secs": status.dead_man_left_secs,
+        "degraded": status.degraded,
         "sealed_because": status.sealed_because,
         "generation": status.generation,
         "alarms": status.alarms,
@@ -278,6 +283,7 @@ mod tests {
             lease: "active".into(),
             lease_left_secs: 9,
             dead_man_left_secs: 8,
+            degraded: String::new(),
             sealed_because: String::new(),
             generation: 4,
             alarms: Vec::new(),
@@ -301,6 +307,12 @@ mod tests {
         assert_eq!(code(&status(false, true), json!({"uninitcode": "x"})), None);
         assert_eq!(code(&status(true, false), json!({"activecode": "100"})), None);
         assert_eq!(code(&status(true, false), json!({"activecode": "99999"})), None);
+        let degraded = SealStatus { degraded: "no lease".into(), ..status(true, false) };
+        assert_eq!(code(&degraded, json!({})), Some(503));
+        assert_eq!(code(&degraded, json!({"degradedcode": "299"})), Some(299));
+        for (asked, answer) in [("", 200), ("true", 200), ("false", 503)] {
+            assert_eq!(code(&degraded, json!({"degradedok": asked})), Some(answer), "{asked:?}");
+        }
     }
 
     #[test]

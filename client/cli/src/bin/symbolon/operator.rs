@@ -99,9 +99,11 @@ fn given(status: &SealStatus) -> String {
 
 async fn status(globals: &Globals) -> Result<(), Failure> {
     let status = globals.anonymous()?.seal_status().await?;
+    let degraded = status.fact("degraded").filter(|reason| !reason.is_empty());
     let state = match (status.initialized, status.sealed) {
         (false, _) => "not initialised",
         (true, true) => "sealed",
+        (true, false) if degraded.is_some() => "degraded",
         (true, false) => "open",
     };
     let mut facts = vec![("state", state.to_owned())];
@@ -116,7 +118,7 @@ async fn status(globals: &Globals) -> Result<(), Failure> {
         ("secret memory", "memory"),
         ("remote lease", "lease"),
         ("lease seconds left", "lease_left_secs"),
-        ("seals itself in seconds", "dead_man_left_secs"),
+        ("degraded", "degraded"),
         ("sealed because", "sealed_because"),
         ("generation", "generation"),
         ("deployment", "cluster_id"),
@@ -126,16 +128,20 @@ async fn status(globals: &Globals) -> Result<(), Failure> {
             facts.push((label, printable(&fact)));
         }
     }
+    // The switch runs only while no lease is active.
+    if let Some(left) = degraded.as_ref().and_then(|_| status.fact("dead_man_left_secs")) {
+        facts.push(("seals itself in seconds", printable(&left)));
+    }
     let alarms = status.more.get("alarms").and_then(|alarms| alarms.as_array()).into_iter().flatten();
     facts.extend(alarms.filter_map(|alarm| Some(("alarm", printable(alarm.as_str()?)))));
     globals.out().facts(&status, &facts)?;
     if state == "open" {
         return Ok(());
     }
-    Err(Failure::unavailable(format!("the broker is {state}")).hint(if status.initialized {
-        "custodians must give their shares with `symbolon operator unseal`"
-    } else {
-        "an operator must run `symbolon operator init`"
+    Err(Failure::unavailable(format!("the broker is {state}")).hint(match state {
+        "degraded" => "it is open, and reads fail: look at the fragment service, and at the network between",
+        "sealed" => "custodians must give their shares with `symbolon operator unseal`",
+        _ => "an operator must run `symbolon operator init`",
     }))
 }
 
