@@ -32,6 +32,7 @@ func TestVaultLibrary(t *testing.T) {
 		{"a refused login is an error with a status", refusedLogin},
 		{"a machine reads, and only what it may", machineReads},
 		{"absent, deleted and destroyed are told apart", absence},
+		{"what is missing but the secret is an error", missing},
 		{"lists are complete and stop at folders", lists},
 		{"a push writes metadata first and then checks versions", push},
 		{"a delete of what is absent succeeds", deletes},

@@ -149,6 +149,21 @@ func absence(t *testing.T) {
 	refusal(t, err, http.StatusForbidden) // never an absence: nobody has looked
 }
 
+// missing asks for what nobody can have looked for, with a policy for every path: no mount, another version, no
+// route. The provider takes whatever is no error here for a secret that is absent.
+func missing(t *testing.T) {
+	client, _ := connect(t)
+	client.SetToken(given(t, "SYMBOLON_ROOT"))
+	for _, path := range []string{
+		"no-such-engine/data/app/db", "no-such-engine/app", "secret/app/db", "secret", "auth/no-such-mount/role/x", "sys/no-such-thing",
+	} {
+		_, err := client.Logical().ReadWithDataWithContext(background(t), path, nil)
+		refusal(t, err, http.StatusBadRequest)
+		_, err = client.Logical().ListWithContext(background(t), path)
+		refusal(t, err, http.StatusBadRequest)
+	}
+}
+
 // list gives the names in a folder, nil if the answer is an absence.
 func list(t *testing.T, client *vault.Client, folder string) []string {
 	t.Helper()
