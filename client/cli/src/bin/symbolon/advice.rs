@@ -37,7 +37,7 @@ fn hint(error: &Error) -> &'static str {
         Error::Denied(_) => {
             "log in with `symbolon login`, or ask for a policy that allows this (`symbolon token lookup`)"
         }
-        Error::Absent(_) => "check the spelling of mount and path (`symbolon kv list`)",
+        Error::Absent(_) => "check the spelling of the path (`symbolon kv list`)",
         Error::Conflict(_) => {
             "read the current version with `symbolon kv get` and write again with its number as --cas"
         }
