@@ -9,11 +9,15 @@
 //! are bounded.
 
 use std::error::Error;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Url;
+use rustls::RootCertStore;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 
 use self::reach::{Inside, Lookup, Reach, Resolver, system_lookup};
 
@@ -38,10 +42,17 @@ pub enum FetchError {
     )]
     Inside,
     /// No connection, a bad certificate, or no answer in time.
-    #[error("the server cannot be reached; check its address, its certificate authority and the network")]
-    Unreachable(#[source] reqwest::Error),
+    #[error("the server cannot be reached: {why}")]
+    Unreachable {
+        /// What is in the way.
+        why: Obstacle,
+        /// The same as the libraries say it.
+        source: reqwest::Error,
+    },
     /// The authority's certificate cannot be read.
-    #[error("the configured certificate authority is not readable PEM")]
+    #[error(
+        "the configured certificate authority is not readable PEM: expected one or more blocks CERTIFICATE"
+    )]
     Authority,
     /// Anything but 200.
     #[error("the server answered with status {status}, where 200 was expected")]
@@ -52,6 +63,22 @@ pub enum FetchError {
     /// Too long a document.
     #[error("the document is longer than {DOCUMENT_BYTES_MAX} bytes")]
     TooLong,
+}
+
+/// Why a server cannot be reached, and who can change that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Obstacle {
+    /// It was reached, and showed something else than was expected.
+    #[error(
+        "its certificate is not accepted; whoever configures this must give the authority that signed it, and the name that it is made for"
+    )]
+    Certificate,
+    /// It took too long.
+    #[error("it did not answer within {} seconds; check it and the network", FETCH_TIME.as_secs())]
+    Time,
+    /// No connection.
+    #[error("there is no connection to it; check its name, its port and the network")]
+    Connection,
 }
 
 /// An `https://` address, and how far whoever named it lets the broker go.
@@ -112,22 +139,64 @@ fn client(reach: Reach, ca_pem: &str, lookup: Lookup) -> Result<reqwest::Client,
         .dns_resolver(Arc::new(Resolver::new(reach, lookup)))
         .timeout(FETCH_TIME);
     if !ca_pem.is_empty() {
-        let authority =
-            reqwest::Certificate::from_pem(ca_pem.as_bytes()).map_err(|_| FetchError::Authority)?;
-        client = client.tls_certs_only([authority]);
+        client = client.tls_certs_only(authority(ca_pem)?);
     }
     Ok(client.build()?)
 }
 
-impl From<reqwest::Error> for FetchError {
-    fn from(error: reqwest::Error) -> Self {
-        let mut cause = error.source();
-        while let Some(inner) = cause {
-            if inner.is::<Inside>() {
-                return Self::Inside;
-            }
-            cause = inner.source();
-        }
-        Self::Unreachable(error)
+/// The authority that a configuration gives as PEM, if it gives one: certificates that can be trusted.
+pub fn check_authority(ca_pem: &str) -> Result<(), FetchError> {
+    if ca_pem.is_empty() { Ok(()) } else { authority(ca_pem).map(drop) }
+}
+
+/// The HTTP client would take text without certificates for an authority of nobody.
+fn authority(ca_pem: &str) -> Result<Vec<reqwest::Certificate>, FetchError> {
+    let mut trusted = RootCertStore::empty();
+    let mut certificates = Vec::new();
+    for block in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
+        let certificate = block.map_err(|_| FetchError::Authority)?;
+        certificates.push(reqwest::Certificate::from_der(&certificate).map_err(|_| FetchError::Authority)?);
+        trusted.add(certificate).map_err(|_| FetchError::Authority)?;
     }
+    if certificates.is_empty() { Err(FetchError::Authority) } else { Ok(certificates) }
+}
+
+impl From<reqwest::Error> for FetchError {
+    fn from(source: reqwest::Error) -> Self {
+        if has_cause(&source, |cause| cause.is::<Inside>()) {
+            return Self::Inside;
+        }
+        let why = if has_cause(&source, is_certificate) {
+            Obstacle::Certificate
+        } else if source.is_timeout() {
+            Obstacle::Time
+        } else {
+            Obstacle::Connection
+        };
+        Self::Unreachable { why, source }
+    }
+}
+
+/// Whether anything that led to an error is of this kind.
+fn has_cause(error: &(dyn Error + 'static), is: impl Fn(&(dyn Error + 'static)) -> bool) -> bool {
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        if is(inner) {
+            return true;
+        }
+        cause = cause_of(inner);
+    }
+    false
+}
+
+/// What an I/O error wraps is not its source.
+fn cause_of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(wrapped) => Some(wrapped),
+        None => error.source(),
+    }
+}
+
+fn is_certificate(error: &(dyn Error + 'static)) -> bool {
+    matches!(error.downcast_ref(), Some(rustls::Error::InvalidCertificate(_)))
 }

@@ -2,63 +2,29 @@
 #![allow(clippy::unwrap_used)]
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
 
 use super::*;
+use crate::testing::{Https, ok};
 
-/// Answers every request, and counts who came.
-struct Inner {
-    port: u16,
-    ca_pem: String,
-    came: Arc<AtomicUsize>,
-}
+struct Inner(Https);
 
 const HERE: &str = "127.0.0.1";
 
 impl Inner {
-    async fn start(answer: &'static str) -> Self {
-        let names = ["keys.example", "localhost", HERE].map(str::to_owned);
-        let made = rcgen::generate_simple_self_signed(names).unwrap();
-        let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-        let config = rustls::ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![made.cert.der().clone()], key)
-            .unwrap();
-        let listener = TcpListener::bind((HERE, 0)).await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let came = Arc::new(AtomicUsize::new(0));
-        tokio::spawn(serve(listener, TlsAcceptor::from(Arc::new(config)), answer, Arc::clone(&came)));
-        Self { port, ca_pem: made.cert.pem(), came }
+    async fn start(answer: String) -> Self {
+        Self(Https::start(move |_| answer.clone()).await)
     }
 
     fn url(&self, host: &str) -> String {
-        format!("https://{host}:{}/keys", self.port)
+        format!("https://{host}:{}/keys", self.0.port)
     }
 
     async fn fetch(&self, address: &Address) -> Result<Vec<u8>, FetchError> {
-        fetch(address, &self.ca_pem, everything_is_here).await
+        fetch(address, &self.0.ca_pem, everything_is_here).await
     }
 
     fn came(&self) -> usize {
-        self.came.load(Ordering::SeqCst)
-    }
-}
-
-async fn serve(listener: TcpListener, tls: TlsAcceptor, answer: &'static str, came: Arc<AtomicUsize>) {
-    loop {
-        let (stream, _) = listener.accept().await.unwrap();
-        came.fetch_add(1, Ordering::SeqCst);
-        let Ok(mut stream) = tls.accept(stream).await else { continue };
-        let mut request = [0; 4096];
-        let _ = stream.read(&mut request).await;
-        let _ = stream.write_all(answer.as_bytes()).await;
-        let _ = stream.shutdown().await;
+        self.0.came()
     }
 }
 
@@ -72,11 +38,9 @@ fn both(_: String) -> reach::Found {
     Box::pin(async move { Ok(addresses.to_vec()) })
 }
 
-const GOOD: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
-
 #[tokio::test]
 async fn what_a_document_names_does_not_lead_inside() {
-    let inner = Inner::start(GOOD).await;
+    let inner = Inner::start(ok("{}")).await;
     let issuer = Address::configured("https://issuer.example").unwrap();
     let named = issuer.named(&inner.url("keys.example")).unwrap();
     assert!(matches!(inner.fetch(&named).await, Err(FetchError::Inside)), "the name leads to this machine");
@@ -88,7 +52,7 @@ async fn what_a_document_names_does_not_lead_inside() {
 
 #[tokio::test]
 async fn an_operator_may_mean_this_machine_and_its_documents_the_same_host() {
-    let inner = Inner::start(GOOD).await;
+    let inner = Inner::start(ok("{}")).await;
     for host in ["keys.example", HERE] {
         let configured = Address::configured(&inner.url(host)).unwrap();
         assert_eq!(inner.fetch(&configured).await.unwrap(), b"{}", "{host}");
@@ -115,12 +79,12 @@ async fn of_several_addresses_only_public_ones_are_used() {
 #[tokio::test]
 async fn redirects_and_long_documents_are_refused() {
     let moved = "HTTP/1.1 302 Found\r\nlocation: https://127.0.0.1/\r\ncontent-length: 0\r\n\r\n";
-    let inner = Inner::start(moved).await;
+    let inner = Inner::start(moved.to_owned()).await;
     let address = Address::configured(&inner.url("keys.example")).unwrap();
     assert!(matches!(inner.fetch(&address).await, Err(FetchError::Status { status: 302 })));
     assert_eq!(inner.came(), 1);
     let long = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{}", "x".repeat(DOCUMENT_BYTES_MAX + 1));
-    let inner = Inner::start(long.leak()).await;
+    let inner = Inner::start(long).await;
     let address = Address::configured(&inner.url("keys.example")).unwrap();
     assert!(matches!(inner.fetch(&address).await, Err(FetchError::TooLong)));
 }
@@ -129,5 +93,41 @@ async fn redirects_and_long_documents_are_refused() {
 fn only_https_is_asked() {
     for text in ["http://issuer.example", "file:///etc/passwd", "issuer.example", "", "https://"] {
         assert!(matches!(Address::configured(text), Err(FetchError::Address)), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_be_reached_is_told_apart() {
+    let inner = Inner::start(ok("{}")).await;
+    let why = async |url: &str, ca_pem: &str| {
+        let address = Address::configured(url).unwrap();
+        match fetch(&address, ca_pem, everything_is_here).await {
+            Err(FetchError::Unreachable { why, .. }) => why,
+            other => panic!("{other:?}"),
+        }
+    };
+    let other_ca = rcgen::generate_simple_self_signed(["x".to_owned()]).unwrap().cert.pem();
+    let url = inner.url(HERE);
+    assert_eq!(why(&url, &other_ca).await, Obstacle::Certificate);
+    assert_eq!(
+        why(&inner.url("other.example"), &inner.0.ca_pem).await,
+        Obstacle::Certificate,
+        "another name"
+    );
+    let nobody = std::net::TcpListener::bind((HERE, 0)).unwrap().local_addr().unwrap();
+    assert_eq!(why(&format!("https://{nobody}/"), &other_ca).await, Obstacle::Connection);
+}
+
+#[test]
+fn an_authority_is_certificates() {
+    let made = rcgen::generate_simple_self_signed(["x".to_owned()]).unwrap();
+    let pem = made.cert.pem();
+    for good in ["", &pem, &format!("# ours\n{pem}\n{pem}")] {
+        assert!(check_authority(good).is_ok(), "{good}");
+    }
+    let cut = pem.lines().take(3).collect::<Vec<_>>().join("\n");
+    let hollow = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----";
+    for bad in ["none", " ", &cut, hollow, &made.signing_key.serialize_pem(), &format!("{pem}{hollow}")] {
+        assert!(matches!(check_authority(bad), Err(FetchError::Authority)), "{bad}");
     }
 }
