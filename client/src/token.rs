@@ -7,8 +7,9 @@ use reqwest::header::HeaderValue;
 use serde::{Deserialize, Serialize, Serializer};
 use zeroize::Zeroizing;
 
-/// Longest token in bytes. Machine tokens are sealed state and longer than service tokens.
-const TOKEN_BYTES_MAX: usize = 8 << 10;
+/// Longest token in bytes. Machine tokens are sealed state and longer than service tokens; a JWT may list
+/// every role that its issuer knows of us, and the broker takes one of this length.
+const TOKEN_BYTES_MAX: usize = 64 << 10;
 
 /// A bearer token: the broker's, or a JWT that proves who we are. [`Token::expose`] is the one way to its
 /// text, which is wiped when the last clone is dropped.
@@ -22,7 +23,7 @@ pub enum TokenError {
     /// Nothing there.
     #[error("the token is empty")]
     Empty,
-    /// Longer than any token of ours.
+    /// Longer than any token that the broker takes.
     #[error("the token is longer than {TOKEN_BYTES_MAX} bytes")]
     TooLong,
     /// Blanks or control characters inside.

@@ -7,7 +7,8 @@ use std::sync::LazyLock;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use symbolon_core::identity::jwt::{self, JWT_BYTES_MAX, JwtRules, LEEWAY_SECS_DEFAULT};
+use symbolon_core::identity::jwt::{self, JWT_BYTES_MAX, JwtRules};
+use symbolon_core::identity::leeway::LEEWAY_SECS_DEFAULT;
 use symbolon_core::identity::keys::{KEYS_MAX, KeySet};
 use symbolon_core::json::{self as strict_json, Limits, Map};
 use symbolon_core::oauth;
@@ -42,6 +43,7 @@ pub fn policy(data: &[u8]) {
 /// One JSON object, as bodies and as parts of tokens are read.
 pub fn json(data: &[u8]) {
     let _ = strict_json::parse(data, Limits::TOKEN);
+    let _ = strict_json::parse(data, Limits::TOKEN_HEADER);
     let Ok(map) = strict_json::parse(data, Limits::BODY) else { return };
     let written = serde_json::to_vec(&map).expect("values can be written");
     // The ordinary reader spells exponents its own way, so both texts go through it before they are compared.

@@ -35,14 +35,16 @@ impl Limits {
         number_bytes_max: 256,
         bytes_max: (1 << 20) + (64 << 10),
     };
-    /// Headers and claims of a JWT, keys of an issuer.
+    /// Claims of a JWT, where issuers list every client and role of a user.
     pub const TOKEN: Self = Self {
-        depth_max: 8,
-        members_max: 512,
+        depth_max: 16,
+        members_max: 10_000,
         string_bytes_max: 8 << 10,
         number_bytes_max: 32,
         bytes_max: usize::MAX, // the token is bounded
     };
+    /// Header of a JWT.
+    pub const TOKEN_HEADER: Self = Self { depth_max: 8, members_max: 512, ..Self::TOKEN };
 }
 
 /// Why a document was refused. Offsets are in bytes; nothing of the document is quoted.

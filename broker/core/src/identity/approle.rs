@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use symbolon_proto::secret::Secret;
 use symbolon_proto::{Zeroizing, label};
 
+use super::evidence::Evidence;
 use super::verified::{Found, OutOfBounds, VerifiedIdentity};
 use crate::path::RoleName;
 use crate::token::{CidrList, META_BYTES_MAX, META_ENTRIES_MAX, ParamsError, TokenParams};
@@ -167,8 +168,12 @@ pub enum AppRoleRefusal {
 /// The name of a secret id's row: a keyed hash over role and secret id. Compute it for unknown roles too, so
 /// that known and unknown ones take the same time.
 #[must_use]
-pub fn secret_id_hash(index_key: &Secret<32>, role: &RoleName, secret_id: &str) -> String {
-    let fields = [role.as_str().as_bytes(), secret_id.as_bytes()];
+pub fn secret_id_hash<'a>(
+    index_key: &Secret<32>,
+    role: &RoleName,
+    secret_id: impl Into<Evidence<'a>>,
+) -> String {
+    let fields = [role.as_str().as_bytes(), secret_id.into().as_str().as_bytes()];
     HEXLOWER.encode(&crate::token::keyed_hash(index_key, label::SECRET_ID, &fields))
 }
 

@@ -17,6 +17,7 @@ pub(super) enum Found<'a> {
     Rsa { modulus: &'a [u8], exponent: &'a [u8] },
     P256(&'a [u8]),
     P384(&'a [u8]),
+    P521(&'a [u8]),
     Ed25519(&'a [u8]),
 }
 
@@ -30,6 +31,7 @@ const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
 const EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
 const P256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 const P384: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x22];
+const P521: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x23];
 const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
 
 /// Reads the key of a block; `None` if it is none of ours.
@@ -66,6 +68,7 @@ fn spki(der: &[u8]) -> Option<Found<'_>> {
         EC => match content(parameters, OID)?.0 {
             P256 => Some(Found::P256(key)),
             P384 => Some(Found::P384(key)),
+            P521 => Some(Found::P521(key)),
             _ => None,
         },
         ED25519 => Some(Found::Ed25519(key)),

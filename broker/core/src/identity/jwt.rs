@@ -8,21 +8,21 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::Algorithm;
 use serde_json::Value;
 
+use super::evidence::Evidence;
 use super::keys::{self, KeySet, NoKey};
+use super::leeway::{LEEWAY_SECS_MAX, Leeways};
+use super::number::{self, Round};
+use super::signature::Algorithm;
 use crate::json::{self, JsonError, Limits, Map};
 
-/// Longest token in bytes.
-pub const JWT_BYTES_MAX: usize = 16 << 10;
-/// Leeway for `exp` and `nbf` unless configured.
-pub const LEEWAY_SECS_DEFAULT: u64 = 10;
-/// Longest leeway that may be configured.
-pub const LEEWAY_SECS_MAX: u64 = 300;
-/// How far ahead of our clock `iat` may lie.
-const ISSUED_AHEAD_SECS_MAX: u64 = 60;
-const AUDIENCES_MAX: usize = 32;
+/// Longest token in bytes. Issuers list each client of a user with its roles, in claims and audiences.
+pub const JWT_BYTES_MAX: usize = 64 << 10;
+const AUDIENCES_MAX: usize = 1024;
+/// What a token without the header `typ` counts as.
+const TYP_DEFAULT: &str = "JWT";
+const TYP_BYTES_MAX: usize = 64;
 const KID_BYTES_MAX: usize = 1024;
 const SUBJECT_BYTES_MAX: usize = 2048;
 
@@ -47,9 +47,14 @@ pub enum JwtError {
     /// The key that the token names is of another type than its algorithm.
     #[error("the token's algorithm does not fit the issuer's key")]
     AlgorithmMismatch,
-    /// A header that is refused: an embedded or remote key, `crit`, compression, nesting, an unknown `typ`.
+    /// A header that is refused: an embedded or remote key, `crit`, compression, nesting.
     #[error("the token has a header that is not accepted")]
     Header,
+    /// A `typ` that the role does not accept.
+    #[error(
+        "the token's header typ is not accepted: expected JWT or none, or what accepted_typ of a JWT role lists"
+    )]
+    Typ,
     /// The issuer has no key with this `kid`, as far as we know. The caller may refresh the keys, at a
     /// bounded rate.
     #[error("the token is signed with an unknown key")]
@@ -79,22 +84,33 @@ pub enum JwtError {
 pub struct JwtRules {
     /// Seconds of leeway on `exp`.
     pub expiry_leeway_secs: u64,
-    /// Seconds of leeway on `nbf`.
+    /// Seconds of leeway on `nbf` and `iat`.
     pub not_before_leeway_secs: u64,
+    /// What the header `typ` may say, as [`typ_name`] has it; empty accepts `JWT`. No `typ` counts as `JWT`.
+    pub accepted_typ: Vec<String>,
     /// Whether a token without `exp` may pass; only for service-account tokens of the old kind.
     pub allow_endless: bool,
     /// Names of the algorithms accepted; empty accepts all that keys permit.
     pub algorithms: Vec<String>,
 }
 
-impl Default for JwtRules {
-    fn default() -> Self {
+impl JwtRules {
+    /// Rules with these leeways, which let nothing else pass.
+    #[must_use]
+    pub fn with(leeways: Leeways) -> Self {
         Self {
-            expiry_leeway_secs: LEEWAY_SECS_DEFAULT,
-            not_before_leeway_secs: LEEWAY_SECS_DEFAULT,
+            expiry_leeway_secs: leeways.expiry_secs(),
+            not_before_leeway_secs: leeways.not_before_secs(),
+            accepted_typ: Vec::new(),
             allow_endless: false,
             algorithms: Vec::new(),
         }
+    }
+}
+
+impl Default for JwtRules {
+    fn default() -> Self {
+        Self::with(Leeways::default())
     }
 }
 
@@ -168,12 +184,14 @@ impl VerifiedJwt {
     }
 }
 
-/// A token whose signature is good and whose claims have their types; nobody has looked at its times. They
-/// are for each role to judge, the signature is the same for all of them and is checked once.
+/// A token whose signature is good and whose claims have their types; nobody has looked at its times and its
+/// `typ`. They are for each role to judge, the signature is the same for all of them and is checked once.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SignedJwt {
     jwt: VerifiedJwt,
     not_before: Option<u64>,
+    /// The header `typ`, as [`typ_name`] has it.
+    typ: String,
 }
 
 impl SignedJwt {
@@ -183,10 +201,13 @@ impl SignedJwt {
         self.jwt.audiences()
     }
 
-    /// The token, if its times are good at `now_secs` (unix) under these rules. Algorithms are not looked at:
-    /// [`signed`] has.
+    /// The token, if its `typ` and its times are good at `now_secs` (unix) under these rules. Algorithms are
+    /// not looked at: [`signed`] has.
     pub fn judge(&self, rules: &JwtRules, now_secs: u64) -> Result<&VerifiedJwt, JwtError> {
         let leeway = |secs: u64| secs.min(LEEWAY_SECS_MAX);
+        if !self.is_accepted(&rules.accepted_typ) {
+            return Err(JwtError::Typ);
+        }
         match self.jwt.expires_at {
             None if !rules.allow_endless => return Err(JwtError::NoExpiry),
             Some(expires_at) if expires_at.saturating_add(leeway(rules.expiry_leeway_secs)) <= now_secs => {
@@ -198,15 +219,40 @@ impl SignedJwt {
         if self.not_before.is_some_and(|at| at > begins_by) {
             return Err(JwtError::NotYetValid);
         }
-        if self.jwt.issued_at.is_some_and(|at| at > now_secs.saturating_add(ISSUED_AHEAD_SECS_MAX)) {
+        if self.jwt.issued_at.is_some_and(|at| at > begins_by) {
             return Err(JwtError::IssuedAhead);
         }
         Ok(&self.jwt)
     }
+
+    fn is_accepted(&self, typ: &[String]) -> bool {
+        if typ.is_empty() { self.typ == typ_name(TYP_DEFAULT) } else { typ.contains(&self.typ) }
+    }
+}
+
+/// A media type as it is compared: without case, and without the `application/` that RFC 7515 section 4.1.9
+/// lets issuers leave out.
+#[must_use]
+pub fn typ_name(typ: &str) -> String {
+    let folded = typ.to_ascii_lowercase();
+    match folded.strip_prefix("application/") {
+        Some(rest) if !rest.contains('/') => rest.to_owned(),
+        _ => folded,
+    }
+}
+
+/// Whether a text can be a `typ` at all: 1 to 64 printable characters without blanks.
+pub(super) fn is_typ(text: &str) -> bool {
+    (1..=TYP_BYTES_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// Verifies a token against an issuer's keys at `now_secs` (unix).
-pub fn verify(token: &str, keys: &KeySet, rules: &JwtRules, now_secs: u64) -> Result<VerifiedJwt, JwtError> {
+pub fn verify<'a>(
+    token: impl Into<Evidence<'a>>,
+    keys: &KeySet,
+    rules: &JwtRules,
+    now_secs: u64,
+) -> Result<VerifiedJwt, JwtError> {
     let signed = signed(token, keys, &rules.algorithms)?;
     signed.judge(rules, now_secs)?;
     Ok(signed.jwt)
@@ -214,8 +260,12 @@ pub fn verify(token: &str, keys: &KeySet, rules: &JwtRules, now_secs: u64) -> Re
 
 /// Verifies the signature of a token against an issuer's keys: the half of [`verify`] that costs, and that
 /// does not depend on a role. An empty list of algorithms accepts all that keys permit.
-pub fn signed(token: &str, keys: &KeySet, algorithms: &[String]) -> Result<SignedJwt, JwtError> {
-    let parts = Parts::split(token)?;
+pub fn signed<'a>(
+    token: impl Into<Evidence<'a>>,
+    keys: &KeySet,
+    algorithms: &[String],
+) -> Result<SignedJwt, JwtError> {
+    let parts = Parts::split(token.into())?;
     let header = Header::parse(parts.header)?;
     if !algorithms.is_empty() && !algorithms.contains(&header.algorithm_name) {
         return Err(JwtError::Algorithm);
@@ -225,21 +275,18 @@ pub fn signed(token: &str, keys: &KeySet, algorithms: &[String]) -> Result<Signe
             NoKey::UnknownKid => JwtError::UnknownKey,
             NoKey::OtherAlgorithm => JwtError::AlgorithmMismatch,
         })?;
-    let verifies = |key: &&keys::Key| {
-        let message = parts.signed.as_bytes();
-        jsonwebtoken::crypto::verify(parts.signature, message, &key.decoding, header.algorithm)
-            .unwrap_or(false)
-    };
+    let signature = decode(parts.signature).map_err(|_| JwtError::Signature)?;
+    let verifies = |key: &&keys::Key| key.verifies(header.algorithm, parts.signed.as_bytes(), &signature);
     if !candidates.iter().any(verifies) {
         return Err(JwtError::Signature);
     }
-    read_claims(json::parse(&decode(parts.payload)?, Limits::TOKEN)?)
+    read_claims(json::parse(&decode(parts.payload)?, Limits::TOKEN)?, header.typ)
 }
 
 /// The issuer that a token claims, unverified. Good for one thing only: choosing whose keys to verify it
 /// with.
-pub fn claimed_issuer(token: &str) -> Result<Option<String>, JwtError> {
-    let parts = Parts::split(token)?;
+pub fn claimed_issuer<'a>(token: impl Into<Evidence<'a>>) -> Result<Option<String>, JwtError> {
+    let parts = Parts::split(token.into())?;
     text_claim(&json::parse(&decode(parts.payload)?, Limits::TOKEN)?, "iss")
 }
 
@@ -251,7 +298,8 @@ struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    fn split(token: &'a str) -> Result<Self, JwtError> {
+    fn split(token: Evidence<'a>) -> Result<Self, JwtError> {
+        let token = token.as_str();
         if token.len() > JWT_BYTES_MAX {
             return Err(JwtError::TooLong);
         }
@@ -274,57 +322,59 @@ struct Header {
     algorithm: Algorithm,
     algorithm_name: String,
     kid: Option<String>,
+    typ: String,
 }
 
 impl Header {
     fn parse(part: &str) -> Result<Self, JwtError> {
-        let header = json::parse(&decode(part)?, Limits::TOKEN)?;
+        let header = json::parse(&decode(part)?, Limits::TOKEN_HEADER)?;
         if header.contains_key("enc") {
             return Err(JwtError::Encrypted);
         }
         let name = header.get("alg").and_then(Value::as_str).ok_or(JwtError::Algorithm)?;
-        let algorithm = keys::algorithm(name).ok_or(JwtError::Algorithm)?;
+        let algorithm = Algorithm::named(name).ok_or(JwtError::Algorithm)?;
         const REFUSED: [&str; 8] = ["jwk", "jku", "x5u", "x5c", "crit", "b64", "zip", "cty"];
         if REFUSED.iter().any(|name| header.contains_key(*name)) {
             return Err(JwtError::Header);
         }
-        match header.get("typ") {
-            None => {}
-            Some(Value::String(typ)) if typ.eq_ignore_ascii_case("JWT") => {}
-            Some(_) => return Err(JwtError::Header),
-        }
+        let typ = match header.get("typ") {
+            None => typ_name(TYP_DEFAULT),
+            Some(Value::String(typ)) if is_typ(typ) => typ_name(typ),
+            Some(_) => return Err(JwtError::Typ),
+        };
         let kid = match header.get("kid") {
             None => None,
             Some(Value::String(kid)) if !kid.is_empty() && kid.len() <= KID_BYTES_MAX => Some(kid.clone()),
             Some(_) => return Err(JwtError::Header),
         };
-        Ok(Self { algorithm, algorithm_name: name.to_owned(), kid })
+        Ok(Self { algorithm, algorithm_name: name.to_owned(), kid, typ })
     }
 }
 
-fn read_claims(claims: Map) -> Result<SignedJwt, JwtError> {
-    let expires_at = time_claim(&claims, "exp")?;
-    let not_before = time_claim(&claims, "nbf")?;
-    let issued_at = time_claim(&claims, "iat")?;
+/// Fractions go the way that makes the token shorter.
+fn read_claims(claims: Map, typ: String) -> Result<SignedJwt, JwtError> {
+    let expires_at = time_claim(&claims, "exp", Round::Down)?;
+    let not_before = time_claim(&claims, "nbf", Round::Up)?;
+    let issued_at = time_claim(&claims, "iat", Round::Up)?;
     let issuer = text_claim(&claims, "iss")?;
     let subject = text_claim(&claims, "sub")?;
     let audiences = audiences(&claims)?;
     let jwt = VerifiedJwt { claims, issuer, subject, audiences, expires_at, issued_at };
-    Ok(SignedJwt { jwt, not_before })
+    Ok(SignedJwt { jwt, not_before, typ })
 }
 
-/// Whole non-negative seconds. Strings, fractions, exponents and what no clock will reach are errors.
-fn time_claim(claims: &Map, name: &str) -> Result<Option<u64>, JwtError> {
+/// A NumericDate (RFC 7519 section 2): seconds, maybe with a fraction. Strings, times before 1970 and what no
+/// clock will reach are errors.
+fn time_claim(claims: &Map, name: &str, round: Round) -> Result<Option<u64>, JwtError> {
+    claims.get(name).map(|value| time(value, round).ok_or(JwtError::ClaimType)).transpose()
+}
+
+/// A NumericDate in whole seconds; `None` if it is none.
+pub(super) fn time(value: &Value, round: Round) -> Option<u64> {
     const YEAR_9999: u64 = 253_402_300_799;
-    match claims.get(name) {
-        None => Ok(None),
-        Some(Value::Number(number)) => {
-            let text = number.to_string();
-            let whole = text.bytes().all(|byte| byte.is_ascii_digit());
-            let time = text.parse().ok().filter(|&time: &u64| whole && time <= YEAR_9999);
-            time.map(Some).ok_or(JwtError::ClaimType)
-        }
-        Some(_) => Err(JwtError::ClaimType),
+    match value {
+        Value::Number(number) => number::whole(number, round, YEAR_9999),
+        _ => None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Login with a JWT of any OIDC issuer, by the rules of Vault's `jwt` method.
 //!
-//! Stricter than Vault in two points: leeways default to ten seconds instead of minutes, and `*` in a glob is
+//! Stricter than Vault in two points: leeways default to a minute instead of several, and `*` in a glob is
 //! all that there is. A token that names an audience is refused by a role that binds none.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::glob;
-use super::jwt::{JwtError, JwtRules, LEEWAY_SECS_DEFAULT, LEEWAY_SECS_MAX, VerifiedJwt};
+use super::jwt::{JwtError, JwtRules, VerifiedJwt, is_typ, typ_name};
+use super::leeway::{LeewayError, Leeways};
+use super::number;
+use super::signature::Algorithm;
 use super::verified::{Found, OutOfBounds, VerifiedIdentity};
 use crate::path::RoleName;
 use crate::token::{META_BYTES_MAX, META_ENTRIES_MAX, ParamsError, TokenParams};
@@ -54,7 +57,9 @@ pub enum JwtConfigError {
     )]
     Sources,
     /// An algorithm that no key here can verify.
-    #[error("'jwt_supported_algs' may name RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and EdDSA")]
+    #[error(
+        "'jwt_supported_algs' may name RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512 and EdDSA"
+    )]
     Algorithm,
 }
 
@@ -70,7 +75,7 @@ impl JwtConfig {
         if sources.into_iter().filter(|&set| set).count() != 1 {
             return Err(JwtConfigError::Sources);
         }
-        let known = |name: &String| super::keys::algorithm(name).is_some();
+        let known = |name: &String| Algorithm::named(name).is_some();
         if self.jwt_supported_algs.iter().all(known) { Ok(()) } else { Err(JwtConfigError::Algorithm) }
     }
 
@@ -113,9 +118,10 @@ pub struct JwtRole {
     /// `sub` that the token must have; empty accepts any.
     #[serde(default)]
     pub bound_subject: String,
-    /// Values of which each claim must have one. Keys with a leading `/` are JSON pointers.
+    /// The value that each claim must have, or a list of which it must have one. Keys with a leading `/` are
+    /// JSON pointers.
     #[serde(default)]
-    pub bound_claims: BTreeMap<String, Vec<Value>>,
+    pub bound_claims: BTreeMap<String, Value>,
     /// How those values are read.
     #[serde(default)]
     pub bound_claims_type: BoundClaimsType,
@@ -128,12 +134,15 @@ pub struct JwtRole {
     /// Seconds on `exp`: 0 takes the default, negative means none.
     #[serde(default)]
     pub expiration_leeway: i64,
-    /// Seconds on `nbf`: 0 takes the default, negative means none.
+    /// Seconds on `nbf` and `iat`: 0 takes the default, negative means none.
     #[serde(default)]
     pub not_before_leeway: i64,
     /// Seconds added to both: 0 or negative means none.
     #[serde(default)]
     pub clock_skew_leeway: i64,
+    /// What the header `typ` may say; empty accepts `JWT`, which is also what no `typ` counts as.
+    #[serde(default)]
+    pub accepted_typ: Vec<String>,
     /// What workloads of this role may ask the token endpoint for.
     #[serde(default)]
     pub workload: WorkloadRule,
@@ -161,11 +170,14 @@ pub enum JwtRoleError {
     #[error("bound_claims values must be strings, numbers or booleans")]
     BoundValue,
     /// Too many.
-    #[error("a role may have at most {BOUND_MAX} audiences, bound claims and mappings each")]
+    #[error("a role may have at most {BOUND_MAX} audiences, bound claims, mappings and types each")]
     TooMany,
     /// Leeway out of range.
-    #[error("leeways must not exceed {LEEWAY_SECS_MAX} seconds")]
-    Leeway,
+    #[error(transparent)]
+    Leeway(#[from] LeewayError),
+    /// No media type.
+    #[error("accepted_typ must list types such as at+jwt: 1 to 64 printable characters each, without blanks")]
+    Typ,
     /// Token parameters.
     #[error(transparent)]
     Params(#[from] ParamsError),
@@ -217,33 +229,48 @@ impl JwtRole {
         }
         let bound = !self.bound_audiences.is_empty()
             || !self.bound_subject.is_empty()
-            || self.bound_claims.values().any(|values| self.binds(values))
+            || self.bound_claims.values().any(|values| self.binds(several(values)))
             || self.token.token_bound_cidrs.is_bound();
         if !bound {
             return Err(JwtRoleError::Unbound);
         }
-        let counts = [self.bound_audiences.len(), self.bound_claims.len(), self.claim_mappings.len()];
-        let values = self.bound_claims.values().map(Vec::len);
-        if counts.into_iter().chain(values).any(|count| count > BOUND_MAX) {
-            return Err(JwtRoleError::TooMany);
-        }
+        self.check_counts()?;
         let scalar = |value: &Value| matches!(value, Value::String(_) | Value::Number(_) | Value::Bool(_));
-        if self.bound_claims.values().any(|values| values.is_empty() || !values.iter().all(scalar)) {
+        let sound = |values: &[Value]| !values.is_empty() && values.iter().all(scalar);
+        if !self.bound_claims.values().all(|values| sound(several(values))) {
             return Err(JwtRoleError::BoundValue);
         }
+        self.check_mappings()?;
+        if !self.accepted_typ.iter().all(|typ| is_typ(typ)) {
+            return Err(JwtRoleError::Typ);
+        }
+        self.leeways().check()?;
+        self.workload.check(self.token.token_num_uses > 0)?;
+        Ok(self.token.check()?)
+    }
+
+    fn check_counts(&self) -> Result<(), JwtRoleError> {
+        let lists = [self.bound_audiences.len(), self.accepted_typ.len()];
+        let maps = [self.bound_claims.len(), self.claim_mappings.len()];
+        let values = self.bound_claims.values().map(|values| several(values).len());
+        let many = lists.into_iter().chain(maps).chain(values).any(|count| count > BOUND_MAX);
+        if many { Err(JwtRoleError::TooMany) } else { Ok(()) }
+    }
+
+    fn check_mappings(&self) -> Result<(), JwtRoleError> {
         if self.claim_mappings.values().any(|key| key == "role") {
             return Err(JwtRoleError::ReservedMapping);
         }
         let distinct: std::collections::BTreeSet<_> = self.claim_mappings.values().collect();
-        if distinct.len() != self.claim_mappings.len() {
-            return Err(JwtRoleError::DuplicateMapping);
+        if distinct.len() == self.claim_mappings.len() { Ok(()) } else { Err(JwtRoleError::DuplicateMapping) }
+    }
+
+    fn leeways(&self) -> Leeways {
+        Leeways {
+            expiration: self.expiration_leeway,
+            not_before: self.not_before_leeway,
+            clock_skew: self.clock_skew_leeway,
         }
-        let leeways = [self.expiration_leeway, self.not_before_leeway, self.clock_skew_leeway];
-        if leeways.into_iter().any(|leeway| leeway > LEEWAY_SECS_MAX.cast_signed()) {
-            return Err(JwtRoleError::Leeway);
-        }
-        self.workload.check(self.token.token_num_uses > 0)?;
-        Ok(self.token.check()?)
     }
 
     /// Whether these values of a claim leave any out.
@@ -255,17 +282,10 @@ impl JwtRole {
     /// How tokens for this role are to be verified.
     #[must_use]
     pub fn rules(&self, config: &JwtConfig) -> JwtRules {
-        let skew = u64::try_from(self.clock_skew_leeway).unwrap_or(0);
-        let leeway = |secs: i64| match u64::try_from(secs) {
-            Ok(0) => LEEWAY_SECS_DEFAULT + skew,
-            Ok(secs) => secs + skew,
-            Err(_) => skew,
-        };
         JwtRules {
-            expiry_leeway_secs: leeway(self.expiration_leeway),
-            not_before_leeway_secs: leeway(self.not_before_leeway),
-            allow_endless: false,
+            accepted_typ: self.accepted_typ.iter().map(|typ| typ_name(typ)).collect(),
             algorithms: config.jwt_supported_algs.clone(),
+            ..JwtRules::with(self.leeways())
         }
     }
 
@@ -283,7 +303,8 @@ impl JwtRole {
             return Err(JwtRefusal::Subject);
         }
         self.check_audience(jwt.audiences())?;
-        let bound = self.bound_claims.iter().all(|(claim, values)| self.is_bound(jwt, claim, values));
+        let bound =
+            self.bound_claims.iter().all(|(claim, values)| self.is_bound(jwt, claim, several(values)));
         if !bound {
             return Err(JwtRefusal::BoundClaim);
         }
@@ -318,17 +339,16 @@ impl JwtRole {
 
     /// Whether a claim, or one element of it if it is a list, has one of the values.
     fn is_bound(&self, jwt: &VerifiedJwt, claim: &str, values: &[Value]) -> bool {
-        let found = match claim_value(jwt, claim) {
-            None => return false,
-            Some(Value::Array(items)) => items.as_slice(),
-            Some(value) => std::slice::from_ref(value),
-        };
-        found.iter().any(|found| {
+        let Some(found) = claim_value(jwt, claim) else { return false };
+        several(found).iter().any(|found| {
             values.iter().any(|bound| match (self.bound_claims_type, bound, found) {
                 (BoundClaimsType::Glob, Value::String(pattern), Value::String(text)) => {
                     glob::matches(pattern, text)
                 }
                 (BoundClaimsType::Glob, ..) => false,
+                (BoundClaimsType::String, Value::Number(bound), Value::Number(found)) => {
+                    number::same(bound, found)
+                }
                 (BoundClaimsType::String, ..) => bound == found,
             })
         })
@@ -367,4 +387,12 @@ impl JwtRole {
 
 fn claim_value<'a>(jwt: &'a VerifiedJwt, claim: &str) -> Option<&'a Value> {
     if claim.starts_with('/') { jwt.value(claim) } else { jwt.claims().get(claim) }
+}
+
+/// The elements of a list, or the one value.
+fn several(value: &Value) -> &[Value] {
+    match value {
+        Value::Array(items) => items,
+        one => std::slice::from_ref(one),
+    }
 }

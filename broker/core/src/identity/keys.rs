@@ -1,15 +1,14 @@
 //! The public keys of an issuer, from PEM blocks or a JWK set.
 //!
-//! The algorithm is a property of the key: its type decides which ones it may verify, and a JWK's own `alg`
-//! narrows that to one. Keys that nobody should use never enter: RSA below 2048 or above 4096 bits or with an
-//! exponent below 3, Ed25519 points of small order, symmetric keys, keys for encryption.
+//! A key's type decides which algorithms it may verify (`signature.rs`), and a JWK's own `alg` narrows that
+//! to one. Keys that nobody should use never enter: weak ones, symmetric keys, keys for encryption.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::Value;
 
 use super::der::{self, Block, Found};
+use super::signature::{Algorithm, PublicKey};
 use crate::json::{self, JsonError, Limits, Map};
 
 /// Most keys of one issuer.
@@ -38,7 +37,7 @@ pub enum KeySetError {
     #[error("no PEM public key found: expected PUBLIC KEY, RSA PUBLIC KEY or CERTIFICATE")]
     NotPem,
     /// A key that is of no use here.
-    #[error("unusable key: expected RSA of 2048 to 4096 bits, P-256, P-384 or Ed25519")]
+    #[error("unusable key: expected RSA of 2048 to 4096 bits, P-256, P-384, P-521 or Ed25519")]
     Unusable,
     /// Not a JWK set.
     #[error("not a JWK set: {0}")]
@@ -60,18 +59,9 @@ pub struct KeySet {
 #[derive(Clone, Debug)]
 pub(super) struct Key {
     kid: Option<String>,
-    kind: KeyKind,
     /// The one algorithm that a JWK names.
     only: Option<Algorithm>,
-    pub(super) decoding: DecodingKey,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum KeyKind {
-    Rsa,
-    P256,
-    P384,
-    Ed25519,
+    public: PublicKey,
 }
 
 /// Why no key may verify a header.
@@ -153,91 +143,25 @@ impl KeySet {
         if meant.is_empty() {
             return Err(NoKey::UnknownKid);
         }
-        let keys: Vec<_> = meant.into_iter().filter(|key| key.verifies(algorithm)).collect();
+        let keys: Vec<_> = meant.into_iter().filter(|key| key.permits(algorithm)).collect();
         if keys.is_empty() { Err(NoKey::OtherAlgorithm) } else { Ok(keys) }
     }
 }
 
 impl Key {
     fn new(found: Found<'_>, kid: Option<String>, only: Option<Algorithm>) -> Option<Self> {
-        let (kind, decoding) = match found {
-            Found::Rsa { modulus, exponent } => (KeyKind::Rsa, rsa(modulus, exponent)?),
-            Found::P256(point) => (KeyKind::P256, ec(point, 32)?),
-            Found::P384(point) => (KeyKind::P384, ec(point, 48)?),
-            Found::Ed25519(point) => (KeyKind::Ed25519, ed25519(point)?),
-        };
-        let key = Self { kid, kind, only, decoding };
-        only.is_none_or(|only| key.verifies(only)).then_some(key)
+        let key = Self { kid, only, public: PublicKey::new(found)? };
+        only.is_none_or(|only| key.permits(only)).then_some(key)
     }
 
-    fn verifies(&self, algorithm: Algorithm) -> bool {
-        use Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
-        let by_kind = match self.kind {
-            KeyKind::Rsa => matches!(algorithm, RS256 | RS384 | RS512 | PS256 | PS384 | PS512),
-            KeyKind::P256 => algorithm == ES256,
-            KeyKind::P384 => algorithm == ES384,
-            KeyKind::Ed25519 => algorithm == EdDSA,
-        };
-        by_kind && self.only.is_none_or(|only| only == algorithm)
+    fn permits(&self, algorithm: Algorithm) -> bool {
+        self.public.permits(algorithm) && self.only.is_none_or(|only| only == algorithm)
     }
-}
 
-fn rsa(modulus: &[u8], exponent: &[u8]) -> Option<DecodingKey> {
-    let modulus = without_zeros(modulus);
-    let exponent = without_zeros(exponent);
-    let bits = 8 * modulus.len() - modulus.first()?.leading_zeros() as usize;
-    let odd = |number: &[u8]| number.last().is_some_and(|last| last & 1 == 1);
-    let exponent_is_sane = odd(exponent) && exponent.len() <= 4 && exponent != [1];
-    let usable = (2048..=4096).contains(&bits) && odd(modulus) && exponent_is_sane;
-    usable.then(|| DecodingKey::from_rsa_raw_components(modulus, exponent))
-}
-
-fn without_zeros(number: &[u8]) -> &[u8] {
-    let zeros = number.iter().take_while(|&&byte| byte == 0).count();
-    &number[zeros..]
-}
-
-/// An uncompressed point. Whether it lies on the curve is checked at every verification.
-fn ec(point: &[u8], coordinate_bytes: usize) -> Option<DecodingKey> {
-    let right = point.len() == 1 + 2 * coordinate_bytes && point[0] == 4;
-    right.then(|| DecodingKey::from_ec_der(point))
-}
-
-fn ed25519(point: &[u8]) -> Option<DecodingKey> {
-    let mut masked: [u8; 32] = point.try_into().ok()?;
-    masked[31] &= 0x7f;
-    (!SMALL_ORDER.contains(&masked)).then(|| DecodingKey::from_ed_der(point))
-}
-
-/// The y coordinates of every point whose order divides 8, canonical and not, without the sign bit. Under
-/// such a key one signature is good for many messages.
-const SMALL_ORDER: [[u8; 32]; 7] = [
-    [0; 32],
-    with_first([0; 32], 1),
-    [
-        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5,
-        0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
-    ],
-    [
-        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a,
-        0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
-    ],
-    with_first(P, 0xec),
-    with_first(P, 0xed),
-    with_first(P, 0xee),
-];
-
-/// 2^255 - 19, little-endian.
-const P: [u8; 32] = {
-    let mut p = [0xff; 32];
-    p[0] = 0xed;
-    p[31] = 0x7f;
-    p
-};
-
-const fn with_first(mut bytes: [u8; 32], first: u8) -> [u8; 32] {
-    bytes[0] = first;
-    bytes
+    /// Whether the signature is this key's.
+    pub(super) fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
+        self.permits(algorithm) && self.public.verifies(algorithm, message, signature)
+    }
 }
 
 /// One JWK; `None` if it is of no use here.
@@ -250,7 +174,7 @@ fn from_jwk(jwk: &Map) -> Option<Key> {
         operations.as_array()?.iter().find(|operation| *operation == "verify")?;
     }
     let only = match jwk.get("alg") {
-        Some(name) => Some(algorithm(name.as_str()?)?),
+        Some(name) => Some(Algorithm::named(name.as_str()?)?),
         None => None,
     };
     let kid = match jwk.get("kid") {
@@ -265,6 +189,7 @@ fn from_jwk(jwk: &Map) -> Option<Key> {
         }
         ("EC", Some("P-256")) => Key::new(Found::P256(&point(&number("x")?, &number("y")?, 32)?), kid, only),
         ("EC", Some("P-384")) => Key::new(Found::P384(&point(&number("x")?, &number("y")?, 48)?), kid, only),
+        ("EC", Some("P-521")) => Key::new(Found::P521(&point(&number("x")?, &number("y")?, 66)?), kid, only),
         ("OKP", Some("Ed25519")) => Key::new(Found::Ed25519(&number("x")?), kid, only),
         _ => None,
     }
@@ -272,22 +197,6 @@ fn from_jwk(jwk: &Map) -> Option<Key> {
 
 fn point(x: &[u8], y: &[u8], coordinate_bytes: usize) -> Option<Vec<u8>> {
     (x.len() == coordinate_bytes && y.len() == coordinate_bytes).then(|| [&[4], x, y].concat())
-}
-
-/// The algorithms of this house. `none`, HMAC and everything else are simply not among them.
-pub(super) fn algorithm(name: &str) -> Option<Algorithm> {
-    Some(match name {
-        "RS256" => Algorithm::RS256,
-        "RS384" => Algorithm::RS384,
-        "RS512" => Algorithm::RS512,
-        "PS256" => Algorithm::PS256,
-        "PS384" => Algorithm::PS384,
-        "PS512" => Algorithm::PS512,
-        "ES256" => Algorithm::ES256,
-        "ES384" => Algorithm::ES384,
-        "EdDSA" => Algorithm::EdDSA,
-        _ => return None,
-    })
 }
 
 fn pem_blocks(text: &str) -> Result<Vec<(Block, Vec<u8>)>, KeySetError> {

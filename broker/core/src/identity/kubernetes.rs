@@ -11,16 +11,17 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::glob;
-use super::jwt::{JwtError, JwtRules, VerifiedJwt};
+use super::jwt::{JwtError, JwtRules, VerifiedJwt, time};
+use super::leeway::{LeewayError, Leeways};
+use super::number::Round;
 use super::verified::{Found, OutOfBounds, VerifiedIdentity};
 use crate::path::RoleName;
 use crate::token::{ParamsError, TokenParams};
 use crate::workload::{RuleError, WorkloadRule};
 
-/// The answer to every refused login: 403.
+/// The answer to a refused login, 403, unless its reason is a setting.
 pub const REFUSED: &str = "permission denied";
 /// Longest life of a token unless configured: a day.
 pub const LIFETIME_SECS_MAX_DEFAULT: u64 = 86_400;
@@ -51,6 +52,12 @@ pub struct KubernetesConfig {
     pub accept_legacy_tokens: bool,
     /// Longest `exp - iat` in seconds; 0 takes a day.
     pub token_lifetime_max: u64,
+    /// Seconds on `exp`: 0 takes the default, negative means none.
+    pub expiration_leeway: i64,
+    /// Seconds on `nbf` and `iat`: 0 takes the default, negative means none.
+    pub not_before_leeway: i64,
+    /// Seconds added to both: 0 or negative means none.
+    pub clock_skew_leeway: i64,
 }
 
 impl Default for KubernetesConfig {
@@ -65,6 +72,9 @@ impl Default for KubernetesConfig {
             accept_api_audience: false,
             accept_legacy_tokens: false,
             token_lifetime_max: 0,
+            expiration_leeway: 0,
+            not_before_leeway: 0,
+            clock_skew_leeway: 0,
         }
     }
 }
@@ -73,7 +83,26 @@ impl KubernetesConfig {
     /// How tokens of this cluster are to be verified.
     #[must_use]
     pub fn rules(&self) -> JwtRules {
-        JwtRules { allow_endless: self.accept_legacy_tokens, ..JwtRules::default() }
+        JwtRules { allow_endless: self.accept_legacy_tokens, ..JwtRules::with(self.leeways()) }
+    }
+
+    /// Leeways in range.
+    pub fn check(&self) -> Result<(), LeewayError> {
+        self.leeways().check()
+    }
+
+    /// The `iss` that tokens must have, if it counts.
+    #[must_use]
+    pub fn issuer(&self) -> Option<&str> {
+        Some(self.issuer.as_str()).filter(|issuer| !issuer.is_empty() && !self.disable_iss_validation)
+    }
+
+    fn leeways(&self) -> Leeways {
+        Leeways {
+            expiration: self.expiration_leeway,
+            not_before: self.not_before_leeway,
+            clock_skew: self.clock_skew_leeway,
+        }
     }
 }
 
@@ -121,8 +150,8 @@ pub enum KubernetesRoleError {
     /// No namespaces.
     #[error("\"bound_service_account_namespaces\" can not be empty")]
     NoNamespaces,
-    /// Everybody.
-    #[error("service_account_names and namespaces can not both be \"*\"")]
+    /// Everybody with any token.
+    #[error("service_account_names and namespaces can not both be \"*\" unless the role has an audience")]
     Everybody,
     /// Too many.
     #[error("a role may bind at most {BOUND_MAX} names and namespaces")]
@@ -135,7 +164,13 @@ pub enum KubernetesRoleError {
     Workload(#[from] RuleError),
 }
 
-/// Why a login was refused, for the log. The caller learns [`REFUSED`] only.
+const WITHOUT_AUDIENCE: &str = "logins with this role will be refused, because it has no audience: add \
+audience=\"<oauth.issuer of this broker>\" to the role, and let clients ask for tokens with that audience (External \
+Secrets Operator: serviceAccountRef.audiences; cert-manager: serviceAccountRef.audiences; a pod: serviceAccountToken.audience)";
+const EVERYBODY: &str = "this role admits every service account of the cluster: all that bounds it is its audience, \
+which anybody who may create tokens can ask for";
+
+/// Why a login was refused, for the log. The caller learns [`KubernetesRefusal::answer`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KubernetesRefusal {
     /// The token itself.
@@ -170,6 +205,39 @@ pub enum KubernetesRefusal {
     Address(#[from] OutOfBounds),
 }
 
+impl KubernetesRefusal {
+    /// The text for the caller, whose token was signed by the cluster if more than [`REFUSED`] is said: what
+    /// somebody must set, where the reason is how the role or the mount is set up or which kind of token the
+    /// client asks for. Nothing about other accounts.
+    #[must_use]
+    pub fn answer(self) -> &'static str {
+        match self {
+            Self::AudienceUnset => {
+                "permission denied: the role has no audience, so it admits nobody; set audience on the role and ask \
+                 for tokens with it (serviceAccountRef.audiences), or set accept_api_audience in the mount's config"
+            }
+            Self::Audience => {
+                "permission denied: the token is not made for the audience of the role; ask for tokens with that \
+                 audience (serviceAccountRef.audiences)"
+            }
+            Self::Lifetime => {
+                "permission denied: the token has no iat, or was made to live longer than token_lifetime_max of the \
+                 mount's config; ask for a shorter one (expirationSeconds)"
+            }
+            Self::Legacy | Self::Jwt(JwtError::NoExpiry) => {
+                "permission denied: tokens of the old kind, without expiry, are not accepted; use a projected token, \
+                 or set accept_legacy_tokens in the mount's config"
+            }
+            Self::Jwt(_)
+            | Self::Issuer
+            | Self::NotServiceAccount
+            | Self::Stale
+            | Self::NotBound
+            | Self::Address(_) => REFUSED,
+        }
+    }
+}
+
 impl KubernetesRole {
     /// Vault's rules for a role.
     pub fn check(&self) -> Result<(), KubernetesRoleError> {
@@ -183,12 +251,24 @@ impl KubernetesRole {
         if names.len() > BOUND_MAX || namespaces.len() > BOUND_MAX {
             return Err(KubernetesRoleError::TooMany);
         }
-        let everything = |list: &[String]| list.iter().any(|item| glob::matches_everything(item));
-        if everything(names) && everything(namespaces) {
+        if self.admits_everybody() && self.audience.is_empty() {
             return Err(KubernetesRoleError::Everybody);
         }
         self.workload.check(self.token.token_num_uses > 0)?;
         Ok(self.token.check()?)
+    }
+
+    fn admits_everybody(&self) -> bool {
+        let everything = |list: &[String]| list.iter().any(|item| glob::matches_everything(item));
+        everything(&self.bound_service_account_names) && everything(&self.bound_service_account_namespaces)
+    }
+
+    /// What whoever writes the role should know, although it is allowed. `config` is the mount's.
+    #[must_use]
+    pub fn warnings(&self, config: &KubernetesConfig) -> Vec<&'static str> {
+        let unset = self.audience.is_empty() && !config.accept_api_audience;
+        let warnings = [(unset, WITHOUT_AUDIENCE), (self.admits_everybody(), EVERYBODY)];
+        warnings.into_iter().filter_map(|(applies, text)| applies.then_some(text)).collect()
     }
 
     /// Judges a verified token that came from `remote`.
@@ -217,8 +297,7 @@ impl KubernetesRole {
         jwt: &VerifiedJwt,
         now_secs: u64,
     ) -> Result<(), KubernetesRefusal> {
-        let issuer_matters = !config.issuer.is_empty() && !config.disable_iss_validation;
-        if issuer_matters && jwt.issuer() != Some(config.issuer.as_str()) {
+        if config.issuer().is_some_and(|issuer| jwt.issuer() != Some(issuer)) {
             return Err(KubernetesRefusal::Issuer);
         }
         if account.legacy && !config.accept_legacy_tokens {
@@ -320,8 +399,7 @@ impl ServiceAccount {
         let text = |pointer| jwt.text(pointer).map(str::to_owned);
         let warn_after = match jwt.value("/kubernetes.io/warnafter") {
             None => None,
-            Some(Value::Number(number)) => Some(number.as_u64()?),
-            Some(_) => return None,
+            Some(value) => Some(time(value, Round::Down)?),
         };
         Some(Self {
             legacy: false,

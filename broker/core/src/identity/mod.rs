@@ -8,14 +8,19 @@
 
 pub mod approle;
 mod der;
+mod evidence;
 mod glob;
 pub mod jwt;
 pub mod jwt_role;
 pub mod keys;
 pub mod kubernetes;
+pub mod leeway;
+mod number;
+mod signature;
 pub mod userpass;
 mod verified;
 
+pub use evidence::Evidence;
 pub use verified::{IssueError, Issued, IssuedKind, OutOfBounds, VerifiedIdentity};
 
 #[cfg(test)]

@@ -23,10 +23,11 @@ use crate::access::Requester;
 use crate::auth::workload::{self, WorkloadError};
 use crate::custody::App;
 use crate::dialect::vault::error::BodyError;
+use crate::dialect::vault::limits::OPEN_BODY_BYTES_MAX;
 use crate::error::OpError;
 
-/// Bytes of a request: one credential of at most 16 KiB, percent-encoded, and a few short parameters.
-const FORM_BYTES_MAX: usize = 64 << 10;
+/// Bytes of a request: one credential and a few short parameters, as much as a login may have.
+const FORM_BYTES_MAX: usize = OPEN_BODY_BYTES_MAX;
 
 /// `POST /oauth2/token`.
 pub async fn token(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
@@ -41,7 +42,7 @@ async fn issue(app: &App, request: Request<Body>) -> Result<AccessToken, OAuthEr
     check_head(&head.headers)?;
     let body = body::collect(body, FORM_BYTES_MAX).await.map_err(|error| {
         OAuthError::InvalidRequest(match error {
-            BodyError::TooLarge => "the form is longer than 64 KiB",
+            BodyError::TooLarge => "the form is longer than 96 KiB",
             BodyError::Cut | BodyError::TooSlow => "the form did not arrive",
         })
     })?;

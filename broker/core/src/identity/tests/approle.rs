@@ -59,6 +59,8 @@ fn the_hash_binds_role_and_secret() {
     assert_ne!(hash("web", "s"), hash("web2", "s"));
     assert_ne!(hash("web", "2s"), hash("web2", "s"));
     assert!(!hash("web", "s3cret").contains("s3cret"));
+    assert_eq!(hash("web", "s3cret\r\n"), hash("web", "s3cret"), "a file ends in a line feed");
+    assert_ne!(hash("web", "s3 cret"), hash("web", "s3cret"));
 }
 
 #[test]

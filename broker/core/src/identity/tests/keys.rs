@@ -16,7 +16,7 @@ fn pem_of_every_form_is_read() {
     assert_eq!(pem(&[include_str!("../testdata/rsa.pkcs1.pem")]), Ok(1));
     assert_eq!(pem(&[include_str!("../testdata/rsa.cert.pem")]), Ok(1));
     assert_eq!(pem(&[include_str!("../testdata/p256.cert.pem")]), Ok(1));
-    assert_eq!(pem(&[&format!("{P256_PUB}\n{P384_PUB}"), ED25519_PUB]), Ok(3));
+    assert_eq!(pem(&[&format!("{P256_PUB}\n{P384_PUB}"), P521_PUB, ED25519_PUB]), Ok(4));
     assert_eq!(pem(&[&RSA_PUB.replace('\n', "\r\n")]), Ok(1));
 }
 

@@ -86,7 +86,7 @@ fn contradictions_and_look_alikes_are_refused() {
         refused,
     );
     let mut odd = pod_claims();
-    odd["kubernetes.io"]["warnafter"] = json!("1");
+    odd["kubernetes.io"]["warnafter"] = json!("9999999999");
     assert_eq!(login(&role(), &KubernetesConfig::default(), &odd).map(|_| ()), refused);
 }
 
@@ -166,6 +166,72 @@ fn the_issuer_counts_if_configured() {
 }
 
 #[test]
+fn a_cluster_has_leeways_of_its_own() {
+    let expired = |config: &KubernetesConfig, ago: u64| {
+        login(&role(), config, &with(pod_claims(), json!({"exp": NOW - ago}))).is_ok()
+    };
+    let default = KubernetesConfig::default();
+    assert!(expired(&default, 59) && !expired(&default, 60));
+    let strict = KubernetesConfig { expiration_leeway: -1, ..default.clone() };
+    assert!(!expired(&strict, 0));
+    let lax = KubernetesConfig { expiration_leeway: 100, clock_skew_leeway: 20, ..default.clone() };
+    assert!(expired(&lax, 119) && !expired(&lax, 120));
+    let ahead = |config: &KubernetesConfig, by: u64| {
+        login(&role(), config, &with(pod_claims(), json!({"nbf": NOW + by, "iat": NOW + by}))).is_ok()
+    };
+    assert!(ahead(&default, 60) && !ahead(&default, 61));
+    let early = KubernetesConfig { not_before_leeway: 100, ..default };
+    assert!(ahead(&early, 100) && !ahead(&early, 101));
+    assert_eq!(early.check(), Ok(()));
+    assert!(KubernetesConfig { clock_skew_leeway: 301, ..early }.check().is_err());
+    let old: KubernetesConfig = serde_json::from_str(r#"{"kubernetes_host":"https://k"}"#).unwrap();
+    assert!(expired(&old, 59) && !expired(&old, 60), "a row of an earlier version");
+}
+
+/// Only what somebody can set, and only to who shows a token of the cluster.
+#[test]
+fn a_refusal_says_why_if_a_setting_is_the_reason() {
+    let says = |refusal: KubernetesRefusal, setting: &str| {
+        let answer = refusal.answer();
+        assert!(answer.starts_with("permission denied: ") && answer.contains(setting), "{answer}");
+    };
+    says(KubernetesRefusal::AudienceUnset, "accept_api_audience");
+    says(KubernetesRefusal::Audience, "serviceAccountRef.audiences");
+    says(KubernetesRefusal::Lifetime, "token_lifetime_max");
+    says(KubernetesRefusal::Legacy, "accept_legacy_tokens");
+    says(KubernetesRefusal::Jwt(JwtError::NoExpiry), "accept_legacy_tokens");
+    for silent in [
+        KubernetesRefusal::NotBound,
+        KubernetesRefusal::Issuer,
+        KubernetesRefusal::NotServiceAccount,
+        KubernetesRefusal::Jwt(JwtError::Signature),
+        KubernetesRefusal::Jwt(JwtError::Expired),
+    ] {
+        assert_eq!(silent.answer(), "permission denied");
+    }
+}
+
+#[test]
+fn a_role_whose_logins_will_fail_or_admit_everybody_is_warned_of() {
+    let (default, open) =
+        (KubernetesConfig::default(), KubernetesConfig { accept_api_audience: true, ..Default::default() });
+    assert_eq!(role().warnings(&default), Vec::<&str>::new());
+    let without = KubernetesRole { audience: String::new(), ..role() };
+    let warnings = without.warnings(&default);
+    assert!(warnings.len() == 1 && warnings[0].contains("audience="), "{warnings:?}");
+    assert_eq!(without.warnings(&open), Vec::<&str>::new());
+    let everybody = KubernetesRole {
+        bound_service_account_names: vec!["*".into()],
+        bound_service_account_namespaces: vec!["*".into()],
+        ..role()
+    };
+    assert_eq!(everybody.check(), Ok(()));
+    assert!(everybody.warnings(&default)[0].contains("every service account"));
+    let anybody = KubernetesRole { audience: String::new(), ..everybody };
+    assert_eq!(anybody.check(), Err(KubernetesRoleError::Everybody));
+}
+
+#[test]
 fn roles_are_checked() {
     assert_eq!(role().check(), Ok(()));
     let with = |names: &[&str], namespaces: &[&str]| {
@@ -173,6 +239,7 @@ fn roles_are_checked() {
         KubernetesRole {
             bound_service_account_names: own(names),
             bound_service_account_namespaces: own(namespaces),
+            audience: String::new(),
             ..role()
         }
         .check()

@@ -7,6 +7,7 @@ use crate::identity::jwt::{JwtError, verify};
 use crate::identity::jwt_role::{
     BoundClaimsType, JwtConfig, JwtConfigError, JwtRefusal, JwtRole, JwtRoleError,
 };
+use crate::identity::leeway::LeewayError;
 use crate::identity::testing::*;
 use crate::identity::{IssuedKind, VerifiedIdentity};
 use crate::oauth::WorkloadRule;
@@ -36,6 +37,7 @@ fn role() -> JwtRole {
         expiration_leeway: 0,
         not_before_leeway: 0,
         clock_skew_leeway: 0,
+        accepted_typ: vec![],
         workload: WorkloadRule::default(),
         token: TokenParams {
             token_policies: vec![PolicyName::parse("ci").unwrap()],
@@ -61,7 +63,7 @@ fn issuer_audience_and_subject() {
     check(&role(), json!({"aud": null}), Err(JwtRefusal::Audience));
     check(&role(), json!({"iss": "https://issuer.test/"}), Err(JwtRefusal::Issuer));
     check(&role(), json!({"iss": null}), Err(JwtRefusal::Issuer));
-    check(&role(), json!({"exp": NOW - 60}), Err(JwtRefusal::Jwt(JwtError::Expired)));
+    check(&role(), json!({"exp": NOW - 600}), Err(JwtRefusal::Jwt(JwtError::Expired)));
     let subject = JwtRole { bound_audiences: vec![], bound_subject: "alice".into(), ..role() };
     check(&subject, json!({}), Err(JwtRefusal::AudienceUnbound));
     check(&subject, json!({"aud": null}), Ok(()));
@@ -75,7 +77,7 @@ fn issuer_audience_and_subject() {
 #[test]
 fn bound_claims() {
     let bound = |claim: &str, values: Value, glob| JwtRole {
-        bound_claims: BTreeMap::from([(claim.to_owned(), serde_json::from_value(values).unwrap())]),
+        bound_claims: BTreeMap::from([(claim.to_owned(), values)]),
         bound_claims_type: if glob { BoundClaimsType::Glob } else { BoundClaimsType::String },
         ..role()
     };
@@ -100,6 +102,57 @@ fn bound_claims() {
     check(&number, json!({"id": "7"}), Err(JwtRefusal::BoundClaim));
     let star = bound("x", json!(["*"]), false);
     check(&star, json!({"x": "anything"}), Err(JwtRefusal::BoundClaim));
+}
+
+/// By their value, whatever their spelling.
+#[test]
+fn bound_numbers_are_compared_exactly() {
+    let bound = |literal: &str| JwtRole {
+        bound_claims: serde_json::from_str(&format!(r#"{{"n":[{literal}]}}"#)).unwrap(),
+        ..role()
+    };
+    let check = |literal: &str, found: &str, answer: Result<(), JwtRefusal>| {
+        let found: Value = serde_json::from_str(found).unwrap();
+        check(&bound(literal), json!({ "n": found }), answer);
+    };
+    for same in ["42", "42.0", "4.2e1", "420E-1"] {
+        check("42", same, Ok(()));
+        check(same, "42", Ok(()));
+    }
+    for (literal, other) in
+        [("42", "42.9"), ("42", "41.99999999999999999"), ("9007199254740993", "9007199254740992")]
+    {
+        check(literal, other, Err(JwtRefusal::BoundClaim));
+        check(other, literal, Err(JwtRefusal::BoundClaim));
+    }
+    check("42", "\"42\"", Err(JwtRefusal::BoundClaim));
+}
+
+/// RFC 9068 has access tokens say what they are; whoever wants them says so.
+#[test]
+fn a_role_says_which_typ_it_accepts() {
+    let login = |accepted: &[&str], header: &str| {
+        let accepted_typ: Vec<String> = accepted.iter().map(|typ| (*typ).to_owned()).collect();
+        let role = JwtRole { accepted_typ, ..role() };
+        assert_eq!(role.check(), Ok(()));
+        let token = sign_texts(jsonwebtoken::Algorithm::ES256, header, &claims().to_string());
+        verify(&token, &keys(), &role.rules(&config()), NOW).map(drop)
+    };
+    let (none, jwt, access) =
+        (r#"{"alg":"ES256"}"#, r#"{"alg":"ES256","typ":"jwt"}"#, r#"{"alg":"ES256","typ":"at+JWT"}"#);
+    let long = r#"{"alg":"ES256","typ":"application/at+jwt"}"#;
+    let refused = Err(JwtError::Typ);
+    assert_eq!(
+        [none, jwt, access, long].map(|header| login(&[], header)),
+        [Ok(()), Ok(()), refused, refused]
+    );
+    let at = |header| login(&["at+jwt"], header);
+    assert_eq!([none, jwt, access, long].map(at), [refused, refused, Ok(()), Ok(())]);
+    let both = |header| login(&["application/at+jwt", "JWT"], header);
+    assert_eq!([none, jwt, access, long].map(both), [Ok(()); 4]);
+    assert!(JwtError::Typ.to_string().contains("typ"));
+    let bad = JwtRole { accepted_typ: vec!["a b".into()], ..role() };
+    assert_eq!(bad.check(), Err(JwtRoleError::Typ));
 }
 
 #[test]
@@ -127,11 +180,29 @@ fn users_and_metadata() {
 #[test]
 fn leeways() {
     let expired = |role: &JwtRole, ago: u64| login(role, json!({"exp": NOW - ago})).is_ok();
-    assert!(expired(&role(), 9) && !expired(&role(), 10));
+    assert!(expired(&role(), 59) && !expired(&role(), 60));
     let none = JwtRole { expiration_leeway: -1, ..role() };
     assert!(!expired(&none, 0));
     let lax = JwtRole { expiration_leeway: 100, clock_skew_leeway: 20, ..role() };
     assert!(expired(&lax, 119) && !expired(&lax, 120));
+    let ahead = |role: &JwtRole, by: u64| login(role, json!({"nbf": NOW + by, "iat": NOW + by})).is_ok();
+    assert!(ahead(&role(), 60) && !ahead(&role(), 61));
+    let early = JwtRole { not_before_leeway: 100, ..role() };
+    assert!(ahead(&early, 100) && !ahead(&early, 101));
+    let most = JwtRole { expiration_leeway: 300, clock_skew_leeway: 300, ..role() };
+    assert!(expired(&most, 299) && !expired(&most, 300), "never more than the longest");
+}
+
+/// Rows of earlier versions have lists for single values, and none of the newer settings.
+#[test]
+fn a_role_of_an_earlier_version_is_read() {
+    let old = r#"{"name":"ci","user_claim":"sub","bound_audiences":["symbolon"],"bound_claims":{"a":["b"],"n":[1.0]}}"#;
+    let role: JwtRole = serde_json::from_str(old).unwrap();
+    assert_eq!(role.check(), Ok(()));
+    check(&role, json!({"a": "b", "n": 1}), Ok(()));
+    check(&role, json!({"a": "c", "n": 1}), Err(JwtRefusal::BoundClaim));
+    let again: JwtRole = serde_json::from_str(&serde_json::to_string(&role).unwrap()).unwrap();
+    assert_eq!(again, role);
 }
 
 #[test]
@@ -142,7 +213,7 @@ fn roles_and_configurations_are_checked() {
     assert_eq!(refused(JwtRole { bound_audiences: vec![], ..role() }), JwtRoleError::Unbound);
     let by_claim = |pattern: &str, bound_claims_type| JwtRole {
         bound_audiences: vec![],
-        bound_claims: BTreeMap::from([("sub".to_owned(), vec![json!(pattern)])]),
+        bound_claims: BTreeMap::from([("sub".to_owned(), json!([pattern]))]),
         bound_claims_type,
         ..role()
     };
@@ -165,11 +236,12 @@ fn roles_and_configurations_are_checked() {
         refused(JwtRole { claim_mappings: map(&[("a", "x"), ("b", "x")]), ..role() }),
         JwtRoleError::DuplicateMapping
     );
-    let bound =
-        |values: Vec<Value>| JwtRole { bound_claims: BTreeMap::from([("a".into(), values)]), ..role() };
-    assert_eq!(refused(bound(vec![])), JwtRoleError::BoundValue);
-    assert_eq!(refused(bound(vec![json!({})])), JwtRoleError::BoundValue);
-    assert_eq!(refused(JwtRole { expiration_leeway: 301, ..role() }), JwtRoleError::Leeway);
+    let bound = |values: Value| JwtRole { bound_claims: BTreeMap::from([("a".into(), values)]), ..role() };
+    for unfit in [json!([]), json!([{}]), json!({}), json!(null), json!([["b"]])] {
+        assert_eq!(refused(bound(unfit)), JwtRoleError::BoundValue);
+    }
+    assert_eq!(bound(json!("b")).check(), Ok(()));
+    assert_eq!(refused(JwtRole { expiration_leeway: 301, ..role() }), JwtRoleError::Leeway(LeewayError));
     assert_eq!(refused(JwtRole { bound_audiences: vec!["a".into(); 65], ..role() }), JwtRoleError::TooMany);
 
     assert_eq!(config().check(), Ok(()));
