@@ -20,11 +20,17 @@ use crate::access::mounts::Mount;
 use crate::access::shape::Facts;
 use crate::access::{Asker, Session};
 use crate::error::{OpError, Text};
+use crate::fetch;
 
 /// The keys of an issuer cannot be fetched.
 pub(super) const ISSUER_KEYS: OpError = OpError::Unavailable(Text::fixed(
     "the issuer's keys cannot be fetched; an operator must check the configuration of this login mount",
 ));
+
+/// Nobody has said yet whose tokens are good.
+pub(super) const UNCONFIGURED: OpError = OpError::refused(
+    "could not load configuration: an operator must write the configuration of this login mount first",
+);
 
 /// Whom a login mount recognises, and what workloads of the role that admits him may ask for.
 pub struct Admitted {
@@ -162,11 +168,20 @@ pub(super) async fn verified_for(
 pub(super) fn check_source(source: &Source) -> Result<(), OpError> {
     match source {
         Source::Configured { .. } => source.parse().map(drop).map_err(|error: KeySetError| error.into()),
-        Source::Jwks { url, .. } | Source::Discovery { issuer: url, .. } if url.starts_with("https://") => {
+        Source::Jwks { url, .. }
+        | Source::Cluster { host: url, .. }
+        | Source::Discovery { issuer: url, .. }
+            if url.starts_with("https://") =>
+        {
             Ok(())
         }
         _ => Err(OpError::invalid("keys must come as PEM, as a JWK set, or from an https:// address")),
     }
+}
+
+/// An authority that is none is refused then, too, whether or not anything is fetched.
+pub(super) fn check_authority(ca_pem: &str) -> Result<(), OpError> {
+    fetch::check_authority(ca_pem).map_err(|error| OpError::Invalid(Text::of(&error)))
 }
 
 impl From<KeySetError> for OpError {

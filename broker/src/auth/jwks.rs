@@ -38,6 +38,15 @@ pub enum Source {
         /// PEM of its authority; empty takes the system's.
         ca_pem: String,
     },
+    /// The JWK set of a Kubernetes API server.
+    Cluster {
+        /// Its address.
+        host: String,
+        /// PEM of its authority; empty takes the system's.
+        ca_pem: String,
+        /// The `iss` that its tokens must have; empty if that does not count.
+        issuer: String,
+    },
     /// The JWK set that an issuer's discovery document names.
     Discovery {
         /// The issuer.
@@ -53,9 +62,19 @@ pub enum KeysError {
     /// The document cannot be fetched.
     #[error("the issuer's keys cannot be fetched: {0}")]
     Fetch(#[from] FetchError),
-    /// A discovery document for somebody else, or without keys.
-    #[error("the discovery document does not name the configured issuer and an https:// address of its keys")]
+    /// A discovery document for somebody else.
+    #[error(
+        "the discovery document does not name the configured issuer; expected the same text in both, with or without a slash at the end"
+    )]
+    Issuer,
+    /// A discovery document that is none, or without keys.
+    #[error("the discovery document does not name an https:// address of its keys")]
     Discovery,
+    /// Nothing could be verified with what was found.
+    #[error(
+        "there is no usable key: expected RSA of 2048 to 4096 bits, P-256, P-384, P-521 or Ed25519, for signatures"
+    )]
+    NoKeys,
     /// Keys that cannot be used.
     #[error(transparent)]
     Keys(#[from] KeySetError),
@@ -95,15 +114,59 @@ impl Source {
         let (document, ca_pem) = match self {
             Self::Configured { .. } => return Ok(self.parse()?),
             Self::Jwks { url, ca_pem } => (Address::configured(url)?, ca_pem),
+            Self::Cluster { host, ca_pem, .. } => {
+                (Address::configured(&below(host, "openid/v1/jwks"))?, ca_pem)
+            }
             Self::Discovery { issuer, ca_pem } => {
-                let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
-                let at = Address::configured(&url)?;
-                let document = fetch::document(&at, ca_pem).await?;
+                let (at, document) = discovery(issuer, ca_pem).await?;
                 (keys_address(&document, issuer, &at)?, ca_pem)
             }
         };
         Ok(KeySet::from_jwks(&fetch::document(&document, ca_pem).await?)?)
     }
+
+    /// Shows that there are keys, and that they are the issuer's, before anybody depends on it. Fetches what
+    /// logins would fetch.
+    pub async fn prove(&self) -> Result<(), KeysError> {
+        if self.fetch().await?.is_empty() {
+            return Err(KeysError::NoKeys);
+        }
+        match self {
+            Self::Cluster { host, ca_pem, issuer } if !issuer.is_empty() => {
+                let (_, document) = discovery(host, ca_pem).await?;
+                names_issuer(&document, issuer)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether keys stand in the configuration itself.
+    #[must_use]
+    pub fn is_configured(&self) -> bool {
+        matches!(self, Self::Configured { .. })
+    }
+}
+
+impl KeysError {
+    /// Whether the same configuration may be right tomorrow.
+    #[must_use]
+    pub fn is_of_today(&self) -> bool {
+        matches!(
+            self,
+            Self::Fetch(FetchError::Unreachable { .. } | FetchError::Status { .. }) | Self::JustFailed
+        )
+    }
+}
+
+fn below(host: &str, path: &str) -> String {
+    format!("{}/{path}", host.trim_end_matches('/'))
+}
+
+/// The discovery document of an issuer, and where it was.
+async fn discovery(issuer: &str, ca_pem: &str) -> Result<(Address, Vec<u8>), KeysError> {
+    let at = Address::configured(&below(issuer, ".well-known/openid-configuration"))?;
+    let document = fetch::document(&at, ca_pem).await?;
+    Ok((at, document))
 }
 
 impl LoginKeys {
@@ -121,7 +184,7 @@ impl LoginKeys {
         source: &Source,
         now: Now,
     ) -> Result<Arc<KeySet>, KeysError> {
-        let age_max = if matches!(source, Source::Configured { .. }) { u64::MAX } else { FETCH_GAP_MS };
+        let age_max = if source.is_configured() { u64::MAX } else { FETCH_GAP_MS };
         self.get(mount, source, now, age_max).await
     }
 
@@ -157,18 +220,24 @@ impl LoginKeys {
     }
 }
 
-/// OpenID Connect Discovery, section 4.3: the document's issuer must be exactly the configured one. Where its
-/// keys are is the document's word, not the operator's.
+/// OpenID Connect Discovery, section 4.3: the document's issuer must be exactly the configured one.
+fn names_issuer(document: &[u8], issuer: &str) -> Result<(), KeysError> {
+    if text_of(document, "issuer")? == issuer { Ok(()) } else { Err(KeysError::Issuer) }
+}
+
+/// Where an issuer's keys are is its document's word, not the operator's.
 fn keys_address(document: &[u8], issuer: &str, at: &Address) -> Result<Address, KeysError> {
-    let document = json::parse(document, Limits::BODY).map_err(|_| KeysError::Discovery)?;
-    let text = |name: &str| document.get(name).and_then(serde_json::Value::as_str);
-    match (text("issuer"), text("jwks_uri")) {
-        (Some(found), Some(address)) if found == issuer => match at.named(address) {
-            Err(FetchError::Address) => Err(KeysError::Discovery),
-            named => Ok(named?),
-        },
-        _ => Err(KeysError::Discovery),
+    names_issuer(document, issuer)?;
+    match at.named(&text_of(document, "jwks_uri")?) {
+        Err(FetchError::Address) => Err(KeysError::Discovery),
+        named => Ok(named?),
     }
+}
+
+fn text_of(document: &[u8], name: &str) -> Result<String, KeysError> {
+    let document = json::parse(document, Limits::BODY).map_err(|_| KeysError::Discovery)?;
+    let text = document.get(name).and_then(serde_json::Value::as_str);
+    text.map(str::to_owned).ok_or(KeysError::Discovery)
 }
 
 #[cfg(test)]
@@ -185,8 +254,8 @@ mod tests {
         };
         let keys = "https://a.example/keys";
         assert_eq!(find("https://a.example", keys).unwrap(), Address::configured(keys).unwrap());
-        assert!(find("https://a.example/", keys).is_err());
-        assert!(find("https://b.example", keys).is_err());
+        assert!(matches!(find("https://a.example/", keys), Err(KeysError::Issuer)));
+        assert!(matches!(find("https://b.example", keys), Err(KeysError::Issuer)));
         let plain = find("https://a.example", "http://a.example/keys");
         assert!(matches!(plain, Err(KeysError::Discovery)));
         for inside in ["https://127.0.0.1/keys", "https://169.254.169.254/latest", "https://[::1]/keys"] {

@@ -41,6 +41,7 @@ use crate::upkeep::rotation::remote::{RemoteRotation, Rotated};
 
 mod collected;
 mod freshness;
+mod issuers;
 mod logins;
 mod objects;
 mod policies;

@@ -75,7 +75,8 @@ pub(super) async fn route(call: Call<'_>, mount: &Mount, name: &str, part: &'sta
             let fresh = edit_role(None, &name, "", &Fields::new(Map::new()).reader())?;
             let value = Some(part.of(&fresh)).filter(|value| !value.is_null()).unwrap_or_else(|| json!([]));
             let fields = Fields::new(Map::from_iter([(part.field.to_owned(), value)]));
-            change(call, mount, &name, part, &fields).await?;
+            let reset = |role| Ok::<_, VaultError>(edit_role(Some(role), &name, "", &fields.reader())?);
+            roles::reset_part(&call.who(), mount, &name, part.path, reset).await?;
             Ok(call.done(roles::route::kind(mount), &call.fields.reader()))
         }
         Verb::List | Verb::Patch => unsupported(),
@@ -102,5 +103,5 @@ async fn change(
         Some(role) => Ok::<_, VaultError>(edit_role(Some(role), name, "", &fields.reader())?),
         None => Err(FaceError::Invalid("the role does not exist").into()),
     };
-    roles::edit_part(&call.who(), mount, name, part.path, edit).await
+    roles::edit_part(&call.who(), mount, name, part.path, edit).await.map(drop)
 }

@@ -119,7 +119,7 @@ fn jwt_role(number: usize) -> JwtRole {
     let subject = if number == 9 || number.is_multiple_of(2) { "build" } else { "somebody else" };
     let role = json!({
         "name": name, "user_claim": "sub", "bound_audiences": [ISSUER], "bound_subject": subject,
-        "workload": workload(&name), "expiration_leeway": if number == 9 { 60 } else { 0 },
+        "workload": workload(&name), "expiration_leeway": if number == 9 { 90 } else { 0 },
     });
     serde_json::from_value(role).unwrap()
 }
@@ -156,11 +156,11 @@ async fn each_role_judges_the_times_by_its_own_leeway() {
     world.put(&config, (0..20).map(jwt_role).collect()).await;
     let evidence = world.sign(&claims("build", ISSUER)).await;
     let at = |secs: u64| world.clock.0.store(secs * 1000, Ordering::Relaxed);
-    at(NOW + 600 + 59);
-    assert_eq!(world.identify(&evidence).await.0, Some("r09".to_owned()), "60 s of leeway");
-    at(NOW + 600 + 60);
+    at(NOW + 600 + 89);
+    assert_eq!(world.identify(&evidence).await.0, Some("r09".to_owned()), "90 s of leeway");
+    at(NOW + 600 + 90);
     assert_eq!(world.identify(&evidence).await.0, None);
-    assert_eq!(world.clock.now().unix_secs(), NOW + 660);
+    assert_eq!(world.clock.now().unix_secs(), NOW + 690);
 }
 
 #[tokio::test]

@@ -8,8 +8,8 @@ use symbolon_core::identity::jwt_role::{JwtConfig, JwtConfigError, JwtRefusal, J
 
 use super::Method;
 use super::evidence::{
-    Admitted, ISSUER_KEYS, Presented, Recognising, Refused, Trust, check_source, method, named_role,
-    verified_for, verify,
+    Admitted, ISSUER_KEYS, Presented, Recognising, Refused, Trust, UNCONFIGURED, check_authority,
+    check_source, method, named_role, verified_for, verify,
 };
 use super::jwks::Source;
 use super::login::Login;
@@ -36,7 +36,13 @@ fn recognise<'a>(session: &'a Session, mount: &'a Mount, presented: Presented<'a
 impl Config for JwtConfig {
     fn check(&self) -> Result<(), OpError> {
         Self::check(self)?;
+        check_authority(&self.jwks_ca_pem)?;
+        check_authority(&self.oidc_discovery_ca_pem)?;
         check_source(&source(self))
+    }
+
+    fn source(&self) -> Source {
+        source(self)
     }
 }
 
@@ -53,14 +59,18 @@ impl Role for JwtRole {
 /// Logs in with a JWT of an OIDC issuer.
 pub async fn log_in(who: &Asker<'_>, mount: &Mount, role: &str, jwt: &str) -> Result<IssuedToken, OpError> {
     let session: &Session = who.session;
-    let config: JwtConfig = find_config(session, mount).await?;
-    let role = if role.is_empty() { config.default_role.as_str() } else { role };
+    let config: Option<JwtConfig> = find_config(session, mount).await?;
+    let default = config.as_ref().map_or("", |config| config.default_role.as_str());
+    let role = if role.is_empty() { default } else { role };
     let login = Login::begin(session, who, mount, "login", role)?;
+    let Some(config) = &config else {
+        return login.refuse("the mount is not configured".to_owned(), UNCONFIGURED).await;
+    };
     let Some(role) = named_role::<JwtRole>(session, mount, role).await? else {
         return login.refuse("unknown role".to_owned(), OpError::refused("role could not be found")).await;
     };
-    let admitted = match verify(session, mount, &trust(&config), jwt).await {
-        Ok(signed) => admitted(&role, &config, &signed, who.requester.remote, session.now().unix_secs()),
+    let admitted = match verify(session, mount, &trust(config), jwt).await {
+        Ok(signed) => admitted(&role, config, &signed, who.requester.remote, session.now().unix_secs()),
         Err(Refused::Evidence(error)) => Err(JwtRefusal::Jwt(error)),
         Err(Refused::Keys(error)) => return login.refuse(error.to_string(), ISSUER_KEYS).await,
     };
@@ -75,7 +85,7 @@ async fn recognised(
     mount: &Mount,
     presented: Presented<'_>,
 ) -> Result<Vec<Admitted>, OpError> {
-    let config: JwtConfig = find_config(session, mount).await?;
+    let Some(config) = find_config::<JwtConfig>(session, mount).await? else { return Ok(Vec::new()) };
     let Some(signed) = verified_for(session, mount, &trust(&config), presented).await else {
         return Ok(Vec::new());
     };

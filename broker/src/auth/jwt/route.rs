@@ -11,8 +11,9 @@ use symbolon_core::token::TokenParams;
 use crate::access::mounts::Mount;
 use crate::auth::jwt;
 use crate::auth::roles;
-use crate::auth::roles::route::{edit_params, edit_workload, required, set, texts, with_params};
+use crate::auth::roles::route::{Sent, edit_params, edit_workload, required, set, texts, with_params};
 use crate::auth::token::issued_answer;
+use crate::dialect::vault::call::object;
 use crate::dialect::vault::error::FaceError;
 use crate::dialect::vault::fields::{Reader, signed_secs};
 use crate::dialect::vault::{Answer, Call, Verb, unsupported};
@@ -39,8 +40,8 @@ async fn log_in(call: Call<'_>, mount: &Mount) -> Answer {
 }
 
 /// The configuration that a write leads to; Vault replaces it as a whole.
-fn parse_config(read: &Reader<'_>) -> Result<JwtConfig, FaceError> {
-    read.accept(&["namespace_in_state", "provider_config", "oidc_response_types"]);
+fn parse_config(read: &Reader<'_>) -> Result<Sent<JwtConfig>, FaceError> {
+    read.accept(&["namespace_in_state", "oidc_response_types"]);
     for name in ["oidc_client_id", "oidc_client_secret", "oidc_response_mode"] {
         if read.string(name)?.is_some_and(|text| !text.is_empty()) {
             return Err(FaceError::Invalid(
@@ -48,8 +49,14 @@ fn parse_config(read: &Reader<'_>) -> Result<JwtConfig, FaceError> {
             ));
         }
     }
+    read.idle(&["provider_config"]);
+    let mut warnings = Vec::new();
     let mut config = JwtConfig::default();
     set(&mut config.oidc_discovery_url, read.string("oidc_discovery_url")?);
+    if let Some(issuer) = config.oidc_discovery_url.strip_suffix(WELL_KNOWN) {
+        config.oidc_discovery_url = issuer.to_owned();
+        warnings.push("oidc_discovery_url was stored without .well-known/openid-configuration at its end");
+    }
     set(&mut config.oidc_discovery_ca_pem, read.string("oidc_discovery_ca_pem")?);
     set(&mut config.jwks_url, read.string("jwks_url")?);
     set(&mut config.jwks_ca_pem, read.string("jwks_ca_pem")?);
@@ -58,8 +65,11 @@ fn parse_config(read: &Reader<'_>) -> Result<JwtConfig, FaceError> {
     set(&mut config.jwt_supported_algs, read.comma_list("jwt_supported_algs")?);
     set(&mut config.bound_issuer, read.string("bound_issuer")?);
     set(&mut config.default_role, read.string("default_role")?);
-    Ok(config)
+    Ok(Sent { config, warnings })
 }
+
+/// Where discovery documents are, below an issuer.
+const WELL_KNOWN: &str = "/.well-known/openid-configuration";
 
 fn config_facts(config: &JwtConfig) -> Value {
     json!({
@@ -83,7 +93,13 @@ fn config_facts(config: &JwtConfig) -> Value {
 fn edit_role(existing: Option<JwtRole>, name: &RoleName, read: &Reader<'_>) -> Result<JwtRole, FaceError> {
     // Members of browser logins that clients send along for roles of type jwt.
     read.idle(&["allowed_redirect_uris", "oidc_scopes", "verbose_oidc_logging", "max_age", "callback_mode"]);
+    read.idle(&["oauth2_metadata", "oidc_disable_confirmation"]);
     check_role_type(existing.is_none(), read)?;
+    if read.bool("token_policies_template_claims")?.unwrap_or(false) {
+        return Err(FaceError::Invalid(
+            "token_policies_template_claims is not supported; list token_policies",
+        ));
+    }
     let mut role = existing.unwrap_or_else(|| JwtRole {
         name: name.clone(),
         user_claim: String::new(),
@@ -97,6 +113,7 @@ fn edit_role(existing: Option<JwtRole>, name: &RoleName, read: &Reader<'_>) -> R
         expiration_leeway: 0,
         not_before_leeway: 0,
         clock_skew_leeway: 0,
+        accepted_typ: Vec::new(),
         workload: WorkloadRule::default(),
         token: TokenParams::default(),
     });
@@ -111,6 +128,7 @@ fn edit_role(existing: Option<JwtRole>, name: &RoleName, read: &Reader<'_>) -> R
     set(&mut role.expiration_leeway, signed_secs(read, "expiration_leeway")?);
     set(&mut role.not_before_leeway, signed_secs(read, "not_before_leeway")?);
     set(&mut role.clock_skew_leeway, signed_secs(read, "clock_skew_leeway")?);
+    set(&mut role.accepted_typ, read.comma_list("accepted_typ")?);
     edit_workload(&mut role.workload, read)?;
     edit_params(&mut role.token, read)?;
     Ok(role)
@@ -125,14 +143,10 @@ fn check_role_type(new: bool, read: &Reader<'_>) -> Result<(), FaceError> {
     }
 }
 
-/// A value, or several of which one must match.
-fn bound_claims(read: &Reader<'_>) -> Result<Option<BTreeMap<String, Vec<Value>>>, FaceError> {
-    let Some(claims) = read.object("bound_claims")? else { return Ok(None) };
-    let values = |value: &Value| match value {
-        Value::Array(values) => values.clone(),
-        single => vec![single.clone()],
-    };
-    Ok(Some(claims.iter().map(|(claim, value)| (claim.clone(), values(value))).collect()))
+/// A value, or a list of which one must match.
+fn bound_claims(read: &Reader<'_>) -> Result<Option<BTreeMap<String, Value>>, FaceError> {
+    let claims = read.object("bound_claims")?;
+    Ok(claims.map(|claims| claims.iter().map(|(claim, value)| (claim.clone(), value.clone())).collect()))
 }
 
 fn bound_claims_type(read: &Reader<'_>) -> Result<Option<BoundClaimsType>, FaceError> {
@@ -145,18 +159,10 @@ fn bound_claims_type(read: &Reader<'_>) -> Result<Option<BoundClaimsType>, FaceE
 }
 
 fn role_facts(role: &JwtRole) -> Value {
-    let claims: BTreeMap<&String, Value> = role
-        .bound_claims
-        .iter()
-        .map(|(claim, values)| match values.as_slice() {
-            [only] => (claim, only.clone()),
-            several => (claim, json!(several)),
-        })
-        .collect();
-    let facts = json!({
-        "allowed_redirect_uris": null,
+    let mut facts = object(json!({
+        "accepted_typ": role.accepted_typ,
         "bound_audiences": role.bound_audiences,
-        "bound_claims": if claims.is_empty() { Value::Null } else { json!(claims) },
+        "bound_claims": if role.bound_claims.is_empty() { Value::Null } else { json!(role.bound_claims) },
         "bound_claims_type": match role.bound_claims_type {
             BoundClaimsType::String => "string",
             BoundClaimsType::Glob => "glob",
@@ -172,15 +178,29 @@ fn role_facts(role: &JwtRole) -> Value {
         "role_type": "jwt",
         "user_claim": role.user_claim,
         "user_claim_json_pointer": role.user_claim_json_pointer,
-    });
-    with_params(facts, &role.token)
+    }));
+    facts.extend(object(browser_facts()));
+    with_params(Value::Object(facts), &role.token)
+}
+
+/// What clients read of every role, and what no role here uses.
+fn browser_facts() -> Value {
+    json!({
+        "allowed_redirect_uris": null,
+        "callback_mode": "client",
+        "max_age": 0,
+        "oauth2_metadata": null,
+        "oidc_disable_confirmation": false,
+        "oidc_scopes": null,
+        "token_policies_template_claims": false,
+        "verbose_oidc_logging": false,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::dialect::vault::call::object;
     use crate::dialect::vault::fields::Fields;
 
     fn edit(existing: Option<JwtRole>, body: Value) -> Result<JwtRole, FaceError> {
@@ -194,7 +214,7 @@ mod tests {
             "bound_claims": {"team": "blue", "env": ["dev", "prod"]}, "token_policies": ["reader"], "token_ttl": 600,
             "clock_skew_leeway": "-1",
         })).unwrap();
-        assert_eq!(role.bound_claims["team"], [json!("blue")]);
+        assert_eq!(role.bound_claims["team"], json!("blue"));
         let facts = role_facts(&role);
         assert_eq!(facts["bound_claims"], json!({"env": ["dev", "prod"], "team": "blue"}));
         assert_eq!((&facts["clock_skew_leeway"], &facts["token_ttl"]), (&json!(-1), &json!(600)));
@@ -212,7 +232,7 @@ mod tests {
     fn the_configuration_takes_one_key_or_several() {
         for keys in [json!("PEM"), json!(["PEM"])] {
             let body = Fields::new(object(json!({"jwt_validation_pubkeys": keys, "default_role": "app"})));
-            let config = parse_config(&body.reader()).unwrap();
+            let config = parse_config(&body.reader()).unwrap().config;
             assert_eq!(config.jwt_validation_pubkeys, ["PEM"]);
             assert_eq!(config_facts(&config)["default_role"], "app");
         }

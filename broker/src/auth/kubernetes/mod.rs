@@ -5,13 +5,14 @@ use std::net::IpAddr;
 use symbolon_core::identity::VerifiedIdentity;
 use symbolon_core::identity::jwt::SignedJwt;
 use symbolon_core::identity::kubernetes::{
-    self as rules, KubernetesConfig, KubernetesRefusal, KubernetesRole, KubernetesRoleError,
+    KubernetesConfig, KubernetesRefusal, KubernetesRole, KubernetesRoleError,
 };
+use symbolon_core::identity::leeway::LeewayError;
 
 use super::Method;
 use super::evidence::{
-    Admitted, ISSUER_KEYS, Presented, Recognising, Refused, Trust, check_source, method, named_role,
-    verified_for, verify,
+    Admitted, ISSUER_KEYS, Presented, Recognising, Refused, Trust, UNCONFIGURED, check_authority,
+    check_source, method, named_role, verified_for, verify,
 };
 use super::jwks::Source;
 use super::login::Login;
@@ -37,7 +38,13 @@ fn recognise<'a>(session: &'a Session, mount: &'a Mount, presented: Presented<'a
 
 impl Config for KubernetesConfig {
     fn check(&self) -> Result<(), OpError> {
+        Self::check(self)?;
+        check_authority(&self.kubernetes_ca_cert)?;
         check_source(&source(self))
+    }
+
+    fn source(&self) -> Source {
+        source(self)
     }
 }
 
@@ -49,17 +56,23 @@ impl Role for KubernetesRole {
     fn name(&self) -> &str {
         self.name.as_str()
     }
+
+    async fn warnings(&self, session: &Session, mount: &Mount) -> Result<Vec<String>, OpError> {
+        let config: KubernetesConfig = find_config(session, mount).await?.unwrap_or_default();
+        Ok(self.warnings(&config).into_iter().map(str::to_owned).collect())
+    }
 }
 
 /// Logs a service account in.
 pub async fn log_in(who: &Asker<'_>, mount: &Mount, role: &str, jwt: &str) -> Result<IssuedToken, OpError> {
     let session: &Session = who.session;
     let login = Login::begin(session, who, mount, "login", role)?;
-    let config: KubernetesConfig = find_config(session, mount).await?;
+    let Some(config) = find_config::<KubernetesConfig>(session, mount).await? else {
+        return login.refuse("the mount is not configured".to_owned(), UNCONFIGURED).await;
+    };
     let Some(role) = named_role::<KubernetesRole>(session, mount, role).await? else {
         return login.refuse("unknown role".to_owned(), OpError::refused("invalid role name")).await;
     };
-    let forbidden = OpError::BAD_TOKEN; // 403 `permission denied`, as Vault: one answer for every reason
     let admitted = match verify(session, mount, &trust(&config), jwt).await {
         Ok(signed) => admitted(&role, &config, &signed, who.requester.remote, session.now().unix_secs()),
         Err(Refused::Evidence(error)) => Err(KubernetesRefusal::Jwt(error)),
@@ -67,7 +80,7 @@ pub async fn log_in(who: &Asker<'_>, mount: &Mount, role: &str, jwt: &str) -> Re
     };
     match admitted {
         Ok(identity) => login.admit(&identity, Vec::new()).await,
-        Err(refusal) => login.refuse(refusal.to_string(), forbidden).await,
+        Err(refusal) => login.refuse(refusal.to_string(), refusal.into()).await,
     }
 }
 
@@ -76,7 +89,7 @@ async fn recognised(
     mount: &Mount,
     presented: Presented<'_>,
 ) -> Result<Vec<Admitted>, OpError> {
-    let config: KubernetesConfig = find_config(session, mount).await?;
+    let Some(config) = find_config::<KubernetesConfig>(session, mount).await? else { return Ok(Vec::new()) };
     let Some(signed) = verified_for(session, mount, &trust(&config), presented).await else {
         return Ok(Vec::new());
     };
@@ -105,14 +118,27 @@ fn trust(config: &KubernetesConfig) -> Trust<'_> {
 
 fn source(config: &KubernetesConfig) -> Source {
     if config.pem_keys.is_empty() && config.jwks.is_empty() {
-        let url = format!("{}/openid/v1/jwks", config.kubernetes_host.trim_end_matches('/'));
-        return Source::Jwks { url, ca_pem: config.kubernetes_ca_cert.clone() };
+        return Source::Cluster {
+            host: config.kubernetes_host.clone(),
+            ca_pem: config.kubernetes_ca_cert.clone(),
+            issuer: config.issuer().unwrap_or_default().to_owned(),
+        };
     }
     Source::Configured { pem: config.pem_keys.clone(), jwks: config.jwks.clone() }
 }
 
-/// The text for every refused service account, for faces.
-pub const KUBERNETES_REFUSED: &str = rules::REFUSED;
+impl From<KubernetesRefusal> for OpError {
+    /// 403, as Vault.
+    fn from(refusal: KubernetesRefusal) -> Self {
+        Self::Unauthenticated(Text::fixed(refusal.answer()))
+    }
+}
+
+impl From<LeewayError> for OpError {
+    fn from(error: LeewayError) -> Self {
+        Self::Invalid(Text::of(&error))
+    }
+}
 
 impl From<KubernetesRoleError> for OpError {
     fn from(error: KubernetesRoleError) -> Self {

@@ -9,10 +9,10 @@ use symbolon_core::token::TokenParams;
 use crate::access::mounts::Mount;
 use crate::auth::kubernetes;
 use crate::auth::roles;
-use crate::auth::roles::route::{edit_params, edit_workload, required, set, texts, with_params};
+use crate::auth::roles::route::{Sent, edit_params, edit_workload, required, set, texts, with_params};
 use crate::auth::token::issued_answer;
 use crate::dialect::vault::error::FaceError;
-use crate::dialect::vault::fields::Reader;
+use crate::dialect::vault::fields::{Reader, signed_secs};
 use crate::dialect::vault::{Answer, Call, Verb, unsupported};
 
 /// Routes a request below a Kubernetes mount.
@@ -36,10 +36,11 @@ async fn log_in(call: Call<'_>, mount: &Mount) -> Answer {
 }
 
 /// The configuration that a write leads to; Vault replaces it as a whole.
-fn parse_config(read: &Reader<'_>) -> Result<KubernetesConfig, FaceError> {
+fn parse_config(read: &Reader<'_>) -> Result<Sent<KubernetesConfig>, FaceError> {
     // Tokens are verified with the cluster's keys; the API server is never called with somebody's
     // credentials.
-    read.accept(&["token_reviewer_jwt", "disable_local_ca_jwt", "use_annotations_as_alias_metadata"]);
+    read.accept(&["disable_local_ca_jwt"]);
+    read.idle(&["token_reviewer_jwt", "use_annotations_as_alias_metadata"]);
     let mut config = KubernetesConfig::default();
     set(&mut config.kubernetes_host, read.string("kubernetes_host")?);
     set(&mut config.kubernetes_ca_cert, read.string("kubernetes_ca_cert")?);
@@ -50,19 +51,25 @@ fn parse_config(read: &Reader<'_>) -> Result<KubernetesConfig, FaceError> {
     set(&mut config.accept_api_audience, read.bool("accept_api_audience")?);
     set(&mut config.accept_legacy_tokens, read.bool("accept_legacy_tokens")?);
     set(&mut config.token_lifetime_max, read.duration_secs("token_lifetime_max")?);
-    Ok(config)
+    set(&mut config.expiration_leeway, signed_secs(read, "expiration_leeway")?);
+    set(&mut config.not_before_leeway, signed_secs(read, "not_before_leeway")?);
+    set(&mut config.clock_skew_leeway, signed_secs(read, "clock_skew_leeway")?);
+    Ok(Sent { config, warnings: Vec::new() })
 }
 
 fn config_facts(config: &KubernetesConfig) -> Value {
     json!({
         "accept_api_audience": config.accept_api_audience,
         "accept_legacy_tokens": config.accept_legacy_tokens,
+        "clock_skew_leeway": config.clock_skew_leeway,
         "disable_iss_validation": config.disable_iss_validation,
         "disable_local_ca_jwt": true,
+        "expiration_leeway": config.expiration_leeway,
         "issuer": config.issuer,
         "jwks": config.jwks,
         "kubernetes_ca_cert": config.kubernetes_ca_cert,
         "kubernetes_host": config.kubernetes_host,
+        "not_before_leeway": config.not_before_leeway,
         "pem_keys": config.pem_keys,
         "token_lifetime_max": config.token_lifetime_max,
         "token_reviewer_jwt_set": false,
@@ -157,8 +164,9 @@ mod tests {
             "kubernetes_host": "https://k", "pem_keys": ["PEM"], "token_reviewer_jwt": "hunter2",
         })));
         let read = body.reader();
-        let config = parse_config(&read).unwrap();
+        let Sent { config, .. } = parse_config(&read).unwrap();
         assert_eq!(read.unrecognised(), None);
+        assert!(body.warnings()[0].contains("token_reviewer_jwt"));
         assert!(config.disable_iss_validation);
         assert!(!config_facts(&config).to_string().contains("hunter2"));
     }

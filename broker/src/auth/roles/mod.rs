@@ -7,11 +7,11 @@ use symbolon_core::path::RoleName;
 use symbolon_core::policy::Operation;
 use symbolon_proto::id::TenantId;
 
-use super::jwks::LoginKeys;
+use super::jwks::{KeysError, LoginKeys, Source};
 use crate::access::mounts::{Mount, Side};
 use crate::access::{Asker, Authorised, Object, Request, Route, Session};
 use crate::audit::writer::JOB_OPS_MAX;
-use crate::error::OpError;
+use crate::error::{OpError, Text};
 use crate::rows::{Layout, Life, Place, Rows, Table};
 use crate::store::{Expect, Write};
 
@@ -23,9 +23,20 @@ pub const CONFIGS: Table = Table::new(0x05, "login configurations", Layout::Row,
 pub const ROLES: Table = Table::new(0x06, "login roles", Layout::Row, Life::Kept);
 
 /// The configuration of a mounted method.
-pub trait Config: Serialize + DeserializeOwned + Default + Send + Sync {
+pub trait Config: Serialize + DeserializeOwned + Send + Sync {
     /// The method's rules for it.
     fn check(&self) -> Result<(), OpError>;
+    /// Where the keys of its mount come from.
+    fn source(&self) -> Source;
+}
+
+/// Whether a configuration is stored although its issuer does not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// It is not.
+    Needed,
+    /// It is, with a warning.
+    Later,
 }
 
 /// A role of a mounted method.
@@ -37,6 +48,11 @@ pub trait Role: Serialize + DeserializeOwned + Clone + Send + Sync {
     fn check(&self) -> Result<(), OpError>;
     /// Its name, folded.
     fn name(&self) -> &str;
+
+    /// What whoever has written it should know, although it is allowed.
+    fn warnings(&self, _: &Session, _: &Mount) -> impl Future<Output = Result<Vec<String>, OpError>> + Send {
+        std::future::ready(Ok(Vec::new()))
+    }
 
     /// What else changes when a role takes the place of another, or goes: rows that lead to it.
     fn changed(_: &Rows, _: &Mount, _: Option<&Self>, _: Option<&Self>) -> Result<Vec<Write>, OpError> {
@@ -72,8 +88,8 @@ pub(super) fn role_route<R: Role>(mount: &Mount, name: &RoleName, part: &str) ->
     Route::below(Side::Logins, mount, format_args!("{}/{name}{slash}{part}", R::COLLECTION))
 }
 
-pub(super) async fn find_config<C: Config>(session: &Session, mount: &Mount) -> Result<C, OpError> {
-    Ok(session.rows.read::<C>(config_place(mount)).await?.map(|(config, _)| config).unwrap_or_default())
+pub(super) async fn find_config<C: Config>(session: &Session, mount: &Mount) -> Result<Option<C>, OpError> {
+    Ok(session.rows.read::<C>(config_place(mount)).await?.map(|(config, _)| config))
 }
 
 pub(super) async fn find_role<R: Role>(
@@ -84,36 +100,57 @@ pub(super) async fn find_role<R: Role>(
     Ok(session.rows.read::<R>(role_place(mount, name)).await?)
 }
 
-/// A method's configuration; the default if none was written.
+/// A method's configuration.
 pub async fn read_config<C: Config>(who: &Asker<'_>, mount: &Mount) -> Result<C, OpError> {
     let request =
         Request::begin(who, Action::AuthRead, &config_route(mount)).await?.authorise(Operation::Read).await?;
-    let config = request.record_failure(find_config(request.session(), mount).await).await?;
+    let config = request.found(find_config(request.session(), mount).await).await?;
     request.commit(Object::Path, Vec::new()).await?;
     Ok(config)
 }
 
-/// Changes a method's configuration: `edit` gets the present one.
-pub async fn edit_config<C: Config, E: From<OpError>>(
+/// Why logins would fail now for want of keys; `None` if they would not.
+pub async fn standing<C: Config>(session: &Session, mount: &Mount, config: &C) -> Option<KeysError> {
+    session.of::<LoginKeys>().current(mount.id, &config.source(), session.now()).await.err()
+}
+
+/// Writes a method's configuration, once it is shown to be true: keys are fetched now and not at the first
+/// login. Gives warnings.
+pub async fn write_config<C: Config>(
     who: &Asker<'_>,
     mount: &Mount,
-    edit: impl FnOnce(C) -> Result<C, E>,
-) -> Result<(), E> {
+    config: &C,
+    proof: Proof,
+) -> Result<Vec<String>, OpError> {
     let request = Request::begin(who, Action::AuthWrite, &config_route(mount))
         .await?
         .authorise(Operation::Update)
         .await?;
     let session = request.session();
-    let (present, expect) = match session.rows.read::<C>(config_place(mount)).await.map_err(OpError::from)? {
-        Some((config, revision)) => (config, Expect::Revision(revision)),
-        None => (C::default(), Expect::Absent),
-    };
-    let config = edit(present)?;
+    let present = session.rows.read::<C>(config_place(mount)).await?;
+    let expect = present.map_or(Expect::Absent, |(_, revision)| Expect::Revision(revision));
     request.record_failure(config.check()).await?;
-    let change = session.rows.put(config_place(mount), &config, expect).map_err(OpError::from)?;
+    let warnings = request.record_failure(prove(config, proof).await).await?;
+    let change = session.rows.put(config_place(mount), config, expect)?;
     request.commit(Object::Path, vec![change]).await?;
     session.of::<LoginKeys>().forget(mount.id).await;
-    Ok(())
+    Ok(warnings)
+}
+
+async fn prove<C: Config>(config: &C, proof: Proof) -> Result<Vec<String>, OpError> {
+    match config.source().prove().await {
+        Ok(()) => Ok(Vec::new()),
+        Err(error) if proof == Proof::Later && error.is_of_today() => {
+            Ok(vec![format!("stored without proof; logins fail until this is mended: {error}")])
+        }
+        Err(error) if error.is_of_today() => Err(OpError::Invalid(Text::of(&format_args!(
+            "nothing was stored, because logins would fail: {error}; then write the configuration again, or store it \
+             as it is with skip_jwks_validation"
+        )))),
+        Err(error) => Err(OpError::Invalid(Text::of(&format_args!(
+            "nothing was stored, because logins would fail: {error}"
+        )))),
+    }
 }
 
 /// One role.
@@ -186,24 +223,26 @@ impl<R: Role> RoleChange<R> {
         self.request.record_failure(result).await
     }
 
-    /// Makes the change.
-    pub async fn finish(self, mount: &Mount, name: &RoleName, role: &R) -> Result<(), OpError> {
+    /// Makes the change. Gives warnings.
+    pub async fn finish(self, mount: &Mount, name: &RoleName, role: &R) -> Result<Vec<String>, OpError> {
         let Self { request, old, expect } = self;
         request.record_failure(role.check()).await?;
+        let warnings = request.record_failure(role.warnings(request.session(), mount).await).await?;
         let rows = &request.session().rows;
         let mut changes = vec![rows.put(role_place(mount, name), role, expect)?];
         changes.extend(R::changed(rows, mount, old.as_ref(), Some(role))?);
-        request.commit(Object::Path, changes).await
+        request.commit(Object::Path, changes).await?;
+        Ok(warnings)
     }
 }
 
-/// Creates or changes a role: `edit` gets the present one, if any.
+/// Creates or changes a role: `edit` gets the present one, if any. Gives warnings.
 pub async fn edit_role<R: Role, E: From<OpError>>(
     who: &Asker<'_>,
     mount: &Mount,
     name: &RoleName,
     edit: impl FnOnce(Option<R>) -> Result<R, E>,
-) -> Result<(), E> {
+) -> Result<Vec<String>, E> {
     edit_part(who, mount, name, "", edit).await
 }
 
@@ -214,9 +253,27 @@ pub async fn edit_part<R: Role, E: From<OpError>>(
     name: &RoleName,
     part: &'static str,
     edit: impl FnOnce(Option<R>) -> Result<R, E>,
-) -> Result<(), E> {
+) -> Result<Vec<String>, E> {
     let change = begin_change::<R>(who, mount, name, part).await?;
     let role = edit(change.present().cloned())?;
+    Ok(change.finish(mount, name, &role).await?)
+}
+
+/// Takes one part of a role back to what it is by default. Gives warnings.
+pub async fn reset_part<R: Role, E: From<OpError>>(
+    who: &Asker<'_>,
+    mount: &Mount,
+    name: &RoleName,
+    part: &'static str,
+    reset: impl FnOnce(R) -> Result<R, E>,
+) -> Result<Vec<String>, E> {
+    let request = Request::begin(who, Action::AuthDelete, &role_route::<R>(mount, name, part))
+        .await?
+        .authorise(Operation::Delete)
+        .await?;
+    let (old, revision) = request.found(find_role::<R>(request.session(), mount, name).await).await?;
+    let role = reset(old.clone())?;
+    let change = RoleChange { request, old: Some(old), expect: Expect::Revision(revision) };
     Ok(change.finish(mount, name, &role).await?)
 }
 

@@ -8,33 +8,53 @@ use symbolon_core::oauth::WorkloadRule;
 use symbolon_core::path::{PolicyName, RoleName};
 use symbolon_core::token::{CidrList, TokenParams, TokenType};
 
-use super::{Config, Role};
+use super::{Config, Proof, Role};
 use crate::access::mounts::Mount;
 use crate::dialect::vault::call::object;
 use crate::dialect::vault::error::{FaceError, VaultError};
 use crate::dialect::vault::fields::Reader;
 use crate::dialect::vault::{Answer, Call, Reply, Verb, unsupported};
 
+/// A configuration as it was sent, and what was sent with it in vain.
+pub struct Sent<C> {
+    /// What to store.
+    pub config: C,
+    /// About parameters that have no effect here.
+    pub warnings: Vec<&'static str>,
+}
+
 /// Reads or writes a method's configuration.
 pub async fn config<C: Config>(
     call: Call<'_>,
     mount: &Mount,
-    parse: impl FnOnce(&Reader<'_>) -> Result<C, FaceError>,
+    parse: impl FnOnce(&Reader<'_>) -> Result<Sent<C>, FaceError>,
     show: impl FnOnce(&C) -> Value,
 ) -> Answer {
-    let (who, read) = (call.who(), call.fields.reader());
     match call.verb {
-        Verb::Read => {
-            let config = super::read_config(&who, mount).await?;
-            Ok(call.request.envelope(kind(mount), show(&config), &read).into_reply())
-        }
+        Verb::Read => read_config(call, mount, show).await,
         Verb::Write => {
-            let parse = |_present| Ok::<_, VaultError>(parse(&read)?);
-            super::edit_config(&who, mount, parse).await?;
-            Ok(call.done(kind(mount), &read))
+            let read = call.fields.reader();
+            let Sent { config, warnings } = parse(&read)?;
+            let later = read.bool("skip_jwks_validation")?.unwrap_or(false);
+            let proof = if later { Proof::Later } else { Proof::Needed };
+            let unproven = super::write_config(&call.who(), mount, &config, proof).await?;
+            let warnings = warnings.into_iter().map(str::to_owned).chain(unproven).collect();
+            Ok(call.done_with(kind(mount), &read, warnings))
         }
         Verb::List | Verb::Delete | Verb::Patch => unsupported(),
     }
+}
+
+/// The configuration as it is stored, and whether logins find their keys with it.
+async fn read_config<C: Config>(call: Call<'_>, mount: &Mount, show: impl FnOnce(&C) -> Value) -> Answer {
+    let config: C = super::read_config(&call.who(), mount).await?;
+    let failure = super::standing(call.session, mount, &config).await;
+    let mut facts = object(show(&config));
+    let status = if failure.is_none() { "valid" } else { "invalid" };
+    facts.insert("status".to_owned(), json!(status));
+    let mut envelope = call.request.envelope(kind(mount), Value::Object(facts), &call.fields.reader());
+    envelope.warnings.extend(failure.map(|error| error.to_string()));
+    Ok(envelope.into_reply())
 }
 
 /// Reads, writes or deletes a role.
@@ -54,9 +74,9 @@ pub async fn role<R: Role>(
         }
         Verb::Write => {
             let edit = |present| Ok::<_, VaultError>(edit(present, &name, &read)?);
-            super::edit_role(&who, mount, &name, edit).await?;
+            let warnings = super::edit_role(&who, mount, &name, edit).await?;
             read.captured(&["name", "role_name"], name.as_str()); // clients repeat it
-            Ok(call.done(kind(mount), &read))
+            Ok(call.done_with(kind(mount), &read, warnings))
         }
         Verb::Delete => {
             super::delete_role::<R>(&who, mount, &name).await?;
@@ -83,7 +103,7 @@ pub fn kind(mount: &Mount) -> &'static str {
 
 /// A field that a login cannot do without.
 pub fn required(read: &Reader<'_>, name: &'static str, missing: &'static str) -> Result<String, FaceError> {
-    read.string(name)?.filter(|text| !text.is_empty()).ok_or(FaceError::Invalid(missing))
+    read.string(name)?.filter(|text| !text.trim().is_empty()).ok_or(FaceError::Invalid(missing))
 }
 
 /// Takes over those `token_*` parameters that the request names, under their present or their older names.

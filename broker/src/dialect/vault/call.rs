@@ -83,15 +83,18 @@ impl VaultRequest {
     /// 204, or 200 with nothing but warnings if there are any, as Vault does it.
     #[must_use]
     pub fn done(&self, mount_type: &'static str, read: &Reader<'_>) -> Reply {
-        match read.unrecognised() {
-            None => Reply::no_content(),
-            Some(warning) => Envelope {
-                data: Data::None,
-                warnings: vec![warning],
-                ..Envelope::object(&self.request_id, mount_type, Map::new())
-            }
-            .into_reply(),
+        self.done_with(mount_type, read, Vec::new())
+    }
+
+    /// The same with warnings of our own, which come first.
+    #[must_use]
+    pub fn done_with(&self, mount_type: &'static str, read: &Reader<'_>, mut warnings: Vec<String>) -> Reply {
+        warnings.extend(read.unrecognised());
+        if warnings.is_empty() {
+            return Reply::no_content();
         }
+        let envelope = Envelope::object(&self.request_id, mount_type, Map::new());
+        Envelope { data: Data::None, warnings, ..envelope }.into_reply()
     }
 }
 

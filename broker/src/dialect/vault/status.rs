@@ -14,6 +14,8 @@ pub struct Status(StatusCode);
 impl Status {
     /// 200.
     pub const OK: Self = Self(StatusCode::OK);
+    /// 202.
+    pub const ACCEPTED: Self = Self(StatusCode::ACCEPTED);
     /// 204.
     pub const NO_CONTENT: Self = Self(StatusCode::NO_CONTENT);
     /// 400.

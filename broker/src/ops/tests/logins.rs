@@ -98,8 +98,9 @@ impl House {
 
     async fn configure<C: roles::Config>(&self, kind: &str, config: C) {
         let mount = self.mount(kind);
-        let edit = |_: C| Ok::<_, OpError>(config);
-        self.bench.as_root(async |who| roles::edit_config(&who, &mount, edit).await).await.unwrap();
+        let write =
+            async |who: Asker<'_>| roles::write_config(&who, &mount, &config, roles::Proof::Needed).await;
+        assert_eq!(self.bench.as_root(write).await.unwrap(), Vec::<String>::new());
     }
 
     async fn add_people(&mut self) {
