@@ -21,6 +21,7 @@ mod histories;
 mod hvac;
 mod kv_v1;
 mod kv_v2;
+mod logins;
 mod matrix;
 mod memory;
 mod nodes;

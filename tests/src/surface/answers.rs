@@ -93,6 +93,8 @@ fn errors_do_not_repeat_what_the_caller_sent() {
             ("auth/approle/login", json!({ "role_id": c, "secret_id": c })),
             ("auth/jwt/config", json!({ "jwt_validation_pubkeys": [c] })),
             ("auth/jwt/config", json!({ "jwks_url": c })),
+            ("auth/jwt/config", json!({ "jwks_url": format!("https://127.0.0.1:1/{c}") })),
+            ("auth/jwt/config", json!({ "jwks_url": format!("https://127.0.0.1:1/{c}"), "jwks_ca_pem": c })),
             ("auth/jwt/config", json!({ "oidc_discovery_url": format!("http://{c}.invalid") })),
             ("auth/jwt/role/x", json!({ "role_type": c, "user_claim": c })),
             ("auth/jwt/login", json!({ "role": c, "jwt": c })),

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use symbolon_core::audit::{Action, Withheld};
+use symbolon_core::identity::Evidence;
 use symbolon_core::identity::approle::{
     AppRole, AppRoleError, REFUSED, SecretIdRecord, SecretIdRequest, SecretIdUse, check_id, new_id,
     secret_id_hash,
@@ -15,7 +16,7 @@ use symbolon_proto::id::TenantId;
 use super::Method;
 use super::login::Login;
 use super::roles::{CONFIGS, ROLES, Role, find_role, role_route};
-use crate::access::mounts::Mount;
+use crate::access::mounts::{Mount, Side};
 use crate::access::shape::Facts;
 use crate::access::tokens::IssuedToken;
 use crate::access::{Asker, Authorised, Object, Request, Route, Session};
@@ -188,7 +189,7 @@ async fn plan_secret_id(
     expired::require_room(session, mount, name).await?;
     let secret_id = custom.unwrap_or_else(|| new_id(&mut os_rng()));
     check_id(&secret_id)?;
-    let hash = secret_id_hash(session.unsealed().names().secret(), name, &secret_id);
+    let hash = secret_id_hash(session.unsealed().names().secret(), name, secret_id.as_str());
     let accessor = new_id(&mut os_rng()).to_string();
     let record = role.secret_id(wanted, hash, accessor, session.now().unix_secs())?;
     let rows = &session.rows;
@@ -317,6 +318,13 @@ pub async fn destroy_secret_id(
     Ok(found.is_some())
 }
 
+/// Whether somebody may have expired secret ids removed. It is done anyway, in rounds.
+pub async fn tidy(who: &Asker<'_>, mount: &Mount) -> Result<(), OpError> {
+    let route = Route::below(Side::Logins, mount, "tidy/secret-id");
+    let request = Request::begin(who, Action::AuthWrite, &route).await?.authorise(Operation::Update).await?;
+    request.commit(Object::Path, Vec::new()).await
+}
+
 /// Logs an application in. A counted secret id is spent in the commit that records the login.
 pub async fn login(
     who: &Asker<'_>,
@@ -360,6 +368,7 @@ fn nobody() -> RoleName {
 }
 
 async fn role_of(session: &Session, mount: &Mount, role_id: &str) -> Result<Option<AppRole>, OpError> {
+    let role_id = Evidence::from(role_id).as_str();
     if check_id(role_id).is_err() {
         return Ok(None);
     }

@@ -15,8 +15,10 @@ use crate::auth::roles::route::{cidrs, required};
 use crate::auth::token::issued_answer;
 use crate::dialect::time::rfc3339;
 use crate::dialect::vault::call::object;
+use crate::dialect::vault::envelope::{Data, Envelope};
 use crate::dialect::vault::error::{FaceError, VaultError};
 use crate::dialect::vault::fields::{Fields, Reader};
+use crate::dialect::vault::status::Status;
 use crate::dialect::vault::{Answer, Call, Reply, Verb, unsupported};
 
 /// Routes a request below an AppRole mount.
@@ -40,8 +42,12 @@ pub async fn route(call: Call<'_>, mount: &Mount, rest: &str) -> Answer {
         (["role", name, "secret-id-accessor", "destroy"], Verb::Write | Verb::Delete) => {
             destroy(call, mount, name, By::Accessor).await
         }
+        (["tidy", "secret-id"], Verb::Write) => tidy(call, mount).await,
         (["login"], Verb::Write) => log_in(call, mount).await,
-        (["login"] | ["role", _, "role-id" | "secret-id" | "custom-secret-id"], _) => unsupported(),
+        (
+            ["login"] | ["tidy", "secret-id"] | ["role", _, "role-id" | "secret-id" | "custom-secret-id"],
+            _,
+        ) => unsupported(),
         (["role", _, "secret-id" | "secret-id-accessor", "lookup" | "destroy"], _) => unsupported(),
         (["role", name, part], _) => match Part::at(part) {
             Some(part) => parts::route(call, mount, name, part).await,
@@ -58,6 +64,15 @@ async fn log_in(call: Call<'_>, mount: &Mount) -> Answer {
     let secret_id = read.string("secret_id")?.unwrap_or_default();
     let issued = operations::login(&call.who(), mount, &role_id, &secret_id).await?;
     Ok(issued_answer(call, roles::route::kind(mount), issued))
+}
+
+/// Nothing is begun: what has ended is removed in rounds, whoever asks.
+async fn tidy(call: Call<'_>, mount: &Mount) -> Answer {
+    operations::tidy(&call.who(), mount).await?;
+    let envelope = call.request.envelope(roles::route::kind(mount), Value::Null, &call.fields.reader());
+    let note = "secret ids whose time is over are removed by themselves, in rounds five minutes apart";
+    let envelope = Envelope { data: Data::None, warnings: vec![note.to_owned()], ..envelope };
+    Ok(envelope.with_status(Status::ACCEPTED))
 }
 
 async fn role(call: Call<'_>, mount: &Mount, name: &str) -> Answer {
