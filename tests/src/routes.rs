@@ -9,7 +9,7 @@ use crate::site::{CALM, Site};
 
 /// Every route that an operation stands behind, with a body that reaches it. A broker of a debug build stops
 /// at one that derives another path than it was asked for; the log shows that each one got that far.
-const ROUTES: [(&str, &str, &str); 77] = [
+const ROUTES: [(&str, &str, &str); 81] = [
     ("PUT", "secret/data/Team/a b", r#"{"data":{"a":1}}"#),
     ("PATCH", "secret/data/Team/a b", r#"{"data":{"b":1}}"#),
     ("GET", "secret/data/Team/a b", ""),

@@ -141,6 +141,7 @@ async fn one_signature_is_verified_for_all_roles_of_an_oidc_mount() {
     world.put(&config, (0..20).map(jwt_role).collect()).await;
     let evidence = world.sign(&claims("build", ISSUER)).await;
     assert_eq!(world.identify(&evidence).await, (Some("r09".to_owned()), 1));
+    assert_eq!(world.identify(&format!(" {evidence}\r\n")).await.0, Some("r09".to_owned()), "from a file");
     let of_nobody = world.sign(&claims("nobody", ISSUER)).await;
     assert_eq!(world.identify(&of_nobody).await, (None, 1));
     let for_others = world.sign(&claims("build", "https://other.test")).await;

@@ -42,13 +42,7 @@ impl Scene {
     async fn new() -> Self {
         let bench = Bench::new().await;
         for kind in ["jwt", "kubernetes"] {
-            let spec = Enable {
-                kind: kind.to_owned(),
-                description: String::new(),
-                options: Default::default(),
-                default_ttl_secs: 0,
-                max_ttl_secs: 0,
-            };
+            let spec = Enable { kind: kind.to_owned(), ..Enable::default() };
             let path = MountPath::parse(kind).unwrap();
             bench.as_root(async |who| mount::enable(&who, Side::Logins, path, spec).await).await.unwrap();
         }
