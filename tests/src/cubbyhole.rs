@@ -2,14 +2,7 @@
 
 use serde_json::json;
 
-use crate::recorded::replay;
 use crate::site::{CALM, Site};
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn cubbyholes_answer_as_openbao_does() {
-    let site = Site::open(CALM).await;
-    replay(&site, include_str!("../data/openbao-cubbyhole.json"), &[]).await;
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_service_token_has_one_and_nobody_else_does() {

@@ -4,23 +4,8 @@ use serde_json::json;
 use symbolon_broker::engines::kv::{ENTRIES, SECRETS, VERSIONS};
 use symbolon_cli::demo::world::until;
 
-use crate::recorded::replay;
 use crate::rows;
 use crate::site::{CALM, Site};
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn version_1_answers_as_openbao_does() {
-    let site = Site::open(CALM).await;
-    let differs = [
-        // An upgrade is done when it is answered, so there is nothing to warn of.
-        ("POST", "sys/mounts/kv1/tune", 204, &["data"][..]),
-        // A mount always says its version, so that one from before there were two cannot be taken for it.
-        ("GET", "sys/mounts/kvd", 200, &["data"]),
-    ];
-    replay(&site, include_str!("../data/openbao-kv1.json"), &differs).await;
-    let fresh = site.root_get("sys/mounts/kvd").await.expect(200).json();
-    assert_eq!(fresh["data"]["options"], json!({ "version": "1" }));
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn policies_judge_the_path_as_it_is() {

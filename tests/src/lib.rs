@@ -14,6 +14,7 @@ mod dead_man;
 mod dependencies;
 mod differential;
 mod disk;
+mod eso;
 mod examples;
 mod go;
 mod group;

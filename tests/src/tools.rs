@@ -5,11 +5,16 @@ use std::process::Command;
 
 use symbolon_repository::machine::needs;
 
-/// `go` in `tests/go`, with pinned versions, its build cache under `target/`, and nothing of the caller's
-/// Vault settings.
+/// `go` in `tests/go`.
 pub fn go() -> Option<Command> {
+    go_in("go")
+}
+
+/// `go` in a module below `tests/`, with pinned versions, its build cache under `target/`, and nothing of the
+/// caller's Vault settings.
+pub fn go_in(module: &str) -> Option<Command> {
     needs("Go 1.26", "install it from https://go.dev/dl and put it on the PATH", is_go_new().then_some(()))?;
-    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("go");
+    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join(module);
     let mut go = Command::new("go");
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("VAULT_")) {
         go.env_remove(name);
