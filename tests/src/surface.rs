@@ -99,11 +99,17 @@ fn essence(got: &Got) -> (u16, Value) {
 #[test]
 fn both_ways_to_list_agree() {
     shared().run(async |site| {
-        let list = r#"path "secret/metadata/*" { capabilities = ["list"] } path "secret/metadata" { capabilities = ["list"] }"#;
-        let read = r#"path "secret/metadata/*" { capabilities = ["read"] } path "secret/metadata" { capabilities = ["read"] }"#;
+        // A mount of its own: other tests write in the shared one meanwhile.
+        site.root_put("sys/mounts/lists", &json!({ "type": "kv-v2" })).await.expect(204);
+        for name in ["open/a", "closed/b"] {
+            let body = json!({ "data": { "value": "x" } });
+            site.root_put(&format!("lists/data/{name}"), &body).await.expect(200);
+        }
+        let list = r#"path "lists/metadata/*" { capabilities = ["list"] } path "lists/metadata" { capabilities = ["list"] }"#;
+        let read = r#"path "lists/metadata/*" { capabilities = ["read"] } path "lists/metadata" { capabilities = ["read"] }"#;
         let tokens =
             [site.root.clone(), site.token_with("lists", list).await, site.token_with("reads", read).await, String::new()];
-        for path in ["secret/metadata", "secret/metadata/", "secret/metadata/open", "secret/metadata/open/", "secret/metadata/none/"]
+        for path in ["lists/metadata", "lists/metadata/", "lists/metadata/open", "lists/metadata/open/", "lists/metadata/none/"]
         {
             let mut seen = Vec::new();
             for token in &tokens {
@@ -119,7 +125,7 @@ fn both_ways_to_list_agree() {
             let there = if path.contains("none") { 404 } else { 200 };
             assert_eq!(seen, [there, there, 403, 403], "{path}");
         }
-        let listed = site.ask("LIST", "secret/metadata", &site.root, "").await.json();
+        let listed = site.ask("LIST", "lists/metadata", &site.root, "").await.json();
         assert_eq!(listed["data"]["keys"], json!(["closed/", "open/"]));
     });
 }
