@@ -112,6 +112,7 @@ fn seal_body(status: &SealStatus, version: &str) -> Value {
         "nonce": status.nonce,
         "version": version,
         "build_date": "",
+        "commit_date": "",
         "migration": false,
         "recovery_seal": false,
         "storage_type": "embedded",
