@@ -352,6 +352,27 @@ mod tests {
         assert!(parse(json!({})).is_err());
     }
 
+    /// As Go's library sends it of users who say nothing but the kind.
+    #[test]
+    fn what_libraries_send_along_needs_no_warning() {
+        let config = json!({
+            "options": null, "default_lease_ttl": "", "max_lease_ttl": "", "force_no_cache": false,
+        });
+        let body = json!({
+            "type": "kv", "description": "", "config": config, "local": false, "seal_wrap": false,
+            "external_entropy_access": false, "options": null,
+        });
+        for side in [Side::Secrets, Side::Logins] {
+            let body = Fields::new(object(body.clone()));
+            let spec = parse_enable(&body.reader(), side).unwrap();
+            assert_eq!((spec.default_ttl_secs, spec.max_ttl_secs), (0, 0));
+            assert_eq!(body.warnings(), [""; 0]);
+            let body = Fields::new(object(config.clone()));
+            assert!(parse_tuning(&body.reader(), side).unwrap().default_ttl_secs.is_none());
+            assert_eq!(body.warnings(), [""; 0]);
+        }
+    }
+
     #[test]
     fn settings_are_taken_or_named() {
         let body = Fields::new(object(json!({
