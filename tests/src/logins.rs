@@ -115,3 +115,44 @@ fn a_mount_without_configuration_has_none() {
         }
     });
 }
+
+/// Each setting of a role has a path of its own, and policies judge that.
+#[test]
+fn single_settings_of_a_role_are_judged_by_their_path() {
+    shared().run(async |site| {
+        let role = json!({ "token_ttl": "1m", "token_policies": ["reader"], "secret_id_num_uses": 7 });
+        site.root_put("auth/approle/role/parts", &role).await.expect(204);
+        let policy = |capability: &str| {
+            format!(r#"path "auth/approle/role/parts/token-ttl" {{ capabilities = ["{capability}"] }}"#)
+        };
+        let updates = site.token_with("updates-ttl", &policy("update")).await;
+        let deletes = site.token_with("deletes-ttl", &policy("delete")).await;
+        let put = |path: &'static str, body: &'static str, token: &str| {
+            let token = token.to_owned();
+            async move { site.ask("PUT", &format!("auth/approle/role/parts{path}"), &token, body).await }
+        };
+        put("/token-ttl", r#"{"token_ttl":"5m"}"#, &updates).await.expect(204);
+        put("/token-ttl", r#"{"token_ttl":"9m"}"#, &deletes).await.expect(403);
+        put("/policies", r#"{"token_policies":"root"}"#, &updates).await.expect(403);
+        put("", r#"{"token_ttl":"9m"}"#, &updates).await.expect(403);
+        // What another path is for is not changed by this one.
+        let also = r#"{"token_ttl":"6m","token_policies":["admin"],"secret_id_num_uses":0}"#;
+        let told = put("/token-ttl", also, &updates).await.expect(200);
+        assert!(
+            told.text.contains("token_policies") && told.text.contains("secret_id_num_uses"),
+            "{}",
+            told.text
+        );
+        put("/token-ttl", "{}", &updates).await.expect(400);
+        let facts =
+            async || site.root_get("auth/approle/role/parts").await.expect(200).json()["data"].clone();
+        let now = facts().await;
+        assert_eq!((&now["token_ttl"], &now["token_policies"]), (&json!(360), &json!(["reader"])));
+        assert_eq!(now["secret_id_num_uses"], 7);
+        let path = "auth/approle/role/parts/token-ttl";
+        site.ask("DELETE", path, &updates, "").await.expect(403);
+        site.ask("DELETE", path, &deletes, "").await.expect(204);
+        assert_eq!(facts().await["token_ttl"], 0);
+        site.root_get("auth/approle/role/none/token-ttl").await.expect(404);
+    });
+}

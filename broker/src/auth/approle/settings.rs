@@ -26,11 +26,13 @@ pub(super) fn edit_role(
         token: TokenParams::default(),
     });
     set(&mut role.role_id, read.string("role_id")?.filter(|id| !id.is_empty()));
-    set(&mut role.bind_secret_id, read.bool("bind_secret_id")?);
+    // Cleared is as it was when the role was new: null must not let in whoever has no secret id.
+    let binds = if read.is_null("bind_secret_id") { Some(true) } else { read.bool("bind_secret_id")? };
+    set(&mut role.bind_secret_id, binds);
     let bound = first(["secret_id_bound_cidrs", "bound_cidr_list"], |name| cidrs(read, name))?;
     set(&mut role.secret_id_bound_cidrs, bound);
-    set(&mut role.secret_id_num_uses, read.count("secret_id_num_uses")?);
-    set(&mut role.secret_id_ttl, read.duration_secs("secret_id_ttl")?);
+    set(&mut role.secret_id_num_uses, read.or_cleared("secret_id_num_uses", Reader::count)?);
+    set(&mut role.secret_id_ttl, read.or_cleared("secret_id_ttl", Reader::duration_secs)?);
     if read.bool("local_secret_ids")?.unwrap_or(false) {
         return Err(FaceError::Invalid("local_secret_ids is not supported"));
     }
@@ -74,5 +76,15 @@ mod tests {
         let facts = role_facts(&role);
         assert_eq!(facts["secret_id_bound_cidrs"], json!(["10.0.0.0/8"]));
         assert_eq!(facts["token_policies"], json!(["reader"]));
+    }
+
+    #[test]
+    fn null_lets_in_nobody_without_a_secret_id() {
+        let name = RoleName::parse("ci").unwrap();
+        let body = fields(json!({"bind_secret_id": false, "secret_id_bound_cidrs": "10.0.0.0/8"}));
+        let role = edit_role(None, &name, "id-1", &body.reader()).unwrap();
+        let role =
+            edit_role(Some(role), &name, "", &fields(json!({"bind_secret_id": null})).reader()).unwrap();
+        assert!(role.bind_secret_id);
     }
 }

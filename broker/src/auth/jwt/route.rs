@@ -117,18 +117,18 @@ fn edit_role(existing: Option<JwtRole>, name: &RoleName, read: &Reader<'_>) -> R
         workload: WorkloadRule::default(),
         token: TokenParams::default(),
     });
-    set(&mut role.user_claim, read.string("user_claim")?);
-    set(&mut role.user_claim_json_pointer, read.bool("user_claim_json_pointer")?);
-    set(&mut role.bound_audiences, read.comma_list("bound_audiences")?);
-    set(&mut role.bound_subject, read.string("bound_subject")?);
+    set(&mut role.user_claim, read.or_cleared("user_claim", Reader::string)?);
+    set(&mut role.user_claim_json_pointer, read.or_cleared("user_claim_json_pointer", Reader::bool)?);
+    set(&mut role.bound_audiences, read.or_cleared("bound_audiences", Reader::comma_list)?);
+    set(&mut role.bound_subject, read.or_cleared("bound_subject", Reader::string)?);
     set(&mut role.bound_claims, bound_claims(read)?);
     set(&mut role.bound_claims_type, bound_claims_type(read)?);
-    set(&mut role.claim_mappings, read.string_map("claim_mappings")?);
-    set(&mut role.groups_claim, read.string("groups_claim")?);
-    set(&mut role.expiration_leeway, signed_secs(read, "expiration_leeway")?);
-    set(&mut role.not_before_leeway, signed_secs(read, "not_before_leeway")?);
-    set(&mut role.clock_skew_leeway, signed_secs(read, "clock_skew_leeway")?);
-    set(&mut role.accepted_typ, read.comma_list("accepted_typ")?);
+    set(&mut role.claim_mappings, read.or_cleared("claim_mappings", Reader::string_map)?);
+    set(&mut role.groups_claim, read.or_cleared("groups_claim", Reader::string)?);
+    set(&mut role.expiration_leeway, read.or_cleared("expiration_leeway", signed_secs)?);
+    set(&mut role.not_before_leeway, read.or_cleared("not_before_leeway", signed_secs)?);
+    set(&mut role.clock_skew_leeway, read.or_cleared("clock_skew_leeway", signed_secs)?);
+    set(&mut role.accepted_typ, read.or_cleared("accepted_typ", Reader::comma_list)?);
     edit_workload(&mut role.workload, read)?;
     edit_params(&mut role.token, read)?;
     Ok(role)
@@ -145,6 +145,9 @@ fn check_role_type(new: bool, read: &Reader<'_>) -> Result<(), FaceError> {
 
 /// A value, or a list of which one must match.
 fn bound_claims(read: &Reader<'_>) -> Result<Option<BTreeMap<String, Value>>, FaceError> {
+    if read.is_null("bound_claims") {
+        return Ok(Some(BTreeMap::new()));
+    }
     let claims = read.object("bound_claims")?;
     Ok(claims.map(|claims| claims.iter().map(|(claim, value)| (claim.clone(), value.clone())).collect()))
 }

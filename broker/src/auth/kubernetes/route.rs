@@ -95,9 +95,15 @@ fn edit_role(
         workload: WorkloadRule::default(),
         token: TokenParams::default(),
     });
-    set(&mut role.bound_service_account_names, read.comma_list("bound_service_account_names")?);
-    set(&mut role.bound_service_account_namespaces, read.comma_list("bound_service_account_namespaces")?);
-    set(&mut role.audience, read.string("audience")?);
+    set(
+        &mut role.bound_service_account_names,
+        read.or_cleared("bound_service_account_names", Reader::comma_list)?,
+    );
+    set(
+        &mut role.bound_service_account_namespaces,
+        read.or_cleared("bound_service_account_namespaces", Reader::comma_list)?,
+    );
+    set(&mut role.audience, read.or_cleared("audience", Reader::string)?);
     set(&mut role.alias_name_source, alias_name_source(read)?);
     edit_workload(&mut role.workload, read)?;
     edit_params(&mut role.token, read)?;

@@ -107,15 +107,22 @@ pub fn required(read: &Reader<'_>, name: &'static str, missing: &'static str) ->
 }
 
 /// Takes over those `token_*` parameters that the request names, under their present or their older names.
+/// `null` clears.
 pub fn edit_params(params: &mut TokenParams, read: &Reader<'_>) -> Result<(), FaceError> {
-    let secs = |name| read.duration_secs(name);
+    let secs = |name| read.or_cleared(name, Reader::duration_secs);
     set(&mut params.token_ttl, first(["token_ttl", "ttl"], secs)?);
     set(&mut params.token_max_ttl, first(["token_max_ttl", "max_ttl"], secs)?);
     set(&mut params.token_period, first(["token_period", "period"], secs)?);
-    set(&mut params.token_explicit_max_ttl, read.duration_secs("token_explicit_max_ttl")?);
-    set(&mut params.token_no_default_policy, read.bool("token_no_default_policy")?);
-    set(&mut params.token_num_uses, first(["token_num_uses", "num_uses"], |name| read.count(name))?);
-    let policies = first(["token_policies", "policies"], |name| read.comma_list(name))?;
+    set(
+        &mut params.token_explicit_max_ttl,
+        read.or_cleared("token_explicit_max_ttl", Reader::duration_secs)?,
+    );
+    set(&mut params.token_no_default_policy, read.or_cleared("token_no_default_policy", Reader::bool)?);
+    set(
+        &mut params.token_num_uses,
+        first(["token_num_uses", "num_uses"], |name| read.or_cleared(name, Reader::count))?,
+    );
+    let policies = first(["token_policies", "policies"], |name| read.or_cleared(name, Reader::comma_list))?;
     set(&mut params.token_policies, policies.map(|names| policy_names(&names)).transpose()?);
     set(
         &mut params.token_bound_cidrs,
@@ -142,8 +149,8 @@ pub fn first<T, E>(
 /// Takes over what workloads of a role may ask the token endpoint for. Ours, not Vault's; empty means
 /// nothing.
 pub fn edit_workload(rule: &mut WorkloadRule, read: &Reader<'_>) -> Result<(), FaceError> {
-    set(&mut rule.audiences, read.comma_list("workload_audiences")?);
-    set(&mut rule.scopes, read.comma_list("workload_scopes")?);
+    set(&mut rule.audiences, read.or_cleared("workload_audiences", Reader::comma_list)?);
+    set(&mut rule.scopes, read.or_cleared("workload_scopes", Reader::comma_list)?);
     Ok(())
 }
 
@@ -156,7 +163,7 @@ pub fn set<T>(field: &mut T, value: Option<T>) {
 
 /// Address ranges.
 pub fn cidrs(read: &Reader<'_>, name: &'static str) -> Result<Option<CidrList>, FaceError> {
-    let texts = read.comma_list(name)?;
+    let texts = read.or_cleared(name, Reader::comma_list)?;
     let list = texts.map(|texts| CidrList::parse(&texts)).transpose();
     list.map_err(|_| FaceError::Invalid("addresses must be given as 10.0.0.0/8 or 10.0.0.1"))
 }
@@ -221,6 +228,21 @@ mod tests {
         assert_eq!(facts["token_policies"], json!(["reader", "writer"]));
         assert_eq!((&facts["token_ttl"], &facts["token_max_ttl"]), (&json!(3600), &json!(7200)));
         assert_eq!(facts["token_type"], "batch");
+    }
+
+    #[test]
+    fn null_clears_what_it_names() {
+        let mut params = TokenParams::default();
+        edit(
+            &mut params,
+            json!({"token_policies": ["reader"], "token_ttl": 60, "token_bound_cidrs": "10.0.0.0/8"}),
+        )
+        .unwrap();
+        edit(&mut params, json!({"token_policies": null, "token_ttl": null})).unwrap();
+        assert!(params.token_policies.is_empty() && params.token_ttl == 0);
+        assert!(!params.token_bound_cidrs.to_texts().is_empty(), "what is not named stays");
+        edit(&mut params, json!({"token_bound_cidrs": null})).unwrap();
+        assert!(params.token_bound_cidrs.to_texts().is_empty());
     }
 
     #[test]
