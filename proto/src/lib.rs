@@ -26,6 +26,7 @@ pub mod lease;
 pub mod limits;
 pub mod log;
 pub mod manifest;
+pub mod moment;
 pub mod name;
 pub mod order;
 pub mod possession;

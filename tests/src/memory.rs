@@ -239,7 +239,8 @@ async fn needles(site: &Site) -> Needles {
     own_secrets(&mut needles, &all, &unsealed);
     let config = site.world.broker_config(false).unwrap();
     let session = Unsealer::new(Arc::clone(&store), Arc::new(SystemClock), config.remote, furnishing());
-    let session = session.open_with(&sealed, Arc::new(unsealed), &Alarm::new().0).await.unwrap().session;
+    let session =
+        session.open_with(&sealed, Arc::new(unsealed), "test", &Alarm::new().0).await.unwrap().session;
     let id = |bytes: &[u8]| -> [u8; 16] { bytes.try_into().unwrap() };
     let mut keks = BTreeMap::new();
     for (key, _) in rows::of(&all, CAPSULES) {

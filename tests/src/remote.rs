@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::rows;
-use crate::site::{BRISK, Site};
+use crate::site::{BRISK, CALM, Site};
 
 /// The broker's deadline for one evaluation is 2 s; an answer to its client comes soon after.
 const PROMPT: Duration = Duration::from_secs(6);
@@ -155,6 +155,19 @@ async fn a_suspended_key_closes_everything_and_a_resumed_one_opens_it() {
     written.await.unwrap();
     let read = site.root_get("fresh/data/a").await.expect(200).json();
     assert_eq!(read["data"]["metadata"]["version"], 1, "a refused write left something behind");
+}
+
+/// Heartbeats are a minute apart here, and nobody waits that long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_remote_that_returns_is_noticed_before_the_next_heartbeat() {
+    let mut site = Site::open(CALM).await;
+    site.write("app/db", "x").await;
+    site.ask("PUT", "sys/seal", &site.root, "").await.expect(204);
+    site.world.stop_fragment().await.unwrap();
+    site.unseal().await;
+    site.read("app/db").await.expect(503);
+    site.world.start_fragment().await.unwrap();
+    site.wait_for_read("app/db", 200, &[503]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

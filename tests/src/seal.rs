@@ -386,10 +386,25 @@ async fn text_shares_over_a_classical_connection_are_named_in_the_log() {
     assert_eq!(exposed(&site).await.len(), 1, "once, and nothing of shares over the hybrid group");
 }
 
-/// What the entries of unseals say of exposed shares.
-async fn exposed(site: &Site) -> Vec<String> {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_entry_of_an_unseal_names_who_opened_the_broker() {
+    let site = Site::sealed(CALM).await;
+    for x in [2, 0] {
+        site.client().unseal(&site.shares[x]).await.unwrap();
+    }
+    let told = unseals(&site).await;
+    assert!(told.len() == 1 && told[0].starts_with("shares given by "), "{told:?}");
+    assert!(["ana", "carla"].iter().all(|name| told[0].contains(name)) && !told[0].contains("boris"));
+}
+
+/// What the entries of unseals say.
+async fn unseals(site: &Site) -> Vec<String> {
     let found = site.root_get("sys/symbolon/audit?action=unseal&limit=100").await.expect(200).json();
     let entries = found["data"]["entries"].as_array().unwrap().iter();
-    let roles = entries.filter_map(|entry| entry["role"].as_str()).map(str::to_owned);
-    roles.filter(|role| role.contains("X25519MLKEM768")).collect()
+    entries.filter_map(|entry| entry["role"].as_str()).map(str::to_owned).collect()
+}
+
+/// The same of exposed shares.
+async fn exposed(site: &Site) -> Vec<String> {
+    unseals(site).await.into_iter().filter(|role| role.contains("X25519MLKEM768")).collect()
 }

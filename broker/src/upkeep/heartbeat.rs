@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use symbolon_core::audit::{Action, Draft};
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{error, warn};
 
 use super::group::Changer;
@@ -23,6 +23,10 @@ use crate::upkeep::rotation::Rotation;
 
 /// How often the end of the lease is looked at; a cached key outlives its lease by at most this.
 const EXPIRY_TICK: Duration = Duration::from_millis(500);
+
+/// Between two contacts while there is no lease: nobody should wait for a heartbeat when the other side is
+/// there again.
+const WITHOUT_LEASE: Duration = Duration::from_secs(1);
 
 /// Starts the tasks of a session.
 pub fn start(session: &Arc<Session>, link: Link, intervals: Intervals, alarm: &Alarm) {
@@ -67,11 +71,16 @@ async fn end_leases(keys: Keys) {
 /// Renews the lease, registers with a remote that was away, proves with a canary that what is written can be
 /// read, and keeps the newest manifest.
 async fn keep_lease(session: Weak<Session>, link: Link, every: Duration, alarm: Alarm) {
-    let mut beat = interval(every);
+    let mut beat = interval(every.min(WITHOUT_LEASE));
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    beat.tick().await; // the first contact was made by the unseal
+    let mut last = Instant::now(); // the first contact was made by the unseal
     loop {
         beat.tick().await;
+        let Some(now) = session.upgrade().map(|session| session.now()) else { return };
+        if last.elapsed() < every && link.keys.leases().missing(now).is_none() {
+            continue;
+        }
+        last = Instant::now();
         let contacted = contact(&link).await;
         let Some(session) = session.upgrade() else { return };
         if let Err(reason) = contacted {

@@ -236,7 +236,7 @@ fn a_share_reaches_the_broker_sealed_to_the_key_on_its_console() {
     assert!(pictures.any(|line| line == "  [x]  1  Ann  gave"), "whoever watches sees it");
 
     let opened = submit(&shares[2], &right).expect(0).stdout;
-    assert_eq!(opened, "No ceremony is under way.\n");
+    assert_eq!(opened, "Yours was the last share that was needed: the broker is open.\n");
     assert_eq!(pictures.last().as_deref(), Some("No ceremony is under way."));
     assert!(watching.wait().unwrap().success());
     deployment.run(&["operator", "status"], "").expect(0);

@@ -73,11 +73,7 @@ fn key_status(out: &mut dyn Write, key: &KeyReport) -> io::Result<()> {
         writeln!(out, "  sealed to escrow custodians, who bypass every revocation")?;
     }
     if let Some(at) = key.destroy_at {
-        writeln!(
-            out,
-            "  will be destroyed at {at} (Unix seconds), ordered by {}",
-            key.ordered_by.join(", ")
-        )?;
+        writeln!(out, "  will be destroyed at {}, ordered by {}", moment(at), key.ordered_by.join(", "))?;
     }
     for epoch in &key.epochs {
         writeln!(out, "  epoch  {}  {}", epoch.key_epoch, standing(epoch.state))?;
@@ -86,8 +82,10 @@ fn key_status(out: &mut dyn Write, key: &KeyReport) -> io::Result<()> {
 }
 
 fn broker_status(out: &mut dyn Write, broker: &BrokerReport) -> io::Result<()> {
-    writeln!(out, "broker   {}  generation {}  {}", broker.broker, broker.generation, broker.fingerprint)?;
+    let unseals = generation(broker.generation);
+    writeln!(out, "broker   {}  generation {unseals}  {}", broker.broker, broker.fingerprint)?;
     if let (Some(at), Some(barred)) = (broker.admitted_at, broker.barred_generation) {
+        let (at, barred) = (moment(at), generation(barred));
         writeln!(out, "  officers admitted an older state of it at {at}, in place of generation {barred}")?;
     }
     Ok(())
@@ -97,12 +95,23 @@ fn standing(state: EpochStanding) -> String {
     match state {
         EpochStanding::Living => "living".to_owned(),
         EpochStanding::RetireAsked { at } => {
-            format!("living; its broker asked at {at} to retire it, which two officers must order")
+            format!("living; its broker asked at {} to retire it, which two officers must order", moment(at))
         }
         EpochStanding::Retired => "retired".to_owned(),
-        EpochStanding::Restoring { until } => format!("retired; answers restores until {until}"),
-        EpochStanding::PendingDestroy { at } => format!("will be destroyed at {at}"),
+        EpochStanding::Restoring { until } => format!("retired; answers restores until {}", moment(until)),
+        EpochStanding::PendingDestroy { at } => format!("will be destroyed at {}", moment(at)),
     }
+}
+
+/// In UTC, from Unix seconds.
+fn moment(unix_secs: u64) -> String {
+    symbolon_proto::moment::utc(unix_secs.saturating_mul(1000))
+}
+
+/// How often its deployment was unsealed, which is what the broker's own status shows; the lower half is
+/// chance.
+fn generation(whole: u64) -> u64 {
+    whole >> 32
 }
 
 pub(super) fn officers(out: &mut dyn Write, officers: &[OfficerReport]) -> io::Result<()> {
@@ -120,7 +129,7 @@ pub(super) fn carried(out: &mut dyn Write, carried: &Carried) -> io::Result<()> 
     writeln!(out, "Ordered by {}.", carried.officers.join(" and "))?;
     match carried.due_secs {
         Some(due) => {
-            writeln!(out, "It happens at {due} (Unix seconds); until then two officers can cancel it.")
+            writeln!(out, "It happens at {}; until then two officers can cancel it.", moment(due))
         }
         None => Ok(()),
     }

@@ -199,7 +199,7 @@ impl<'a> Loot<'a> {
         let sealed = sealed(disk);
         let keys = EpochKeys::derive(&self.fragment(), &sealed);
         let unsealer = Unsealer::new(store, Arc::new(SystemClock), self.address.clone(), furnishing());
-        unsealer.open(&sealed, keys, &Alarm::new().0).await.ok().map(|opened| opened.session)
+        unsealer.open(&sealed, keys, &[], &Alarm::new().0).await.ok().map(|opened| opened.session)
     }
 }
 

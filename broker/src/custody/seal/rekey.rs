@@ -114,7 +114,8 @@ impl SealTask {
             return Err(OpError::BUSY);
         }
         self.forget_alarms();
-        let opened = self.unsealer.open_with(&sealed, unsealed, &self.alarm).await;
+        let opened =
+            self.unsealer.open_with(&sealed, unsealed, "a ceremony has taken effect", &self.alarm).await;
         self.take_up(sealed, opened).await
     }
 

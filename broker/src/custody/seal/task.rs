@@ -130,7 +130,7 @@ impl SealTask {
             info!(given = progress.given.len(), needed = progress.threshold, "share accepted");
             return Ok(());
         }
-        self.open(sealed).await
+        self.open(sealed, &progress.given).await
     }
 
     /// Shows a sealed broker and how far its ceremony is; begins one if there is none.
@@ -140,12 +140,13 @@ impl SealTask {
         self.publish.send_replace(closed(sealed, desk, self.reason.clone(), self.clock.as_ref()));
     }
 
-    /// With enough shares. Whatever comes of it, these shares and the key they were sealed to are gone.
-    async fn open(&mut self, sealed: Arc<Sealed>) -> Result<(), OpError> {
+    /// With enough shares, by these custodians. Whatever comes of it, the shares and the key they were sealed
+    /// to are gone.
+    async fn open(&mut self, sealed: Arc<Sealed>, given: &[String]) -> Result<(), OpError> {
         let Some(desk) = self.desk.take() else { return Err(OpError::SEALED) };
         self.forget_alarms();
         let opened = match key_thread::run(move || finish(desk)).await.map_err(|_| OpError::BUSY)? {
-            Ok(keys) => self.unsealer.open(&sealed, keys, &self.alarm).await,
+            Ok(keys) => self.unsealer.open(&sealed, keys, given, &self.alarm).await,
             Err(error) => Err(error.into()),
         };
         if let Ok(opened) = &opened {

@@ -31,6 +31,7 @@ pub(super) async fn commit(
     writer: &Writer,
     sealed: &Sealed,
     shape: &Shape,
+    because: &str,
 ) -> Result<(u64, Option<Sealed>), OpError> {
     let (Generation(last), revision) = rows.read(GENERATION).await?.ok_or(OpError::INTEGRITY)?;
     let next = generation_after(last);
@@ -40,7 +41,7 @@ pub(super) async fn commit(
         changes.extend(replaced_record(rows, raised)?);
     }
     changes.extend(builtins::missing(rows, shape).await?);
-    let draft = Draft::by_broker(Action::Unseal, "enough custodians gave their shares");
+    let draft = Draft::by_broker(Action::Unseal, because);
     let _receipt = writer.commit(changes, draft).await.map_err(|reason| {
         error!(%reason, "the unseal could not be recorded; the broker stays sealed");
         OpError::UNLOGGED

@@ -102,18 +102,26 @@ impl Unsealer {
         Sealed::open(serde_json::from_slice(&row.value).ok()?).ok()
     }
 
-    /// Opens a session with the keys of a finished ceremony. Its tasks raise `alarm` if it must not stay
-    /// open.
-    pub async fn open(&self, sealed: &Sealed, keys: EpochKeys, alarm: &Alarm) -> Result<Opened, OpError> {
+    /// Opens a session with the keys of a finished ceremony, in which these custodians gave their shares. Its
+    /// tasks raise `alarm` if it must not stay open.
+    pub async fn open(
+        &self,
+        sealed: &Sealed,
+        keys: EpochKeys,
+        given: &[String],
+        alarm: &Alarm,
+    ) -> Result<Opened, OpError> {
         let unsealed = deployment::complete(self.store.as_ref(), keys).await?;
-        self.open_with(sealed, Arc::new(unsealed), alarm).await
+        let because = format!("shares given by {}", given.join(", "));
+        self.open_with(sealed, Arc::new(unsealed), &because, alarm).await
     }
 
-    /// The same with keys that are complete, after a change of them.
+    /// The same with keys that are complete. The unseal's entry says why it happened.
     pub async fn open_with(
         &self,
         sealed: &Sealed,
         unsealed: Arc<Unsealed>,
+        because: &str,
         alarm: &Alarm,
     ) -> Result<Opened, OpError> {
         let rows = Rows::new(Arc::clone(&self.store), Arc::clone(&unsealed));
@@ -126,7 +134,8 @@ impl Unsealer {
             Arc::new(Anchor::new(Arc::clone(&remote), Arc::clone(&self.store), Arc::clone(&unsealed)));
         checks::anchor(&anchor).await?;
         checks::readable(&rows).await?;
-        let (generation, raised) = entry::commit(&rows, &writer, sealed, &self.furnishing.shape).await?;
+        let shape = &self.furnishing.shape;
+        let (generation, raised) = entry::commit(&rows, &writer, sealed, shape, because).await?;
         let session = Session::assemble(Parts {
             configuration: Configuration::read(&rows).await?,
             clock: Arc::clone(&self.clock),

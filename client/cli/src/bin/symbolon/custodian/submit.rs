@@ -116,8 +116,12 @@ impl Source {
         let key = ceremony.key()?;
         self.compare(&key)?;
         let submission = Submission::seal(share, purpose, &ceremony.binding()?, &key, &mut os_rng());
-        let after = client.submit_share(&submission).await?;
-        print_once(globals.out(), after.as_ref())
+        match client.submit_share(&submission).await? {
+            None if ceremony.kind == "unseal" && !globals.out().is_json() => {
+                globals.out().line("Yours was the last share that was needed: the broker is open.")
+            }
+            after => print_once(globals.out(), after.as_ref()),
+        }
     }
 
     /// Nobody but the broker may have made the key that the share is sealed to.
