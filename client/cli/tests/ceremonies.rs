@@ -158,8 +158,17 @@ fn a_new_fragment_and_a_drill_of_those_who_hold_it() {
 
 #[test]
 fn a_deployment_begins_with_cards_and_nobody_sees_a_share() {
-    let holders =
-        ["--threshold", "2", "--card", "dora.card", "--card", "emil.card", "--envelopes", "new/envelopes"];
+    let holders = [
+        "--threshold",
+        "2",
+        "--card",
+        "dora.card",
+        "--card",
+        "emil.card",
+        "--envelopes",
+        "new/envelopes",
+        "--yes",
+    ];
     let prepare = |home: &Path| {
         keygen(home);
         String::new()
@@ -182,11 +191,17 @@ fn an_init_that_cannot_deliver_its_answer_makes_nothing() {
     let deployment = Deployment::uninitialised(Programs::default(), prepare);
     let init = |folder: &str| {
         let cards = ["--threshold", "2", "--card", "dora.card", "--card", "emil.card"];
-        let init = ["operator", "init", "--recovery", "none", "--envelopes", folder];
+        let init = ["operator", "init", "--recovery", "none", "--yes", "--envelopes", folder];
         deployment.run(&[&init[..], &cards].concat(), "")
     };
     std::fs::create_dir(deployment.path("taken")).unwrap();
     std::fs::write(deployment.path("taken/custodian-2.envelope"), "of before").unwrap();
+    let asked = ["--threshold", "2", "--card", "dora.card", "--card", "emil.card", "--envelopes", "new"];
+    let asked = [&["operator", "init", "--recovery", "none"], &asked[..]].concat();
+    let shown = std::fs::read_to_string(deployment.path("dora.card")).unwrap();
+    let fingerprint = Card::parse(&shown).unwrap().fingerprint().to_string();
+    let refused = deployment.run(&asked, "").refused(USAGE, "--yes");
+    assert!(refused.stderr.contains(&fingerprint), "{}", refused.stderr);
     init("taken").refused(USAGE, "exists already");
     init("dora.card/below").refused(1, "cannot write");
     assert_eq!(std::fs::read_dir(deployment.path("taken")).unwrap().count(), 1, "and nothing is left behind");

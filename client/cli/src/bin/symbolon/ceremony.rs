@@ -6,15 +6,13 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use symbolon_cli::{Ceremony, CeremonyState, KeptCeremony};
-use symbolon_proto::custody::Card;
 use symbolon_proto::custody::transcript::Transcript;
 use symbolon_proto::share::ShareSetManifest;
 
+use crate::cards::{self, card_text};
 use crate::failure::Failure;
 use crate::globals::Globals;
-use crate::input;
 use crate::key_file::write_new;
-use crate::operator_init::card_text;
 use crate::output::{Output, columns, printable};
 
 /// `symbolon ceremony`
@@ -105,23 +103,10 @@ impl Begin {
         }
         let cards = self.cards.iter().map(|path| card_text(path)).collect::<Result<Vec<_>, _>>()?;
         if makes_shares && !self.yes {
-            compare(&cards)?;
+            cards::compare(&cards)?;
         }
         let begun = globals.client()?.begin_ceremony(&self.kind, self.threshold, &cards).await?;
         print_once(globals.out(), begun.as_ref())
-    }
-}
-
-/// A card proves that its keys belong together, not whose they are: that only people can tell.
-fn compare(cards: &[String]) -> Result<(), Failure> {
-    let mut text = String::from("New shares are sealed to these cards:\n\n");
-    for card in cards.iter().filter_map(|card| Card::parse(card).ok()) {
-        text.push_str(&format!("  {}\n    {}\n", printable(card.name()), card.fingerprint()));
-    }
-    text.push_str("\nDid their owners read exactly these fingerprints to you? (yes/no)");
-    match input::ask(&text, "--yes")?.as_str() {
-        "yes" | "y" => Ok(()),
-        _ => Err(Failure::general("nothing was begun").hint("ask the owners for their cards again")),
     }
 }
 

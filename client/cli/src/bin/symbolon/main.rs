@@ -6,6 +6,7 @@
 
 mod advice;
 mod audit;
+mod cards;
 mod ceremony;
 mod completion;
 mod custodian;

@@ -5,19 +5,19 @@
 
 use std::convert::Infallible;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
 use symbolon_cli::{InitAnswer, InitRequest};
 use symbolon_proto::Zeroizing;
-use symbolon_proto::custody::{Card, Parcel};
+use symbolon_proto::custody::Parcel;
 
+use crate::cards::{self, card_text};
 use crate::failure::Failure;
 use crate::globals::Globals;
 use crate::input;
-use crate::key_file::text_file;
 use crate::output::{columns, printable};
 use crate::promised::Promised;
 
@@ -39,6 +39,9 @@ pub struct Init {
     /// Card of a custodian, instead of names; give it once per share. No share is shown then
     #[arg(long = "card", value_name = "FILE", conflicts_with_all = ["custodians", "shares"], requires = "envelopes")]
     cards: Vec<PathBuf>,
+    /// Their owners have read the fingerprints of these cards to you
+    #[arg(long, requires = "cards")]
+    yes: bool,
     /// Folder for the share envelopes, one new file per card
     #[arg(long, value_name = "DIR", requires = "cards")]
     envelopes: Option<PathBuf>,
@@ -50,6 +53,9 @@ pub struct Init {
 impl Init {
     pub async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let request = self.request()?;
+        if !self.cards.is_empty() && !self.yes {
+            cards::compare(&request.cards)?;
+        }
         let client = globals.anonymous_within(INIT_TIMEOUT)?;
         if client.seal_status().await?.initialized {
             return Err(Failure::general("this broker is already initialised")
@@ -133,15 +139,6 @@ fn number(given: Option<u8>, question: &str, option: &str) -> Result<u8, Failure
         None => input::ask(question, option)?.parse().map_err(|_| {
             Failure::usage("that is not a number").hint("shares: 2 to 16, such as 3; threshold: such as 2")
         }),
-    }
-}
-
-/// A card in text form, checked here so that a wrong file is named.
-pub(crate) fn card_text(path: &Path) -> Result<String, Failure> {
-    let text = text_file(path)?;
-    match Card::parse(&text) {
-        Ok(card) => Ok(card.to_text()),
-        Err(error) => Err(Failure::usage(format!("{}: {error}", path.display()))),
     }
 }
 
