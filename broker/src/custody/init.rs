@@ -28,6 +28,7 @@ use tracing::{info, warn};
 
 use super::ceremony::archive::{self, Archived};
 use super::deployment::Deployment;
+use super::initialising::Attempt;
 use super::places::{GENERATION, Generation, SEAL_COPY, public_record};
 use super::seal::View;
 use super::unseal::start_log;
@@ -147,27 +148,25 @@ fn holders(request: &Init, configured: &[String]) -> Result<Vec<Holder>, InitErr
 /// Initialises the deployment. Waits for the operator of the fragment service if it has not approved this
 /// broker yet.
 pub async fn init(app: &App, request: &Init) -> Result<InitAnswer, OpError> {
-    let _only_one = app.init.begin()?;
+    let mut turn = app.init.begin()?;
     if !matches!(app.seal.view(), View::Uninitialised) {
         return Err(OpError::refused("the broker is already initialised"));
     }
     let plan = Plan::check(app, request)?;
-    let deployment = Deployment::generate()?;
-    let (id, broker) = (DeploymentId::random(&mut os_rng()), BrokerId::random(&mut os_rng()));
-    let enrolled = enrol(app, &deployment, id, broker).await;
-    app.init.announce(String::new());
-    let enrolled = enrolled?;
+    let Attempt { deployment, id, broker } = turn.attempt()?;
+    let (id, broker) = (*id, *broker);
+    let enrolled = enrol(app, deployment, id, broker).await?;
     let fragment = Fragment::random(&mut os_rng());
     let (set, shares) = deal(app, &plan, id, &fragment)?;
     let handed = hand_out(&plan, &set, &shares)?;
-    let record = seal_record(app, &plan, &set, &enrolled, &deployment, id, broker)?;
+    let record = seal_record(app, &plan, &set, &enrolled, deployment, id, broker)?;
     let sealed = Sealed::open(record).map_err(|_| OpError::bug("the seal record could not be read back"))?;
     let unsealed = Arc::new(Unsealed::first(&fragment, &sealed));
     drop(fragment);
-    let record = transcript(app, &deployment, &set, &handed)?;
-    let written = write(app, &plan, &sealed, unsealed, &deployment, &enrolled, &record).await;
-    app.init.announce(String::new());
+    let record = transcript(app, deployment, &set, &handed)?;
+    let written = write(app, &plan, &sealed, unsealed, deployment, &enrolled, &record).await;
     let (root_token, receipt) = written?;
+    turn.succeeded();
     let log_key = sealed.record().log_key.clone();
     app.seal.adopt(sealed).await?;
     let Handed { shares, parcels, .. } = handed;
@@ -195,9 +194,8 @@ async fn enrol(
             EnrolOutcome::Pending => {}
         }
         let fingerprint = deployment.identity.fingerprint().to_string();
-        if app.init.enrolling().is_empty() {
+        if app.init.announce(&fingerprint) {
             warn!(%fingerprint, "the fragment service's operator must compare this, then `symbolon fragment approve`");
-            app.init.announce(fingerprint);
         }
         sleep(APPROVAL_POLL).await;
     }
@@ -215,7 +213,7 @@ async fn enrol_group(
     let enroller = enroller.await.map_err(EnrolError::Group)?;
     let fingerprint = enroller.fingerprint().to_string();
     warn!(%fingerprint, "the operators of all fragment services must compare this, then `symbolon fragment approve`");
-    app.init.announce(fingerprint);
+    app.init.announce(&fingerprint);
     let deadline = Instant::now() + Duration::from_secs(app.config.init.approval_secs);
     while !enroller.approved().await.map_err(EnrolError::Group)? {
         if Instant::now() >= deadline {
@@ -335,9 +333,8 @@ async fn put_into_escrow(
         if Instant::now() >= deadline {
             return Err(NOT_APPROVED);
         }
-        if app.init.enrolling() != fingerprint {
+        if app.init.announce(&fingerprint) {
             warn!(%fingerprint, "every fragment service's operator must compare this escrow key, then `symbolon fragment approve`");
-            app.init.announce(fingerprint.clone());
         }
         sleep(APPROVAL_POLL).await;
     }
