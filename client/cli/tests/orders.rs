@@ -215,6 +215,10 @@ fn officers_admit_a_broker_that_was_restored_from_a_backup() {
     deployment.unseal();
     assert_eq!(reads_become(&deployment, 0).stdout, "kept");
     get(&deployment, "second").expect(4);
+    let unseals =
+        deployment.as_root(&["audit", "search", "--action", "unseal", "--output", "json"]).expect(0);
+    let told = unseals.stdout.matches("its officers have admitted an older state").count();
+    assert_eq!(told, 1, "the entry says what happened: {}", unseals.stdout);
     let admitted = service_status(&deployment)["brokers"][0].clone();
     assert_eq!(admitted["barred_generation"], broker["generation"]);
     assert!(admitted["admitted_at"].is_u64() && admitted["generation"] != broker["generation"], "{admitted}");

@@ -70,6 +70,7 @@ pub struct Anchor {
     log: LogReader,
     unsealed: Arc<Unsealed>,
     confirmed: AtomicBool,
+    forgotten: AtomicBool,
 }
 
 /// What the nodes said, counted.
@@ -84,7 +85,13 @@ impl Anchor {
     /// The anchor of the log in `store`, not yet compared.
     #[must_use]
     pub fn new(remote: Arc<Remote>, store: Arc<dyn Store>, unsealed: Arc<Unsealed>) -> Self {
-        Self { remote, log: LogReader::new(store), unsealed, confirmed: AtomicBool::new(false) }
+        Self {
+            remote,
+            log: LogReader::new(store),
+            unsealed,
+            confirmed: AtomicBool::new(false),
+            forgotten: AtomicBool::new(false),
+        }
     }
 
     /// Whether the service has been asked in this unsealed period, and the log continues what it remembers.
@@ -93,12 +100,22 @@ impl Anchor {
         self.confirmed.load(Ordering::Acquire)
     }
 
+    /// Whether the service was asked and remembers nothing of the log: it is a new one, or officers have
+    /// admitted an older state, or the service has lost its memory.
+    #[must_use]
+    pub fn is_forgotten(&self) -> bool {
+        self.forgotten.load(Ordering::Acquire)
+    }
+
     /// Asks the service, unless that has succeeded before. Until then no key is opened.
     pub async fn confirm(&self) -> Result<(), AnchorError> {
         if self.is_confirmed() {
             return Ok(());
         }
-        self.judge(self.remote.anchors().await).await?;
+        let remembered = self.remote.anchors().await;
+        let forgotten = !remembered.iter().any(|(_, answer)| matches!(answer, Ok(Some(_))));
+        self.judge(remembered).await?;
+        self.forgotten.store(forgotten, Ordering::Release);
         self.confirmed.store(true, Ordering::Release);
         Ok(())
     }

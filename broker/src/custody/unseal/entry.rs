@@ -23,6 +23,26 @@ fn generation_after(last: u64) -> u64 {
     count << 32 | u64::from(os_rng().next_u32())
 }
 
+/// What the entry of an unseal tells.
+pub(super) struct Why<'a> {
+    pub(super) because: &'a str,
+    /// Whether the fragment service remembers nothing of this store's log.
+    pub(super) forgotten: bool,
+}
+
+impl Why<'_> {
+    /// The first unseal puts the first anchor, so only a later one can find it gone.
+    fn told(&self, last_generation: u64) -> String {
+        let Self { because, forgotten } = self;
+        match *forgotten && last_generation >> 32 > 0 {
+            true => format!(
+                "{because}; the fragment service remembered nothing of this log: its officers have admitted an older state, or its memory was lost"
+            ),
+            false => (*because).to_owned(),
+        }
+    }
+}
+
 /// Commits; answers the generation, and the seal record if its format was raised. From then on an older
 /// broker refuses the store, because this one may write what that one would not carry through a change of
 /// keys.
@@ -31,7 +51,7 @@ pub(super) async fn commit(
     writer: &Writer,
     sealed: &Sealed,
     shape: &Shape,
-    because: &str,
+    why: Why<'_>,
 ) -> Result<(u64, Option<Sealed>), OpError> {
     let (Generation(last), revision) = rows.read(GENERATION).await?.ok_or(OpError::INTEGRITY)?;
     let next = generation_after(last);
@@ -41,7 +61,7 @@ pub(super) async fn commit(
         changes.extend(replaced_record(rows, raised)?);
     }
     changes.extend(builtins::missing(rows, shape).await?);
-    let draft = Draft::by_broker(Action::Unseal, because);
+    let draft = Draft::by_broker(Action::Unseal, why.told(last));
     let _receipt = writer.commit(changes, draft).await.map_err(|reason| {
         error!(%reason, "the unseal could not be recorded; the broker stays sealed");
         OpError::UNLOGGED

@@ -135,7 +135,8 @@ impl Unsealer {
         checks::anchor(&anchor).await?;
         checks::readable(&rows).await?;
         let shape = &self.furnishing.shape;
-        let (generation, raised) = entry::commit(&rows, &writer, sealed, shape, because).await?;
+        let why = entry::Why { because, forgotten: anchor.is_forgotten() };
+        let (generation, raised) = entry::commit(&rows, &writer, sealed, shape, why).await?;
         let session = Session::assemble(Parts {
             configuration: Configuration::read(&rows).await?,
             clock: Arc::clone(&self.clock),
