@@ -95,6 +95,7 @@ pub struct Reload {
     tls: Option<config::Tls>,
     certificate: Option<Certificate>,
     alarms: Arc<Alarms>,
+    is_initialised: Box<dyn Fn() -> bool + Send>,
 }
 
 impl Reload {
@@ -105,9 +106,10 @@ impl Reload {
         config: &Config,
         certificate: Option<Certificate>,
         alarms: Arc<Alarms>,
+        is_initialised: Box<dyn Fn() -> bool + Send>,
     ) -> Self {
         let started = table(&path);
-        Self { path, started, tls: config.tls.clone(), certificate, alarms }
+        Self { path, started, tls: config.tls.clone(), certificate, alarms, is_initialised }
     }
 
     /// Looks at all files once.
@@ -146,13 +148,18 @@ impl Reload {
     }
 
     /// Settings that the file has otherwise than this broker. A certificate can be another one, but it cannot
-    /// come or go.
+    /// come or go. What `init` reads means nothing once there is a deployment, and is taken out then.
     fn needs_restart(&self, config: &Config) -> BTreeSet<String> {
         let (Some(started), Some(now)) = (&self.started, table(&self.path)) else { return BTreeSet::new() };
         let names = started.keys().chain(now.keys());
         let changed = names.filter(|name| started.get(*name) != now.get(*name));
         let same_kind = config.tls.is_some() == self.tls.is_some();
-        changed.filter(|name| *name != "tls" || !same_kind).cloned().collect()
+        let is_idle = |name: &str| match name {
+            "tls" => same_kind,
+            "init" => (self.is_initialised)(),
+            _ => false,
+        };
+        changed.filter(|name| !is_idle(name)).cloned().collect()
     }
 }
 
@@ -213,7 +220,11 @@ mod tests {
             let config = Config::load(&self.path("toml")).unwrap();
             let certificate = Certificate::load(config.tls.as_ref().unwrap()).unwrap();
             let served = certificate.served();
-            (Reload::new(self.path("toml"), &config, Some(certificate), Arc::default()), served)
+            let is_initialised = Box::new(|| true);
+            (
+                Reload::new(self.path("toml"), &config, Some(certificate), Arc::default(), is_initialised),
+                served,
+            )
         }
     }
 
@@ -254,9 +265,12 @@ mod tests {
         home.configure("vault_compatibility_version = \"1.18.0\"");
         reload.look();
         assert_eq!(reload.alarms.texts(), [Alarm::Restart.text()]);
-        home.configure("");
+        home.configure("[init]\nallow = false");
         reload.look();
         assert!(reload.alarms.texts().is_empty() && !served.has_changed().unwrap());
+        reload.is_initialised = Box::new(|| false);
+        reload.look();
+        assert_eq!(reload.alarms.texts(), [Alarm::Restart.text()]);
     }
 
     #[test]

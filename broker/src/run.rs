@@ -105,7 +105,10 @@ impl Broker {
     /// has no certificate to renew.
     #[must_use]
     pub fn reload(&mut self, path: PathBuf) -> Reload {
-        Reload::new(path, &self.app.config, self.certificate.take(), Arc::clone(&self.app.alarms))
+        let app = Arc::clone(&self.app);
+        let is_initialised = Box::new(move || ops::seal::status(&app).initialized);
+        let alarms = Arc::clone(&self.app.alarms);
+        Reload::new(path, &self.app.config, self.certificate.take(), alarms, is_initialised)
     }
 
     /// Serves until `shutdown`, then seals and closes the store.
