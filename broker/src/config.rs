@@ -45,6 +45,9 @@ pub struct Config {
     /// Workload tokens.
     #[serde(default)]
     pub oauth: OauthConfig,
+    /// Numbers for Prometheus.
+    #[serde(default)]
+    pub metrics: Metrics,
     /// Start although secret memory can be neither hidden nor locked. Keys may then reach swap or a core
     /// dump.
     #[serde(default)]
@@ -67,6 +70,16 @@ pub struct Tls {
     /// handshake.
     #[serde(default)]
     pub hybrid_only: bool,
+}
+
+/// Numbers for Prometheus.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metrics {
+    /// Whether `/metrics` is served, to anybody who reaches the listener and without a token, because a
+    /// sealed broker can check none. It shows counts and states, and never a name or a path.
+    #[serde(default)]
+    pub open: bool,
 }
 
 /// The embedded store.

@@ -15,6 +15,7 @@ pub mod faces;
 pub mod fetch;
 pub mod key_thread;
 pub mod keys;
+pub mod metrics;
 pub mod ops;
 pub mod process;
 pub mod random;

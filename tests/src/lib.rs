@@ -25,6 +25,7 @@ mod kv_v2;
 mod logins;
 mod matrix;
 mod memory;
+mod metrics;
 mod nodes;
 mod recorded;
 mod remote;

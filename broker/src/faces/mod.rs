@@ -6,6 +6,7 @@
 //! vault/               the Vault dialect, /v1/…
 //! oauth/               workload tokens
 //! log.rs               the audit log as C2SP tiles, /log/…
+//! observed.rs          /metrics, and what every answer leaves in it
 //! probes.rs            /livez, /readyz, /startupz
 //! body, ids            bodies within bounds, request ids
 //! ```
@@ -14,6 +15,7 @@ pub mod body;
 pub mod ids;
 pub mod log;
 pub mod oauth;
+mod observed;
 mod probes;
 pub mod server;
 pub mod vault;
@@ -22,12 +24,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{any, get, post};
 
 use crate::auth::METHODS;
 use crate::custody::App;
 use crate::engines::ENGINES;
+use crate::metrics::Metrics;
 use crate::ops::SYSTEM;
 
 /// Routes outside the Vault dialect that answer without a token.
@@ -62,8 +66,13 @@ pub fn unauthenticated() -> Vec<(&'static str, String)> {
 /// for as long as the configuration says.
 pub const PATIENT_PATH: &str = "/v1/sys/init";
 
-/// All routes.
+/// All routes. `/metrics` is one only where the configuration says so.
 pub fn router(app: Arc<App>) -> Router {
+    let metrics = Arc::new(Metrics::new().expect("names of numbers are words, and no two are the same"));
+    let scrapes = match app.config.metrics.open {
+        true => Router::new().route("/metrics", get(observed::show)),
+        false => Router::new(),
+    };
     Router::new()
         .route("/v1/{*path}", any(vault::handle))
         .route("/oauth2/token", post(oauth::token))
@@ -75,7 +84,9 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/readyz", get(probes::ready))
         .route("/startupz", get(probes::started))
         .fallback(nothing_here)
-        .with_state(app)
+        .with_state(Arc::clone(&app))
+        .merge(scrapes.with_state((app, Arc::clone(&metrics))))
+        .layer(from_fn_with_state(metrics, observed::count))
 }
 
 /// HTML on purpose: the External Secrets Operator takes a 404 with JSON, or with nothing, for an absent

@@ -51,6 +51,7 @@ pub struct World {
     fragment_address: SocketAddr,
     broker_address: SocketAddr,
     init_defaults: String,
+    tables: String,
     remote: Option<String>,
 }
 
@@ -121,6 +122,7 @@ impl World {
             fragment_address,
             broker_address,
             init_defaults: String::new(),
+            tables: String::new(),
             remote: None,
         };
         std::fs::write(world.path("ca.pem"), &world.identity.ca_pem)?;
@@ -133,6 +135,11 @@ impl World {
     /// themselves.
     pub fn init_defaults(&mut self, lines: &str) {
         lines.clone_into(&mut self.init_defaults);
+    }
+
+    /// Further tables of the broker's configuration.
+    pub fn tables(&mut self, lines: &str) {
+        lines.clone_into(&mut self.tables);
     }
 
     /// Lines for `[remote]` of the broker's configuration: fragment services that are not this world's.
@@ -278,7 +285,7 @@ impl World {
              \n[tls]\ncert_file = {}\nkey_file = {}\n\
              \n[store]\npath = {}\n\
              \n[init]\nallow = {new}\n{}\n\
-             \n[remote]\nheartbeat_secs = {}\n{}\n",
+             \n[remote]\nheartbeat_secs = {}\n{}\n\n{}\n",
             self.broker_address,
             quoted(self.path("broker.pem")),
             quoted(self.path("broker.key")),
@@ -286,6 +293,7 @@ impl World {
             self.init_defaults,
             self.pace.heartbeat_secs,
             self.remote.clone().map_or_else(|| self.own_remote(), Ok)?,
+            self.tables,
         ))
     }
 
