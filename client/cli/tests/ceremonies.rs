@@ -9,6 +9,7 @@ mod support;
 
 use std::fs::File;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use symbolon_proto::custody::Card;
@@ -205,6 +206,14 @@ fn an_init_that_cannot_deliver_its_answer_makes_nothing() {
     init("taken").refused(USAGE, "exists already");
     init("dora.card/below").refused(1, "cannot write");
     assert_eq!(std::fs::read_dir(deployment.path("taken")).unwrap().count(), 1, "and nothing is left behind");
+    // Whoever waits for the other side may stop waiting, and begin again.
+    let cards = ["--threshold", "2", "--card", "dora.card", "--card", "emil.card", "--envelopes", "later"];
+    let args = [&["operator", "init", "--recovery", "none", "--yes"], &cards[..]].concat();
+    let waiting = deployment.command(&args).stderr(Stdio::null()).spawn().unwrap();
+    until("the promise", || deployment.path("later/custodian-2.envelope").exists());
+    assert!(Command::new("kill").args(["-INT", &waiting.id().to_string()]).status().unwrap().success());
+    assert_eq!(waiting.wait_with_output().unwrap().status.code(), Some(1));
+    assert_eq!(std::fs::read_dir(deployment.path("later")).unwrap().count(), 0);
     assert!(deployment.run(&["operator", "status"], "").stdout.contains("not initialised"));
 }
 

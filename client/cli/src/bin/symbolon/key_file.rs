@@ -14,7 +14,7 @@ use symbolon_proto::order::OfficerKey;
 use crate::failure::Failure;
 use crate::input;
 use crate::output::{Output, printable};
-use crate::promised::Promised;
+use crate::promised::{Promised, check_free};
 
 /// Fewest characters of a passphrase for new keys: whoever copies the file may guess at it for years.
 const PASSPHRASE_CHARS_MIN: usize = 12;
@@ -69,9 +69,10 @@ pub fn os_rng() -> UnwrapErr<getrandom::SysRng> {
 impl NewKeys {
     /// Makes keys and writes them.
     pub fn make(&self, kind: KeyKind) -> Result<KeyFile, Failure> {
-        let out = Promised::new(&self.out)?;
+        check_free(&self.out)?;
         let cost = PassphraseCost::new(self.memory.saturating_mul(1024), 3, 1).map_err(unusable)?;
         let phrase = new_passphrase(self.passphrase_file.as_deref())?;
+        let out = Promised::new(&self.out)?; // after the question: an interrupt there leaves no file
         let keys = KeyPair::generate(kind, &mut os_rng());
         let file = KeyFile::seal(&keys, &self.name, &phrase, cost, &mut os_rng())
             .map_err(|error| Failure::usage(error.to_string()))?;

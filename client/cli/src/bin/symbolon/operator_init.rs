@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use symbolon_cli::{InitAnswer, InitRequest};
 use symbolon_proto::Zeroizing;
 use symbolon_proto::custody::Parcel;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cards::{self, card_text};
 use crate::failure::Failure;
@@ -61,10 +62,13 @@ impl Init {
             return Err(Failure::general("this broker is already initialised")
                 .hint("unseal it with `symbolon operator unseal`; a new deployment needs a new store"));
         }
+        let mut interrupt = signal(SignalKind::interrupt())?;
         let envelopes = self.promised()?;
         let answer = tokio::select! {
             answer = client.init(&request) => answer?,
             never = announce(&client) => match never {},
+            // Ends here and not by the signal, so that promised files go again.
+            _ = interrupt.recv() => return Err(interrupted()),
         };
         let (shares, failed) = Shares::of(&request, &answer, envelopes);
         let is_json = globals.out().is_json();
@@ -140,6 +144,11 @@ fn number(given: Option<u8>, question: &str, option: &str) -> Result<u8, Failure
             Failure::usage("that is not a number").hint("shares: 2 to 16, such as 3; threshold: such as 2")
         }),
     }
+}
+
+fn interrupted() -> Failure {
+    Failure::general("interrupted; whether the broker was initialised is not known here")
+        .hint("`symbolon operator status` tells; run the same command again if it was not")
 }
 
 /// Who has which share: its text, the file of its envelope, or the envelope itself where that file failed.

@@ -24,6 +24,7 @@ pub struct Promised {
 impl Promised {
     /// Makes the file, and its folder where there is none. An existing file is never replaced.
     pub fn new(path: &Path) -> Result<Self, Failure> {
+        check_free(path)?;
         let failed = |error: std::io::Error| {
             Failure::general(format!("cannot write {}", path.display())).because(&error)
         };
@@ -44,7 +45,8 @@ impl Promised {
 
     /// Fills the file, for good.
     pub fn fill(mut self, content: &[u8]) -> Result<(), Failure> {
-        let failed = |error| Failure::general("a file cannot be written").because(&error);
+        let path = self.path.display().to_string();
+        let failed = |error| Failure::general(format!("cannot write {path}")).because(&error);
         self.write(content).map_err(failed)?;
         self.file.set_len(content.len() as u64).and_then(|()| self.file.sync_all()).map_err(failed)?;
         self.is_kept = true;
@@ -64,6 +66,11 @@ impl Drop for Promised {
             drop(std::fs::remove_file(&self.path)); // it holds nothing, so nothing is lost if it stays
         }
     }
+}
+
+/// Whether a file could be promised, before somebody is asked for something that takes time.
+pub fn check_free(path: &Path) -> Result<(), Failure> {
+    if path.exists() { Err(occupied(path)) } else { Ok(()) }
 }
 
 fn folder(path: &Path) -> &Path {
