@@ -77,15 +77,20 @@ async fn keep_lease(session: Weak<Session>, link: Link, every: Duration, alarm: 
     loop {
         beat.tick().await;
         let Some(now) = session.upgrade().map(|session| session.now()) else { return };
-        if last.elapsed() < every && link.keys.leases().missing(now).is_none() {
+        let is_due = last.elapsed() >= every;
+        let has_lease = |now| link.keys.leases().missing(now).is_none();
+        if !is_due && has_lease(now) {
             continue;
         }
-        last = Instant::now();
-        let contacted = contact(&link).await;
+        let contacted = contact(&link, is_due).await;
         let Some(session) = session.upgrade() else { return };
         if let Err(reason) = contacted {
             return seal_itself(&session, reason, &alarm).await;
         }
+        if !is_due && !has_lease(session.now()) {
+            continue; // whatever else needs the other side waits for it, too
+        }
+        last = Instant::now();
         if !link.anchor.is_confirmed() {
             // a ceremony would register our generation before it is known whether this store is the newest
             continue;

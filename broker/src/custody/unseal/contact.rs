@@ -23,20 +23,22 @@ pub struct Link {
 
 /// One contact with the remote: the anchor if it was not compared yet, a heartbeat, or, if there has been
 /// none, the manifest chain and a registration, a canary if one is due, and the anchor put if the log has
-/// grown. An error is a reason to seal the broker.
-pub async fn contact(link: &Link) -> Result<(), Reason> {
-    alarming(link.anchor.confirm().await)?;
+/// grown. An error is a reason to seal the broker. That the remote is away is told only by a contact that is
+/// `due`: those in between come every second for as long as it is.
+pub async fn contact(link: &Link, due: bool) -> Result<(), Reason> {
+    alarming(link.anchor.confirm().await, due)?;
     if !link.anchor.is_confirmed() {
         return Ok(());
     }
-    renew(link).await;
-    alarming(link.anchor.update().await)
+    renew(link, due).await;
+    alarming(link.anchor.update().await, due)
 }
 
 /// A remote that is away is no alarm; a store that is not the newest is.
-fn alarming(anchored: Result<(), AnchorError>) -> Result<(), Reason> {
+fn alarming(anchored: Result<(), AnchorError>, due: bool) -> Result<(), Reason> {
     match anchored {
         Ok(()) => Ok(()),
+        Err(AnchorError::Away(_)) if !due => Ok(()),
         Err(AnchorError::Away(error)) => {
             warn!(%error, "the fragment service could not be asked for or given the anchor; the next heartbeat tries again");
             Ok(())
@@ -53,7 +55,7 @@ fn alarming(anchored: Result<(), AnchorError>) -> Result<(), Reason> {
     }
 }
 
-async fn renew(link: &Link) {
+async fn renew(link: &Link, due: bool) {
     let Link { keys, remote, generation, .. } = link;
     let known = keys.leases().state(keys.now()) != LeaseState::Unknown;
     let answer = if known { remote.heartbeat().await } else { remote.hello(*generation).await };
@@ -63,6 +65,7 @@ async fn renew(link: &Link) {
             Err(error) => warn!(?error, "the canary failed; new keys are refused until one succeeds"),
         },
         Ok(_) => {}
+        Err(_) if !due => {}
         Err(error) => warn!(%error, "no contact with the fragment service"),
     }
 }

@@ -173,7 +173,7 @@ impl Unsealer {
         alarm: &Alarm,
     ) -> Result<Opened, OpError> {
         if link.anchor.is_confirmed()
-            && let Err(reason) = contact::contact(&link).await
+            && let Err(reason) = contact::contact(&link, true).await
         {
             drop(session.close());
             return Err(reason.into());
