@@ -4,22 +4,23 @@
 #[must_use]
 pub fn utc(unix_ms: u64) -> String {
     let secs = unix_ms / 1000;
-    let (days, rest) = (secs / 86_400, secs % 86_400);
-    let (year, month, day) = civil(days);
+    let (days, rest) = (secs / 86_400, secs % 86_400); // days of a u64 of milliseconds fit an i64
+    let (year, month, day) = civil(i64::try_from(days).unwrap_or_default());
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
 }
 
-/// Date of a day since the epoch (Howard Hinnant, `civil_from_days`), for days after 0000-03-01.
-fn civil(days: u64) -> (u64, u64, u64) {
+/// Proleptic Gregorian date of a day number counted from 1970-01-01 (Hinnant's algorithm).
+#[must_use]
+pub fn civil(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468;
-    let era = shifted / 146_097;
-    let day_of_era = shifted % 146_097;
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097);
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
+    let month_index = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_index + 2) / 5 + 1;
+    let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
+    (era * 400 + year_of_era + i64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]

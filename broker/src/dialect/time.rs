@@ -2,6 +2,8 @@
 //!
 //! Pure functions on integers; the clock is somebody else's.
 
+use symbolon_proto::moment::civil;
+
 const NANOS_PER_SEC: i128 = 1_000_000_000;
 /// Longest text that is looked at before giving up.
 const TEXT_BYTES_MAX: usize = 64;
@@ -14,7 +16,7 @@ const UNIX_SECS_MAX: i64 = 253_402_300_799;
 pub fn rfc3339(unix_ms: u64) -> String {
     let (secs, millis) =
         (i64::try_from(unix_ms / 1000).unwrap_or(UNIX_SECS_MAX).min(UNIX_SECS_MAX), unix_ms % 1000);
-    let (year, month, day) = civil_from_days(secs.div_euclid(86_400));
+    let (year, month, day) = civil(secs.div_euclid(86_400));
     let rest = secs.rem_euclid(86_400);
     let clock = format!("{:02}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60);
     let fraction =
@@ -41,7 +43,7 @@ pub fn parse_rfc3339(text: &str) -> Option<u64> {
         return None;
     }
     let days = days_from_civil(year, month, day);
-    if civil_from_days(days) != (year, month, day) {
+    if civil(days) != (year, month, day) {
         return None;
     }
     let (millis, zone) = fraction(&text[19..])?;
@@ -85,20 +87,7 @@ fn digits(text: &str) -> Option<i64> {
     if text.bytes().all(|b| b.is_ascii_digit()) { text.parse().ok() } else { None }
 }
 
-/// Proleptic Gregorian date of a day number counted from 1970-01-01 (Hinnant's algorithm).
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_index = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_index + 2) / 5 + 1;
-    let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
-    (era * 400 + year_of_era + i64::from(month <= 2), month, day)
-}
-
-/// The inverse of [`civil_from_days`].
+/// The inverse of [`civil`].
 fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
