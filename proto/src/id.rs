@@ -88,6 +88,8 @@ ids! {
     CapsuleId
     /// A remote key, through all its epochs.
     KeyId
+    /// A backup of everything that a broker stores.
+    BackupId
     /// A broker node. In a cluster every node has its own.
     BrokerId
     /// A fragment service node.

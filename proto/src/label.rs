@@ -133,6 +133,8 @@ labels! {
         SHARE_SET = b"SKB1/share-set";
         /// Final hash of a ceremony's transcript (7.6).
         TRANSCRIPT = b"SKB1/transcript";
+        /// A whole backup (16.80).
+        BACKUP = b"SKB1/backup";
     }
     Hmac {
         /// The key that hashes names, from the first K_index (16.60).
@@ -155,6 +157,8 @@ labels! {
         CONTEXT_FRAGMENT_FILE = b"SKB1/ctx/fragment-file";
         /// Key file of a custodian or an officer (7.4).
         CONTEXT_KEY_FILE = b"SKB1/ctx/key-file";
+        /// A piece of a backup (16.80).
+        CONTEXT_BACKUP = b"SKB1/ctx/backup";
         /// A stateless machine token (broker, `token::batch`).
         CONTEXT_MACHINE_TOKEN = b"SKB1/ctx/machine-token";
     }
@@ -165,6 +169,8 @@ labels! {
         SHARE_SUBMISSION = b"SKB1/share-submission";
         /// Remote share in escrow (8).
         ESCROW_ENVELOPE = b"SKB1/escrow-envelope";
+        /// Key of a backup for one of its recipients (16.80).
+        BACKUP_KEY = b"SKB1/backup-key";
     }
     Schnorr {
         /// A dealing on its way through the broker (16.13).

@@ -2,6 +2,7 @@
 
 pub mod anchor;
 pub mod armour;
+pub mod backup;
 pub mod blind;
 pub mod capsule;
 pub mod card;

@@ -125,6 +125,8 @@ numbered! {
         Other = 32 "other"
         /// Custodians' ceremony begun, ended, cancelled or signed.
         Ceremony = 33 "ceremony"
+        /// Backup made or given out.
+        Backup = 34 "backup"
     }
 }
 
