@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use symbolon_broker::audit::writer::{LogKeys, Writer};
 use symbolon_broker::store::embedded::{CACHE_BYTES_DEFAULT, EmbeddedStore};
-use symbolon_broker::store::{Answer, Expect, Row, Scan, Store, Write};
+use symbolon_broker::store::{Answer, Expect, Row, Scan, Snapshot, Store, Write};
 use symbolon_core::audit::{Action, Detail, Draft, Outcome};
 use symbolon_core::clock::{Clock, Now};
 use symbolon_proto::hierarchy::AuditKey;
@@ -139,6 +139,10 @@ impl Store for Counted {
 
     fn keys<'a>(&'a self, scan: Scan<'a>) -> Answer<'a, Vec<Vec<u8>>> {
         self.store.keys(scan)
+    }
+
+    fn snapshot(&self) -> Answer<'_, Box<dyn Snapshot>> {
+        self.store.snapshot()
     }
 
     fn commit(&self, ops: Vec<Write>) -> Answer<'_, ()> {

@@ -34,7 +34,7 @@ use crate::random::os_rng;
 use crate::remote::{EvaluateError, Leases};
 use crate::rows::Place;
 use crate::store::memory::MemoryStore;
-use crate::store::{Answer, Expect, Row, Scan, Store, Write};
+use crate::store::{Answer, Expect, Row, Scan, Snapshot, Store, Write};
 use crate::testing::{Away, Ground, unsealed};
 use crate::upkeep::rotation::Rotation;
 use crate::upkeep::rotation::remote::{RemoteRotation, Rotated};
@@ -108,6 +108,10 @@ impl Store for Meddler {
             self.after_read(scan.from).await;
             keys
         })
+    }
+
+    fn snapshot(&self) -> Answer<'_, Box<dyn Snapshot>> {
+        self.rows.snapshot()
     }
 
     fn commit(&self, ops: Vec<Write>) -> Answer<'_, ()> {

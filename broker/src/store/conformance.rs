@@ -18,6 +18,7 @@ pub async fn check_all<S: Store>(mut empty: impl FnMut() -> S) {
     check_bounds(&empty()).await;
     check_one_of_many_wins(Arc::new(empty())).await;
     check_concurrent_counters(Arc::new(empty())).await;
+    check_snapshots(&empty()).await;
     check_close(&empty()).await;
 }
 
@@ -54,6 +55,32 @@ pub async fn check_expectations(store: &dyn Store) {
     let newer = self::revision(store, b"a").await;
     take(store.commit(vec![delete(b"a", Expect::Revision(newer))])).await;
     assert_eq!(read(store, b"a").await, None);
+}
+
+/// A snapshot shows what was there when it was taken, all of it, in order, whatever is written meanwhile.
+pub async fn check_snapshots(store: &dyn Store) {
+    assert!(take(take(store.snapshot()).await.next(1)).await.is_empty(), "a new store has no rows");
+    let rows: Vec<_> = (0..50_u8).map(|number| (key(&[number]), vec![number; usize::from(number)])).collect();
+    let puts = |value: Option<&[u8]>| -> Vec<Write> {
+        let put = |(key, old): &(Vec<u8>, Vec<u8>)| {
+            let value = value.map_or_else(|| old.clone(), <[u8]>::to_vec);
+            Write::Put { key: key.clone(), value, expect: Expect::Any }
+        };
+        rows.iter().map(put).collect()
+    };
+    take(store.commit(puts(None))).await;
+    let mut snapshot = take(store.snapshot()).await;
+    let mut found = take(snapshot.next(200)).await;
+    assert!((2..50).contains(&found.len()), "about as much as was asked for");
+    take(store.commit(puts(Some(b"later")))).await;
+    take(store.commit(vec![delete(&[49], Expect::Any), put(&[77], b"later", Expect::Any)])).await;
+    loop {
+        match take(snapshot.next(1)).await {
+            more if more.is_empty() => break,
+            more => found.extend(more),
+        }
+    }
+    assert_eq!(found, rows);
 }
 
 /// One refused operation takes all others back, those before it included, and is named by position.

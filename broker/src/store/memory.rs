@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use super::{Answer, Cause, Row, Scan, Store, StoreError, Write, check_bounds};
+use super::{Answer, Cause, Pair, Row, Scan, Snapshot, Store, StoreError, Write, check_bounds};
 
 /// A store that keeps its rows in memory.
 #[derive(Debug)]
@@ -110,6 +110,10 @@ impl Store for MemoryStore {
         Box::pin(async move { Ok(self.state().open()?.scan(scan).into_iter().map(|(key, _)| key).collect()) })
     }
 
+    fn snapshot(&self) -> Answer<'_, Box<dyn Snapshot>> {
+        Box::pin(async { Ok(Box::new(Moment(self.state().open()?.rows.clone())) as Box<dyn Snapshot>) })
+    }
+
     fn commit(&self, ops: Vec<Write>) -> Answer<'_, ()> {
         Box::pin(async move {
             let mut paused = self.paused.subscribe();
@@ -126,6 +130,25 @@ impl Store for MemoryStore {
         Box::pin(async {
             self.state().closed = true;
             Ok(())
+        })
+    }
+}
+
+/// What is left of a copy.
+struct Moment(BTreeMap<Vec<u8>, Row>);
+
+impl Snapshot for Moment {
+    fn next(&mut self, bytes: usize) -> Answer<'_, Vec<Pair>> {
+        Box::pin(async move {
+            let mut taken = Vec::new();
+            let mut left = bytes;
+            while left > 0
+                && let Some((key, row)) = self.0.pop_first()
+            {
+                left = left.saturating_sub(key.len() + row.value.len());
+                taken.push((key, row.value));
+            }
+            Ok(taken)
         })
     }
 }

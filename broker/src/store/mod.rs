@@ -62,6 +62,10 @@ pub trait Store: Send + Sync + 'static {
     /// megabyte long, a key never is.
     fn keys<'a>(&'a self, scan: Scan<'a>) -> Answer<'a, Vec<Vec<u8>>>;
 
+    /// Everything as of the latest answered commit, to be read at leisure while commits go on. It holds what
+    /// it shows, so a store may grow until it is dropped.
+    fn snapshot(&self) -> Answer<'_, Box<dyn Snapshot>>;
+
     /// Applies all of `ops` or none. Durable when it answers `Ok`.
     fn commit(&self, ops: Vec<Write>) -> Answer<'_, ()>;
 
@@ -69,6 +73,15 @@ pub trait Store: Send + Sync + 'static {
     /// answers `Unavailable`. When it answers, another process may open the store, and a copy of it is whole.
     fn close(&self) -> Answer<'_, ()>;
 }
+
+/// The rows of one moment, in key order.
+pub trait Snapshot: Send {
+    /// The rows that follow, of about `bytes` together and at least one; none at the end.
+    fn next(&mut self, bytes: usize) -> Answer<'_, Vec<Pair>>;
+}
+
+/// A row's key and what was put there.
+pub type Pair = (Vec<u8>, Vec<u8>);
 
 /// A stored value and the number of the commit that put it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use crate::store::medium::{Disk, Medium, Trouble};
 use crate::store::{Cause, StoreError, Write};
 
 /// Key of the header row. Row keys are longer, and this sorts before the shortest of them.
-const HEADER_KEY: &[u8] = &[0];
+pub(super) const HEADER_KEY: &[u8] = &[0];
 /// The first key after the header row.
 pub(super) const HEADER_KEY_END: &[u8] = &[0, 0];
 /// What a header row begins with: a name and the version of the layout.
