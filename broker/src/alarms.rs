@@ -11,6 +11,8 @@ pub enum Alarm {
     Certificate,
     /// The configuration file cannot be used.
     Configuration,
+    /// No backup has been made for too long, or the last one failed.
+    Backup,
     /// The configuration file says something that a running broker cannot take over.
     Restart,
 }
@@ -25,6 +27,9 @@ impl Alarm {
             }
             Self::Configuration => {
                 "the configuration file cannot be used, so the one of before holds; put it right before the next start, the broker's log says what is wrong"
+            }
+            Self::Backup => {
+                "the last backup failed, or none has been made for twice the time between two; the status and the broker's log say more"
             }
             Self::Restart => {
                 "the configuration file has changed in settings that need a restart; the broker's log names them"

@@ -13,8 +13,10 @@ use symbolon_proto::custody::escrow::EscrowKey;
 
 use crate::store::embedded::CACHE_BYTES_DEFAULT;
 
+mod backup;
 mod remote;
 
+pub use backup::{BackupConfig, Bucket};
 pub use remote::{GroupTerms, Remote, RemoteNode, RemoteTableError};
 
 /// A year: whoever wants longer wants no dead man's switch, and there is no such choice.
@@ -45,6 +47,8 @@ pub struct Config {
     /// Workload tokens.
     #[serde(default)]
     pub oauth: OauthConfig,
+    /// Backups that the broker makes by itself.
+    pub backup: Option<BackupConfig>,
     /// Numbers for Prometheus.
     #[serde(default)]
     pub metrics: Metrics,
@@ -220,6 +224,11 @@ pub enum ConfigError {
         "[high_tier] wants reserve_percent from 1 to 99, mount_percent and reader_percent from 1 to 100; 25, 50 and 12 are the defaults"
     )]
     Shares,
+    /// Backups that nobody could open, or that would come never or all the time.
+    #[error(
+        "[backup] wants at least one card in recipients, every_hours from 1 to 744 and keep of at least 1; 24 and 14 are the defaults"
+    )]
+    Backup,
     /// Plain HTTP beyond this machine.
     #[error("without [tls] the broker listens on loopback only; {listen} is not")]
     PlainHttp {
@@ -252,6 +261,9 @@ impl Config {
         }
         if !config.high_tier.is_sound() {
             return Err(ConfigError::Shares);
+        }
+        if config.backup.as_ref().is_some_and(|backup| !backup.is_sound()) {
+            return Err(ConfigError::Backup);
         }
         Ok(config)
     }

@@ -9,6 +9,7 @@
 //! | `symbolon_alarms` | none |
 //! | `symbolon_lease_seconds`, `symbolon_deadman_seconds` | none; until they end |
 //! | `symbolon_generation` | none |
+//! | `symbolon_backup_timestamp_seconds`, `symbolon_backup_failed` | none |
 //!
 //! Whatever is looked at when somebody asks is in memory: a scrape waits for nothing.
 
@@ -104,6 +105,8 @@ struct State {
     lease_seconds: IntGauge,
     dead_man_seconds: IntGauge,
     generation: IntGauge,
+    backup_seconds: IntGauge,
+    backup_failed: IntGauge,
 }
 
 impl State {
@@ -122,6 +125,11 @@ impl State {
             lease_seconds: gauge("lease_seconds", "Until the lease on cached keys ends.")?,
             dead_man_seconds: gauge("deadman_seconds", "Until the broker seals itself without a lease.")?,
             generation: gauge("generation", "How often the deployment was unsealed.")?,
+            backup_seconds: gauge(
+                "backup_timestamp_seconds",
+                "When the newest backup was made; 0 if none is known.",
+            )?,
+            backup_failed: gauge("backup_failed", "Whether the last attempt to make a backup failed.")?,
         })
     }
 
@@ -135,6 +143,10 @@ impl State {
         self.lease_seconds.set(number(status.lease_left_secs));
         self.dead_man_seconds.set(number(status.dead_man_left_secs));
         self.generation.set(number(status.generation));
+        let backup = status.backup.as_ref();
+        let made = backup.and_then(|backup| backup.last.as_ref()).map_or(0, |made| made.at);
+        self.backup_seconds.set(number(made));
+        self.backup_failed.set(backup.is_some_and(|backup| !backup.failed.is_empty()).into());
     }
 }
 

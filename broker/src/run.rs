@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::info;
 
+use crate::backup::Backups;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::custody::App;
@@ -124,18 +125,24 @@ impl Broker {
 
 /// What a session gets from rooms that custody does not see.
 #[must_use]
-pub fn furnishing() -> Furnishing {
-    Furnishing { shape: ops::shape(), begin: heartbeat::start }
+pub fn furnishing(backups: &Arc<Backups>) -> Furnishing {
+    let backups = Arc::clone(backups);
+    let begin = move |session: &_, link, intervals, alarm: &_| {
+        heartbeat::start(session, link, intervals, alarm, &backups);
+    };
+    Furnishing { shape: ops::shape(), begin: Arc::new(begin) }
 }
 
 /// Everything that handlers reach, around a store that holds `sealed`, or nothing yet.
 #[must_use]
 pub fn assemble(config: Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>, sealed: Option<Sealed>) -> App {
     let (shape, remote, shares) = (ops::shape(), config.remote.clone(), config.high_tier);
-    let unsealer =
-        Unsealer::new(Arc::clone(&store), Arc::clone(&clock), remote, furnishing()).sharing(shares);
+    let alarms = Arc::default();
+    let backups = Arc::new(Backups::new(config.backup.clone(), Arc::clone(&alarms)));
+    let furnishing = furnishing(&backups);
+    let unsealer = Unsealer::new(Arc::clone(&store), Arc::clone(&clock), remote, furnishing).sharing(shares);
     let seal = SealHandle::start(sealed, unsealer, Arc::clone(&clock));
-    App { config, store, seal, clock, shape, init: Initialising::default(), alarms: Arc::default() }
+    App { config, store, seal, clock, shape, init: Initialising::default(), alarms, backups }
 }
 
 /// A file that is not there is created only for a new deployment, and only if the operator has said that it

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::connection::Connection;
 use crate::error::Error;
-use crate::exchange::{Answer, Exchange};
+use crate::exchange::{Answer, Exchange, Pieces};
 use crate::source::TokenSource;
 
 /// A request being put together: see [`Client::call`](crate::Client::call).
@@ -95,6 +95,14 @@ impl<'a> Call<'a> {
             },
             other => other,
         }
+    }
+
+    /// The same, once, for an answer of any length that is taken piece by piece. A refused token is not
+    /// replaced.
+    pub async fn pieces(self) -> Result<Pieces, Error> {
+        let Some(source) = self.source else { return self.exchange.begin(None).await };
+        let token = source.token(self.connection).await?;
+        self.exchange.begin(Some(&token)).await
     }
 }
 

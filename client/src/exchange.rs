@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::auth::Auth;
 use crate::connection::Connection;
-use crate::error::Error;
+use crate::error::{Error, Unavailable};
 use crate::form;
 use crate::path::join;
 use crate::refusal::{Refusal, printable};
@@ -22,6 +22,8 @@ use crate::wiped::Wiped;
 /// Largest answer in bytes, unless a call knows better: a secret is at most 1 MiB, a long list is the
 /// largest.
 const ANSWER_BYTES_MAX: usize = 32 << 20;
+/// Longest answer that is taken piece by piece.
+const PIECES_TIME: Duration = Duration::from_secs(24 * 3600);
 /// Reserved for an answer before it comes, at most.
 const RESERVED_BYTES: u64 = 64 << 10;
 /// The same for a body that we send.
@@ -53,6 +55,13 @@ struct Body {
 pub struct Answer {
     status: u16,
     body: Wiped,
+}
+
+/// The body of a success that is taken piece by piece, however long it is.
+pub struct Pieces {
+    response: reqwest::Response,
+    /// Longest wait for the next one.
+    pause: Duration,
 }
 
 /// The envelope of the Vault dialect, as far as this client looks.
@@ -110,12 +119,26 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    /// Sends it once with this token, and leaves the body of a success to be taken piece by piece.
+    pub(crate) async fn begin(&self, token: Option<&Token>) -> Result<Pieces, Error> {
+        let request = self.request(token)?.timeout(PIECES_TIME);
+        let response = tokio::time::timeout(self.connection.timeout, self.answered(request)).await;
+        let response = response.map_err(|_| Unavailable::Timeout)??;
+        Ok(Pieces { response, pause: self.connection.timeout })
+    }
+
     async fn once(&self, token: Option<&Token>) -> Result<Answer, Error> {
-        let mut response = self.request(token)?.send().await.map_err(Error::from_transport)?;
+        let mut response = self.answered(self.request(token)?).await?;
+        let body = read_bounded(&mut response, self.limit).await?;
+        Ok(Answer { status: response.status().as_u16(), body })
+    }
+
+    /// The head of an answer that is no refusal.
+    async fn answered(&self, request: RequestBuilder) -> Result<reqwest::Response, Error> {
+        let mut response = request.send().await.map_err(Error::from_transport)?;
         let status = response.status().as_u16();
         if response.status().is_success() || self.accept.contains(&status) {
-            let body = read_bounded(&mut response, self.limit).await?;
-            return Ok(Answer { status, body });
+            return Ok(response);
         }
         let retry_after = retry_after(response.headers());
         // A refusal stays a refusal when its body is oversized or broken.
@@ -139,6 +162,14 @@ impl<'a> Exchange<'a> {
 impl Body {
     fn new(media_type: &'static str, bytes: Wiped) -> Self {
         Self { media_type, bytes: Bytes::from_owner(bytes) }
+    }
+}
+
+impl Pieces {
+    /// The next piece; `None` at the end. An answer that breaks off is an error.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        let piece = tokio::time::timeout(self.pause, self.response.chunk()).await;
+        piece.map_err(|_| Unavailable::Timeout)?.map_err(Error::from_transport)
     }
 }
 
@@ -183,6 +214,13 @@ impl Answer {
     /// An accepted answer that turns out to be a refusal.
     pub(crate) fn refused(&self) -> Error {
         Error::from_refusal(Refusal::read(self.status, None, self.body()))
+    }
+}
+
+/// The status, not the body.
+impl fmt::Debug for Pieces {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Pieces({})", self.response.status().as_u16())
     }
 }
 

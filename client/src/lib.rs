@@ -30,7 +30,7 @@ pub use self::call::Call;
 pub use self::client::{Builder, Client};
 pub use self::error::{Configuration, Error, Rejected, Unavailable};
 pub use self::evidence::{Evidence, KUBERNETES_TOKEN_FILE};
-pub use self::exchange::Answer;
+pub use self::exchange::{Answer, Pieces};
 #[cfg(feature = "tls")]
 pub use self::http::install_crypto_provider;
 pub use self::kv::{

@@ -123,6 +123,12 @@ impl Session {
         self.generation
     }
 
+    /// Entries of the log that are durable.
+    #[must_use]
+    pub fn entries(&self) -> u64 {
+        self.writer.size()
+    }
+
     /// The keys of this unsealed period.
     #[must_use]
     pub fn unsealed(&self) -> &Unsealed {

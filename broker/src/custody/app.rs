@@ -9,11 +9,12 @@ use super::seal::SealHandle;
 use crate::access::Session;
 use crate::access::shape::Shape;
 use crate::alarms::Alarms;
+use crate::backup::Backups;
 use crate::config::Config;
 use crate::error::OpError;
 use crate::store::Store;
 
-/// What every request shares. If it grows past seven, a module is missing.
+/// What every request shares. If it grows past eight, a module is missing.
 pub struct App {
     /// The configuration as read at start.
     pub config: Config,
@@ -29,6 +30,8 @@ pub struct App {
     pub init: Initialising,
     /// What an operator must look at.
     pub alarms: Arc<Alarms>,
+    /// What is known of backups.
+    pub backups: Arc<Backups>,
 }
 
 impl App {

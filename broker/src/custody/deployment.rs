@@ -20,6 +20,8 @@ use symbolon_proto::sealedbox;
 use symbolon_proto::secret::Secret;
 use symbolon_proto::signing::SigningSeed;
 
+use crate::access::Session;
+use crate::backup::making::Signing;
 use crate::config;
 use crate::error::OpError;
 use crate::random::os_rng;
@@ -63,6 +65,13 @@ impl LogSeed {
 
 fn origin(deployment: DeploymentId) -> String {
     format!("symbolon/{deployment}")
+}
+
+/// What a backup of an open broker is signed with.
+pub async fn backup_signing(session: &Session) -> Result<Signing, OpError> {
+    let log = Deployment::read(session.rows.store(), session.unsealed()).await?.log;
+    let key = log.signer(session.unsealed().deployment())?.verifier().clone();
+    Ok(Signing { key, seed: log.signing_seed() })
 }
 
 /// Both secrets, opened.

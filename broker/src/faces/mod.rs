@@ -4,6 +4,7 @@
 //! server.rs            connections, TLS, limits
 //! mod.rs               routes, on one screen
 //! vault/               the Vault dialect, /v1/…
+//! backup.rs            a backup as it is made
 //! oauth/               workload tokens
 //! log.rs               the audit log as C2SP tiles, /log/…
 //! observed.rs          /metrics, and what every answer leaves in it
@@ -11,6 +12,7 @@
 //! body, ids            bodies within bounds, request ids
 //! ```
 
+mod backup;
 pub mod body;
 pub mod ids;
 pub mod log;
@@ -26,7 +28,7 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::{any, get, post};
+use axum::routing::{any, get, post, put};
 
 use crate::auth::METHODS;
 use crate::custody::App;
@@ -75,6 +77,7 @@ pub fn router(app: Arc<App>) -> Router {
     };
     Router::new()
         .route("/v1/{*path}", any(vault::handle))
+        .route(backup::PATH, put(backup::stream).post(backup::stream))
         .route("/oauth2/token", post(oauth::token))
         .route("/oauth2/jwks", get(oauth::jwks))
         .route("/.well-known/openid-configuration", get(oauth::discovery))

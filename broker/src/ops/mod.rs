@@ -1,6 +1,7 @@
-//! What no mount owns: mounts, policies, rotations, ceremonies, the log.
+//! What no mount owns: mounts, policies, rotations, ceremonies, backups, the log.
 
 pub mod audit;
+pub mod backup;
 pub mod ceremony;
 pub mod mount;
 pub mod policy;

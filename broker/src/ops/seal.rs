@@ -8,6 +8,7 @@ use symbolon_proto::secret::memory_mode;
 use symbolon_proto::share::{Share, ShareTextError};
 
 use crate::access::{Channel, Object, Request, Requester, Route};
+use crate::backup::journal::Journal;
 use crate::custody::App;
 use crate::custody::seal::View;
 use crate::error::{OpError, Text};
@@ -52,12 +53,15 @@ pub struct SealStatus {
     pub generation: u64,
     /// What an operator must look at although everything is served.
     pub alarms: Vec<&'static str>,
+    /// What is known of backups; `None` if the broker makes none by itself.
+    pub backup: Option<Journal>,
 }
 
 /// What anyone may know about the seal.
 #[must_use]
 pub fn status(app: &App) -> SealStatus {
-    let mut status = SealStatus { alarms: app.alarms.texts(), ..blank() };
+    let backup = app.backups.plan.as_ref().map(|_| app.backups.journal());
+    let mut status = SealStatus { alarms: app.alarms.texts(), backup, ..blank() };
     match app.seal.view() {
         View::Uninitialised => status.enrolling = app.init.enrolling(),
         View::Sealed { sealed, ceremony, reason, .. } => {
@@ -105,6 +109,7 @@ fn blank() -> SealStatus {
         sealed_because: String::new(),
         generation: 0,
         alarms: Vec::new(),
+        backup: None,
     }
 }
 

@@ -25,6 +25,8 @@ pub static SYSTEM: Facts = Facts {
         "leases/lookup/*",
         "symbolon/audit", // who did what, of everybody
         "symbolon/audit/*",
+        "symbolon/backup", // everything that is stored, as a thief of the disk has it
+        "symbolon/backup/*",
         "symbolon/rotate/*",
         "symbolon/ceremony/*",
     ],

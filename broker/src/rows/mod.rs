@@ -107,6 +107,13 @@ pub fn seal_record_key() -> Vec<u8> {
     prefix(TenantId::SYSTEM, SEAL, NO_SCOPE)
 }
 
+/// Where a restored store says so, in the table of the seal record: for the next unseal, which enters it into
+/// the log.
+#[must_use]
+pub fn restored_key() -> Vec<u8> {
+    prefix(TenantId::SYSTEM, SEAL, MountId::from_bytes(*b"restored from a "))
+}
+
 /// The number of the table that a key belongs to; `None` if it is no key of ours.
 #[must_use]
 pub fn table_number(key: &[u8]) -> Option<u8> {

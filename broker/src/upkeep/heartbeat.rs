@@ -12,9 +12,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{error, warn};
 
 use super::group::Changer;
-use super::{collect, enrolment, escrow, rotation};
+use super::{backup, collect, enrolment, escrow, rotation};
 use crate::access::Session;
 use crate::auth::workload;
+use crate::backup::{Backups, Known};
 use crate::custody::unseal::alarm::{Alarm, Reason};
 use crate::custody::unseal::contact::contact;
 use crate::custody::unseal::{Intervals, Link};
@@ -29,7 +30,13 @@ const EXPIRY_TICK: Duration = Duration::from_millis(500);
 const WITHOUT_LEASE: Duration = Duration::from_secs(1);
 
 /// Starts the tasks of a session.
-pub fn start(session: &Arc<Session>, link: Link, intervals: Intervals, alarm: &Alarm) {
+pub fn start(
+    session: &Arc<Session>,
+    link: Link,
+    intervals: Intervals,
+    alarm: &Alarm,
+    backups: &Arc<Backups>,
+) {
     Rotation::begin(session, Arc::clone(&link.remote) as _);
     let keys = session.keys.clone();
     let weak = || Arc::downgrade(session);
@@ -39,6 +46,8 @@ pub fn start(session: &Arc<Session>, link: Link, intervals: Intervals, alarm: &A
         keys.closing(),
         watch_dead_man(weak(), intervals.dead_man_hours, alarm.clone()),
     ));
+    let _ = session.of::<Known>().set(Arc::clone(backups)); // a session begins once
+    tokio::spawn(until_closed(keys.closing(), backup::run(weak(), Arc::clone(backups))));
     tokio::spawn(until_closed(keys.closing(), collect::run(weak(), collect::Pace::SERVING)));
     tokio::spawn(until_closed(keys.closing(), rotation::run(weak(), rotation::Pace::SERVING)));
 }

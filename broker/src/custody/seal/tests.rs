@@ -49,7 +49,7 @@ impl Bench {
             dead_man_hours: 1,
             terms: config::GroupTerms::default(),
         };
-        let furnishing = Furnishing { shape: Arc::new(Shape::default()), begin: |_, _, _, _| {} };
+        let furnishing = Furnishing { shape: Arc::new(Shape::default()), begin: Arc::new(|_, _, _, _| {}) };
         let clock = Arc::new(Clocks::default());
         let unsealer = Unsealer::new(Arc::new(MemoryStore::default()), clock.clone(), remote, furnishing);
         let seal = SealHandle::start(

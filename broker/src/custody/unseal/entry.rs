@@ -12,7 +12,7 @@ use crate::audit::writer::Writer;
 use crate::custody::places::{GENERATION, Generation, SEAL_COPY, public_record};
 use crate::error::OpError;
 use crate::random::os_rng;
-use crate::rows::{Rows, seal_record_key};
+use crate::rows::{Rows, restored_key, seal_record_key};
 use crate::store::{Expect, Write};
 
 /// A count of unseals in the upper half, chance in the lower one. A copy of the store counts like its
@@ -53,15 +53,18 @@ pub(super) async fn commit(
     shape: &Shape,
     why: Why<'_>,
 ) -> Result<(u64, Option<Sealed>), OpError> {
+    let restored = rows.store().get(&restored_key()).await?;
     let (Generation(last), revision) = rows.read(GENERATION).await?.ok_or(OpError::INTEGRITY)?;
     let next = generation_after(last);
     let mut changes = vec![rows.put(GENERATION, &Generation(next), Expect::Revision(revision))?];
+    changes.extend(restored.as_ref().map(|_| Write::Delete { key: restored_key(), expect: Expect::Any }));
     let raised = sealed.raised();
     if let Some(raised) = &raised {
         changes.extend(replaced_record(rows, raised)?);
     }
     changes.extend(builtins::missing(rows, shape).await?);
-    let draft = Draft::by_broker(Action::Unseal, why.told(last));
+    let restored = restored.map_or_else(String::new, |row| format!("; {}", printable(&row.value)));
+    let draft = Draft::by_broker(Action::Unseal, why.told(last) + &restored);
     let _receipt = writer.commit(changes, draft).await.map_err(|reason| {
         error!(%reason, "the unseal could not be recorded; the broker stays sealed");
         OpError::UNLOGGED
@@ -70,6 +73,12 @@ pub(super) async fn commit(
         info!("the seal record has the format of this version now; older versions refuse this store");
     }
     Ok((next, raised))
+}
+
+/// The note of a restore is the only text in the store that nobody has sealed.
+fn printable(note: &[u8]) -> String {
+    let text = String::from_utf8_lossy(note);
+    text.chars().filter(|character| character.is_ascii_graphic() || *character == ' ').take(200).collect()
 }
 
 fn replaced_record(rows: &Rows, sealed: &Sealed) -> Result<[Write; 2], OpError> {

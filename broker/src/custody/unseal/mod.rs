@@ -57,7 +57,7 @@ pub struct Intervals {
 }
 
 /// Starts what an open broker does by itself.
-pub type Begin = fn(&Arc<Session>, Link, Intervals, &Alarm);
+pub type Begin = Arc<dyn Fn(&Arc<Session>, Link, Intervals, &Alarm) + Send + Sync>;
 
 /// What a session gets from rooms that custody does not see.
 #[derive(Clone)]

@@ -9,7 +9,7 @@
 //! Whether the caller may is decided by the operation that the answer comes from, not here.
 
 pub mod http;
-mod intake;
+pub(super) mod intake;
 pub mod policy;
 pub mod sys;
 

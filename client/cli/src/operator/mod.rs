@@ -1,6 +1,7 @@
 //! A client with the calls of those who run a broker: life cycle, custody, rotations, policies, other
 //! people's tokens.
 
+mod backup;
 mod custody;
 mod policy;
 mod rotation;
@@ -11,6 +12,7 @@ use std::ops::Deref;
 
 use symbolon::{Client, Token};
 
+pub use self::backup::{BackupState, LastBackup};
 pub use self::custody::{
     Ceremony, CeremonyState, Collected, KeptCeremony, Proving, Refused, Wanted, WantedCustodian,
 };

@@ -121,7 +121,7 @@ fn parse_set(read: &Reader<'_>) -> Result<NewSet, VaultError> {
 }
 
 /// The cards in `cards`, in the order of the shares.
-pub(super) fn parse_cards(read: &Reader<'_>) -> Result<Vec<Card>, FaceError> {
+pub(in crate::faces) fn parse_cards(read: &Reader<'_>) -> Result<Vec<Card>, FaceError> {
     const EXPECTED: FaceError =
         FaceError::Invalid("\"cards\" must be at most 16 cards as `symbolon custodian keygen` prints them");
     let texts = read.string_list("cards")?.unwrap_or_default();

@@ -4,7 +4,7 @@ use data_encoding::{BASE64, HEXLOWER};
 use serde_json::{Map, Value, json};
 use symbolon_proto::Zeroizing;
 
-use super::ceremony;
+use super::{backup, ceremony};
 use crate::access::Channel;
 use crate::custody::App;
 use crate::custody::init::{Init, InitAnswer};
@@ -127,6 +127,7 @@ fn seal_body(status: &SealStatus, version: &str) -> Value {
         "sealed_because": status.sealed_because,
         "generation": status.generation,
         "alarms": status.alarms,
+        "backup": status.backup.as_ref().map(backup::facts),
         "symbolon_version": env!("CARGO_PKG_VERSION"),
     });
     name_cluster(&mut body, status);
@@ -288,6 +289,7 @@ mod tests {
             sealed_because: String::new(),
             generation: 4,
             alarms: Vec::new(),
+            backup: None,
         }
     }
 

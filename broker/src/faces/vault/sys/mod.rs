@@ -1,7 +1,8 @@
 //! `sys/`: status, life cycle, mounts, policies, capabilities.
 
 mod audit;
-mod ceremony;
+mod backup;
+pub(in crate::faces) mod ceremony;
 mod elsewhere;
 pub(super) mod lifecycle;
 mod mounts;
@@ -41,6 +42,7 @@ pub async fn route(call: Call<'_>, rest: &[&str]) -> Answer {
         (["policy", name @ ..], _) => policy::route(call, Spelling::Old, name).await,
         (["rotate"], Verb::Write) => rotate::all_keks(call, KekSpelling::Vault).await,
         (["symbolon", "audit"], Verb::Read) => audit::search(call).await,
+        (["symbolon", "backup"], _) => backup::route(call).await,
         (["symbolon", "rotate", what @ ..], _) => rotate::route(call, what).await,
         (["symbolon", "rotation"], Verb::Read) => rotate::status(call).await,
         (["wrapping", what @ ..], _) => wrapping::route::route(call, what).await,

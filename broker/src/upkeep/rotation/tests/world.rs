@@ -218,6 +218,7 @@ impl World {
         .unwrap();
         let seal = SealHandle::holding(sealed, Arc::clone(&session));
         let app = App {
+            backups: Arc::default(),
             config,
             store,
             seal,

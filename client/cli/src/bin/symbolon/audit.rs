@@ -261,7 +261,8 @@ fn entry_line(entry: &ShownEntry) -> String {
     line
 }
 
-fn verifier_key(given: &str) -> Result<VerifierKey, Failure> {
+/// The key of a log, or a file with it.
+pub fn verifier_key(given: &str) -> Result<VerifierKey, Failure> {
     let hint =
         "it is the line that `symbolon operator init` printed: name+hash+key, or a file with that line";
     let text = match given.contains('+') {

@@ -20,8 +20,8 @@ pub fn card_text(path: &Path) -> Result<String, Failure> {
 }
 
 /// A card proves that its keys belong together, not whose they are: that only people can tell.
-pub fn compare(cards: &[String]) -> Result<(), Failure> {
-    let mut text = String::from("New shares are sealed to these cards:\n\n");
+pub fn compare(what: &str, cards: &[String]) -> Result<(), Failure> {
+    let mut text = format!("{what}:\n\n");
     for card in cards.iter().filter_map(|card| Card::parse(card).ok()) {
         text.push_str(&format!("  {}\n    {}\n", printable(card.name()), card.fingerprint()));
     }

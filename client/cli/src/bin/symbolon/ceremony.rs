@@ -103,7 +103,7 @@ impl Begin {
         }
         let cards = self.cards.iter().map(|path| card_text(path)).collect::<Result<Vec<_>, _>>()?;
         if makes_shares && !self.yes {
-            cards::compare(&cards)?;
+            cards::compare("New shares are sealed to these cards", &cards)?;
         }
         let begun = globals.client()?.begin_ceremony(&self.kind, self.threshold, &cards).await?;
         print_once(globals.out(), begun.as_ref())

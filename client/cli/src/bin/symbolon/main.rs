@@ -6,6 +6,8 @@
 
 mod advice;
 mod audit;
+#[cfg(feature = "servers")]
+mod backup;
 mod cards;
 mod ceremony;
 mod completion;
@@ -67,6 +69,9 @@ enum Command {
     /// Escrow of the remote key: make it, prove it on a copy of the store, use it when the vendor is gone
     #[cfg(feature = "servers")]
     Recovery(Asking<recovery::Recovery>),
+    /// Back up everything that the broker stores, prove backups, restore from them
+    #[cfg(feature = "servers")]
+    Backup(Asking<backup::Backup>),
     /// Manage policies
     Policy(Asking<policy::Policy>),
     /// Make, look up, renew and revoke tokens
@@ -110,6 +115,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Kv(asking) => asking.command.run(&asking.globals).await,
         #[cfg(feature = "servers")]
         Command::Recovery(asking) => asking.command.run(asking.globals.out()).await,
+        #[cfg(feature = "servers")]
+        Command::Backup(asking) => asking.command.run(&asking.globals).await,
         Command::Policy(asking) => asking.command.run(&asking.globals).await,
         Command::Token(asking) => asking.command.run(&asking.globals).await,
         Command::Login(login) => login.run().await,

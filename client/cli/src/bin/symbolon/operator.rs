@@ -97,6 +97,17 @@ fn given(status: &SealStatus) -> String {
     printable(&status.given.join(", "))
 }
 
+/// What the broker knows of its backups, if it makes any.
+fn backup_facts(status: &SealStatus) -> Vec<(&'static str, String)> {
+    let Some(backup) = status.more.get("backup").filter(|backup| backup.is_object()) else {
+        return Vec::new();
+    };
+    let last = backup["last"]["time"].as_str().unwrap_or("none is known");
+    let failed = backup["failed"].as_str().filter(|why| !why.is_empty());
+    let failed = failed.map(|why| ("backup failed", printable(why)));
+    std::iter::once(("last backup", printable(last))).chain(failed).collect()
+}
+
 async fn status(globals: &Globals) -> Result<(), Failure> {
     let status = globals.anonymous()?.seal_status().await?;
     let degraded = status.fact("degraded").filter(|reason| !reason.is_empty());
@@ -132,6 +143,7 @@ async fn status(globals: &Globals) -> Result<(), Failure> {
     if let Some(left) = degraded.as_ref().and_then(|_| status.fact("dead_man_left_secs")) {
         facts.push(("seals itself in seconds", printable(&left)));
     }
+    facts.extend(backup_facts(&status));
     let alarms = status.more.get("alarms").and_then(|alarms| alarms.as_array()).into_iter().flatten();
     facts.extend(alarms.filter_map(|alarm| Some(("alarm", printable(alarm.as_str()?)))));
     globals.out().facts(&status, &facts)?;

@@ -55,7 +55,7 @@ impl Init {
     pub async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let request = self.request()?;
         if !self.cards.is_empty() && !self.yes {
-            cards::compare(&request.cards)?;
+            cards::compare("New shares are sealed to these cards", &request.cards)?;
         }
         let client = globals.anonymous_within(INIT_TIMEOUT)?;
         if client.seal_status().await?.initialized {

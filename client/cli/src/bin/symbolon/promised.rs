@@ -35,7 +35,7 @@ impl Promised {
             _ => failed(error),
         })?;
         let mut promised = Self { path: path.to_owned(), file, is_kept: false };
-        promised.write(&[0; ROOM_BYTES]).map_err(failed)?;
+        promised.replace(&[0; ROOM_BYTES]).and_then(|()| promised.file.rewind()).map_err(failed)?;
         Ok(promised)
     }
 
@@ -47,16 +47,37 @@ impl Promised {
     pub fn fill(mut self, content: &[u8]) -> Result<(), Failure> {
         let path = self.path.display().to_string();
         let failed = |error| Failure::general(format!("cannot write {path}")).because(&error);
-        self.write(content).map_err(failed)?;
+        self.replace(content).map_err(failed)?;
         self.file.set_len(content.len() as u64).and_then(|()| self.file.sync_all()).map_err(failed)?;
         self.is_kept = true;
         File::open(folder(&self.path)).and_then(|folder| folder.sync_all()).map_err(failed)
     }
 
-    fn write(&mut self, content: &[u8]) -> std::io::Result<()> {
+    /// Keeps what was written in pieces, for good.
+    pub fn keep(mut self) -> Result<(), Failure> {
+        let path = self.path.display().to_string();
+        let failed = |error| Failure::general(format!("cannot write {path}")).because(&error);
+        let length = self.file.stream_position().map_err(failed)?;
+        self.file.set_len(length).and_then(|()| self.file.sync_all()).map_err(failed)?;
+        self.is_kept = true;
+        File::open(folder(&self.path)).and_then(|folder| folder.sync_all()).map_err(failed)
+    }
+
+    fn replace(&mut self, content: &[u8]) -> std::io::Result<()> {
         self.file.rewind()?;
         self.file.write_all(content)?;
         self.file.sync_all()
+    }
+}
+
+/// In pieces, from the beginning on. [`Promised::keep`] ends it.
+impl std::io::Write for Promised {
+    fn write(&mut self, piece: &[u8]) -> std::io::Result<usize> {
+        self.file.write(piece)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
     }
 }
 

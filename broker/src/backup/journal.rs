@@ -1,0 +1,143 @@
+//! What is known of the last backup, and that there is one at a time: each keeps the store from using space
+//! again.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use symbolon_proto::id::TenantId;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::access::Session;
+use crate::alarms::{Alarm, Alarms};
+use crate::config::BackupConfig;
+use crate::error::{Busy, OpError, Text};
+use crate::rows::{COUNTERS, NO_SCOPE, Place};
+use crate::store::{Expect, Write};
+
+/// Where the last backup is remembered.
+const LAST: Place<'static> =
+    Place { tenant: TenantId::SYSTEM, table: COUNTERS, scope: NO_SCOPE, group: "", name: "last backup" };
+
+/// How many intervals may pass without a backup before that is an alarm.
+const INTERVALS_MAX: u64 = 2;
+
+/// A backup that is whole. Stored; fields are only ever added.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Made {
+    /// When its rows were read, in seconds since the Unix epoch.
+    pub at: u64,
+    /// Its name in the place where it lies.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
+    /// Its rows.
+    pub rows: u64,
+    /// Entries of the log that it holds at least.
+    pub entries: u64,
+}
+
+/// What this broker does for its backups, sealed or not.
+pub struct Backups {
+    /// Where and how often, if the configuration says so.
+    pub plan: Option<BackupConfig>,
+    alarms: Arc<Alarms>,
+    turns: Arc<Semaphore>,
+    journal: Mutex<Journal>,
+}
+
+/// What a session knows of this broker's backups, from its beginning on.
+pub type Known = OnceLock<Arc<Backups>>;
+
+/// What the status tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Journal {
+    /// The newest one in the configured place, as far as this process knows: nothing before its first unseal.
+    pub last: Option<Made>,
+    /// Why the last attempt failed; empty if it did not.
+    pub failed: String,
+    /// When backups began to be expected, in seconds since the Unix epoch.
+    since: Option<u64>,
+}
+
+impl Default for Backups {
+    /// Those of a broker that makes none by itself.
+    fn default() -> Self {
+        Self::new(None, Arc::default())
+    }
+}
+
+impl Backups {
+    /// For a broker that is configured like this.
+    #[must_use]
+    pub fn new(plan: Option<BackupConfig>, alarms: Arc<Alarms>) -> Self {
+        Self { plan, alarms, turns: Arc::new(Semaphore::new(1)), journal: Mutex::default() }
+    }
+
+    /// The turn to make one.
+    pub(super) fn turn(&self) -> Result<OwnedSemaphorePermit, OpError> {
+        let busy = Busy::Source(Text::fixed("a backup is being made; begin another one when it has ended"));
+        Arc::clone(&self.turns).try_acquire_owned().map_err(|_| OpError::Busy(busy))
+    }
+
+    /// Whether one is being made.
+    #[must_use]
+    pub fn is_under_way(&self) -> bool {
+        self.turns.available_permits() == 0
+    }
+
+    /// What is known.
+    #[must_use]
+    pub fn journal(&self) -> Journal {
+        self.locked().clone()
+    }
+
+    /// Learns from the store what earlier processes made.
+    pub async fn remember(&self, session: &Session) -> Result<(), OpError> {
+        let stored = session.rows.read::<Made>(LAST).await?.map(|(made, _)| made);
+        let mut journal = self.locked();
+        journal.since.get_or_insert(session.now().unix_ms / 1000);
+        if journal.last.as_ref().map(|made| made.at) < stored.as_ref().map(|made| made.at) {
+            journal.last = stored;
+        }
+        Ok(())
+    }
+
+    /// The row that remembers this one.
+    pub fn change(session: &Session, made: &Made) -> Result<Write, OpError> {
+        Ok(session.rows.put(LAST, made, Expect::Any)?)
+    }
+
+    /// One was made and proven to be whole.
+    pub fn succeeded(&self, made: Made) {
+        let mut journal = self.locked();
+        (journal.last, journal.failed) = (Some(made), String::new());
+    }
+
+    /// One was not. Whether the same had not been known.
+    pub fn failed(&self, why: &str) -> bool {
+        let mut journal = self.locked();
+        let is_news = journal.failed != why;
+        why.clone_into(&mut journal.failed);
+        is_news
+    }
+
+    /// Whether the next one is due at this moment, in seconds since the Unix epoch.
+    #[must_use]
+    pub fn is_due(&self, now: u64) -> bool {
+        let Some(plan) = &self.plan else { return false };
+        self.locked().last.as_ref().is_none_or(|made| made.at.saturating_add(plan.every_secs()) <= now)
+    }
+
+    /// Raises the alarm if there has been none for too long, and puts it down otherwise.
+    pub fn look(&self, now: u64) {
+        let Some(plan) = &self.plan else { return };
+        let journal = self.journal();
+        let newest = journal.last.map(|made| made.at).or(journal.since).unwrap_or(now);
+        let is_late = now.saturating_sub(newest) > plan.every_secs().saturating_mul(INTERVALS_MAX);
+        self.alarms.set(Alarm::Backup, is_late || !journal.failed.is_empty());
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Journal> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,167 @@
+//! From a backup to a store.
+//!
+//! The store gets its name when the backup has been read to its end and is whole: whoever breaks off, or
+//! restores from half a backup, has no store. A store that is there is never touched.
+
+use std::path::{Path, PathBuf};
+
+use symbolon_proto::backup::{Row, Whole};
+use symbolon_proto::log::VerifierKey;
+use symbolon_proto::moment;
+use symbolon_proto::xwing::XWingSeed;
+
+use super::checking::{self, CheckError};
+use super::place::Bytes;
+use crate::audit::log::{LogReader, VerifyError};
+use crate::rows::restored_key;
+use crate::store::embedded::{CACHE_BYTES_DEFAULT, EmbeddedStore};
+use crate::store::{Expect, OPS_MAX, Store, StoreError, Write};
+
+/// Most bytes of rows in one commit.
+const COMMIT_BYTES: usize = 8 << 20;
+
+/// Why there is no restored store.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The backup.
+    #[error(transparent)]
+    Check(#[from] CheckError),
+    /// Its place is taken.
+    #[error(
+        "there is a store at {path} already, and a restore never touches one; move it away, or name another path"
+    )]
+    Exists {
+        /// Where.
+        path: PathBuf,
+    },
+    /// The new store.
+    #[error("the store at {path} cannot be written: {source}")]
+    Store {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: StoreError,
+    },
+    /// Its directory.
+    #[error("the restored store cannot be put in place at {path}: {source}")]
+    File {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Another deployment, or somebody's own.
+    #[error("the backup is signed by another key than the given one; the key of its log is {found}")]
+    OtherLog {
+        /// The key that it names.
+        found: Box<VerifierKey>,
+    },
+    /// The log in it.
+    #[error("the audit log in the backup does not verify: {0}")]
+    Log(#[from] VerifyError),
+}
+
+/// What was restored.
+#[derive(Debug)]
+pub struct Restored {
+    /// The backup.
+    pub whole: Whole,
+    /// Entries of the log, all of them verified.
+    pub entries: u64,
+}
+
+/// Makes a store of a backup at `path`. `log` is the key of the deployment's log, as `init` gave it out; who
+/// has none must compare the one in the answer.
+pub async fn restore(
+    bytes: Bytes,
+    seed: &XWingSeed,
+    log: Option<&VerifierKey>,
+    path: &Path,
+) -> Result<Restored, RestoreError> {
+    if path.exists() {
+        return Err(RestoreError::Exists { path: path.to_owned() });
+    }
+    let work = beside(path);
+    let made = fill(bytes, seed, log, &work).await;
+    let made = made.and_then(|restored| put_in_place(&work, path).map(|()| restored));
+    if made.is_err() {
+        let _ = std::fs::remove_file(&work); // it may never have been made
+    }
+    made
+}
+
+/// Where a store is put together before it gets its name.
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".restoring");
+    path.with_file_name(name)
+}
+
+async fn fill(
+    bytes: Bytes,
+    seed: &XWingSeed,
+    log: Option<&VerifierKey>,
+    work: &Path,
+) -> Result<Restored, RestoreError> {
+    let fail = |source| RestoreError::Store { path: work.to_owned(), source };
+    let _ = std::fs::remove_file(work); // left by one that was broken off
+    let store = std::sync::Arc::new(EmbeddedStore::create(work, CACHE_BYTES_DEFAULT).map_err(fail)?);
+    let mut batch = Batch::default();
+    let whole = checking::read(bytes, Some(seed), async |rows| {
+        for row in rows {
+            if let Some(full) = batch.add(row) {
+                store.commit(full).await.map_err(fail)?;
+            }
+        }
+        Ok::<_, RestoreError>(())
+    })
+    .await?;
+    let found = &whole.head.about().log_key;
+    if log.is_some_and(|expected| expected != found) {
+        return Err(RestoreError::OtherLog { found: Box::new(found.clone()) });
+    }
+    batch.ops.push(mark(&whole));
+    store.commit(batch.ops).await.map_err(fail)?;
+    let verified = LogReader::new(std::sync::Arc::clone(&store) as _).verify_all(found).await?;
+    store.close().await.map_err(fail)?;
+    Ok(Restored { entries: verified.size, whole })
+}
+
+/// What the next unseal enters into the log, and removes.
+fn mark(whole: &Whole) -> Write {
+    let about = whole.head.about();
+    let text = format!(
+        "restored from the backup of {}, which held {} entries or more",
+        moment::utc(about.made.saturating_mul(1000)),
+        about.entries
+    );
+    Write::Put { key: restored_key(), value: text.into_bytes(), expect: Expect::Any }
+}
+
+/// Rows on their way into one commit.
+#[derive(Default)]
+struct Batch {
+    ops: Vec<Write>,
+    bytes: usize,
+}
+
+impl Batch {
+    /// Takes a row; gives what is to be committed first, if it does not fit with that.
+    fn add(&mut self, (key, value): Row) -> Option<Vec<Write>> {
+        let op = Write::Put { key, value, expect: Expect::Absent };
+        let is_full = self.ops.len() == OPS_MAX - 1 || self.bytes + op.bytes() > COMMIT_BYTES;
+        let full = (is_full && !self.ops.is_empty()).then(|| std::mem::take(self).ops);
+        self.bytes += op.bytes();
+        self.ops.push(op);
+        full
+    }
+}
+
+fn put_in_place(work: &Path, path: &Path) -> Result<(), RestoreError> {
+    let fail = |source| RestoreError::File { path: path.to_owned(), source };
+    // A link fails if somebody has made a store meanwhile; a rename would replace it.
+    std::fs::hard_link(work, path).map_err(fail)?;
+    std::fs::remove_file(work).map_err(fail)?;
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(fail)
+}
