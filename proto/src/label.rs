@@ -135,6 +135,8 @@ labels! {
         TRANSCRIPT = b"SKB1/transcript";
         /// A whole backup (16.80).
         BACKUP = b"SKB1/backup";
+        /// A custodian's request for a root token (16.26).
+        ROOT_REQUEST = b"SKB1/root-request";
     }
     Hmac {
         /// The key that hashes names, from the first K_index (16.60).
@@ -171,6 +173,8 @@ labels! {
         ESCROW_ENVELOPE = b"SKB1/escrow-envelope";
         /// Key of a backup for one of its recipients (16.80).
         BACKUP_KEY = b"SKB1/backup-key";
+        /// A root token on its way to the custodian who asked for it (16.26).
+        ROOT_TOKEN = b"SKB1/root-token";
     }
     Schnorr {
         /// A dealing on its way through the broker (16.13).

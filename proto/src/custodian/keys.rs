@@ -1,6 +1,7 @@
 //! The keys of a person: a custodian opens envelopes and signs transcripts, an officer signs orders.
 
 use rand_core::CryptoRng;
+use sha2::{Digest, Sha256};
 
 use crate::fingerprint::Fingerprint;
 use crate::secret::Secret;
@@ -51,6 +52,12 @@ pub struct CustodianKeys {
 }
 
 impl CustodianKeys {
+    /// SHA-256 over both keys, sealing key first: names a card where no person compares.
+    pub fn hash(&self) -> [u8; 32] {
+        let hash = Sha256::new().chain_update(self.sealing.as_bytes());
+        hash.chain_update(self.signing.as_bytes()).finalize().into()
+    }
+
     /// Fingerprint over both keys, sealing key first.
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(&[self.sealing.as_bytes().as_slice(), self.signing.as_bytes()].concat())

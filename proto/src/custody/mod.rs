@@ -4,6 +4,7 @@
 //! KeyPair ──seal (passphrase)──▶ key file            KeyPair ──card──▶ Card (public, given to the dealer)
 //! Share   ──ShareEnvelope::seal──▶ one custodian     Share ──Submission::seal──▶ one ceremony of the broker
 //! k_i     ──EscrowEnvelope::seal──▶ escrow key       events ──Transcript──▶ final hash, signed by all
+//! card    ──SignedRootRequest──▶ a ceremony of its own ──SealedRootToken──▶ the same card
 //! ```
 //!
 //! All encryption to a public key is HPKE (RFC 9180) in base mode with X-Wing (ML-KEM-768 and X25519),
@@ -14,6 +15,8 @@ pub mod escrow;
 mod key_file;
 mod parcel;
 pub mod passphrase;
+mod root_request;
+mod root_token;
 mod submission;
 pub mod transcript;
 
@@ -21,6 +24,13 @@ pub use self::envelope::{ENVELOPE_BYTES, EnvelopeError, ShareEnvelope};
 pub use self::key_file::{KEY_FILE_BYTES_MAX, KeyFile, KeyFileError};
 pub use self::parcel::{PARCEL_BYTES_MAX, Parcel, ParcelError};
 pub use self::passphrase::{PASSPHRASE_BYTES_MAX, PassphraseCost, PassphraseError};
+pub use self::root_request::{
+    ROOT_REQUEST_BYTES, ROOT_TTL_SECS_DEFAULT, ROOT_TTL_SECS_MAX, ROOT_TTL_SECS_MIN, ROOT_WINDOW_MS, RootAsk,
+    RootAsker, RootNonce, RootRequest, RootRequestError, RootScope, SignedRootRequest,
+};
+pub use self::root_token::{
+    ROOT_TOKEN_TEXT_BYTES_MAX, RootTokenError, SEALED_ROOT_TOKEN_BYTES, SealedRootToken,
+};
 pub use self::submission::{
     CeremonyBinding, CeremonyKey, Purpose, SUBMISSION_BYTES, Submission, SubmissionError,
 };

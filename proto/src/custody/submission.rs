@@ -38,7 +38,8 @@ pub struct CeremonyBinding {
 }
 
 /// What a share is sent for. One ceremony may ask for shares of the old set and, as proof, for those of the
-/// new one.
+/// new one. A root token has a purpose of its own: whoever shows a custodian another type of ceremony than
+/// the broker has gets a share that the broker does not take.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
 pub enum Purpose {
@@ -46,6 +47,8 @@ pub enum Purpose {
     Give = 1,
     /// To prove that a new share opens before anything is committed.
     Prove = 2,
+    /// To be recombined for a new root token.
+    RootToken = 3,
 }
 
 impl Purpose {
@@ -54,6 +57,7 @@ impl Purpose {
         match byte {
             1 => Some(Self::Give),
             2 => Some(Self::Prove),
+            3 => Some(Self::RootToken),
             _ => None,
         }
     }
@@ -89,7 +93,9 @@ pub enum SubmissionError {
         found: u8,
     },
     /// A purpose that does not exist.
-    #[error("a share is given or proven; {found} is neither")]
+    #[error(
+        "a share is given, proven, or given for a root token; {found} is none of these: use the same version everywhere"
+    )]
     Purpose {
         /// The number.
         found: u8,

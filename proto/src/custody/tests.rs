@@ -17,6 +17,7 @@ use crate::share::{
 use crate::testing::rng;
 
 mod key_files;
+mod root_tokens;
 mod transcripts;
 
 const NAMES: [&str; 3] = ["Ann", "Bob", "Zoë"];
@@ -199,7 +200,7 @@ fn a_changed_submission_does_not_open() {
         Submission::decode(&changed)
     };
     assert_eq!(with(0, 2), Err(SubmissionError::Version { found: 2 }));
-    assert_eq!(with(1, 3), Err(SubmissionError::Purpose { found: 3 }));
+    assert_eq!(with(1, 4), Err(SubmissionError::Purpose { found: 4 }));
     for index in [1, 2, 10, 11, 1140, SUBMISSION_BYTES - 1] {
         // A proof must not pass for a gift, and nobody's share for another's.
         let changed = with(index, if index == 1 { 2 } else { bytes[index] ^ 1 }).unwrap();

@@ -90,6 +90,8 @@ numbered! {
         Drill = 6, "drill";
         /// Open the escrow key.
         Escrow = 7, "escrow";
+        /// A new root token; shares and keys stay.
+        Root = 8, "root";
     }
 }
 
@@ -117,6 +119,10 @@ numbered! {
         Passed = 9, "passed";
         /// The ceremony was given up or ran out of time. Digest zero.
         Cancelled = 10, "cancelled";
+        /// A custodian asked for a root token. Digest: SHA-256 of the signed request.
+        Requested = 11, "requested";
+        /// The root token was made. Digest: SHA-256 of its accessor.
+        Issued = 12, "root token issued";
     }
 }
 

@@ -211,7 +211,7 @@ pub fn own_number(
 /// Finds a share of another set before it is sent.
 fn check_set(ceremony: &Ceremony, share: &Share, purpose: Purpose) -> Result<(), Failure> {
     let set = match purpose {
-        Purpose::Give => Some(ceremony.giving()?),
+        Purpose::Give | Purpose::RootToken => Some(ceremony.giving()?),
         Purpose::Prove => ceremony.proving()?,
     };
     let set = set.ok_or_else(|| Failure::usage("this ceremony makes no new shares"))?;
