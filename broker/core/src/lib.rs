@@ -12,6 +12,7 @@ pub mod kv;
 pub mod oauth;
 pub mod path;
 pub mod policy;
+pub mod root_requests;
 pub mod seal;
 pub mod succession;
 pub mod token;

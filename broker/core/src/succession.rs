@@ -3,6 +3,7 @@
 //! | Change | fragment | shares | epoch f |
 //! |---|---|---|---|
 //! | drill | stays | stay | stays |
+//! | root | stays | stay | stays |
 //! | epoch | stays | stay | +1 |
 //! | reshare | stays | new, and old ones stay combinable with each other | stays |
 //! | rekey | new | new | +1 |
@@ -13,7 +14,7 @@ use core::fmt;
 
 use rand_core::CryptoRng;
 use symbolon_proto::custody::transcript::CeremonyType;
-use symbolon_proto::custody::{Card, EnvelopeError, ShareEnvelope};
+use symbolon_proto::custody::{Card, EnvelopeError, RootAsker, ShareEnvelope};
 use symbolon_proto::hierarchy::Fragment;
 use symbolon_proto::secret::wiping;
 use symbolon_proto::share::{
@@ -54,6 +55,8 @@ pub enum NewSetError {
 pub enum Change {
     /// Nothing: only to see that every share is right.
     Drill,
+    /// Nothing: a custodian asks for a root token, and others give their shares for it.
+    Root(Box<RootAsker>),
     /// The next fragment epoch, with the shares that there are.
     Epoch,
     /// The same fragment for other people, or again for the same.
@@ -113,6 +116,9 @@ impl NewSet {
 impl fmt::Display for Change {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(self.ceremony().name())?;
+        if let Self::Root(asker) = self {
+            return write!(out, ": {asker}");
+        }
         let Some(set) = self.new_set() else { return Ok(()) };
         let names: Vec<_> = set.holders.iter().map(|holder| holder.name.as_str()).collect();
         write!(out, " to {} of {}: {}", set.threshold.needed(), set.threshold.total(), names.join(", "))
@@ -125,6 +131,7 @@ impl Change {
     pub const fn ceremony(&self) -> CeremonyType {
         match self {
             Self::Drill => CeremonyType::Drill,
+            Self::Root(_) => CeremonyType::Root,
             Self::Epoch => CeremonyType::Epoch,
             Self::Reshare(_) => CeremonyType::Reshare,
             Self::Rekey(_) => CeremonyType::Rekey,
@@ -141,8 +148,17 @@ impl Change {
     #[must_use]
     pub fn new_set(&self) -> Option<&NewSet> {
         match self {
-            Self::Drill | Self::Epoch => None,
+            Self::Drill | Self::Root(_) | Self::Epoch => None,
             Self::Reshare(set) | Self::Rekey(set) => Some(set),
+        }
+    }
+
+    /// Who asks for a root token, if it is for one.
+    #[must_use]
+    pub fn root_asker(&self) -> Option<&RootAsker> {
+        match self {
+            Self::Root(asker) => Some(asker),
+            _ => None,
         }
     }
 
@@ -171,7 +187,7 @@ impl Change {
     ) -> Result<Option<Changed>, ChangeError> {
         let next = sealed.frag_epoch().checked_add(1).ok_or(ChangeError::NoMoreEpochs)?;
         wiping(|| match self {
-            Self::Drill => Ok(None),
+            Self::Drill | Self::Root(_) => Ok(None),
             Self::Epoch => {
                 let sealed = sealed.succeeded_by(sealed.share_set().clone(), next);
                 let keys = EpochKeys::derive(fragment, &sealed);

@@ -149,6 +149,19 @@ impl TokenClaims {
             parent: None,
         }
     }
+
+    /// A root token that custodians make in a ceremony: it ends by itself, and nothing lengthens it.
+    /// `ceremony` is its nonce in hex.
+    #[must_use]
+    pub fn root_of_ceremony(now_secs: u64, ttl_secs: u64, ceremony: String) -> Self {
+        Self {
+            ttl_secs,
+            explicit_max_ttl_secs: ttl_secs,
+            meta: BTreeMap::from([("ceremony".to_owned(), ceremony)]),
+            path: "sys/symbolon/ceremony/root".to_owned(),
+            ..Self::root(now_secs)
+        }
+    }
 }
 
 /// Who asks: the facts of a good token. Everyone passes this around; it is not the token.
