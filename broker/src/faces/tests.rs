@@ -83,7 +83,7 @@ async fn status_routes_answer_before_init() {
 }
 
 /// Every route, with a verb that it knows. New routes belong here.
-const ROUTES: [(&str, &str); 90] = [
+const ROUTES: [(&str, &str); 92] = [
     ("GET", "/v1/sys/health"),
     ("GET", "/v1/sys/seal-status"),
     ("GET", "/v1/sys/init"),
@@ -132,6 +132,8 @@ const ROUTES: [(&str, &str); 90] = [
     ("PUT", "/v1/sys/symbolon/rotate/kek/secret"),
     ("GET", "/v1/sys/symbolon/ceremony"),
     ("PUT", "/v1/sys/symbolon/ceremony/submit"),
+    ("GET", "/v1/sys/symbolon/ceremony/root"),
+    ("PUT", "/v1/sys/symbolon/ceremony/root"),
     ("PUT", "/v1/sys/wrapping/wrap"),
     ("GET", "/v1/sys/wrapping/lookup"),
     ("PUT", "/v1/sys/wrapping/unwrap"),

@@ -45,6 +45,8 @@ pub static SYSTEM: Facts = Facts {
         ("GET", "symbolon/ceremony"), // public keys and names, as in seal-status
         ("PUT", "symbolon/ceremony/submit"), // takes shares, which prove themselves
         ("PUT", "symbolon/ceremony/sign"), // takes signatures, which prove themselves
+        ("GET", "symbolon/ceremony/root"), // hashes and numbers, to be signed
+        ("PUT", "symbolon/ceremony/root"), // takes custodians' requests, which prove themselves
     ],
     first_rows: None,
 };

@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use symbolon_core::clock::Now;
 use symbolon_proto::custody::transcript::{EventKind, Standing, Transcript, TranscriptReport};
-use symbolon_proto::custody::{CustodianKeys, ShareEnvelope};
+use symbolon_proto::custody::{CustodianKeys, RootAsk, RootRequest, ShareEnvelope, SignedRootRequest};
 use symbolon_proto::id::TenantId;
 use symbolon_proto::log::VerifierKey;
-use symbolon_proto::share::{ShareSetManifest, SignedShareSet};
+use symbolon_proto::share::{Custodian, ShareSetManifest, SignedShareSet};
 use symbolon_proto::signing::{SIGNATURE_BYTES, SigningPublicKey};
 
-use super::{CeremonyRefusal, Notice, Proof, Stage};
+use super::{CeremonyRefusal, Notice, Proof, RootWish, Stage};
 use crate::custody::ceremony::CEREMONIES;
 use crate::error::OpError;
 use crate::rows::{COUNTERS, NO_SCOPE, Place, Rows};
@@ -49,6 +49,9 @@ pub struct Archived {
     /// The set that was made, with its signatures.
     made: Option<String>,
     envelopes: BTreeMap<u8, String>,
+    /// The signed request for a root token, if it was for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    asked: Option<String>,
 }
 
 /// The same, decoded.
@@ -97,7 +100,14 @@ impl Archived {
             given: given.map(|set| BASE64.encode(&set.encode())),
             made: made.map(|set| BASE64.encode(&set.encode())),
             envelopes: numbered.map(|(x, envelope)| (x, BASE64.encode(envelope.as_bytes()))).collect(),
+            asked: None,
         }
+    }
+
+    /// The same with the request that it answers: an auditor sees the custodian's own signature.
+    #[must_use]
+    pub fn asked_for(self, request: &SignedRootRequest) -> Self {
+        Self { asked: Some(BASE64.encode(&request.encode())), ..self }
     }
 
     /// The changes that keep it, as the last one.
@@ -236,6 +246,24 @@ impl Record {
         signed.or(keys.first()).cloned()
     }
 
+    /// The signed request for a root token, in base64.
+    #[must_use]
+    pub fn asked(&self) -> Option<&str> {
+        self.kept.asked.as_deref()
+    }
+
+    /// Who asked for a root token. The broker has checked the request when it came.
+    fn root_wish(&self) -> Option<RootWish> {
+        let asked = BASE64.decode(self.asked()?.as_bytes()).ok()?;
+        let RootRequest { ask, card, .. } = *SignedRootRequest::decode(&asked).ok()?.request();
+        let RootAsk::Begin { ttl_secs, nonce } = ask else { return None };
+        let is_theirs =
+            |custodian: &&Custodian| custodian.keys.as_ref().is_some_and(|keys| keys.hash() == card);
+        let custodian = self.given.as_ref()?.custodians().iter().find(is_theirs)?;
+        let fingerprint = custodian.keys.as_ref()?.fingerprint().to_string();
+        Some(RootWish { name: custodian.name.clone(), fingerprint, ttl_secs, request: nonce })
+    }
+
     /// What its participants may see of it.
     #[must_use]
     pub fn notice(&self, broker: &VerifierKey) -> Notice {
@@ -263,6 +291,7 @@ impl Record {
             missing: report.participants.iter().filter_map(unsigned).collect(),
             threshold: self.given.as_ref().map_or(0, ShareSetManifest::threshold),
             wanted: None,
+            root: self.root_wish(),
             prove: self.made.as_ref().map(|made| Proof {
                 manifest: made.manifest().encode(),
                 proven: named(EventKind::Proven),

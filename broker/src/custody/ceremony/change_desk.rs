@@ -2,23 +2,25 @@
 //!
 //! ```text
 //! collecting ──t shares──▶ fragment, for as long as one job of the crypto thread
-//!                          ├──▶ drill, epoch: over
+//!                          ├──▶ drill, root, epoch: over
 //!                          └──▶ reshare, rekey: proving ──everybody──▶ over
 //! ```
 //!
 //! The proofs are the drill of section 7.3: the dealer has recombined every share before it sealed them, and
 //! a share that its holder opens and hands back has the digest of the one that was recombined.
 
+use sha2::{Digest, Sha256};
 use symbolon_core::clock::Now;
+use symbolon_core::root_requests::ROOT_IDLE_MS_MAX;
 use symbolon_core::seal::{Ceremony, CeremonyError, Sealed};
 use symbolon_core::succession::{Change, ChangeError, Changed, NewSet};
 use symbolon_proto::custody::transcript::{CeremonyType, Event, EventKind, Transcript};
-use symbolon_proto::custody::{ShareEnvelope, Submission};
+use symbolon_proto::custody::{RootAsker, ShareEnvelope, Submission};
 use symbolon_proto::secret::wiping;
 use symbolon_proto::share::{Holder, ShareSetManifest};
 use tracing::{info, warn};
 
-use super::{CeremonyRefusal, Desk, Notice, Proof, Stage, Wanted};
+use super::{CeremonyRefusal, Desk, Notice, Proof, RootWish, Stage, Wanted};
 use crate::error::OpError;
 use crate::key_thread;
 use crate::random::os_rng;
@@ -45,6 +47,8 @@ struct Proving {
 pub struct Over {
     /// What it comes to; `None` if nothing is to change.
     pub changed: Option<Changed>,
+    /// Who asked for a root token, if it was for one.
+    pub asker: Option<RootAsker>,
     /// The set whose shares were given.
     pub given: ShareSetManifest,
     /// What happened, its last event included.
@@ -55,8 +59,15 @@ impl ChangeDesk {
     /// Begins to collect shares.
     #[must_use]
     pub fn open(change: Change, sealed: &Sealed, now: Now) -> Self {
-        let desk = Desk::open(change.ceremony(), sealed, now);
+        let mut desk = Desk::open(change.ceremony(), sealed, now);
+        if let Some(asker) = change.root_asker() {
+            desk.record_event(requested(asker, now));
+        }
         // On the console, where nobody on the network can change it: for whom custodians give their shares.
+        if let Some(asker) = change.root_asker() {
+            let (name, card) = (asker.name(), asker.fingerprint());
+            warn!(name, %card, "asks for a root token; custodians give shares only if they know why");
+        }
         for holder in change.new_set().map_or(&[] as &[Holder], NewSet::holders) {
             info!(name = holder.name, card = fingerprint(holder), "is to hold a new share");
         }
@@ -130,18 +141,29 @@ impl ChangeDesk {
             None => (EventKind::Passed, &given),
         };
         self.desk.record(last, set.hash(), now);
-        Over { transcript: self.desk.transcript().clone(), changed, given }
+        let asker = self.change.root_asker().cloned();
+        Over { transcript: self.desk.transcript().clone(), asker, changed, given }
     }
 
     /// Whether it is too old to go on: half an hour after the first share, a day without one, a day without
-    /// all proofs.
+    /// all proofs. For a root token half an hour without a share: every custodian can begin one, and there is
+    /// one place.
     #[must_use]
     pub fn is_expired(&self, now: Now) -> bool {
-        let old = |since: u64| now.boot_ms.saturating_sub(since) > CHANGE_MS_MAX;
-        match &self.proving {
-            Some(proving) => old(proving.since.boot_ms),
-            None => self.desk.is_expired(now) || old(self.begun_boot_ms),
+        let old = |since: u64, most: u64| now.boot_ms.saturating_sub(since) > most;
+        match (&self.proving, self.change.root_asker()) {
+            (Some(proving), _) => old(proving.since.boot_ms, CHANGE_MS_MAX),
+            (None, Some(_)) if self.desk.progress().given.is_empty() => {
+                old(self.begun_boot_ms, ROOT_IDLE_MS_MAX)
+            }
+            (None, _) => self.desk.is_expired(now) || old(self.begun_boot_ms, CHANGE_MS_MAX),
         }
+    }
+
+    /// Who asked for a root token, if it is for one, and when, on the boot clock.
+    #[must_use]
+    pub fn root_asker(&self) -> Option<(&RootAsker, u64)> {
+        self.change.root_asker().map(|asker| (asker, self.begun_boot_ms))
     }
 
     /// What anyone may see.
@@ -151,7 +173,8 @@ impl ChangeDesk {
             threshold: set.threshold(),
             holders: set.holders().iter().map(|holder| (holder.name.clone(), fingerprint(holder))).collect(),
         });
-        let notice = Notice { wanted, ..self.desk.notice(now) };
+        let root = self.change.root_asker().and_then(RootWish::of);
+        let notice = Notice { wanted, root, ..self.desk.notice(now) };
         let Some(Proving { changed, proven, since }) = &self.proving else { return notice };
         let set = changed.sealed.share_set();
         let (done, missing): (Vec<_>, Vec<_>) =
@@ -192,6 +215,12 @@ fn prepare(shares: Ceremony, change: &Change, sealed: &Sealed, now: Now) -> Resu
         warn!(%error, "the change could not be prepared");
         OpError::invalid("the new shares could not be made; everything is as before, begin again")
     })
+}
+
+fn requested(asker: &RootAsker, now: Now) -> Event {
+    let digest = Sha256::digest(asker.request().encode()).into();
+    let name = asker.name().to_owned();
+    Event { kind: EventKind::Requested, at_ms: now.unix_ms, x: asker.x(), name, digest }
 }
 
 fn dealt(x: u8, name: &str, envelope: &ShareEnvelope, now: Now) -> Event {

@@ -37,7 +37,7 @@ pub struct Successor {
 
 /// Commits a ceremony that is over. `Some` if the broker must open itself again.
 pub async fn commit(session: &Session, over: Over) -> Result<Option<Successor>, OpError> {
-    let Over { changed, given, mut transcript } = over;
+    let Over { changed, given, mut transcript, asker: _ } = over;
     let deployment = Deployment::read(session.rows.store(), session.unsealed()).await?;
     let seed = deployment.log.signing_seed();
     transcript.sign_as_broker(&seed);

@@ -60,13 +60,25 @@ impl Desk {
 
     /// Takes a share that was sealed to the key.
     pub fn take_sealed(&mut self, submission: &Submission, now: Now) -> Result<Progress, OpError> {
-        if submission.purpose() != Purpose::Give {
-            return Err(OpError::invalid(
-                "no new share set awaits a proof; give the share of the present one",
-            ));
-        }
+        self.check_purpose(submission.purpose())?;
         let share = self.open_share(submission, now)?;
         self.take(share, now)
+    }
+
+    /// A share says itself what its owner gives it for, whatever was shown to them.
+    fn check_purpose(&self, purpose: Purpose) -> Result<(), OpError> {
+        match (purpose, self.kind) {
+            (Purpose::Prove, _) => {
+                Err(OpError::invalid("no new share set awaits a proof; give the share of the present one"))
+            }
+            (Purpose::Give, CeremonyType::Root) => Err(OpError::invalid(
+                "this ceremony makes a root token, and the share was not given for one: compare the type with the broker's console, and give it with a `symbolon custodian submit` that knows this type",
+            )),
+            (Purpose::RootToken, kind) if kind != CeremonyType::Root => Err(OpError::invalid(
+                "the share was given for a root token, and this ceremony makes none: compare the type with the broker's console, then give it again",
+            )),
+            (Purpose::Give | Purpose::RootToken, _) => Ok(()),
+        }
     }
 
     /// Sees that a new share opens and is what its holder was dealt. Nothing of it is kept.
@@ -198,6 +210,7 @@ impl Desk {
             given,
             threshold,
             wanted: None,
+            root: None,
             prove: None,
             refused: self.refused.shown(),
             transcript: self.transcript.encode(),

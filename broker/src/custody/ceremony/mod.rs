@@ -13,7 +13,7 @@
 //!
 //! desk.rs         where shares are given          commit.rs   the rows of a change
 //! change_desk.rs  one that changes something      archive.rs  what is kept of it, and who signed
-//! refusals.rs     shares that were not taken
+//! refusals.rs     shares that were not taken      root.rs     the root token that one ends with
 //! ```
 //!
 //! Before the commit nothing has changed, and after it everything has: a ceremony that is cancelled,
@@ -24,12 +24,14 @@ mod change_desk;
 pub mod commit;
 mod desk;
 mod refusals;
+pub mod root;
 
 use symbolon_proto::custody::transcript::CeremonyType;
 
 use crate::error::{OpError, Text};
 use crate::rows::{Layout, Life, Table};
-use symbolon_proto::custody::SubmissionError;
+use symbolon_core::root_requests::RootRequestRefusal;
+use symbolon_proto::custody::{RootAsk, RootAsker, RootNonce, RootRequestError, SubmissionError};
 
 pub use self::change_desk::{ChangeDesk, Over};
 pub use self::desk::Desk;
@@ -71,6 +73,21 @@ pub enum CeremonyRefusal {
     /// Only a drill is finished by hand.
     #[error("this ceremony ends by itself when everybody has done their part")]
     EndsByItself,
+    /// A root token is asked for by a custodian.
+    #[error(
+        "a ceremony for a root token is begun by a custodian, without a token: `symbolon operator root begin --key FILE`"
+    )]
+    NotByToken,
+    /// Somebody else's, or another ceremony than the one that was asked for.
+    #[error(
+        "no ceremony of your request is under way; `symbolon ceremony watch` shows whose is, and only they or a token with sudo can cancel it"
+    )]
+    NotYours,
+    /// Nothing was made for this card, or it has been fetched.
+    #[error(
+        "no root token waits for this card: not enough shares were given yet (`symbolon ceremony watch`), it has been fetched or has ended, or the broker was sealed since; begin again"
+    )]
+    NoToken,
     /// Nothing awaits signatures.
     #[error("no transcript awaits signatures")]
     NothingToSign,
@@ -136,6 +153,8 @@ pub struct Notice {
     pub threshold: u8,
     /// For whom new shares are to be made, so that custodians see whom they give theirs for.
     pub wanted: Option<Wanted>,
+    /// Who asks for a root token, if it is for one.
+    pub root: Option<RootWish>,
     /// The new set, if there is one.
     pub prove: Option<Proof>,
     /// Refusals, one for each holder, oldest first.
@@ -151,6 +170,29 @@ pub struct Wanted {
     pub threshold: u8,
     /// Names and the fingerprints of their cards, in the order of the shares.
     pub holders: Vec<(String, String)>,
+}
+
+/// Who asks for a root token: custodians compare it with the console before they give their shares.
+#[derive(Clone, Debug)]
+pub struct RootWish {
+    /// Name of the custodian in the set.
+    pub name: String,
+    /// Fingerprint of the card that the token is sealed to.
+    pub fingerprint: String,
+    /// Life of the token in seconds, from when enough shares are there.
+    pub ttl_secs: u32,
+    /// Nonce of the request.
+    pub request: RootNonce,
+}
+
+impl RootWish {
+    /// Of a request that was believed; `None` if it begins nothing.
+    #[must_use]
+    pub fn of(asker: &RootAsker) -> Option<Self> {
+        let RootAsk::Begin { ttl_secs, nonce } = asker.ask() else { return None };
+        let (name, fingerprint) = (asker.name().to_owned(), asker.fingerprint().to_string());
+        Some(Self { name, fingerprint, ttl_secs, request: nonce })
+    }
 }
 
 /// A new set on its way into force.
@@ -176,5 +218,17 @@ impl From<CeremonyRefusal> for OpError {
 impl From<SubmissionError> for OpError {
     fn from(error: SubmissionError) -> Self {
         Self::Invalid(Text::of(&error))
+    }
+}
+
+impl From<RootRequestError> for OpError {
+    fn from(error: RootRequestError) -> Self {
+        Self::Invalid(Text::of(&error))
+    }
+}
+
+impl From<RootRequestRefusal> for OpError {
+    fn from(error: RootRequestRefusal) -> Self {
+        Self::Refused(Text::of(&error))
     }
 }

@@ -13,6 +13,8 @@ use super::{ChangeDesk, Stage};
 use crate::random::os_rng;
 use crate::testing::{DEPLOYMENT, deal, seal_record};
 
+mod root;
+
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 fn at(boot_ms: u64) -> Now {

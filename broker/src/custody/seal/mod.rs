@@ -25,6 +25,8 @@ use crate::error::{Busy, OpError, Text};
 
 mod exposed;
 mod rekey;
+mod root;
+mod roots;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -78,6 +80,7 @@ enum Command {
     Reset(oneshot::Sender<()>),
     Seal(oneshot::Sender<()>),
     Change(ChangeCommand, oneshot::Sender<Result<(), OpError>>),
+    Root(Box<roots::RootCommand>),
 }
 
 /// What an operator wants of a ceremony that changes something.
@@ -92,6 +95,7 @@ enum ChangeCommand {
 pub struct SealHandle {
     commands: mpsc::Sender<Command>,
     view: watch::Receiver<View>,
+    door: Arc<roots::Door>,
 }
 
 impl SealHandle {
@@ -115,13 +119,14 @@ impl SealHandle {
             alarms,
             desk,
             change: None,
+            roots: roots::Roots::default(),
             attempts: Attempts::default(),
             exposed: exposed::Exposed::default(),
             anchor: None,
             reason: None,
         };
         tokio::spawn(task.run());
-        Self { commands, view }
+        Self { commands, view, door: Arc::default() }
     }
 
     /// A handle on an open session, without a task behind it.
@@ -129,7 +134,7 @@ impl SealHandle {
     pub(crate) fn holding(sealed: Sealed, session: Arc<Session>) -> Self {
         let (commands, _) = mpsc::channel(COMMANDS_MAX);
         let (_, view) = watch::channel(View::Open { sealed: Arc::new(sealed), session, ceremony: None });
-        Self { commands, view }
+        Self { commands, view, door: Arc::default() }
     }
 
     /// What the seal looks like now.

@@ -24,8 +24,7 @@ impl SealTask {
             ChangeCommand::Begin(change) => self.begin_change(*change, now),
             ChangeCommand::Finish => self.finish_change(now).await,
             ChangeCommand::Cancel => {
-                let ended = self.change.take().ok_or(CeremonyRefusal::None)?;
-                self.show_change();
+                let ended = self.give_up_change(now).ok_or(CeremonyRefusal::None)?;
                 info!(ceremony = ended.kind().name(), "cancelled; everything stays as it was");
                 Ok(())
             }
@@ -92,6 +91,9 @@ impl SealTask {
     /// Commits, and opens again if keys or shares are others now.
     async fn end(&mut self, over: Over) -> Result<(), OpError> {
         let View::Open { session, .. } = self.publish.borrow().clone() else { return Err(OpError::SEALED) };
+        if let Some(asker) = over.asker.clone() {
+            return self.end_root(&session, asker, over).await;
+        }
         let kind = over.transcript.ceremony();
         let successor = commit::commit(&session, over).await.inspect_err(|error| {
             error!(%error, "the ceremony did not take effect, or nobody knows");
@@ -122,13 +124,12 @@ impl SealTask {
     pub(super) fn forget_old_change(&mut self, now: Now) {
         if self.change.as_ref().is_some_and(|change| change.is_expired(now)) {
             warn!("the ceremony took too long and is over; everything stays as it was");
-            self.change = None;
-            self.show_change();
+            self.give_up_change(now);
         }
     }
 
     /// Publishes how far the ceremony is.
-    fn show_change(&mut self) {
+    pub(super) fn show_change(&mut self) {
         let now = self.clock.now();
         let notice = self.change.as_ref().map(|change| Arc::new(change.notice(now)));
         self.publish.send_if_modified(|view| {

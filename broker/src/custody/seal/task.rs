@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use super::exposed::Exposed;
+use super::roots::Roots;
 use super::{Command, Given, View};
 use crate::custody::ceremony::{ChangeDesk, Desk};
 use crate::custody::unseal::alarm::{Alarm, Reason};
@@ -36,6 +37,7 @@ pub(super) struct SealTask {
     pub(super) desk: Option<Desk>,
     /// A ceremony that changes something; only while the broker is open.
     pub(super) change: Option<ChangeDesk>,
+    pub(super) roots: Roots,
     pub(super) attempts: Attempts,
     pub(super) exposed: Exposed,
     /// Of the open session.
@@ -82,6 +84,7 @@ impl SealTask {
                 let result = self.command_change(command).await;
                 let _ = answer.send(result);
             }
+            Command::Root(command) => self.command_root(*command).await,
         }
     }
 
@@ -219,6 +222,7 @@ impl SealTask {
     /// Ends the open session and shows `sealed`. Whether no key of the session is left.
     pub(super) async fn close(&mut self, sealed: Arc<Sealed>) -> bool {
         self.change = None;
+        self.roots.close();
         let before = self.publish.borrow().clone();
         let View::Open { session, .. } = before else { return true };
         self.show_closed(sealed);

@@ -21,7 +21,7 @@ use symbolon_proto::signing::SIGNATURE_BYTES;
 
 use crate::custody::App;
 use crate::custody::ceremony::archive::{Record, Signature};
-use crate::custody::ceremony::{CeremonyRefusal, Notice, Wanted};
+use crate::custody::ceremony::{CeremonyRefusal, Notice, RootWish, Wanted};
 use crate::dialect::time::rfc3339;
 use crate::dialect::vault::error::{FaceError, VaultError};
 use crate::dialect::vault::fields::Reader;
@@ -107,6 +107,7 @@ fn parse_change(read: &Reader<'_>) -> Result<Change, VaultError> {
     match CeremonyType::from_name(&kind) {
         Some(CeremonyType::Drill) => Ok(Change::Drill),
         Some(CeremonyType::Epoch) => Ok(Change::Epoch),
+        Some(CeremonyType::Root) => Err(OpError::from(CeremonyRefusal::NotByToken).into()),
         Some(CeremonyType::Reshare) => Ok(Change::Reshare(parse_set(read)?)),
         Some(CeremonyType::Rekey) => Ok(Change::Rekey(parse_set(read)?)),
         _ => Err(FaceError::Invalid("\"type\" must be drill, epoch, reshare or rekey").into()),
@@ -135,7 +136,7 @@ fn answer(notice: Option<&Notice>) -> Reply {
     Reply::json(Status::OK, &json!({ "ceremony": notice.map(body) }))
 }
 
-fn body(notice: &Notice) -> Value {
+pub(super) fn body(notice: &Notice) -> Value {
     let refused = notice.refused.iter().map(|refused| {
         json!({
             "at_ms": refused.at_ms, "name": refused.name, "reason": refused.reason, "times": refused.times,
@@ -160,9 +161,19 @@ fn body(notice: &Notice) -> Value {
         "give": { "manifest": BASE64.encode(&notice.manifest), "names": notice.given },
         "missing": notice.missing,
         "wanted": notice.wanted.as_ref().map(wanted),
+        "root": notice.root.as_ref().map(root_wish),
         "prove": prove,
         "refused": refused.collect::<Vec<_>>(),
         "transcript": BASE64.encode(&notice.transcript),
+    })
+}
+
+fn root_wish(wish: &RootWish) -> Value {
+    json!({
+        "name": wish.name,
+        "fingerprint": wish.fingerprint,
+        "ttl_secs": wish.ttl_secs,
+        "request": HEXLOWER.encode(&wish.request),
     })
 }
 
@@ -179,6 +190,7 @@ fn summary(record: &Record, broker: &VerifierKey) -> Value {
         report.participants.iter().map(|(name, found)| (name.clone(), json!(standing(*found)))).collect();
     json!({
         "nonce": HEXLOWER.encode(transcript.nonce()),
+        "request": record.asked(),
         "type": transcript.ceremony().name(),
         "ended": rfc3339(record.ended_ms()),
         "hash": HEXLOWER.encode(&report.hash),

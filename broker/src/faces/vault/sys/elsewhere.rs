@@ -18,7 +18,7 @@ pub(super) fn way(rest: &[&str]) -> Option<FaceError> {
             "shares are changed in a ceremony of their custodians: use `symbolon ceremony begin reshare`, or rekey if shares may be in wrong hands (docs/ceremonies.md)"
         }
         ["generate-root" | "generate-root-token", ..] | ["decode-token"] => {
-            "no token is made from shares: a policy with sudo on auth/token/create-orphan lets its holder make tokens; keep one that can"
+            "a root token is made by custodians together, and one of them begins with a card: `symbolon operator root begin --key FILE` (docs/ceremonies.md); while there is a token, a policy with sudo on auth/token/create-orphan lets its holder make others"
         }
         ["audit" | "audit-hash", ..] => {
             "the audit log is always on and has no devices: search it with `symbolon audit search`, or GET sys/symbolon/audit"
@@ -40,7 +40,9 @@ mod tests {
             ("key-status", "symbolon operator rotate status"),
             ("rekey/init", "symbolon ceremony begin reshare"),
             ("rotate/root/init", "symbolon ceremony begin reshare"),
-            ("generate-root/attempt", "auth/token/create-orphan"),
+            ("generate-root/attempt", "symbolon operator root begin"),
+            ("generate-root/update", "symbolon operator root begin"),
+            ("decode-token", "symbolon operator root begin"),
             ("audit/file", "symbolon audit search"),
         ] {
             let segments: Vec<&str> = path.split('/').collect();

@@ -4,7 +4,7 @@ use data_encoding::{BASE64, HEXLOWER};
 use serde_json::{Map, Value, json};
 use symbolon_proto::Zeroizing;
 
-use super::{backup, ceremony};
+use super::{backup, ceremony, root};
 use crate::access::Channel;
 use crate::custody::App;
 use crate::custody::init::{Init, InitAnswer};
@@ -35,6 +35,9 @@ pub async fn route(app: &App, request: &VaultRequest) -> Answer {
         (["unseal"], Verb::Write) => unseal(app, request).await,
         (["seal"], Verb::Write) => seal(app, request).await,
         (["leader"], Verb::Read) => leader(app),
+        (["symbolon", "ceremony", "root"], Verb::Read) => root::scope(app),
+        (["symbolon", "ceremony", "root"], Verb::Write) => root::ask(app, request).await,
+        (["symbolon", "ceremony", "root"], _) => unsupported(),
         (["symbolon", "ceremony", what @ ..], _) => ceremony::route(app, request, what).await,
         (["symbolon", "ceremonies", what @ ..], _) => ceremony::kept(app, request, what).await,
         (["health" | "seal-status" | "init" | "unseal" | "seal" | "leader"], _) => unsupported(),

@@ -6,6 +6,7 @@ pub(in crate::faces) mod ceremony;
 mod elsewhere;
 pub(super) mod lifecycle;
 mod mounts;
+mod root;
 mod rotate;
 
 use std::collections::BTreeMap;

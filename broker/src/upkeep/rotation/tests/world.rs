@@ -178,7 +178,8 @@ impl World {
         let mut transcript = Transcript::begin_fresh(change.ceremony(), sealed.deployment(), &mut os_rng());
         let event = Event::of_ceremony(EventKind::Committed, now.unix_ms, [0; 32]);
         transcript.record(event).unwrap();
-        let over = Over { changed: Some(changed), given: sealed.share_set().clone(), transcript };
+        let given = sealed.share_set().clone();
+        let over = Over { changed: Some(changed), asker: None, given, transcript };
         let committed = commit::commit(&site.session, over).await;
         site.kill().await;
         committed.map(drop)
