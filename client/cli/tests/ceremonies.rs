@@ -19,6 +19,7 @@ use crate::support::{Done, command, run};
 
 const USAGE: i32 = 2;
 const DENIED: i32 = 3;
+const UNAVAILABLE: i32 = 5;
 const PEOPLE: [&str; 2] = ["dora", "emil"];
 
 /// What the broker's console shows last: custodians compare it.
@@ -157,30 +158,116 @@ fn a_new_fragment_and_a_drill_of_those_who_hold_it() {
     deployment.run(&["operator", "status"], "").expect(0);
 }
 
-#[test]
-fn a_deployment_begins_with_cards_and_nobody_sees_a_share() {
-    let holders = [
-        "--threshold",
-        "2",
-        "--card",
-        "dora.card",
-        "--card",
-        "emil.card",
-        "--envelopes",
-        "new/envelopes",
-        "--yes",
-    ];
+/// A sealed deployment whose shares dora and emil hold, in envelopes.
+fn with_cards() -> Deployment {
+    let cards = ["--threshold", "2", "--card", "dora.card", "--card", "emil.card"];
+    let holders = [&cards[..], &["--envelopes", "new/envelopes", "--yes"]].concat();
     let prepare = |home: &Path| {
         keygen(home);
         String::new()
     };
     let deployment = Deployment::start_for(Programs::default(), prepare, &holders);
     assert!(deployment.shares.is_empty());
+    deployment
+}
+
+/// Both give, by the fingerprint on the console. What the second one was told.
+fn both_submit(deployment: &Deployment) -> Done {
+    let mut last = None;
     for (key, x) in ["dora.key", "emil.key"].iter().zip(1..) {
         let envelope = format!("new/envelopes/custodian-{x}.envelope");
-        custodian(&deployment, &with_key("submit", key, &["--envelope", &envelope]), "").expect(0);
+        let given = custodian(deployment, &with_key("submit", key, &["--envelope", &envelope]), "");
+        last = Some(given.expect(0));
     }
+    last.unwrap()
+}
+
+#[test]
+fn a_deployment_begins_with_cards_and_nobody_sees_a_share() {
+    let deployment = with_cards();
+    both_submit(&deployment);
     deployment.run(&["operator", "status"], "").expect(0);
+}
+
+/// `operator root`, with a key file.
+fn root(deployment: &Deployment, what: &str, key: &str, rest: &[&str]) -> Done {
+    let args = ["operator", "root", what, "--key", key, "--passphrase-file", "phrase"];
+    deployment.run(&[&args[..], rest].concat(), "")
+}
+
+#[test]
+fn custodians_who_lost_every_token_make_one() {
+    let deployment = with_cards();
+    root(&deployment, "begin", "dora.key", &[]).refused(UNAVAILABLE, "sealed");
+    both_submit(&deployment);
+    root(&deployment, "begin", "dora.key", &["--ttl", "2d"]).refused(USAGE, "10m to 24h");
+    root(&deployment, "finish", "dora.key", &[]).refused(1, "no root token waits for this card");
+    root(&deployment, "cancel", "dora.key", &[]).refused(UNAVAILABLE, "no ceremony for a root token");
+    let stranger =
+        ["custodian", "keygen", "--name", "eve", "--out", "eve.key", "--passphrase-file", "phrase"];
+    deployment.run(&[&stranger[..], &["--memory", "64"]].concat(), "").expect(0);
+    root(&deployment, "begin", "eve.key", &[]).refused(1, "not in the share set in use");
+
+    let begun = root(&deployment, "begin", "dora.key", &["--ttl", "1h"]).expect(0).stdout;
+    let card = std::fs::read_to_string(deployment.path("dora.card")).unwrap();
+    let card = Card::parse(&card).unwrap().fingerprint().to_string();
+    let console = std::fs::read_to_string(deployment.path("broker.log")).unwrap();
+    for (place, text) in [("begin", &begun), ("console", &console)] {
+        assert!(text.contains("dora") && text.contains(&card), "{place}: {text}");
+    }
+    assert!(console.contains("ceremony=\"root\""), "{console}");
+    root(&deployment, "cancel", "emil.key", &[]).refused(1, "no ceremony of your request");
+    let told = both_submit(&deployment).stderr;
+    for part in ["ceremony of type root", "It makes a root token", &card] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    let watched = deployment.run(&["ceremony", "watch", "--once"], "").expect(0).stdout;
+    assert!(watched.contains("root ceremony, signing") && watched.contains("for dora"), "{watched}");
+    root(&deployment, "finish", "emil.key", &[]).refused(1, "no root token waits for this card");
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let args = ["operator", "root", "finish", "--key", "dora.key", "--passphrase-file", "phrase"];
+    let unseen = deployment.command(&args).stdout(full).output().unwrap();
+    assert_eq!(unseen.status.code(), Some(1), "a token that could not be printed is not lost");
+    let printed = root(&deployment, "finish", "dora.key", &["--output", "json"]).expect(0).stdout;
+    let printed: Value = serde_json::from_str(&printed).unwrap();
+    root(&deployment, "finish", "dora.key", &[]).refused(1, "no root token waits for this card");
+
+    let token = printed["token"].as_str().unwrap();
+    let with_token = |args: &[&str]| run(deployment.command(args).env("SYMBOLON_TOKEN", token), "");
+    let own = with_token(&["token", "lookup"]).expect(0).stdout;
+    assert!(own.contains("root") && own.contains(printed["accessor"].as_str().unwrap()), "{own}");
+    for name in PEOPLE {
+        let key = format!("{name}.key");
+        let args = [&["custodian"], &with_key("sign", &key, &["--yes"])[..]].concat();
+        let signed = deployment.run(&args, "").expect(0).stdout;
+        assert!(signed.contains("requested  dora (1)") && signed.contains("root token issued"), "{signed}");
+    }
+    let listed = with_token(&["ceremony", "list"]).expect(0).stdout;
+    assert!(listed.lines().last().unwrap().contains("root"), "{listed}");
+    with_token(&["token", "revoke", "--self"]).expect(0);
+}
+
+#[test]
+fn whoever_waits_for_the_shares_gets_the_token_at_once() {
+    let deployment = with_cards();
+    both_submit(&deployment);
+    let begin = ["operator", "root", "begin", "--key", "dora.key", "--passphrase-file", "phrase", "--wait"];
+    let mut waiting = deployment.command(&begin);
+    let waiting = waiting.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let state = || deployment.run(&["ceremony", "watch", "--once"], "").stdout;
+    until("the ceremony", || state().starts_with("root ceremony, collecting"));
+    both_submit(&deployment);
+    let done = waiting.wait_with_output().unwrap();
+    let printed = String::from_utf8(done.stdout).unwrap();
+    let token = printed.split_whitespace().find(|word| word.starts_with("hvs.")).unwrap();
+    run(deployment.command(&["token", "lookup"]).env("SYMBOLON_TOKEN", token), "").expect(0);
+    // Custodians with text shares are told before they type a passphrase.
+    let texts = Deployment::start(Programs::default(), |home| {
+        keygen(home);
+        String::new()
+    });
+    texts.unseal();
+    root(&texts, "begin", "dora.key", &[]).refused(USAGE, "its shares are texts");
 }
 
 #[test]

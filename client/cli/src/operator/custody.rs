@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use symbolon::{Error, Method};
 use symbolon_proto::custody::{
-    CeremonyBinding, ShareEnvelope, Submission, XWingPublicKey, transcript::Transcript,
+    CeremonyBinding, RootNonce, ShareEnvelope, Submission, XWingPublicKey, transcript::Transcript,
 };
 use symbolon_proto::share::ShareSetManifest;
 
 use super::Operator;
 
 /// Far above 32 manifests and envelopes.
-const STATE_BYTES_MAX: usize = 1 << 20;
+pub(super) const STATE_BYTES_MAX: usize = 1 << 20;
 const EXPECTED: &str = "a ceremony";
 
 /// The answer of every ceremony route.
@@ -28,7 +28,7 @@ pub struct CeremonyState {
 /// A ceremony. Everything in it is public or sealed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Ceremony {
-    /// `unseal`, `reshare`, `epoch`, `rekey`, `drill`.
+    /// `unseal`, `reshare`, `epoch`, `rekey`, `drill`, `root`.
     #[serde(rename = "type")]
     pub kind: String,
     /// `collecting`, `proving`, `signing`, `done`, `cancelled`.
@@ -53,6 +53,9 @@ pub struct Ceremony {
     /// For whom new shares are wished; compare it with the broker's console.
     #[serde(default)]
     pub wanted: Option<Wanted>,
+    /// Who asks for a root token; compare it with the broker's console. An older broker makes none.
+    #[serde(default)]
+    pub root: Option<RootWish>,
     /// Names of those who can still do what the stage asks for: give, prove or sign.
     #[serde(default)]
     pub missing: Vec<String>,
@@ -92,6 +95,26 @@ pub struct WantedCustodian {
     pub fingerprint: String,
 }
 
+/// Who asks for a root token.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RootWish {
+    /// Name of the custodian in the set.
+    pub name: String,
+    /// Twelve groups over the keys on the card that the token is sealed to.
+    pub fingerprint: String,
+    /// Life of the token in seconds.
+    pub ttl_secs: u32,
+    /// Nonce of the request, 64 hexadecimal digits.
+    pub request: String,
+}
+
+impl RootWish {
+    /// What names the request in others that are about it.
+    pub fn nonce(&self) -> Result<RootNonce, Error> {
+        hex32(&self.request).ok_or_else(protocol)
+    }
+}
+
 /// The new set and who proved that the new share opens.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Proving {
@@ -123,7 +146,7 @@ impl Ceremony {
     /// What submissions are bound to.
     pub fn binding(&self) -> Result<CeremonyBinding, Error> {
         let deployment = self.deployment.parse().map_err(|_| protocol())?;
-        let nonce = nonce_bytes(&self.nonce).ok_or_else(protocol)?;
+        let nonce = hex32(&self.nonce).ok_or_else(protocol)?;
         Ok(CeremonyBinding { deployment, nonce })
     }
 
@@ -167,7 +190,7 @@ fn decode(text: &str) -> Result<Vec<u8>, Error> {
 }
 
 /// 64 hexadecimal digits.
-fn nonce_bytes(text: &str) -> Option<[u8; 32]> {
+pub(super) fn hex32(text: &str) -> Option<[u8; 32]> {
     if text.len() != 64 || !text.is_ascii() {
         return None;
     }
@@ -183,7 +206,7 @@ fn nonce_bytes(text: &str) -> Option<[u8; 32]> {
 pub struct KeptCeremony {
     /// Nonce, 64 hexadecimal digits.
     pub nonce: String,
-    /// `init`, `reshare`, `epoch`, `rekey`, `drill`.
+    /// `init`, `reshare`, `epoch`, `rekey`, `drill`, `root`.
     #[serde(rename = "type")]
     pub kind: String,
     /// When it was over, RFC 3339.
@@ -199,6 +222,9 @@ pub struct KeptCeremony {
     /// The transcript in text form; only when one ceremony is asked for.
     #[serde(default)]
     pub transcript: Option<String>,
+    /// The signed request for a root token that it answers, base64.
+    #[serde(default)]
+    pub request: Option<String>,
     /// The share set that was made, with its signatures, base64.
     #[serde(default)]
     pub share_set: Option<String>,

@@ -4,6 +4,7 @@
 mod backup;
 mod custody;
 mod policy;
+mod root;
 mod rotation;
 mod sys;
 mod tokens;
@@ -14,9 +15,10 @@ use symbolon::{Client, Token};
 
 pub use self::backup::{BackupState, LastBackup};
 pub use self::custody::{
-    Ceremony, CeremonyState, Collected, KeptCeremony, Proving, Refused, Wanted, WantedCustodian,
+    Ceremony, CeremonyState, Collected, KeptCeremony, Proving, Refused, RootWish, Wanted, WantedCustodian,
 };
 pub use self::policy::Policies;
+pub use self::root::{RootAnswer, RootTerms, WaitingToken};
 pub use self::rotation::{
     FragmentKeys, GroupChange, LeavingNode, MountKeks, OwnKeks, RemoteKeyStatus, RewrapProgress,
     RotationStatus, Rotations,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use symbolon_cli::{Ceremony, CeremonyState, KeptCeremony};
-use symbolon_proto::custody::transcript::Transcript;
+use symbolon_proto::custody::transcript::{CeremonyType, Transcript};
 use symbolon_proto::share::ShareSetManifest;
 
 use crate::cards::{self, card_text};
@@ -14,6 +14,7 @@ use crate::failure::Failure;
 use crate::globals::Globals;
 use crate::key_file::write_new;
 use crate::output::{Output, columns, printable};
+use crate::token::lifetime;
 
 /// `symbolon ceremony`
 #[derive(Subcommand)]
@@ -183,6 +184,15 @@ fn is_over(ceremony: &Ceremony) -> bool {
     matches!(ceremony.stage.as_str(), "done" | "cancelled")
 }
 
+/// A ceremony of a type that this version knows. Nobody gives a share or signs for what they are not shown.
+pub fn known(ceremony: Ceremony) -> Result<Ceremony, Failure> {
+    match CeremonyType::from_name(&ceremony.kind) {
+        Some(_) => Ok(ceremony),
+        None => Err(Failure::usage("the ceremony is of a type that this command does not know")
+            .hint("take the version of the broker, so that you see what the ceremony is for")),
+    }
+}
+
 /// Prints a ceremony as it stands.
 pub fn print_once(out: Output, ceremony: Option<&Ceremony>) -> Result<(), Failure> {
     match out.is_json() {
@@ -223,6 +233,14 @@ fn view(ceremony: Option<&Ceremony>) -> Result<String, Failure> {
     if let Some(expires) = ceremony.expires_ms.filter(|_| !is_over(ceremony)) {
         text.push_str(&format!("Time left     {} minutes\n", minutes_left(expires)));
     }
+    if let Some(wish) = &ceremony.root {
+        text.push_str(&format!(
+            "Root token    for {}, card {}\n              {} from when it is made\n",
+            wish.name,
+            wish.fingerprint,
+            lifetime(wish.ttl_secs.into())
+        ));
+    }
     text.push('\n');
     text.push_str(&people(&ceremony.giving()?, &ceremony.give.names, "gave", "Shares", ceremony.threshold));
     if let (Some(set), Some(prove)) = (ceremony.proving()?, &ceremony.prove) {
@@ -256,4 +274,26 @@ fn minutes_left(expires_ms: u64) -> u64 {
 /// A moment in UTC from Unix milliseconds.
 pub fn moment_ms(unix_ms: u64) -> String {
     crate::moment::utc(unix_ms)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn nobody_takes_part_in_a_ceremony_of_a_later_version() {
+        let of_kind = |kind: &str| -> Ceremony {
+            let give = serde_json::json!({ "manifest": "", "names": [] });
+            serde_json::from_value(serde_json::json!({
+                "type": kind, "stage": "collecting", "deployment": "", "nonce": "", "key": null, "opened_ms": 0,
+                "fingerprint": null, "expires_ms": null, "give": give, "prove": null, "transcript": "",
+            }))
+            .unwrap()
+        };
+        for kind in ["unseal", "drill", "root"] {
+            assert!(known(of_kind(kind)).is_ok(), "{kind}");
+        }
+        assert!(known(of_kind("of tomorrow")).is_err());
+    }
 }

@@ -27,6 +27,7 @@ mod moment;
 mod officer;
 mod operator;
 mod operator_init;
+mod operator_root;
 mod operator_rotate;
 mod output;
 mod policy;

@@ -8,6 +8,7 @@ use crate::failure::Failure;
 use crate::globals::Globals;
 use crate::input;
 use crate::operator_init::Init;
+use crate::operator_root::Root;
 use crate::operator_rotate::Rotate;
 use crate::output::printable;
 
@@ -22,6 +23,9 @@ pub enum Operator {
     Seal,
     /// Print the state of the seal; exit code 5 if the broker is not open
     Status,
+    /// A new root token, made by custodians together, when every token is lost
+    #[command(subcommand)]
+    Root(Root),
     /// New keys for what is stored, while everything is served
     #[command(subcommand, alias = "remote")]
     Rotate(Rotate),
@@ -48,6 +52,7 @@ impl Operator {
                 globals.out().done("sealed: the broker has forgotten every key")
             }
             Self::Status => status(globals).await,
+            Self::Root(command) => command.run(globals).await,
             Self::Rotate(command) => command.run(globals).await,
         }
     }

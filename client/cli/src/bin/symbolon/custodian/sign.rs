@@ -6,7 +6,7 @@ use symbolon_proto::custody::transcript::Transcript;
 use symbolon_proto::custody::{CustodianKeys, KeyKind};
 
 use super::submit::own_number;
-use crate::ceremony::{print_once, show_transcript};
+use crate::ceremony::{known, print_once, show_transcript};
 use crate::failure::Failure;
 use crate::globals::Globals;
 use crate::input;
@@ -30,6 +30,7 @@ impl Sign {
             Failure::unavailable("no transcript is waiting for signatures")
                 .hint("a ceremony is signed when it is over; see `symbolon ceremony watch`")
         })?;
+        let ceremony = known(ceremony)?;
         let transcript = checked(&ceremony)?;
         let file = self.opening.read()?;
         let (name, is_new) = own_name(&ceremony, file.card().map(|card| card.keys()))?;

@@ -4,17 +4,18 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
-use symbolon_cli::{Ceremony, Operator, Wanted, WantedCustodian};
+use symbolon_cli::{Ceremony, Operator, RootWish, Wanted, WantedCustodian};
 use symbolon_proto::custody::{KeyKind, KeyPair, Parcel, Purpose, Submission, XWingPublicKey};
 use symbolon_proto::fingerprint::Fingerprint;
 use symbolon_proto::share::{Share, ShareSetManifest};
 
-use crate::ceremony::print_once;
+use crate::ceremony::{known, print_once};
 use crate::failure::Failure;
 use crate::globals::Globals;
 use crate::input;
 use crate::key_file::{Opening, os_rng, text_file, write_new};
 use crate::output::printable;
+use crate::token::lifetime;
 
 /// Where the share comes from, and how sure its owner is of the broker.
 #[derive(Args)]
@@ -61,8 +62,10 @@ impl Submit {
             return Err(Failure::usage("the ceremony under way is a drill")
                 .hint("give your share with `symbolon custodian drill`"));
         }
+        // The broker takes a share for a root token only from somebody who was shown that it is for one.
+        let purpose = if ceremony.kind == "root" { Purpose::RootToken } else { Purpose::Give };
         let share = self.source.share(None)?;
-        self.source.send(globals, &client, &ceremony, &share, Purpose::Give).await
+        self.source.send(globals, &client, &ceremony, &share, purpose).await
     }
 }
 
@@ -147,6 +150,13 @@ impl Source {
 /// What the share is given for, and who has new ones afterwards: the broker's console says the same.
 fn say_what_for(ceremony: &Ceremony) -> Result<(), Failure> {
     let mut text = format!("This is a ceremony of type {}.\n", ceremony.kind);
+    if let Some(RootWish { name, fingerprint, ttl_secs, .. }) = &ceremony.root {
+        let life = lifetime((*ttl_secs).into());
+        text.push_str(&format!(
+            "It makes a root token, which may do everything for {life}, for the owner of this card:\n  {name}\n    {fingerprint}\n\
+             The broker's console must show exactly this. Give your share only if you have spoken with {name} and know why.\n",
+        ));
+    }
     if let Some(Wanted { threshold, custodians }) = &ceremony.wanted {
         text.push_str(&format!(
             "New shares, of which {threshold} are needed, go to the owners of these cards:\n"
@@ -165,9 +175,10 @@ async fn under_way(client: &Operator) -> Result<Ceremony, Failure> {
         .ceremony()
         .await?
         .filter(|ceremony| matches!(ceremony.stage.as_str(), "collecting" | "proving"));
-    ceremony.ok_or_else(|| {
+    let ceremony = ceremony.ok_or_else(|| {
         Failure::unavailable("no ceremony is waiting for shares").hint("the operator must begin one")
-    })
+    })?;
+    known(ceremony)
 }
 
 fn typed_share() -> Result<Share, Failure> {
