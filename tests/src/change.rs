@@ -14,16 +14,16 @@ use symbolon_proto::share::{Share, SignedShareSet};
 use crate::site::{CALM, Site};
 
 /// Somebody with a key file.
-struct Person {
-    keys: KeyPair,
-    card: Card,
+pub struct Person {
+    pub keys: KeyPair,
+    pub card: Card,
 }
 
-fn rng() -> rand_core::UnwrapErr<getrandom::SysRng> {
+pub fn rng() -> rand_core::UnwrapErr<getrandom::SysRng> {
     rand_core::UnwrapErr(getrandom::SysRng)
 }
 
-fn people(names: &[&str]) -> Vec<Person> {
+pub fn people(names: &[&str]) -> Vec<Person> {
     let person = |name: &&str| {
         let keys = KeyPair::generate(KeyKind::Custodian, &mut rng());
         let card = keys.card(name).unwrap();
@@ -32,21 +32,45 @@ fn people(names: &[&str]) -> Vec<Person> {
     names.iter().map(person).collect()
 }
 
-fn cards(people: &[Person]) -> Vec<String> {
+pub fn cards(people: &[Person]) -> Vec<String> {
     people.iter().map(|person| person.card.to_text()).collect()
 }
 
+/// A sealed site whose shares these people hold, two of whom open it, and the shares.
+pub async fn with_cards(people: &[Person]) -> (Site, Vec<Share>) {
+    let mut world = World::new(CALM, None).unwrap();
+    world.start_fragment().await.unwrap();
+    world.start_broker(true).await.unwrap();
+    let request = InitRequest {
+        secret_shares: u8::try_from(people.len()).unwrap(),
+        secret_threshold: 2,
+        custodians: Vec::new(),
+        cards: cards(people),
+        recovery: "none".to_owned(),
+    };
+    let (base, service) = (world.broker_url(), Arc::clone(world.service().unwrap()));
+    let (site, parcels) = Site::initialise_for(world, &base, &[service], &request).await;
+    assert!(site.shares.is_empty());
+    let open = |(text, person): (&String, &Person)| {
+        let parcel = Parcel::parse(text).unwrap();
+        assert_eq!(parcel.holder(), person.card.name());
+        parcel.open(person.keys.sealing().unwrap()).unwrap()
+    };
+    let shares = parcels.iter().zip(people).map(open).collect();
+    (site, shares)
+}
+
 /// The operator of a site: the root token.
-fn operator(site: &Site) -> symbolon_cli::Operator {
+pub fn operator(site: &Site) -> symbolon_cli::Operator {
     site.client().with_token(symbolon::Token::new(&site.root).unwrap())
 }
 
-async fn under_way(site: &Site) -> Ceremony {
+pub async fn under_way(site: &Site) -> Ceremony {
     site.client().ceremony().await.unwrap().expect("a ceremony")
 }
 
 /// Seals a share to the ceremony under way and sends it.
-async fn hand_in(site: &Site, share: &Share, purpose: Purpose) -> Result<Option<Ceremony>, Error> {
+pub async fn hand_in(site: &Site, share: &Share, purpose: Purpose) -> Result<Option<Ceremony>, Error> {
     let ceremony = under_way(site).await;
     let (binding, key) = (ceremony.binding().unwrap(), ceremony.key().unwrap());
     let sealed = Submission::seal(share, purpose, &binding, &key, &mut rng());
@@ -94,11 +118,11 @@ async fn new_shares(site: &Site, kind: &str, old: &[Share], people: &[Person]) -
     new
 }
 
-async fn seal(site: &Site) {
+pub async fn seal(site: &Site) {
     site.ask("PUT", "sys/seal", &site.root, "").await.expect(204);
 }
 
-async fn unseal_with(site: &Site, shares: &[Share]) {
+pub async fn unseal_with(site: &Site, shares: &[Share]) {
     for share in &shares[..2] {
         give(site, share).await.unwrap();
     }
@@ -114,7 +138,7 @@ pub async fn settled(site: &Site) -> Value {
     looking.await.unwrap()
 }
 
-fn refusal(error: &Error) -> String {
+pub fn refusal(error: &Error) -> String {
     format!("{error:?}")
 }
 
@@ -342,26 +366,7 @@ async fn what_is_refused_or_given_up_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deployment_of_people_with_cards_never_shows_a_share() {
-    let mut world = World::new(CALM, None).unwrap();
-    world.start_fragment().await.unwrap();
-    world.start_broker(true).await.unwrap();
-    let three = people(&["dora", "emil", "fritz"]);
-    let request = InitRequest {
-        secret_shares: 3,
-        secret_threshold: 2,
-        custodians: Vec::new(),
-        cards: cards(&three),
-        recovery: "none".to_owned(),
-    };
-    let (base, service) = (world.broker_url(), Arc::clone(world.service().unwrap()));
-    let (site, parcels) = Site::initialise_for(world, &base, &[service], &request).await;
-    assert!(site.shares.is_empty());
-    let open = |(text, person): (&String, &Person)| {
-        let parcel = Parcel::parse(text).unwrap();
-        assert_eq!(parcel.holder(), person.card.name());
-        parcel.open(person.keys.sealing().unwrap()).unwrap()
-    };
-    let shares: Vec<_> = parcels.iter().zip(&three).map(open).collect();
+    let (site, shares) = with_cards(&people(&["dora", "emil", "fritz"])).await;
     unseal_with(&site, &shares[1..]).await;
     let kept = operator(&site).ceremonies().await.unwrap();
     let kept = operator(&site).kept_ceremony(&kept[0].nonce).await.unwrap();

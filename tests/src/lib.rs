@@ -31,6 +31,7 @@ mod nodes;
 mod recorded;
 mod remote;
 mod rollback;
+mod root_token;
 mod routes;
 mod rows;
 mod seal;
