@@ -1,26 +1,27 @@
 //! Names of backups, and which of them are pruned.
 //!
 //! ```text
-//! symbolon-<deployment, 8 digits>-20261130T133345Z-<backup, 8 digits>.backup
+//! symbolon-<deployment, 8 digits>-20261130T133345Z-<entries of the log, 12 digits>.backup
 //! ```
 //!
-//! The names of one deployment sort by time. What has another name is not ours, and is never touched.
+//! The names of one deployment sort by time, those of one second by what they hold. What has another name is
+//! not ours, and is never touched.
 
 use symbolon_proto::backup::About;
 use symbolon_proto::id::DeploymentId;
 use symbolon_proto::moment;
 
 const ENDING: &str = ".backup";
-/// Digits of an id in a name: enough to tell deployments apart that share a bucket.
+/// Digits of a deployment's id in a name: enough to tell deployments apart that share a bucket.
 const ID_DIGITS: usize = 8;
 /// Characters between the name of the deployment and the ending.
-const REST_CHARS: usize = "20261130T133345Z-01234567".len();
+const REST_CHARS: usize = "20261130T133345Z-012345678901".len();
 
 /// The name of a backup in the place where it lies.
 #[must_use]
 pub fn name(about: &About) -> String {
     let made = moment::utc(about.made.saturating_mul(1000)).replace(['-', ':'], "");
-    format!("{}{made}-{}{ENDING}", beginning(about.deployment), short(&about.backup.to_string()))
+    format!("{}{made}-{:012}{ENDING}", beginning(about.deployment), about.entries)
 }
 
 /// Whether this is the name of a backup, of whichever deployment.
@@ -41,11 +42,8 @@ pub fn to_prune(mut names: Vec<String>, deployment: DeploymentId, keep: usize) -
 }
 
 fn beginning(deployment: DeploymentId) -> String {
-    format!("symbolon-{}-", short(&deployment.to_string()))
-}
-
-fn short(id: &str) -> &str {
-    id.get(..ID_DIGITS).unwrap_or(id)
+    let id = deployment.to_string();
+    format!("symbolon-{}-", id.get(..ID_DIGITS).unwrap_or(&id))
 }
 
 #[cfg(test)]
@@ -63,12 +61,12 @@ mod tests {
     fn named(made: u64, deployment: DeploymentId) -> String {
         let key = SigningSeed::from_secret(Secret::filled_by(|out| out.fill(1))).public_key();
         let log_key = VerifierKey::new("symbolon/x", key).unwrap();
-        name(&About { deployment, backup: BackupId::from_bytes([1; 16]), made, entries: 0, log_key })
+        name(&About { deployment, backup: BackupId::from_bytes([1; 16]), made, entries: 42, log_key })
     }
 
     #[test]
     fn the_newest_stay_and_what_is_not_ours_too() {
-        assert_eq!(named(1_796_045_625, OURS), "symbolon-abababab-20261130T133345Z-01010101.backup");
+        assert_eq!(named(1_796_045_625, OURS), "symbolon-abababab-20261130T133345Z-000000000042.backup");
         let ours: Vec<_> = [1_000, 90_000, 1_796_045_625, 4_107_542_400].map(|made| named(made, OURS)).into();
         assert!(ours.is_sorted(), "{ours:?}");
         let others = [

@@ -87,6 +87,7 @@ impl Making {
     pub async fn next(&mut self) -> Result<Option<Vec<u8>>, BrokenOff> {
         while let Some((mut writer, seed)) = self.writer.take() {
             let rows = tokio::select! {
+                biased;
                 _ = self.closing.wait_for(|closed| *closed) => return Err(BrokenOff::Sealed),
                 rows = self.snapshot.next(READ_BYTES) => rows?,
             };

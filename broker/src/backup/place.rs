@@ -184,7 +184,7 @@ impl Place {
             let about = self.about(&meta).await?;
             all.push(Found { name, bytes: meta.size, about });
         }
-        all.sort_by_key(|found| found.about.as_ref().map(|about| about.made));
+        all.sort_by_key(|found| found.about.as_ref().map(|about| (about.made, about.entries)));
         Ok(all)
     }
 

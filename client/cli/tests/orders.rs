@@ -9,6 +9,8 @@
 
 #[path = "support/deployment.rs"]
 mod deployment;
+#[path = "support/officers.rs"]
+mod officers;
 #[path = "support/secrets.rs"]
 mod secrets;
 mod support;
@@ -20,25 +22,13 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::deployment::{Deployment, Programs, until};
+use crate::officers::{OLGA, OMAR, hand_in, ordered, section, sign};
 use crate::secrets::mount;
-use crate::support::{Done, command, run};
+use crate::support::Done;
 
-const OLGA: &str = "Olga Officer";
-const OMAR: &str = "Omar Officer";
 /// Unavailable: try again later.
 const UNAVAILABLE: i32 = 5;
 const DAY_SECS: u64 = 86_400;
-
-/// An officer makes a key; the service's operator puts it into the configuration.
-fn section(home: &Path, name: &str) -> String {
-    let phrase = home.join(format!("{name}.phrase"));
-    std::fs::write(&phrase, format!("four random words of {name}\n")).unwrap();
-    let keygen = ["officer", "keygen", "--name", name, "--memory", "64", "--output", "json"];
-    let mut command = command(&keygen);
-    command.arg("--out").arg(home.join(format!("{name}.key"))).arg("--passphrase-file").arg(phrase);
-    let made: Value = serde_json::from_str(&run(&mut command, "").expect(0).stdout).unwrap();
-    format!("[[officer]]\nname = \"{name}\"\nkey = {}\n", made["key"])
-}
 
 /// A service with two officers, an open broker, and one secret.
 fn deployment() -> Deployment {
@@ -56,24 +46,6 @@ fn put(deployment: &Deployment, name: &str) {
 
 fn get(deployment: &Deployment, name: &str) -> Done {
     deployment.as_root(&["kv", "get", &format!("secret/{name}"), "--field", "value"])
-}
-
-/// Signs what `order` holds. `to` is where the signed order goes: an option, or standard output.
-fn sign(deployment: &Deployment, name: &str, order: &str, to: &[&str]) -> Done {
-    let (key, phrase) = (format!("{name}.key"), format!("{name}.phrase"));
-    let args = ["officer", "sign", "--yes", "--key", &key, "--passphrase-file", &phrase, "-"];
-    deployment.run(&[&args, to].concat(), order)
-}
-
-/// An order that both officers have signed.
-fn ordered(deployment: &Deployment, draft: &[&str]) -> String {
-    let draft = deployment.run(&[&["fragment", "draft"], draft].concat(), "").expect(0).stdout;
-    let once = sign(deployment, OLGA, &draft, &[]).expect(0).stdout;
-    sign(deployment, OMAR, &once, &[]).expect(0).stdout
-}
-
-fn hand_in(deployment: &Deployment, as_what: &str, order: &str) -> Done {
-    deployment.run(&["fragment", as_what, "-"], order)
 }
 
 fn service_status(deployment: &Deployment) -> Value {

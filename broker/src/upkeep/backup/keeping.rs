@@ -23,7 +23,7 @@ const CARD_BYTES_MAX: u64 = 16 << 10;
 pub enum KeepError {
     /// Nobody said where it should go.
     #[error(
-        "no place for backups is configured; add [backup] to the configuration, or ask for one with `--output`"
+        "no place for backups is configured; add [backup] to the configuration, or ask for one with `--out`"
     )]
     NoPlan,
     /// A recipient's card.

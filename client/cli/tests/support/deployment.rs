@@ -55,6 +55,8 @@ pub struct Deployment {
     pub fragment_address: SocketAddr,
     pub shares: Vec<String>,
     pub root_token: String,
+    #[allow(dead_code)] // as above
+    pub log_key: String,
 }
 
 /// A server that ends with its owner.
@@ -105,6 +107,7 @@ impl Deployment {
             fragment_address,
             shares: Vec::new(),
             root_token: String::new(),
+            log_key: String::new(),
         };
         deployment.start_fragment();
         deployment.write_broker_files(&address.to_string(), &format!("https://{fragment_address}"));
@@ -203,6 +206,7 @@ impl Deployment {
         let shares = answer["shares"].as_array(); // none if they went into envelopes
         self.shares = shares.into_iter().flatten().map(|share| text(&share["share"])).collect();
         self.root_token = text(&answer["root_token"]);
+        self.log_key = text(&answer["log_key"]);
     }
 
     /// `operator init` with its answer going there. The broker's operator reads the fingerprint from the

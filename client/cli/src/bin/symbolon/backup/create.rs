@@ -23,9 +23,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 pub struct Create {
     /// Write it into this new file, or `-` for standard output, instead of the broker's configured place
     #[arg(long, value_name = "FILE")]
-    output: Option<PathBuf>,
+    out: Option<PathBuf>,
     /// Card of somebody who is to open it; give it once for each. Without one, the configured recipients
-    #[arg(long = "card", value_name = "FILE", requires = "output")]
+    #[arg(long = "card", value_name = "FILE", requires = "out")]
     cards: Vec<PathBuf>,
     /// Begin without being asked; whoever says so has compared the fingerprints of the cards
     #[arg(long)]
@@ -35,18 +35,18 @@ pub struct Create {
 impl Create {
     pub async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let client = globals.client()?;
-        let Some(output) = &self.output else { return into_its_place(globals, &client).await };
+        let Some(out) = &self.out else { return into_its_place(globals, &client).await };
         let cards = self.cards.iter().map(|path| card_text(path)).collect::<Result<Vec<_>, _>>()?;
         if !cards.is_empty() && !self.yes {
             cards::compare("The backup is sealed to these cards", &cards)?;
         }
-        if output == Path::new("-") {
+        if out == Path::new("-") {
             let mut stdout = std::io::stdout().lock();
             let whole = pour(client.backup(&cards).await?, &mut stdout).await?;
             stdout.flush()?;
             return Ok(writeln!(std::io::stderr(), "whole: {} bytes", whole.bytes)?);
         }
-        let mut file = Promised::new(output)?; // before the broker is asked
+        let mut file = Promised::new(out)?; // before the broker is asked
         let whole = pour(client.backup(&cards).await?, &mut file).await?;
         file.keep()?;
         show(globals.out(), &whole, false)

@@ -42,7 +42,7 @@ pub struct Verify {
     #[arg(long, value_name = "KEY")]
     log_key: Option<String>,
     #[command(flatten)]
-    opening: Option<Opening>,
+    opening: Opening,
 }
 
 /// `symbolon backup list`
@@ -67,7 +67,7 @@ impl Backup {
 impl Verify {
     async fn run(self, out: Output) -> Result<(), Failure> {
         let log_key = self.log_key.as_deref().map(verifier_key).transpose()?;
-        let keys = self.opening.map(Opening::open).transpose()?;
+        let keys = self.opening.open()?;
         let bytes = self.source.bytes().await?;
         let whole = checking::check(bytes, keys.as_ref().and_then(|keys| keys.sealing())).await?;
         let found = &whole.head.about().log_key;

@@ -21,11 +21,10 @@ const KEYS_AT_ONCE: usize = 64;
 
 /// Whose key opens a backup.
 #[derive(Args)]
-#[group(required = false, multiple = true)]
 pub struct Opening {
     /// Key file of a recipient
     #[arg(long = "key", value_name = "FILE")]
-    key: PathBuf,
+    key: Option<PathBuf>,
     /// Read its passphrase from a file instead of asking
     #[arg(long, value_name = "FILE", requires = "key")]
     passphrase_file: Option<PathBuf>,
@@ -65,12 +64,18 @@ pub struct Drill {
 }
 
 impl Opening {
-    /// The keys of a recipient.
-    pub fn open(self) -> Result<KeyPair, Failure> {
+    /// The keys of a recipient, if a key file is named.
+    pub fn open(self) -> Result<Option<KeyPair>, Failure> {
+        let Some(key) = self.key else { return Ok(None) };
         secret::prepare(self.allow_insecure_memory)
             .and_then(|_| secret::reserve(KEYS_AT_ONCE))
             .map_err(|error| Failure::general("no safe memory for keys").because(&error))?;
-        key_file::Opening::new(&self.key, self.passphrase_file.as_deref()).open(KeyKind::Custodian)
+        key_file::Opening::new(&key, self.passphrase_file.as_deref()).open(KeyKind::Custodian).map(Some)
+    }
+
+    /// The same for who needs them.
+    fn required(self) -> Result<KeyPair, Failure> {
+        self.open()?.ok_or_else(|| Failure::usage("name the key file of a recipient with `--key`"))
     }
 }
 
@@ -79,7 +84,7 @@ impl Restore {
         if self.store.exists() {
             return Err(RestoreError::Exists { path: self.store }.into());
         }
-        let keys = self.opening.open()?;
+        let keys = self.opening.required()?;
         let bytes = self.source.bytes().await?;
         let restored = restored(bytes, &keys, self.log_key.as_deref(), &self.store).await?;
         let facts = facts(&restored, self.log_key.is_some());
@@ -99,7 +104,7 @@ impl Drill {
         let place = self.place.open()?;
         let newest = place.list().await?.into_iter().rev().find(|found| found.about.is_some());
         let newest = newest.ok_or_else(|| Failure::general("there is no backup in this place"))?;
-        let keys = self.opening.open()?;
+        let keys = self.opening.required()?;
         let folder = match &self.work {
             Some(folder) => tempfile::tempdir_in(folder)?,
             None => tempfile::tempdir()?,
