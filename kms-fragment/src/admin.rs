@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::error::AdminError;
-use crate::report::{Approved, Carried, CertificateReport, PendingReport, Status};
+use crate::report::{Approved, Carried, CertificateReport, OrphanReport, PendingReport, Status};
 use crate::state::Service;
 
 /// Name of the socket in the state directory.
@@ -62,6 +62,13 @@ pub enum Ask {
     },
     /// Make the next epoch of a key.
     NewEpoch {
+        /// Key id in hex.
+        key: String,
+    },
+    /// Which keys nobody has ever unsealed with.
+    Orphans,
+    /// Remove one of those.
+    RemoveOrphan {
         /// Key id in hex.
         key: String,
     },
@@ -162,8 +169,11 @@ pub enum Reply {
     Pending(Vec<PendingReport>),
     /// Answer to [`Ask::Approve`].
     Approved(Approved),
-    /// Answer to [`Ask::Suspend`], [`Ask::Resume`], [`Ask::Remove`] and [`Ask::NewEpoch`]: how many changed.
+    /// Answer to [`Ask::Suspend`], [`Ask::Resume`], [`Ask::Remove`], [`Ask::NewEpoch`] and
+    /// [`Ask::RemoveOrphan`]: how many changed.
     Changed(usize),
+    /// Answer to [`Ask::Orphans`].
+    Orphans(Vec<OrphanReport>),
     /// Answer to [`Ask::Draft`]: its text form.
     Drafted(String),
     /// Answer to [`Ask::Order`].
@@ -248,6 +258,10 @@ fn answer(service: &Service, ask: &Ask) -> Reply {
         }
         Ask::NewEpoch { key } => {
             parse_key(key).and_then(|key| service.next_epoch(key)).map(|()| Reply::Changed(1))
+        }
+        Ask::Orphans => Ok(Reply::Orphans(service.orphans())),
+        Ask::RemoveOrphan { key } => {
+            parse_key(key).and_then(|key| service.remove_orphan(key)).map(|()| Reply::Changed(1))
         }
         Ask::Draft { draft, days } => {
             action(service, draft).and_then(|action| service.draft(action, *days)).map(Reply::Drafted)

@@ -19,7 +19,7 @@ use symbolon_proto::frame::{
 };
 use symbolon_proto::frame::{MANIFESTS_MAX, Status};
 use symbolon_proto::id::{BrokerId, DeploymentId, KeyId};
-use symbolon_proto::lease::{Lease, LeaseHolder, LeaseTerms};
+use symbolon_proto::lease::{FIRST_GENERATION, Lease, LeaseHolder, LeaseTerms};
 
 use crate::epochs;
 use crate::evaluation_log::Record;
@@ -209,7 +209,8 @@ impl Service {
             return Err(Status::Busy.into());
         }
         // Suspension first: the lease then says so, and a status must say the same as its lease.
-        let status = match live.tables.keys[&key].state {
+        let key_row = live.tables.keys.get(&key).ok_or(Status::UnknownKey)?; // an orphan may go meanwhile
+        let status = match key_row.state {
             KeyState::Destroyed => Status::Destroyed,
             KeyState::Suspended | KeyState::PendingDestroy => Status::Suspended,
             // Its lease cannot say so: what is registered now is older. Without one the broker takes it for
@@ -281,6 +282,10 @@ impl Service {
         let mut tables = live.tables.clone();
         if let Some(row) = tables.brokers.get_mut(&broker) {
             row.generation = generation;
+            if generation > FIRST_GENERATION {
+                let deployment = row.deployment;
+                tables.opened(deployment);
+            }
         }
         self.write_tables(&tables).map_err(|error| {
             tracing::error!(%error, "a generation could not be registered");

@@ -64,7 +64,10 @@ impl Service {
         match shared {
             // A deployment whose key is gone has nothing left to open; a new key would hide that.
             Some((_, KeyState::Destroyed)) => Err(AdminError::Destroyed),
-            Some((id, _)) => Ok((id, None)),
+            Some((id, _)) => {
+                tables.opened(pending.deployment); // whoever joins knows of something to open
+                Ok((id, None))
+            }
             None => {
                 let (id, row, key) = self.create_key(pending, now)?;
                 tables.keys.insert(id, row);
@@ -85,7 +88,8 @@ impl Service {
         let key = RemoteKey::generate(&mut rng);
         self.write_key(&ShareId { key: id, key_epoch: 1, share_epoch: 1 }, &key)?;
         let quota = self.options.grants_of(pending.deployment).quota;
-        let mut row = Key { epochs: vec![Epoch::new(1)], ..Key::new(pending.deployment, quota) };
+        let epochs = vec![Epoch::new(1)];
+        let mut row = Key { epochs, is_unopened: true, ..Key::new(pending.deployment, quota) };
         self.append_manifest(id, &mut row, *key.public_key(), now);
         Ok((id, row, key))
     }

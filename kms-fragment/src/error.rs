@@ -84,6 +84,11 @@ pub enum AdminError {
     /// No such key.
     #[error("this service holds no such key")]
     UnknownKey,
+    /// Somebody may need it.
+    #[error(
+        "a broker has unsealed with this key, or may have: only two officers destroy it (`symbolon fragment draft destroy`)"
+    )]
+    InUse,
     /// No such broker.
     #[error("no broker with this id is enrolled here")]
     UnknownBroker,

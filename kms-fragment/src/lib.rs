@@ -9,6 +9,7 @@ mod hex;
 mod manifests;
 mod operator;
 mod orders;
+mod orphans;
 mod peer;
 mod rng;
 mod state;

@@ -161,6 +161,21 @@ pub struct KeyReport {
     pub quota_left: u32,
 }
 
+/// A key that was made for an `init` and never unsealed with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrphanReport {
+    /// Its id, hex.
+    pub key: String,
+    /// Its deployment, hex.
+    pub deployment: String,
+    /// The broker that it was made for, hex; empty if that was removed.
+    pub broker: String,
+    /// When that was approved, Unix seconds.
+    pub approved_at: Option<u64>,
+    /// Whether other nodes hold shares of it as well.
+    pub shared: bool,
+}
+
 /// An epoch of a key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EpochReport {

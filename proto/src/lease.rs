@@ -18,6 +18,10 @@ use crate::signing::{SIGNATURE_BYTES, SigningSeed};
 /// Bytes of an encoded lease.
 pub const LEASE_BYTES: usize = 153;
 
+/// The generation that `init` registers. Every unseal registers a greater one, so whoever never went beyond
+/// it has never opened anything.
+pub const FIRST_GENERATION: u64 = 1;
+
 /// What a lease says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct LeaseTerms {

@@ -75,6 +75,15 @@ pub enum FragmentCommand {
         #[command(flatten)]
         asking: Asking,
     },
+    /// List keys that were made for an `init` that came to nothing, or remove one of them.
+    Orphans {
+        /// Remove this one; its broker's operator has said that nothing is under way. Key id, 32 hex digits.
+        #[arg(long, value_name = "KEY")]
+        remove: Option<String>,
+        /// How to ask.
+        #[command(flatten)]
+        asking: Asking,
+    },
     /// What two officers order: draft an order, carry one out.
     #[command(flatten)]
     Order(order::OrderCommand),
@@ -214,6 +223,10 @@ pub async fn run(command: FragmentCommand) -> Result<(), CliError> {
         FragmentCommand::NewEpoch { key, asking } => {
             change(&asking, &Ask::NewEpoch { key }, "epoch(s) made").await
         }
+        FragmentCommand::Orphans { remove: Some(key), asking } => {
+            change(&asking, &Ask::RemoveOrphan { key }, "key(s) removed").await
+        }
+        FragmentCommand::Orphans { remove: None, asking } => orphans(&asking).await,
         FragmentCommand::Order(command) => command.run().await,
         FragmentCommand::Status(asking) => {
             let status = status(&asking).await?;
@@ -297,6 +310,13 @@ async fn status(asking: &Asking) -> Result<Status, CliError> {
 async fn pending(asking: &Asking) -> Result<(), CliError> {
     match send(asking, &Ask::Pending).await? {
         Reply::Pending(pending) => print(asking, &pending, |out| show::pending(out, &pending)),
+        _ => Err(CliError::Version),
+    }
+}
+
+async fn orphans(asking: &Asking) -> Result<(), CliError> {
+    match send(asking, &Ask::Orphans).await? {
+        Reply::Orphans(orphans) => print(asking, &orphans, |out| show::orphans(out, &orphans)),
         _ => Err(CliError::Version),
     }
 }

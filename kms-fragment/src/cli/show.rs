@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use crate::report::{
     Approved, BrokerReport, Carried, CertificateReport, EpochStanding, KeyReport, OfficerReport,
-    PendingReport, Status, Wish,
+    OrphanReport, PendingReport, Status, Wish,
 };
 
 pub(super) fn pending(out: &mut dyn Write, pending: &[PendingReport]) -> io::Result<()> {
@@ -49,6 +49,26 @@ pub(super) fn approved(out: &mut dyn Write, approved: &Approved) -> io::Result<(
     }
     let how = if approved.created { "has a new key" } else { "shares the key" };
     writeln!(out, "Broker {} is enrolled and {how} {}.", approved.broker, approved.key)
+}
+
+pub(super) fn orphans(out: &mut dyn Write, orphans: &[OrphanReport]) -> io::Result<()> {
+    if orphans.is_empty() {
+        return writeln!(out, "Every key has been unsealed with, or may have been.");
+    }
+    for orphan in orphans {
+        writeln!(out, "key      {}  deployment {}", orphan.key, orphan.deployment)?;
+        match orphan.approved_at {
+            Some(at) => writeln!(out, "  made for broker {}, approved at {}", orphan.broker, moment(at))?,
+            None => writeln!(out, "  made for a broker that was removed")?,
+        }
+        if orphan.shared {
+            writeln!(out, "  other nodes hold shares of it: remove it there, too")?;
+        }
+    }
+    writeln!(
+        out,
+        "\nNo broker has unsealed with these. One whose init is under way looks the same, so ask its operator, then: symbolon fragment orphans --remove <key>"
+    )
 }
 
 pub(super) fn status(out: &mut dyn Write, status: &Status) -> io::Result<()> {

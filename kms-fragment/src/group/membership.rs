@@ -144,10 +144,12 @@ impl Service {
         if created && tables.keys.len() >= KEYS_MAX {
             return Err(AdminError::Full);
         }
-        let row = tables
-            .keys
-            .entry(terms.key)
-            .or_insert_with(|| Key { group: Some(Group::default()), ..Key::new(terms.deployment, quota) });
+        let row = tables.keys.entry(terms.key).or_insert_with(|| Key {
+            group: Some(Group::default()),
+            // A later group gets shares of a key that others have used.
+            is_unopened: terms.number == 1,
+            ..Key::new(terms.deployment, quota)
+        });
         remember(row.group.as_mut().ok_or(AdminError::OtherGroup)?, proposal);
         self.write_tables(&tables)?;
         live.tables = tables;

@@ -270,6 +270,9 @@ pub struct Key {
     pub group: Option<Group>,
     /// X-Wing public key that shares are sealed to on request, approved by the operator.
     pub escrow: Option<Vec<u8>>,
+    /// Known never to have been used beyond an `init`: made here for the one broker that it has, which has
+    /// never unsealed. Nothing can have been encrypted with it that anybody waits for.
+    pub is_unopened: bool,
 }
 
 /// What is known of the groups that hold a key.
@@ -341,6 +344,7 @@ impl Key {
             manifests: Vec::new(),
             group: None,
             escrow: None,
+            is_unopened: false,
         }
     }
 
@@ -449,6 +453,12 @@ impl Tables {
         back.into_iter().for_each(|left: Removed| broker.take_over(left.broker));
         self.brokers.insert(id, broker);
         true
+    }
+
+    /// Its keys are in use, or about to be: none of them is forgotten again without officers.
+    pub(crate) fn opened(&mut self, deployment: DeploymentId) {
+        let keys = self.keys.values_mut().filter(|key| key.deployment == deployment);
+        keys.for_each(|key| key.is_unopened = false);
     }
 
     /// The keys of a deployment.

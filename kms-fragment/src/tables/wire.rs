@@ -103,6 +103,9 @@ struct WireKey {
     manifests: Vec<(u64, String)>,
     group: Option<group::WireGroup>,
     escrow: Option<String>,
+    /// Keys of before it was written count as used.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    unopened: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -209,7 +212,18 @@ impl From<Key1> for WireKey {
         let Key1 { id, deployment, key_epoch, share_epoch, state, quota, manifests } = key;
         let living = WireEpochState::Living { retire_asked: None };
         let epochs = vec![WireEpoch { key_epoch, state: living, share_epochs: vec![share_epoch] }];
-        Self { id, deployment, state, destruction: None, quota, epochs, manifests, group: None, escrow: None }
+        Self {
+            id,
+            deployment,
+            state,
+            destruction: None,
+            quota,
+            epochs,
+            manifests,
+            group: None,
+            escrow: None,
+            unopened: false,
+        }
     }
 }
 
@@ -266,6 +280,7 @@ impl From<(&KeyId, &Key)> for WireKey {
             manifests: key.manifests.iter().map(|(seq, bytes)| (*seq, crate::hex::encode(bytes))).collect(),
             group: key.group.as_ref().map(group::WireGroup::from),
             escrow: key.escrow.as_ref().map(|escrow| crate::hex::encode(escrow)),
+            unopened: key.is_unopened,
         }
     }
 }
@@ -282,6 +297,7 @@ impl WireKey {
             manifests: manifests.collect::<Option<_>>().ok_or(TablesError)?,
             group: self.group.map(group::WireGroup::parse).transpose()?,
             escrow: self.escrow.map(|text| crate::hex::decode(&text).ok_or(TablesError)).transpose()?,
+            is_unopened: self.unopened,
         };
         let is_pending = row.state == KeyState::PendingDestroy;
         let is_destroyed = row.state == KeyState::Destroyed;

@@ -13,6 +13,7 @@ mod hostile;
 mod kill_switch;
 mod migration;
 mod operator;
+mod orphans;
 mod peers;
 mod people;
 mod receive_keys;
