@@ -7,10 +7,14 @@
 //!                       it stands in the configuration
 //! ```
 //!
+//! Its fingerprint is compared before anybody is asked to approve anything: the service shows its card to
+//! strangers, and a broker that was told of another root leaves no trace there.
+//!
 //! The answer is believed if the root key has the expected fingerprint, root and node signed the manifest,
 //! the service proves that it holds the key in it, and the connection was made with the TLS key that the
 //! manifest names.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,8 +26,11 @@ use symbolon_proto::manifest::{ManifestError, ManifestNode, VerifiedManifest};
 use symbolon_proto::possession::{Possession, PossessionClaim};
 use symbolon_proto::signing::SigningPublicKey;
 use tokio::time::timeout;
+use tracing::warn;
 
 use super::enrolled::Enrolled;
+use super::group::member::GroupMember;
+use super::group::{GroupError, NodeProblem, RootMismatch};
 use super::identity::BrokerIdentity;
 use super::tls::{ClientKey, Pin, SpkiHash};
 use super::wire::{RemoteConfigError, Wire, WireError};
@@ -56,7 +63,7 @@ pub enum EnrolError {
     Fingerprint(#[from] FingerprintError),
     /// The ceremony of several services.
     #[error(transparent)]
-    Group(#[from] super::group::GroupError),
+    Group(#[from] GroupError),
     /// The address or the identity.
     #[error(transparent)]
     Config(#[from] RemoteConfigError),
@@ -88,12 +95,9 @@ pub enum EnrolError {
     Refused,
     /// Not the root that the operators agreed on.
     #[error(
-        "the service's root has fingerprint {found}, not the configured one; do not go on before its operator explains"
+        "the service's {0}; nobody there was asked to approve anything. Ask its operator for `symbolon fragment fingerprint`, over a channel you trust: a mistyped one is put right in the configuration, anything else is an attack until its operator explains"
     )]
-    OtherRoot {
-        /// The fingerprint of the root that answered.
-        found: Fingerprint,
-    },
+    OtherRoot(Box<RootMismatch>),
     /// The manifest is not to be believed.
     #[error("the manifest of the fragment service is refused: {0}")]
     Manifest(ManifestError),
@@ -113,6 +117,10 @@ pub enum EnrolError {
 
 /// Asks a service for enrolment.
 pub struct Enroller {
+    node: config::RemoteNode,
+    client: ClientKey,
+    /// Whether the root was compared; once is enough, because the manifest's is compared as well.
+    is_compared: AtomicBool,
     wire: Wire,
     deadline: Duration,
     seen: Arc<Mutex<Option<SpkiHash>>>,
@@ -134,7 +142,10 @@ impl Enroller {
         let seen = Arc::default();
         let client = ClientKey::new(identity).map_err(|_| RemoteConfigError::Tls)?;
         Ok(Self {
+            node: node.clone(),
             wire: Wire::new(&node.url, &client, Pin::Noted(Arc::clone(&seen)))?,
+            client,
+            is_compared: AtomicBool::new(false),
             deadline: Duration::from_millis(deadline_ms),
             seen,
             root: node.fingerprint.parse()?,
@@ -146,6 +157,7 @@ impl Enroller {
 
     /// Asks once. Ask again while it is pending; the service forgets who does not ask for a day.
     pub async fn enrol(&self) -> Result<EnrolOutcome, EnrolError> {
+        self.compare().await?;
         let deadline_ms = u64::try_from(self.deadline.as_millis()).unwrap_or(u64::MAX);
         let asked = timeout(self.deadline, self.exchange()).await;
         match asked.map_err(|_| EnrolError::Silent { deadline_ms })?? {
@@ -156,6 +168,24 @@ impl Enroller {
                 Ok(EnrolOutcome::Enrolled(Box::new(enrolled)))
             }
         }
+    }
+
+    /// Compares the root with the one that was read out. Only that is decided here: what else is wrong shows
+    /// when the service is asked, and one that has no card to show is of an earlier version.
+    async fn compare(&self) -> Result<(), EnrolError> {
+        if self.is_compared.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let met = GroupMember::meet(&self.node, &self.client, None, self.deadline).await;
+        match met {
+            Err(GroupError::Node { problem: NodeProblem::OtherRoot(roots), .. }) => {
+                return Err(EnrolError::OtherRoot(roots));
+            }
+            Err(error) => warn!(%error, "the fragment service's root could not be compared before asking it"),
+            Ok(_) => {}
+        }
+        self.is_compared.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     async fn exchange(&self) -> Result<Enrolment, EnrolError> {
@@ -182,7 +212,7 @@ impl Enroller {
     ) -> Result<Enrolled, EnrolError> {
         let found = Fingerprint::of(root.as_bytes());
         if found != self.root {
-            return Err(EnrolError::OtherRoot { found });
+            return Err(EnrolError::OtherRoot(Box::new(RootMismatch { found, configured: self.root })));
         }
         // Whether its time has come is asked at each use, by whoever has a clock.
         let manifest =

@@ -17,7 +17,7 @@ use symbolon_proto::lease::LeaseHolder;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::{GroupError, NodeProblem};
+use super::{GroupError, NodeProblem, RootMismatch};
 use crate::config::RemoteNode;
 use crate::random::os_rng;
 use crate::remote::tls::{ClientKey, Pin, Pinned};
@@ -59,7 +59,7 @@ impl GroupMember {
             let card = VerifiedCard::parse(&card)?;
             let found = card.card().fingerprint();
             if found != root {
-                return Err(NodeProblem::OtherRoot { found });
+                return Err(NodeProblem::OtherRoot(Box::new(RootMismatch { found, configured: root })));
             }
             let spki = card.card().spki_sha256;
             if *SyncMutex::lock(&seen).unwrap_or_else(PoisonError::into_inner) != Some(spki) {

@@ -38,6 +38,16 @@ pub(crate) mod relay;
 pub use enrolment::GroupEnroller;
 pub(crate) use relay::Certified;
 
+/// A root that is not the one that its operator read out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("root has the fingerprint {found}, and the configuration names {configured}")]
+pub struct RootMismatch {
+    /// The fingerprint of the root that answered.
+    pub found: Fingerprint,
+    /// The one that stands in the configuration.
+    pub configured: Fingerprint,
+}
+
 /// Why a ceremony stopped. Nothing is lost: repeat it when who is named has acted.
 #[derive(Debug, thiserror::Error)]
 pub enum GroupError {
@@ -138,13 +148,8 @@ pub enum NodeProblem {
     #[error("{0}; treat it as compromised until its operator explains")]
     Card(#[from] CardError),
     /// Its root is another than was read out.
-    #[error(
-        "its root has the fingerprint {found}, not the configured one; ask its operator, suspect the network"
-    )]
-    OtherRoot {
-        /// The fingerprint of the root that answered.
-        found: Fingerprint,
-    },
+    #[error("its {0}; ask its operator, suspect the network")]
+    OtherRoot(Box<RootMismatch>),
     /// Its card is not the one in the group.
     #[error(
         "its card is not the one that the group was made with; its operator must restore the node, or reshare without it"

@@ -118,11 +118,22 @@ async fn a_key_is_split_and_put_together_again() {
 #[tokio::test]
 async fn a_root_with_another_fingerprint_is_refused() {
     let (running, party) = (Running::start(Options::default()).await, Party::new());
-    party.enrolled(&running).await;
     let mut settings = running.settings();
-    settings.nodes[0].fingerprint = Fingerprint::of(b"what the operator read out").to_string();
-    let error = party.enroller(&settings).enrol().await.unwrap_err();
-    assert!(matches!(error, EnrolError::OtherRoot { found } if found == running.service.root_fingerprint()));
+    let read_out = Fingerprint::of(b"what the operator read out");
+    settings.nodes[0].fingerprint = read_out.to_string();
+    // Nobody at the service is asked to approve what would be refused afterwards; and one that is approved
+    // already is refused as well.
+    for _ in ["a stranger", "a broker"] {
+        let error = party.enroller(&settings).enrol().await.unwrap_err();
+        let shown = running.service.root_fingerprint();
+        assert!([shown, read_out].iter().all(|print| error.to_string().contains(&print.to_string())));
+        let EnrolError::OtherRoot(roots) = error else { panic!("{error}") };
+        assert_eq!((roots.found, roots.configured), (shown, read_out));
+        assert!(running.service.pending().is_empty());
+        if running.service.status().keys.is_empty() {
+            party.enrolled(&running).await;
+        }
+    }
     settings.nodes[0].fingerprint = "12345".to_owned();
     let refused = Enroller::new(&settings.nodes[0], 1000, &party.identity, party.deployment, party.broker);
     assert!(matches!(refused, Err(EnrolError::Fingerprint(_))));
