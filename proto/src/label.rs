@@ -115,6 +115,8 @@ labels! {
         GROUP_KEY = b"SKB1/group-key";
         /// Chain of the fragment service's evaluation log.
         EVALUATION_LOG = b"SKB1/evaluation-log";
+        /// That the answer of `init` has arrived whole (`custody::receipt`).
+        INIT_RECEIPT = b"SKB1/init-receipt";
     }
     Ed25519 {
         /// Lease (6.9).

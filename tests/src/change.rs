@@ -47,6 +47,7 @@ pub async fn with_cards(people: &[Person]) -> (Site, Vec<Share>) {
         custodians: Vec::new(),
         cards: cards(people),
         recovery: "none".to_owned(),
+        await_receipt: false,
     };
     let (base, service) = (world.broker_url(), Arc::clone(world.service().unwrap()));
     let (site, parcels) = Site::initialise_for(world, &base, &[service], &request).await;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use symbolon_cli::InitRequest;
 use symbolon_cli::demo::world::{World, free_port, let_go};
 use symbolon_kms_fragment::{Grants, Options, Sealing, Service};
 use tokio::net::TcpListener;
@@ -414,4 +415,30 @@ async fn the_key_of_a_group_is_rotated_under_the_secrets() {
     all_read(&group.site).await;
     group.site.root_put("sys/symbolon/rotate/refresh", &json!({})).await.expect(204);
     all_read(&group.site).await;
+}
+
+/// What an answer was lost for is a key that all operators have approved: nobody is asked again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_init_that_begins_anew_has_the_key_that_the_group_made() {
+    let mut world = World::new(BRISK, None).unwrap();
+    let nodes = [Node::new(world.path("node-a")).await, Node::new(world.path("node-b")).await];
+    world.remote(remote(&nodes, 2));
+    world.start_broker(true).await.unwrap();
+    let base = world.broker_url();
+    let services: Vec<_> = nodes.iter().map(|node| Arc::clone(node.service())).collect();
+    let request = InitRequest {
+        secret_shares: 2,
+        secret_threshold: 2,
+        custodians: Vec::new(),
+        cards: Vec::new(),
+        recovery: "none".to_owned(),
+        await_receipt: true,
+    };
+    let (lost, _) = Site::initialise_for(world, &base, &services, &request).await;
+    let answer = lost.client().init(&request).await.unwrap();
+    lost.client().confirm_init(&answer.receipt()).await.unwrap();
+    for share in answer.shares_text().unwrap() {
+        lost.client().unseal(&share).await.unwrap();
+    }
+    assert!(nodes.iter().all(|node| node.service().status().keys.len() == 1 && node.shares().len() == 1));
 }

@@ -21,6 +21,7 @@ mod go;
 mod group;
 mod histories;
 mod hvac;
+mod init;
 mod kv_v1;
 mod kv_v2;
 mod logins;

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use serde_json::{Value, json};
@@ -11,8 +10,7 @@ use symbolon_broker::rows::seal_record_key;
 use symbolon_broker::run::{Broker, RunError};
 use symbolon_broker::store::embedded::EmbeddedStore;
 use symbolon_broker::store::{Expect, Store, Write};
-use symbolon_cli::InitRequest;
-use symbolon_cli::demo::world::{World, until};
+use symbolon_cli::demo::world::World;
 use symbolon_proto::share::{SHARE_BYTES, Share};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -410,36 +408,4 @@ async fn unseals(site: &Site) -> Vec<String> {
 /// The same of exposed shares.
 async fn exposed(site: &Site) -> Vec<String> {
     unseals(site).await.into_iter().filter(|role| role.contains("X25519MLKEM768")).collect()
-}
-
-/// Honest people who see two fingerprints must think of an attack.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_init_that_was_cancelled_is_taken_up_under_the_same_fingerprint() {
-    let mut world = World::new(CALM, None).unwrap();
-    world.start_fragment().await.unwrap();
-    world.start_broker(true).await.unwrap();
-    let client = world.client().unwrap();
-    let enrolling = async || client.seal_status().await.unwrap().fact("enrolling").unwrap_or_default();
-    let shown =
-        until("a fingerprint", async || Ok(Some(enrolling().await).filter(|shown| !shown.is_empty())));
-    let request = InitRequest {
-        secret_shares: 2,
-        secret_threshold: 2,
-        custodians: Vec::new(),
-        cards: Vec::new(),
-        recovery: "none".to_owned(),
-    };
-    let first = tokio::select! {
-        shown = shown => shown.unwrap(),
-        ended = client.init(&request) => panic!("nobody has approved it: {}", ended.is_ok()),
-    };
-    let gone = until("the end of it", async || Ok(enrolling().await.is_empty().then_some(())));
-    gone.await.unwrap();
-    let service = Arc::clone(world.service().unwrap());
-    let pending = || service.pending().iter().map(|waiting| waiting.fingerprint.clone()).collect::<Vec<_>>();
-    assert_eq!(pending(), [first.as_str()]);
-    // Approves what the broker reads out, and nothing else.
-    let site = Site::initialise(world).await;
-    assert!(pending().is_empty(), "nobody is left who was never meant");
-    site.begin().await;
 }

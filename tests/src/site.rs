@@ -92,6 +92,7 @@ impl Site {
             custodians: CUSTODIANS.map(str::to_owned).to_vec(),
             cards: Vec::new(),
             recovery: "none".to_owned(),
+            await_receipt: false,
         };
         Self::initialise_for(world, base, services, &request).await.0
     }

@@ -3,54 +3,56 @@
 //! ```text
 //! check the request ▶ network identity ▶ enrol (the remote's operator compares fingerprints) ▶
 //! fragment, shares, drill ▶ keys with the remote, proven by a canary ▶
-//! one commit: everything, with its entry ▶ sealed; shares and root token shown once
+//! shares and root token answered ▶ their receipt comes ▶ one commit: everything, with its entry ▶ sealed
 //! ```
 //!
-//! Nothing is written before everything has succeeded, so a failed `init` leaves an empty store.
+//! Nothing is written before everything has succeeded, so a failed `init` leaves an empty store. Neither is
+//! anything before whoever asked has confirmed the answer: one that is lost on its way is worth nothing, and
+//! the next `init` makes another under the same fingerprint. Vault's clients confirm nothing; for them the
+//! commit comes before the answer.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use symbolon_core::audit::{Action, Detail, Draft, Outcome, Receipt, Withheld};
+use symbolon_core::audit::{self, Action, Detail, Draft, Outcome, Withheld};
 use symbolon_core::seal::{
     FIRST_EPOCH, InitError, Recovery, SEAL_RECORD_FORMAT, SealRecord, Sealed, Unsealed,
 };
 use symbolon_core::token::{Caller, TokenClaims, new_service_token};
 use symbolon_proto::Zeroizing;
 use symbolon_proto::custody::escrow::EscrowKey;
+use symbolon_proto::custody::receipt::Receipt;
 use symbolon_proto::custody::transcript::{CeremonyType, Event, EventKind, Transcript};
 use symbolon_proto::custody::{Parcel, ShareEnvelope};
 use symbolon_proto::hierarchy::Fragment;
 use symbolon_proto::id::{BrokerId, DeploymentId, TenantId};
+use symbolon_proto::lease::FIRST_GENERATION;
 use symbolon_proto::share::{Dealing, Holder, Share, ShareKind, ShareSetManifest, SignedShareSet, Threshold};
-use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use super::ceremony::archive::{self, Archived};
 use super::deployment::Deployment;
-use super::initialising::Attempt;
+use super::enrolling::{enrol, put_into_escrow};
+use super::initialising::{Attempt, Turn};
+use super::made::Made;
 use super::places::{GENERATION, Generation, SEAL_COPY, public_record};
 use super::seal::View;
-use super::unseal::start_log;
-use super::{App, enrolment_rows, escrow};
+use super::{App, enrolment_rows};
 use crate::access::{Channel, Object, builtins, policies, tokens};
 use crate::error::{OpError, Text};
 use crate::keys::{Keys, SYSTEM_SLOT, TOKEN_SLOT};
 use crate::random::os_rng;
-use crate::remote::group::GroupEnroller;
-use crate::remote::group::escrow::agree;
-use crate::remote::{EnrolError, EnrolOutcome, Enrolled, Enroller, Leases, Remote};
+use crate::remote::{Enrolled, Leases};
 use crate::rows::{Rows, seal_record_key};
 use crate::store::{Expect, Write};
 
-/// Time between two questions whether the remote's operator has approved.
-const APPROVAL_POLL: Duration = Duration::from_millis(500);
-/// The generation that `init` registers; the first unseal is the second.
-const FIRST_GENERATION: u64 = 1;
+/// The receipt of an answer that is none any more.
+const NOTHING_AWAITED: OpError = OpError::Refused(Text::fixed(
+    "no `init` waits for this receipt: the broker was started again, or somebody has run another `init` since; what that answer showed is worth nothing, run `init` again",
+));
 
-/// The operator of the other side did not approve in time.
-const NOT_APPROVED: OpError = OpError::Unavailable(Text::fixed(
-    "the operator of the fragment service has not approved this broker in time; compare fingerprints, approve, and run `init` again",
+/// The receipt of an answer that was perhaps confirmed before this broker was started.
+const CONFIRMED_UNKNOWN: OpError = OpError::Refused(Text::fixed(
+    "the broker is initialised, and no longer knows by which answer: if a custodian's share of yours is accepted, it was yours",
 ));
 
 /// What `init` needs from the operator.
@@ -68,6 +70,8 @@ pub struct Init {
     pub recovery: Option<String>,
     /// How the connection is kept on which the answer goes.
     pub channel: Channel,
+    /// Whether whoever asked will confirm the answer; nothing is in force before.
+    pub awaits_receipt: bool,
 }
 
 /// What `init` gives back, once.
@@ -88,6 +92,13 @@ impl InitAnswer {
     pub fn names(&self) -> Vec<&str> {
         let shares = self.shares.iter().map(|share| share.name.as_str());
         shares.chain(self.parcels.iter().map(|(name, _)| name.as_str())).collect()
+    }
+
+    /// What proves that somebody holds all of it.
+    fn receipt(&self) -> Receipt {
+        let shares = self.shares.iter().map(|share| share.text.as_str());
+        let all = shares.chain(self.parcels.iter().map(|(_, text)| text.as_str()));
+        Receipt::of(&self.root_token, &self.log_key, all)
     }
 }
 
@@ -153,75 +164,66 @@ pub async fn init(app: &App, request: &Init) -> Result<InitAnswer, OpError> {
         return Err(OpError::refused("the broker is already initialised"));
     }
     let plan = Plan::check(app, request)?;
-    let Attempt { deployment, id, broker } = turn.attempt()?;
-    let (id, broker) = (*id, *broker);
-    let enrolled = enrol(app, deployment, id, broker).await?;
+    let attempt = turn.attempt()?;
+    let (made, answer) = make(app, &plan, attempt).await?;
+    let receipt = answer.receipt();
+    turn.await_receipt(receipt, made);
+    if request.awaits_receipt {
+        // No secret of a deployment yet: nothing is stored that it could open.
+        info!("a deployment is made; it is in force when whoever asked for it has confirmed the answer");
+        return Ok(answer);
+    }
+    let answer = Withheld::new(answer);
+    Ok(answer.disclose(put_in_force(app, turn, receipt).await?))
+}
+
+/// Puts in force what was answered, for whoever proves to hold all of it, as often as they ask.
+pub async fn confirm(app: &App, receipt: &Receipt) -> Result<(), OpError> {
+    let turn = app.init.begin()?;
+    if turn.is_confirmed(receipt) {
+        return Ok(());
+    }
+    if !matches!(app.seal.view(), View::Uninitialised) {
+        return Err(CONFIRMED_UNKNOWN);
+    }
+    let _ = put_in_force(app, turn, *receipt).await?; // the answer has left already
+    Ok(())
+}
+
+/// Commits what waits for this receipt. To the end, even if whoever asked has gone: a deployment that is
+/// stored while the broker takes itself for uninitialised would be one that its operators hold for void.
+async fn put_in_force(app: &App, turn: Turn, receipt: Receipt) -> Result<audit::Receipt, OpError> {
+    let (store, clock, seal) = (Arc::clone(&app.store), Arc::clone(&app.clock), app.seal.clone());
+    let to_the_end = tokio::spawn(async move {
+        let (made, deployment) = turn.awaiting(&receipt).ok_or(NOTHING_AWAITED)?;
+        let committed = made.commit(&store, &clock, &deployment.log).await?;
+        let sealed = made.sealed.clone();
+        turn.succeeded(receipt);
+        seal.adopt(sealed).await?;
+        Ok(committed)
+    });
+    to_the_end.await.map_err(|_| OpError::bug("an initialisation ended before its end"))?
+}
+
+/// Everything of a deployment, and what its operator is told.
+async fn make(app: &App, plan: &Plan, attempt: &mut Attempt) -> Result<(Made, InitAnswer), OpError> {
+    let (id, broker) = (attempt.id, attempt.broker);
+    let enrolled = enrol(app, attempt).await?;
+    let deployment = &attempt.deployment;
     let fragment = Fragment::random(&mut os_rng());
-    let (set, shares) = deal(app, &plan, id, &fragment)?;
-    let handed = hand_out(&plan, &set, &shares)?;
-    let record = seal_record(app, &plan, &set, &enrolled, deployment, id, broker)?;
+    let (set, shares) = deal(app, plan, id, &fragment)?;
+    let handed = hand_out(plan, &set, &shares)?;
+    let record = seal_record(app, plan, &set, &enrolled, deployment, id, broker)?;
     let sealed = Sealed::open(record).map_err(|_| OpError::bug("the seal record could not be read back"))?;
     let unsealed = Arc::new(Unsealed::first(&fragment, &sealed));
     drop(fragment);
     let record = transcript(app, deployment, &set, &handed)?;
-    let written = write(app, &plan, &sealed, unsealed, deployment, &enrolled, &record).await;
-    let (root_token, receipt) = written?;
-    turn.succeeded();
-    let log_key = sealed.record().log_key.clone();
-    app.seal.adopt(sealed).await?;
+    let (changes, token, root) = fill(app, plan, &sealed, &unsealed, deployment, &enrolled, &record).await?;
+    attempt.group = enrolled.group.is_some().then_some(enrolled);
     let Handed { shares, parcels, .. } = handed;
-    let (shares, root_token) = shares.and(root_token).disclose(receipt);
-    Ok(InitAnswer { shares, parcels, root_token: root_token.to_string(), log_key })
-}
-
-/// Asks to be enrolled until the other side's operator has approved, or the wait is over.
-async fn enrol(
-    app: &App,
-    deployment: &Deployment,
-    id: DeploymentId,
-    broker: BrokerId,
-) -> Result<Enrolled, OpError> {
-    let remote = &app.config.remote;
-    if remote.nodes.len() > 1 {
-        return enrol_group(app, deployment, id, broker).await;
-    }
-    let enroller = Enroller::new(&remote.nodes[0], remote.deadline_ms, &deployment.identity, id, broker)?;
-    let deadline = Instant::now() + Duration::from_secs(app.config.init.approval_secs);
-    loop {
-        match enroller.enrol().await? {
-            EnrolOutcome::Enrolled(enrolled) => return Ok(*enrolled),
-            EnrolOutcome::Pending if Instant::now() >= deadline => return Err(NOT_APPROVED),
-            EnrolOutcome::Pending => {}
-        }
-        let fingerprint = deployment.identity.fingerprint().to_string();
-        if app.init.announce(&fingerprint) {
-            warn!(%fingerprint, "the fragment service's operator must compare this, then `symbolon fragment approve`");
-        }
-        sleep(APPROVAL_POLL).await;
-    }
-}
-
-/// The same with several services: their operators and ours compare the fingerprint of the whole group.
-async fn enrol_group(
-    app: &App,
-    deployment: &Deployment,
-    id: DeploymentId,
-    broker: BrokerId,
-) -> Result<Enrolled, OpError> {
-    let remote = &app.config.remote;
-    let enroller = GroupEnroller::gather(remote, &deployment.identity, id, broker, FIRST_GENERATION);
-    let enroller = enroller.await.map_err(EnrolError::Group)?;
-    let fingerprint = enroller.fingerprint().to_string();
-    warn!(%fingerprint, "the operators of all fragment services must compare this, then `symbolon fragment approve`");
-    app.init.announce(&fingerprint);
-    let deadline = Instant::now() + Duration::from_secs(app.config.init.approval_secs);
-    while !enroller.approved().await.map_err(EnrolError::Group)? {
-        if Instant::now() >= deadline {
-            return Err(NOT_APPROVED);
-        }
-        sleep(APPROVAL_POLL).await;
-    }
-    Ok(enroller.make(app.clock.now().unix_secs()).await.map_err(EnrolError::Group)?)
+    let log_key = sealed.record().log_key.clone();
+    let answer = InitAnswer { shares, parcels, root_token: token.to_string(), log_key };
+    Ok((Made { sealed, unsealed, changes, entry: entry(plan, &root) }, answer))
 }
 
 fn deal(
@@ -265,46 +267,41 @@ fn seal_record(
     })
 }
 
-/// Proves the split with a canary and commits the whole deployment.
-async fn write(
+/// Proves the split with a canary. Everything that the store will hold, the root token, and whom it stands
+/// for.
+async fn fill(
     app: &App,
     plan: &Plan,
     sealed: &Sealed,
-    unsealed: Arc<Unsealed>,
+    unsealed: &Arc<Unsealed>,
     deployment: &Deployment,
     enrolled: &Enrolled,
     ceremony: &Archived,
-) -> Result<(Withheld<Zeroizing<String>>, Receipt), OpError> {
+) -> Result<(Vec<Write>, Zeroizing<String>, Caller), OpError> {
     let leases = Leases::default();
     let remote =
         deployment.connect(&app.config.remote, sealed.broker(), enrolled.clone(), &leases, &app.clock)?;
     remote.hello(FIRST_GENERATION).await.map_err(|error| OpError::from(error.problem()))?;
     let store = Arc::clone(&app.store);
-    let rows = Rows::new(Arc::clone(&store), Arc::clone(&unsealed));
+    let rows = Rows::new(Arc::clone(&store), Arc::clone(unsealed));
     let escrowed = match &plan.escrow {
         Some(key) => put_into_escrow(app, &rows, &remote, key).await?,
         None => Vec::new(),
     };
     let (clock, shares) = (Arc::clone(&app.clock), app.config.high_tier);
-    let keys = Keys::start(Arc::clone(&unsealed), store, remote, leases, clock, shares);
+    let keys = Keys::start(Arc::clone(unsealed), store, remote, leases, clock, shares);
     keys.canary().await?;
-    let Contents { token, root, mut changes } = contents(&rows, &unsealed, &keys, app)?;
+    let contents = contents(&rows, unsealed, &keys, app);
+    keys.close();
+    let Contents { token, root, mut changes } = contents?;
     changes.extend(escrowed);
-    changes.extend(deployment.rows(&unsealed)?);
+    changes.extend(deployment.rows(unsealed)?);
     changes.extend(ceremony.rows(&rows)?);
     changes.push(rows.put(SEAL_COPY, sealed.record(), Expect::Absent)?);
     changes.extend(enrolment_rows::first_rows(&rows, enrolled)?);
-    changes.push(Write::Put {
-        key: seal_record_key(),
-        value: public_record(sealed)?,
-        expect: Expect::Absent,
-    });
-    let writer = start_log(&app.store, &app.clock, &unsealed, &deployment.log).await?;
-    let receipt = writer.commit(changes, entry(plan, &root)).await.map_err(|_| OpError::UNLOGGED)?;
-    writer.stop().await;
-    keys.close();
-    info!("initialised; the broker is sealed until custodians give their shares");
-    Ok((token, receipt))
+    let value = public_record(sealed)?;
+    changes.push(Write::Put { key: seal_record_key(), value, expect: Expect::Absent });
+    Ok((changes, token, root))
 }
 
 /// The first entry of the log.
@@ -320,30 +317,9 @@ fn entry(plan: &Plan, root: &Caller) -> Draft {
     Draft { action: Action::Init, outcome: Outcome::Allowed, detail }
 }
 
-/// Waits until the operator of every node has approved the escrow key, and takes what the nodes seal to it.
-async fn put_into_escrow(
-    app: &App,
-    rows: &Rows,
-    remote: &Remote,
-    key: &EscrowKey,
-) -> Result<Vec<Write>, OpError> {
-    let fingerprint = key.fingerprint().to_string();
-    let deadline = Instant::now() + Duration::from_secs(app.config.init.approval_secs);
-    while !agree(remote, key).await.map_err(EnrolError::Group)? {
-        if Instant::now() >= deadline {
-            return Err(NOT_APPROVED);
-        }
-        if app.init.announce(&fingerprint) {
-            warn!(%fingerprint, "every fragment service's operator must compare this escrow key, then `symbolon fragment approve`");
-        }
-        sleep(APPROVAL_POLL).await;
-    }
-    escrow::first_rows(rows, remote, key).await
-}
-
 /// What a new deployment begins with.
 struct Contents {
-    token: Withheld<Zeroizing<String>>,
+    token: Zeroizing<String>,
     /// Whom the token stands for.
     root: Caller,
     changes: Vec<Write>,
@@ -367,12 +343,12 @@ fn contents(rows: &Rows, unsealed: &Unsealed, keys: &Keys, app: &App) -> Result<
     let index = unsealed.names().secret();
     let (row, written) = tokens::service_rows(rows, index, &token, TokenClaims::root(now.unix_secs()))?;
     changes.extend(written);
-    Ok(Contents { token: Withheld::new(token), root: row.describe(TenantId::SYSTEM), changes })
+    Ok(Contents { token, root: row.describe(TenantId::SYSTEM), changes })
 }
 
 /// The shares as they leave: to cards in envelopes, to everybody else as text.
 struct Handed {
-    shares: Withheld<Vec<CustodianShare>>,
+    shares: Vec<CustodianShare>,
     parcels: Vec<(String, String)>,
     envelopes: Vec<ShareEnvelope>,
 }
@@ -391,7 +367,7 @@ fn hand_out(plan: &Plan, set: &ShareSetManifest, shares: &[Share]) -> Result<Han
         parcels.push((name, parcel.to_text()));
         envelopes.push(envelope);
     }
-    Ok(Handed { shares: Withheld::new(texts), parcels, envelopes })
+    Ok(Handed { shares: texts, parcels, envelopes })
 }
 
 /// Cards were checked when they were read.

@@ -3,6 +3,8 @@
 //! ```text
 //! init.rs            from nothing to a sealed deployment
 //! initialising.rs    the one under way
+//! enrolling.rs       asking the fragment services until their operators approve
+//! made.rs            a deployment that is not in force yet
 //! unseal/            from the custodians' shares to a session
 //! seal/              the task that owns the seal state
 //! ceremony/          what needs custodians on an open broker
@@ -18,10 +20,12 @@ use crate::rows::Table;
 mod app;
 pub mod ceremony;
 pub mod deployment;
+mod enrolling;
 pub mod enrolment_rows;
 pub mod escrow;
 pub mod init;
 pub mod initialising;
+mod made;
 pub mod places;
 pub mod seal;
 pub mod unseal;

@@ -59,6 +59,7 @@ async fn init(world: &World, client: &Operator, fingerprint: &str) -> InitAnswer
         custodians: ["Ann", "Bob", "Cid"].map(str::to_owned).to_vec(),
         cards: Vec::new(),
         recovery: "customer-escrow".to_owned(),
+        await_receipt: false,
     };
     let approving = async {
         loop {
@@ -171,6 +172,7 @@ async fn escrow_without_a_key_to_seal_to_is_refused() {
         custodians: ["Ann", "Bob", "Cid"].map(str::to_owned).to_vec(),
         cards: Vec::new(),
         recovery: recovery.to_owned(),
+        await_receipt: false,
     };
     let file = format!("escrow_key_file = {}", Value::from(world.path("not-a-key").to_str().unwrap()));
     for (lines, recovery, says) in [

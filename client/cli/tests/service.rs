@@ -28,6 +28,7 @@ async fn open_world(cluster: &Cluster) -> (World, Operator) {
         custodians: vec!["ana".into(), "boris".into()],
         cards: Vec::new(),
         recovery: "none".into(),
+        await_receipt: false,
     };
     let (answer, _) = world.init(&request).await.unwrap();
     for share in &answer.shares {

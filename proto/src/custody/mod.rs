@@ -15,6 +15,7 @@ pub mod escrow;
 mod key_file;
 mod parcel;
 pub mod passphrase;
+pub mod receipt;
 mod root_request;
 mod root_token;
 mod submission;

@@ -134,6 +134,7 @@ async fn open(client: &Operator, files: &Files) -> Result<Token, LoadError> {
         custodians: ["ana", "boris", "carla"].map(str::to_owned).to_vec(),
         cards: Vec::new(),
         recovery: "none".to_owned(),
+        await_receipt: false,
     };
     let init = async { Ok::<InitAnswer, LoadError>(client.init(&request).await?) };
     let approve = async {

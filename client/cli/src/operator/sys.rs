@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use symbolon::{Error, Method, SecretText};
 use symbolon_proto::Zeroizing;
+use symbolon_proto::custody::receipt::Receipt;
 use symbolon_proto::share::{Share, ShareTextError};
 
 use super::Operator;
@@ -24,6 +25,9 @@ pub struct InitRequest {
     pub cards: Vec<String>,
     /// `none` or `customer-escrow`.
     pub recovery: String,
+    /// Whether the answer will be confirmed ([`Operator::confirm_init`]): nothing is in force before.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub await_receipt: bool,
 }
 
 /// What init gives, once.
@@ -46,6 +50,9 @@ pub struct InitAnswer {
     /// Verifier key of the audit log.
     #[serde(default)]
     pub log_key: String,
+    /// Whether nothing is in force before this answer is confirmed.
+    #[serde(default)]
+    pub receipt_awaited: bool,
 }
 
 /// The seal as everyone may see it.
@@ -79,6 +86,14 @@ pub struct SealStatus {
 }
 
 impl InitAnswer {
+    /// What proves that the whole answer is here.
+    #[must_use]
+    pub fn receipt(&self) -> Receipt {
+        let shares = self.shares.iter().map(SecretText::expose);
+        let all = shares.chain(self.parcels.iter().map(String::as_str));
+        Receipt::of(self.root_token.expose(), &self.log_key, all)
+    }
+
     /// The shares in text form, in order of x: as sent, or made from the hex form that every Vault client
     /// gets.
     pub fn shares_text(&self) -> Result<Vec<Zeroizing<String>>, ShareTextError> {
@@ -105,10 +120,18 @@ impl Operator {
         self.call(Method::GET, "sys/seal-status").without_token().send().await?.raw("a seal status")
     }
 
-    /// Makes the deployment. The answer holds every share and is shown once.
+    /// Makes the deployment. The answer holds every share and is shown once. With `await_receipt` it is in
+    /// force when it is confirmed, and not before.
     pub async fn init(&self, request: &InitRequest) -> Result<InitAnswer, Error> {
         let call = self.call(Method::PUT, "sys/init").without_token().json(request);
         call.send().await?.raw("shares and a root token")
+    }
+
+    /// Says that the answer is in safe hands, which puts what it is about in force. Repeat it if the network
+    /// fails: the same receipt twice is one.
+    pub async fn confirm_init(&self, receipt: &Receipt) -> Result<(), Error> {
+        let body = json!({ "receipt": receipt.to_string() });
+        self.call(Method::PUT, "sys/init").without_token().repeatable(true).json(&body).send().await.map(drop)
     }
 
     /// Gives one custodian's share: text form, hex or base64.

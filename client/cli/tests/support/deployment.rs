@@ -199,7 +199,9 @@ impl Deployment {
         std::fs::write(home.join("broker.toml"), config).unwrap();
     }
 
-    fn init(&mut self, holders: &[&str]) {
+    /// Initialises the broker, for the holders of these arguments.
+    #[allow(dead_code)] // one test does it after something that went wrong
+    pub fn init(&mut self, holders: &[&str]) {
         let done = self.init_to(Stdio::piped(), &[&["--output", "json"], holders].concat());
         let answer: Value = serde_json::from_str(&done.expect(0).stdout).unwrap();
         let text = |value: &Value| value.as_str().unwrap().to_owned();

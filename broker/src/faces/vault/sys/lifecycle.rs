@@ -3,6 +3,7 @@
 use data_encoding::{BASE64, HEXLOWER};
 use serde_json::{Map, Value, json};
 use symbolon_proto::Zeroizing;
+use symbolon_proto::custody::receipt::Receipt;
 
 use super::{backup, ceremony, root};
 use crate::access::Channel;
@@ -142,12 +143,25 @@ pub(super) fn is_initialised(app: &App) -> Answer {
 }
 
 pub(super) async fn init(app: &App, request: &VaultRequest) -> Answer {
-    let wish = Init { channel: request.channel, ..parse_init(&request.fields.reader())? };
+    let read = request.fields.reader();
+    if let Some(receipt) = read.string("receipt")?.filter(|text| !text.is_empty()) {
+        return confirm_init(app, &receipt).await;
+    }
+    let wish = Init { channel: request.channel, ..parse_init(&read)? };
     if ops::seal::status(app).initialized {
         return Err(FaceError::Initialised.into());
     }
     let made = crate::custody::init::init(app, &wish).await?;
-    Ok(Reply::json(Status::OK, &InitBody::new(&made)))
+    Ok(Reply::json(Status::OK, &InitBody { receipt_awaited: wish.awaits_receipt, ..InitBody::new(&made) }))
+}
+
+/// Whoever asked for `init` holds the answer.
+async fn confirm_init(app: &App, receipt: &str) -> Answer {
+    let receipt = Receipt::parse(receipt).map_err(|_| {
+        FaceError::Invalid("\"receipt\" must be the 64 hex digits that `init` is confirmed with")
+    })?;
+    crate::custody::init::confirm(app, &receipt).await?;
+    is_initialised(app)
 }
 
 fn parse_init(read: &Reader<'_>) -> Result<Init, FaceError> {
@@ -170,6 +184,7 @@ fn parse_init(read: &Reader<'_>) -> Result<Init, FaceError> {
         cards: ceremony::parse_cards(read)?,
         recovery: read.string("recovery")?.filter(|text| !text.is_empty()),
         channel: Channel::default(),
+        awaits_receipt: read.bool("await_receipt")?.unwrap_or(false),
     })
 }
 
@@ -193,6 +208,9 @@ struct InitBody<'a> {
     shares: Vec<&'a str>,
     parcels: Vec<&'a str>,
     log_key: &'a str,
+    /// There for whoever has said that the answer will be confirmed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    receipt_awaited: bool,
 }
 
 impl<'a> InitBody<'a> {
@@ -208,6 +226,7 @@ impl<'a> InitBody<'a> {
             shares: made.shares.iter().map(|share| share.text.as_str()).collect(),
             parcels: made.parcels.iter().map(|(_, text)| text.as_str()).collect(),
             log_key: &made.log_key,
+            receipt_awaited: false,
         }
     }
 }

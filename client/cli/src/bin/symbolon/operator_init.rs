@@ -1,7 +1,8 @@
 //! `symbolon operator init`: the one command whose answer exists once.
 //!
 //! Whatever the answer needs is made before the question: files for envelopes are there, empty, and so is the
-//! room in them. What cannot be written afterwards all the same goes to the terminal, all of it.
+//! room in them. What cannot be written afterwards all the same goes to the terminal, all of it. Only then is
+//! the answer confirmed, which puts it in force: what fails before is put right by the same command again.
 
 use std::convert::Infallible;
 use std::io::Write as _;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
-use symbolon_cli::{InitAnswer, InitRequest};
+use symbolon_cli::{InitAnswer, InitRequest, Operator};
 use symbolon_proto::Zeroizing;
 use symbolon_proto::custody::Parcel;
 use tokio::signal::unix::{SignalKind, signal};
@@ -24,6 +25,9 @@ use crate::promised::Promised;
 
 /// Init waits until the operator of the fragment service has compared fingerprints and approved the broker.
 const INIT_TIMEOUT: Duration = Duration::from_secs(900);
+
+/// How often an answer is confirmed that the broker does not seem to hear, a second apart.
+const CONFIRMATIONS: u32 = 20;
 
 /// `symbolon operator init`
 #[derive(Args)]
@@ -65,18 +69,22 @@ impl Init {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let envelopes = self.promised()?;
         let answer = tokio::select! {
-            answer = client.init(&request) => answer?,
+            answer = client.init(&request) => answer.map_err(lost)?,
             never = announce(&client) => match never {},
             // Ends here and not by the signal, so that promised files go again.
             _ = interrupt.recv() => return Err(interrupted()),
         };
         let (shares, failed) = Shares::of(&request, &answer, envelopes);
         let is_json = globals.out().is_json();
-        shown_once(&if is_json {
+        let shown = shown_once(&if is_json {
             as_json(&shares, &request, &answer)
         } else {
             as_text(&shares, &request, &answer)
-        })?;
+        });
+        if !matches!(shown, Err(Shown::Nowhere(_))) {
+            confirm(&client, &answer).await?;
+        }
+        shown?;
         failed.map_or(Ok(()), Err)
     }
 
@@ -112,13 +120,14 @@ impl Init {
             custodians,
             cards,
             recovery: self.recovery.clone(),
+            await_receipt: true,
         })
     }
 }
 
 /// Says what the operator of the fragment service must be told, as soon as the broker waits for that. Never
 /// ends and never fails: giving up here would lose the shares that `init` is about to answer with.
-async fn announce(client: &symbolon_cli::Operator) -> Infallible {
+async fn announce(client: &Operator) -> Infallible {
     let mut announced = String::new();
     loop {
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -146,9 +155,44 @@ fn number(given: Option<u8>, question: &str, option: &str) -> Result<u8, Failure
     }
 }
 
+/// Says that everything is in hand. A broker of an earlier version awaits nothing.
+async fn confirm(client: &Operator, answer: &InitAnswer) -> Result<(), Failure> {
+    let receipt = answer.receipt();
+    let mut tries = if answer.receipt_awaited { CONFIRMATIONS } else { 0 };
+    while tries > 0 {
+        tries -= 1;
+        match client.confirm_init(&receipt).await {
+            Ok(()) => break,
+            Err(symbolon::Error::Unavailable(_)) if tries > 0 => {
+                tokio::time::sleep(Duration::from_secs(1)).await
+            }
+            Err(error) => return Err(unconfirmed(&error)),
+        }
+    }
+    Ok(())
+}
+
+fn unconfirmed(error: &symbolon::Error) -> Failure {
+    Failure::general("the broker did not say that what is shown above is in force").because(error).hint(
+        "`symbolon operator status` tells: if it is not initialised, all of it is worth nothing, and the same command again makes everything anew; \
+         if it is, keep what you have and give a share",
+    )
+}
+
+/// Whether or not the broker has made anything, it waits for a receipt that never comes.
+fn lost(error: symbolon::Error) -> Failure {
+    use symbolon::Error::{Foreign, TooLarge, Unavailable};
+    let is_lost = matches!(error, Unavailable(_) | Foreign { .. } | TooLarge { .. });
+    if is_lost { again(error.into()) } else { error.into() }
+}
+
+/// Adds what a lost answer means.
+fn again(failure: Failure) -> Failure {
+    failure.hint("nothing is in force before this command has shown everything: run it again")
+}
+
 fn interrupted() -> Failure {
-    Failure::general("interrupted; whether the broker was initialised is not known here")
-        .hint("`symbolon operator status` tells; run the same command again if it was not")
+    again(Failure::general("interrupted"))
 }
 
 /// Who has which share: its text, the file of its envelope, or the envelope itself where that file failed.
@@ -255,12 +299,31 @@ fn as_text(shares: &Shares, request: &InitRequest, answer: &InitAnswer) -> Zeroi
     text
 }
 
+/// Why the answer is not on standard output.
+enum Shown {
+    /// It is on the terminal.
+    Elsewhere(Failure),
+    Nowhere(Failure),
+}
+
+impl From<Shown> for Failure {
+    fn from(shown: Shown) -> Self {
+        let (Shown::Elsewhere(failure) | Shown::Nowhere(failure)) = shown;
+        failure
+    }
+}
+
 /// Standard output, or the terminal if that is closed or full: the answer exists once.
-fn shown_once(text: &str) -> Result<(), Failure> {
+fn shown_once(text: &str) -> Result<(), Shown> {
     let mut out = std::io::stdout().lock();
     let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) else { return Ok(()) };
+    let failed = |text: &str| Failure::general(text).because(&error);
     let mut terminal = std::io::stderr().lock();
-    terminal.write_all(text.as_bytes()).and_then(|()| terminal.flush())?;
-    Err(Failure::general("standard output could not be written; the shares and the root token are above")
-        .because(&error))
+    match terminal.write_all(text.as_bytes()).and_then(|()| terminal.flush()) {
+        Ok(()) => {
+            let text = "standard output could not be written; the shares and the root token are above";
+            Err(Shown::Elsewhere(failed(text)))
+        }
+        Err(_) => Err(Shown::Nowhere(again(failed("the answer could be shown nowhere")))),
+    }
 }

@@ -45,6 +45,7 @@ pub async fn broker_is_initialised(story: &mut Story, told: &mut Narrator) -> Re
         custodians: CUSTODIANS.map(str::to_owned).to_vec(),
         cards: Vec::new(),
         recovery: "none".to_owned(),
+        await_receipt: false,
     };
     let (answer, fingerprint) = story.world.init(&request).await?;
     told.say(format_args!("broker {fingerprint}, read out by its operator, approved by the service's"));

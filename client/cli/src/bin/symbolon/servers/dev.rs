@@ -49,6 +49,7 @@ async fn start(world: &mut World) -> Result<InitAnswer, WorldError> {
         custodians: CUSTODIANS.map(str::to_owned).to_vec(),
         cards: Vec::new(),
         recovery: "none".to_owned(),
+        await_receipt: false,
     };
     let (answer, _) = world.init(&request).await?;
     let client = world.client()?;
