@@ -1,5 +1,8 @@
 //! The broker's configuration: one TOML file. Unknown fields are refused, secrets come only by file path.
 //!
+//! What a running broker takes over when the file changes stands in [`Lives`], and nothing else does.
+//! Whoever needs such a setting asks for it then ([`Living::now`]). Everything else needs a restart.
+//!
 //! This is the only module that reads configuration files or the environment. Every field says what it does
 //! and what goes wrong if it is set badly; `deploy/broker.toml` is a sample that a test parses.
 
@@ -8,15 +11,17 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use symbolon_proto::custody::escrow::EscrowKey;
 
 use crate::store::embedded::CACHE_BYTES_DEFAULT;
 
 mod backup;
+mod lives;
 mod remote;
 
 pub use backup::{BackupConfig, Bucket};
+pub use lives::{Lives, Living};
 pub use remote::{GroupTerms, Remote, RemoteNode, RemoteTableError};
 
 /// A year: whoever wants longer wants no dead man's switch, and there is no such choice.
@@ -25,40 +30,58 @@ const DEAD_MAN_HOURS_MAX: u64 = 8760;
 /// Longest escrow key file that is read, in bytes; one with 16 custodians has about 30,000.
 const ESCROW_FILE_BYTES_MAX: u64 = 64 << 10;
 
-/// The whole file.
+/// The whole file. Everything but `lives` holds until the broker is started again.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(from = "Written")]
 pub struct Config {
     /// Address and port of the API. Clients reach it here; put nothing between that sees plaintext.
     pub listen: SocketAddr,
     /// Certificate of the API. Without it the broker serves plain HTTP and refuses any listen address but
-    /// loopback.
+    /// loopback. Another one, and other files for it, are taken over as well.
     pub tls: Option<Tls>,
     /// Where ciphertext and the audit log live.
     pub store: StoreConfig,
     /// The other half of every key.
     pub remote: Remote,
-    /// Who may spend the evaluations that the remote allows.
-    #[serde(default)]
-    pub high_tier: HighTier,
-    /// What `init` may not guess.
-    #[serde(default)]
-    pub init: InitConfig,
-    /// Workload tokens.
-    #[serde(default)]
-    pub oauth: OauthConfig,
     /// Backups that the broker makes by itself.
     pub backup: Option<BackupConfig>,
-    /// Numbers for Prometheus.
-    #[serde(default)]
-    pub metrics: Metrics,
     /// Start although secret memory can be neither hidden nor locked. Keys may then reach swap or a core
     /// dump.
-    #[serde(default)]
     pub allow_insecure_memory: bool,
-    /// Version that Vault clients see in `sys/seal-status`; some gate features by it.
+    /// What changes without a restart.
+    pub lives: Living,
+}
+
+/// As it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    listen: SocketAddr,
+    tls: Option<Tls>,
+    store: StoreConfig,
+    remote: Remote,
+    #[serde(default)]
+    high_tier: HighTier,
+    #[serde(default)]
+    init: InitConfig,
+    #[serde(default)]
+    oauth: OauthConfig,
+    backup: Option<BackupConfig>,
+    #[serde(default)]
+    metrics: Metrics,
+    #[serde(default)]
+    allow_insecure_memory: bool,
     #[serde(default = "compatibility_version")]
-    pub vault_compatibility_version: String,
+    vault_compatibility_version: String,
+}
+
+impl From<Written> for Config {
+    fn from(written: Written) -> Self {
+        let Written { listen, tls, store, remote, backup, allow_insecure_memory, .. } = written;
+        let Written { high_tier, init, oauth, metrics, vault_compatibility_version, .. } = written;
+        let lives = Lives { high_tier, init, oauth, metrics, vault_compatibility_version };
+        Self { listen, tls, store, remote, backup, allow_insecure_memory, lives: lives.into() }
+    }
 }
 
 /// PEM files of the API's certificate.
@@ -77,7 +100,7 @@ pub struct Tls {
 }
 
 /// Numbers for Prometheus.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Metrics {
     /// Whether `/metrics` is served, to anybody who reaches the listener and without a token, because a
@@ -100,7 +123,7 @@ pub struct StoreConfig {
 
 /// How the evaluation quota of the remote is shared out. Every read of a secret of the high tier spends one
 /// evaluation, and so does every unwrapping; the standard tier needs one for each key that it caches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HighTier {
     /// Percent of the quota that reads of the high tier cannot touch, from 1 to 99: it is kept for keys of
@@ -128,7 +151,7 @@ impl Default for HighTier {
 }
 
 /// Defaults of `init`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct InitConfig {
     /// Whether `init` may make a new deployment in a store that is absent or empty. Without it a missing file
@@ -175,7 +198,7 @@ impl InitConfig {
 }
 
 /// Workload tokens.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct OauthConfig {
     /// Issuer URL, exactly as services will compare it. Defaults to `https://<listen>`.
@@ -259,7 +282,7 @@ impl Config {
         if !(1..=DEAD_MAN_HOURS_MAX).contains(&hours) {
             return Err(ConfigError::DeadMan { hours });
         }
-        if !config.high_tier.is_sound() {
+        if !config.lives.now().high_tier.is_sound() {
             return Err(ConfigError::Shares);
         }
         if config.backup.as_ref().is_some_and(|backup| !backup.is_sound()) {
@@ -271,7 +294,7 @@ impl Config {
     /// The issuer of workload tokens.
     #[must_use]
     pub fn issuer(&self) -> String {
-        self.oauth.issuer.clone().unwrap_or_else(|| format!("https://{}", self.listen))
+        self.lives.now().oauth.issuer.clone().unwrap_or_else(|| format!("https://{}", self.listen))
     }
 }
 
@@ -300,7 +323,7 @@ mod tests {
     fn the_sample_shows_every_field() {
         let sample = include_str!("../../deploy/broker.toml");
         let config = Config::parse(sample).unwrap();
-        assert_eq!(config.init.custodians.len(), 3);
+        assert_eq!(config.lives.now().init.custodians.len(), 3);
         assert_eq!(config.issuer(), "https://symbolon.example.com");
     }
 
@@ -325,7 +348,7 @@ mod tests {
     fn shares_of_the_quota_are_percentages() {
         let with = |share: &str| format!("{SMALL}\n[high_tier]\n{share}");
         let config = Config::parse(&with("reader_percent = 1")).unwrap();
-        assert_eq!(config.high_tier, HighTier { reader_percent: 1, ..HighTier::default() });
+        assert_eq!(config.lives.now().high_tier, HighTier { reader_percent: 1, ..HighTier::default() });
         for share in
             ["reserve_percent = 0", "reserve_percent = 100", "mount_percent = 0", "reader_percent = 101"]
         {

@@ -10,16 +10,29 @@
 //! | `symbolon_lease_seconds`, `symbolon_deadman_seconds` | none; until they end |
 //! | `symbolon_generation` | none |
 //! | `symbolon_backup_timestamp_seconds`, `symbolon_backup_failed` | none |
+//! | `symbolon_certificate_end_timestamp_seconds` | none |
+//! | `symbolon_log_entries` | none |
+//! | `symbolon_collected_rows_total` | table |
+//! | `symbolon_remote_evaluation_seconds` | node, outcome |
+//! | those of rotations | none |
 //!
 //! Whatever is looked at when somebody asks is in memory: a scrape waits for nothing.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use prometheus::{
     Encoder as _, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
 
+use crate::access::Session;
 use crate::ops::seal::SealStatus;
+
+mod open;
+
+/// What all names begin with.
+const PREFIX: &str = "symbolon";
 
 /// Seconds, from a cached read to a request that waits for a fragment service.
 const BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
@@ -87,12 +100,30 @@ pub struct Served {
     pub outcome: Outcome,
 }
 
+/// As large as a gauge can be, if it is larger.
+fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// When the certificate ends that new connections get, Unix seconds. Whoever serves another one says so.
+#[derive(Clone, Debug, Default)]
+pub struct CertificateEnd(Arc<AtomicI64>);
+
+impl CertificateEnd {
+    /// From now on it is this.
+    pub fn set(&self, unix_secs: i64) {
+        self.0.store(unix_secs, Ordering::Relaxed);
+    }
+}
+
 /// All numbers of a broker.
 pub struct Metrics {
     registry: Registry,
     requests: IntCounterVec,
     seconds: HistogramVec,
     state: State,
+    /// And what it is read from.
+    certificate: Option<(IntGauge, CertificateEnd)>,
 }
 
 /// What is set when somebody asks.
@@ -134,7 +165,6 @@ impl State {
     }
 
     fn set(&self, status: &SealStatus) {
-        let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         self.initialized.set(status.initialized.into());
         self.sealed.set(status.sealed.into());
         self.ready.set(status.unready().is_none().into());
@@ -151,9 +181,9 @@ impl State {
 }
 
 impl Metrics {
-    /// All at zero. Fails if two have one name.
-    pub fn new() -> Result<Self, prometheus::Error> {
-        let registry = Registry::new_custom(Some("symbolon".to_owned()), None)?;
+    /// All at zero; with the end of the certificate, if there is one. Fails if two have one name.
+    pub fn new(certificate: Option<CertificateEnd>) -> Result<Self, prometheus::Error> {
+        let registry = Registry::new_custom(Some(PREFIX.to_owned()), None)?;
         let labels = ["area", "operation", "outcome"];
         let requests =
             IntCounterVec::new(Opts::new("requests_total", "Requests that were answered."), &labels)?;
@@ -163,7 +193,8 @@ impl Metrics {
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(seconds.clone()))?;
         let state = State::register(&registry)?;
-        Ok(Self { registry, requests, seconds, state })
+        let certificate = certificate.map(|end| end_of_certificate(&registry, end)).transpose()?;
+        Ok(Self { registry, requests, seconds, state, certificate })
     }
 
     /// A request was answered after so long.
@@ -174,10 +205,27 @@ impl Metrics {
     }
 
     /// Everything as text, with the state of this moment.
-    pub fn text(&self, status: &SealStatus) -> Result<Vec<u8>, prometheus::Error> {
+    pub fn text(&self, status: &SealStatus, session: Option<&Session>) -> Result<Vec<u8>, prometheus::Error> {
         self.state.set(status);
+        if let Some((gauge, end)) = &self.certificate {
+            gauge.set(end.0.load(Ordering::Relaxed));
+        }
+        let mut families = self.registry.gather();
+        if let Some(session) = session {
+            families.extend(open::gather(session)?);
+        }
         let mut text = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        TextEncoder::new().encode(&families, &mut text)?;
         Ok(text)
     }
+}
+
+fn end_of_certificate(
+    registry: &Registry,
+    end: CertificateEnd,
+) -> Result<(IntGauge, CertificateEnd), prometheus::Error> {
+    let help = "When the certificate ends that new connections get, Unix seconds.";
+    let gauge = IntGauge::new("certificate_end_timestamp_seconds", help)?;
+    registry.register(Box::new(gauge.clone()))?;
+    Ok((gauge, end))
 }

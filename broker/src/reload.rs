@@ -1,5 +1,5 @@
-//! What changes without a restart: the certificate. Everything else in the configuration needs one, and says
-//! so.
+//! What changes without a restart: the certificate, and the settings of [`Lives`]. Everything else in the
+//! configuration needs one, and says so.
 //!
 //! Files are looked at again when somebody asks (SIGHUP) and now and then, because whoever renews a
 //! certificate tells nobody. What cannot be used changes nothing, and raises an alarm.
@@ -8,12 +8,15 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use crate::alarms::{Alarm, Alarms};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Lives, Living};
 use crate::faces::server::{Tls, TlsError, hybrid_only_tls_config, tls_config};
+use crate::metrics::CertificateEnd;
 
 /// Why a certificate is not served.
 #[derive(Debug, thiserror::Error)]
@@ -29,11 +32,18 @@ pub enum CertificateError {
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Its end cannot be read.
+    #[error("the first certificate of {path} says no end that can be read")]
+    End {
+        /// Which file.
+        path: PathBuf,
+    },
 }
 
 /// What the files of a certificate held.
 #[derive(PartialEq, Eq)]
 struct Files {
+    path: PathBuf,
     chain: Vec<u8>,
     key: Zeroizing<Vec<u8>>,
     hybrid_only: bool,
@@ -45,7 +55,15 @@ impl Files {
             std::fs::read(path).map_err(|source| CertificateError::File { path: path.clone(), source })
         };
         let key = Zeroizing::new(read(&named.key_file)?);
-        Ok(Self { chain: read(&named.cert_file)?, key, hybrid_only: named.hybrid_only })
+        let (path, chain) = (named.cert_file.clone(), read(&named.cert_file)?);
+        Ok(Self { path, chain, key, hybrid_only: named.hybrid_only })
+    }
+
+    /// When the leaf ends, Unix seconds.
+    fn end(&self) -> Result<i64, CertificateError> {
+        let leaf = CertificateDer::pem_slice_iter(&self.chain).next().and_then(Result::ok);
+        let end = leaf.and_then(|leaf| symbolon_net::tls::end_secs(&leaf));
+        end.ok_or_else(|| CertificateError::End { path: self.path.clone() })
     }
 
     fn tls(&self) -> Result<Tls, TlsError> {
@@ -58,14 +76,22 @@ impl Files {
 pub struct Certificate {
     files: Files,
     served: watch::Sender<Tls>,
+    end: CertificateEnd,
 }
 
 impl Certificate {
     /// As the configuration names it.
     pub fn load(named: &config::Tls) -> Result<Self, CertificateError> {
         let files = Files::read(named)?;
-        let served = watch::Sender::new(files.tls()?);
-        Ok(Self { files, served })
+        let (served, end) = (watch::Sender::new(files.tls()?), CertificateEnd::default());
+        end.set(files.end()?);
+        Ok(Self { files, served, end })
+    }
+
+    /// When it ends, for whoever tells.
+    #[must_use]
+    pub fn end(&self) -> CertificateEnd {
+        self.end.clone()
     }
 
     /// For a listener: always the present one.
@@ -78,7 +104,9 @@ impl Certificate {
     fn renew(&mut self, named: &config::Tls) -> Result<(), CertificateError> {
         let files = Files::read(named)?;
         if files != self.files {
-            self.served.send_replace(files.tls()?);
+            let (tls, end) = (files.tls()?, files.end()?);
+            self.served.send_replace(tls);
+            self.end.set(end);
             self.files = files;
             tracing::info!("new connections get the renewed certificate");
         }
@@ -95,8 +123,12 @@ pub struct Reload {
     tls: Option<config::Tls>,
     certificate: Option<Certificate>,
     alarms: Arc<Alarms>,
-    is_initialised: Box<dyn Fn() -> bool + Send>,
+    lives: Living,
+    adopt: Adopt,
 }
+
+/// Tells settings to whoever does not ask for them each time.
+type Adopt = Box<dyn Fn(&Lives) + Send>;
 
 impl Reload {
     /// For a broker with this certificate that was started with `config`, read from `path`.
@@ -106,10 +138,10 @@ impl Reload {
         config: &Config,
         certificate: Option<Certificate>,
         alarms: Arc<Alarms>,
-        is_initialised: Box<dyn Fn() -> bool + Send>,
+        adopt: Adopt,
     ) -> Self {
-        let started = table(&path);
-        Self { path, started, tls: config.tls.clone(), certificate, alarms, is_initialised }
+        let (started, lives) = (table(&path), config.lives.clone());
+        Self { path, started, tls: config.tls.clone(), certificate, alarms, lives, adopt }
     }
 
     /// Looks at all files once.
@@ -117,6 +149,7 @@ impl Reload {
         let config = self.usable(Alarm::Configuration, Config::load(&self.path));
         if let Some(config) = config {
             self.warn_of_restart(&config);
+            self.take_over(&config);
             if config.tls.is_some() == self.tls.is_some() {
                 self.tls = config.tls;
             }
@@ -124,6 +157,15 @@ impl Reload {
         if let (Some(certificate), Some(named)) = (&mut self.certificate, &self.tls) {
             let renewed = certificate.renew(named);
             self.usable(Alarm::Certificate, renewed);
+        }
+    }
+
+    /// The settings that need no restart. They are told each time: a broker may have been unsealed meanwhile.
+    fn take_over(&self, config: &Config) {
+        let lives = config.lives.now();
+        (self.adopt)(&lives);
+        if self.lives.replace(lives) {
+            tracing::info!("the changed settings of the configuration file are in use");
         }
     }
 
@@ -147,19 +189,17 @@ impl Reload {
         }
     }
 
-    /// Settings that the file has otherwise than this broker. A certificate can be another one, but it cannot
-    /// come or go. What `init` reads means nothing once there is a deployment, and is taken out then.
+    /// Settings that the file has otherwise than this broker and that it cannot take over. A certificate can
+    /// be another one, but it cannot come or go.
     fn needs_restart(&self, config: &Config) -> BTreeSet<String> {
         let (Some(started), Some(now)) = (&self.started, table(&self.path)) else { return BTreeSet::new() };
         let names = started.keys().chain(now.keys());
         let changed = names.filter(|name| started.get(*name) != now.get(*name));
-        let same_kind = config.tls.is_some() == self.tls.is_some();
-        let is_idle = |name: &str| match name {
-            "tls" => same_kind,
-            "init" => (self.is_initialised)(),
-            _ => false,
-        };
-        changed.filter(|name| !is_idle(name)).cloned().collect()
+        let mut taken_over = config.lives.now().names();
+        if config.tls.is_some() == self.tls.is_some() {
+            taken_over.insert("tls".to_owned());
+        }
+        changed.filter(|name| !taken_over.contains(*name)).cloned().collect()
     }
 }
 
@@ -220,11 +260,8 @@ mod tests {
             let config = Config::load(&self.path("toml")).unwrap();
             let certificate = Certificate::load(config.tls.as_ref().unwrap()).unwrap();
             let served = certificate.served();
-            let is_initialised = Box::new(|| true);
-            (
-                Reload::new(self.path("toml"), &config, Some(certificate), Arc::default(), is_initialised),
-                served,
-            )
+            let alarms = Arc::default();
+            (Reload::new(self.path("toml"), &config, Some(certificate), alarms, Box::new(|_| ())), served)
         }
     }
 
@@ -262,15 +299,51 @@ mod tests {
         home.configure("lisen = 1");
         reload.look();
         assert_eq!(reload.alarms.texts(), [Alarm::Configuration.text()]);
-        home.configure("vault_compatibility_version = \"1.18.0\"");
+        home.configure("allow_insecure_memory = true");
         reload.look();
         assert_eq!(reload.alarms.texts(), [Alarm::Restart.text()]);
         home.configure("[init]\nallow = false");
         reload.look();
         assert!(reload.alarms.texts().is_empty() && !served.has_changed().unwrap());
-        reload.is_initialised = Box::new(|| false);
-        reload.look();
-        assert_eq!(reload.alarms.texts(), [Alarm::Restart.text()]);
+    }
+
+    #[test]
+    fn every_setting_is_taken_over_or_named_for_a_restart() {
+        let home = Home::new();
+        let (mut reload, _) = home.follow();
+        let before = reload.lives.now();
+        let all = [
+            ("vault_compatibility_version", "vault_compatibility_version = \"1.18.0\""),
+            ("high_tier", "[high_tier]\nmount_percent = 7"),
+            ("init", "[init]\nrecovery = \"none\""),
+            ("oauth", "[oauth]\nissuer = \"https://other.example\""),
+            ("metrics", "[metrics]\nopen = true"),
+            ("allow_insecure_memory", "allow_insecure_memory = true"),
+        ];
+        assert!(before.names().iter().all(|name| all.iter().any(|(setting, _)| setting == name)));
+        for (setting, changed) in all {
+            home.configure(changed);
+            reload.look();
+            let config = Config::load(&home.path("toml")).unwrap();
+            let is_taken_over = *reload.lives.now() != *before;
+            assert_eq!(is_taken_over, before.names().contains(setting), "{setting}");
+            assert_ne!(is_taken_over, reload.needs_restart(&config).contains(setting), "{setting}");
+            home.configure("");
+            reload.look();
+        }
+        assert_eq!(reload.lives.now(), before);
+    }
+
+    #[test]
+    fn the_documentation_says_of_every_setting_whether_it_needs_a_restart() {
+        let sample: toml::Table = include_str!("../../deploy/broker.toml").parse().unwrap();
+        let lives = Config::parse(include_str!("../../deploy/broker.toml")).unwrap().lives.now().names();
+        let documentation = include_str!("../../docs/cli.md");
+        for name in sample.keys() {
+            let says = if lives.contains(name) || name == "tls" { "at once" } else { "after a restart" };
+            let line = documentation.lines().find(|line| line.starts_with(&format!("| `{name}` |")));
+            assert!(line.is_some_and(|line| line.contains(says)), "{name} {says}: {line:?}");
+        }
     }
 
     #[test]

@@ -13,13 +13,14 @@ use tracing::info;
 
 use crate::backup::Backups;
 use crate::clock::SystemClock;
-use crate::config::Config;
+use crate::config::{Config, Lives};
 use crate::custody::App;
 use crate::custody::initialising::Initialising;
 use crate::custody::seal::SealHandle;
 use crate::custody::unseal::{Furnishing, Unsealer};
 use crate::faces::server::{ServeError, ServerLimits, Tls, serve};
 use crate::keys::KEPT_MAX;
+use crate::metrics::CertificateEnd;
 use crate::reload::{Certificate, CertificateError, Reload};
 use crate::rows::seal_record_key;
 use crate::store::embedded::EmbeddedStore;
@@ -74,6 +75,7 @@ pub struct Broker {
     listener: TcpListener,
     tls: Option<watch::Receiver<Tls>>,
     certificate: Option<Certificate>,
+    certificate_end: Option<CertificateEnd>,
 }
 
 impl Broker {
@@ -88,7 +90,9 @@ impl Broker {
             TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
         info!(%memory, initialised = sealed.is_some(), "broker starts sealed");
         let app = Arc::new(assemble(config, store, Arc::new(SystemClock), sealed));
-        Ok(Self { app, listener, tls: certificate.as_ref().map(Certificate::served), certificate })
+        let (tls, certificate_end) =
+            (certificate.as_ref().map(Certificate::served), certificate.as_ref().map(Certificate::end));
+        Ok(Self { app, listener, tls, certificate, certificate_end })
     }
 
     /// Where it listens; tells the port if the configuration left it to the system.
@@ -107,14 +111,17 @@ impl Broker {
     #[must_use]
     pub fn reload(&mut self, path: PathBuf) -> Reload {
         let app = Arc::clone(&self.app);
-        let is_initialised = Box::new(move || ops::seal::status(&app).initialized);
-        let alarms = Arc::clone(&self.app.alarms);
-        Reload::new(path, &self.app.config, self.certificate.take(), alarms, is_initialised)
+        let adopt = Box::new(move |lives: &Lives| {
+            if let Ok(session) = app.session() {
+                session.keys.share(lives.high_tier);
+            }
+        });
+        Reload::new(path, &self.app.config, self.certificate.take(), Arc::clone(&self.app.alarms), adopt)
     }
 
     /// Serves until `shutdown`, then seals and closes the store.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), RunError> {
-        let router = crate::faces::router(Arc::clone(&self.app));
+        let router = crate::faces::router(Arc::clone(&self.app), self.certificate_end);
         serve(self.listener, self.tls, router, ServerLimits::default(), shutdown).await?;
         // the seal task only fails to answer if it is gone, and its keys with it
         let _ = self.app.seal.seal().await;
@@ -136,11 +143,11 @@ pub fn furnishing(backups: &Arc<Backups>) -> Furnishing {
 /// Everything that handlers reach, around a store that holds `sealed`, or nothing yet.
 #[must_use]
 pub fn assemble(config: Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>, sealed: Option<Sealed>) -> App {
-    let (shape, remote, shares) = (ops::shape(), config.remote.clone(), config.high_tier);
+    let (shape, remote, lives) = (ops::shape(), config.remote.clone(), config.lives.clone());
     let alarms = Arc::default();
     let backups = Arc::new(Backups::new(config.backup.clone(), Arc::clone(&alarms)));
     let furnishing = furnishing(&backups);
-    let unsealer = Unsealer::new(Arc::clone(&store), Arc::clone(&clock), remote, furnishing).sharing(shares);
+    let unsealer = Unsealer::new(Arc::clone(&store), Arc::clone(&clock), remote, furnishing).sharing(lives);
     let seal = SealHandle::start(sealed, unsealer, Arc::clone(&clock));
     App { config, store, seal, clock, shape, init: Initialising::default(), alarms, backups }
 }
@@ -153,7 +160,7 @@ fn open_store(config: &Config) -> Result<Arc<dyn Store>, RunError> {
     let cache = config.store.cache_bytes;
     let store = match path.exists() {
         true => EmbeddedStore::open(path, cache).map_err(fail)?,
-        false if config.init.allow => EmbeddedStore::create(path, cache).map_err(fail)?,
+        false if config.lives.now().init.allow => EmbeddedStore::create(path, cache).map_err(fail)?,
         false => return Err(RunError::NoDeployment { path: path.clone() }),
     };
     Ok(Arc::new(store))
@@ -170,5 +177,5 @@ async fn read_deployment(config: &Config, store: &dyn Store) -> Result<Option<Se
     if !store.scan(everything).await.map_err(fail)?.is_empty() {
         return Err(ForeignRecord.into());
     }
-    if config.init.allow { Ok(None) } else { Err(RunError::NoDeployment { path: path.clone() }) }
+    if config.lives.now().init.allow { Ok(None) } else { Err(RunError::NoDeployment { path: path.clone() }) }
 }

@@ -87,6 +87,13 @@ pub fn spki_hash(certificate: &CertificateDer<'_>) -> Result<SpkiHash, TlsError>
     }
 }
 
+/// When a certificate in DER ends, Unix seconds. `None` if it is none.
+#[must_use]
+pub fn end_secs(certificate: &[u8]) -> Option<i64> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    Some(parsed.validity().not_after.timestamp())
+}
+
 /// The client's half of the handshake, with a server that `admission` lets in.
 pub fn client_config(key: &CertifiedKey, admission: impl Admission + 'static) -> Result<ClientConfig, Error> {
     let mut config = ClientConfig::builder_with_provider(provider())

@@ -241,7 +241,7 @@ impl Frail {
         let config = world.broker_config(true).unwrap();
         let (store, clock) = (Arc::new(MemoryStore::new()), Arc::new(SystemClock));
         let app = assemble(config, Arc::clone(&store) as _, clock, None);
-        let router = symbolon_broker::faces::router(Arc::new(app));
+        let router = symbolon_broker::faces::router(Arc::new(app), None);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel::<()>();

@@ -39,7 +39,7 @@ async fn three_days_without_a_lease_seal_the_broker_and_less_does_not() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let (_stop, stopped) = oneshot::channel::<()>();
-    let router = symbolon_broker::faces::router(Arc::new(app));
+    let router = symbolon_broker::faces::router(Arc::new(app), None);
     tokio::spawn(serve(listener, None, router, ServerLimits::default(), async { drop(stopped.await) }));
     let mut site = Site::initialise_at(world, &base).await;
     let status =

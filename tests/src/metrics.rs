@@ -41,10 +41,36 @@ async fn requests_and_states_are_counted_and_nobody_is_named() {
     }
     assert!(told.contains("symbolon_sealed 0") && told.contains("symbolon_ready 1"), "{told}");
     assert!(told.contains(r#"symbolon_request_seconds_count{area="secrets"} 5"#), "{told}");
+    only_an_open_broker_tells(&sealed, &told);
     for name in ["zanzibar", "secret/", "hvs.", "ana"] {
         assert!(!told.contains(name), "{name}: {told}");
     }
     prometheus_reads(&told);
+}
+
+/// What is known to a session is told while there is one, and the certificate's end always.
+fn only_an_open_broker_tells(sealed: &str, told: &str) {
+    let value = |text: &str, name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
+        line.unwrap_or(-1.0)
+    };
+    for (name, kind) in
+        [("symbolon_remote_evaluation_seconds", "histogram"), ("symbolon_collected_rows_total", "counter")]
+    {
+        let line = format!("# TYPE {name} {kind}");
+        assert!(told.lines().any(|told| told == line) && !sealed.contains(name), "{line}: {told}");
+    }
+    let end = "symbolon_certificate_end_timestamp_seconds";
+    assert!(value(sealed, end) > 1_700_000_000.0 && value(told, end) == value(sealed, end));
+    for (name, least) in [
+        (r#"symbolon_remote_evaluation_seconds_count{node="1",outcome="done"}"#, 1.0),
+        ("symbolon_log_entries", 5.0),
+        ("symbolon_rewrap_running", 0.0),
+        ("symbolon_rotation_failures_total", 0.0),
+        ("symbolon_remote_key_epoch", 1.0),
+    ] {
+        assert!(value(told, name) >= least && value(sealed, name) < 0.0, "{name}: {told}");
+    }
 }
 
 /// Prometheus's own tool, where it is installed.

@@ -38,7 +38,7 @@ pub(super) async fn enrol(app: &App, attempt: &mut Attempt) -> Result<Enrolled, 
     let Attempt { deployment, id, broker, .. } = attempt;
     let (id, broker) = (*id, *broker);
     let enroller = Enroller::new(&remote.nodes[0], remote.deadline_ms, &deployment.identity, id, broker)?;
-    let deadline = Instant::now() + Duration::from_secs(app.config.init.approval_secs);
+    let deadline = Instant::now() + Duration::from_secs(app.config.lives.now().init.approval_secs);
     loop {
         match enroller.enrol().await? {
             EnrolOutcome::Enrolled(enrolled) => return Ok(*enrolled),
@@ -62,7 +62,7 @@ async fn enrol_group(app: &App, attempt: &Attempt) -> Result<Enrolled, OpError> 
     let fingerprint = enroller.fingerprint().to_string();
     warn!(%fingerprint, "the operators of all fragment services must compare this, then `symbolon fragment approve`");
     app.init.announce(&fingerprint);
-    let deadline = Instant::now() + Duration::from_secs(app.config.init.approval_secs);
+    let deadline = Instant::now() + Duration::from_secs(app.config.lives.now().init.approval_secs);
     while !enroller.approved().await.map_err(EnrolError::Group)? {
         if Instant::now() >= deadline {
             return Err(NOT_APPROVED);
@@ -80,7 +80,7 @@ pub(super) async fn put_into_escrow(
     key: &EscrowKey,
 ) -> Result<Vec<Write>, OpError> {
     let fingerprint = key.fingerprint().to_string();
-    let deadline = Instant::now() + Duration::from_secs(app.config.init.approval_secs);
+    let deadline = Instant::now() + Duration::from_secs(app.config.lives.now().init.approval_secs);
     while !agree(remote, key).await.map_err(EnrolError::Group)? {
         if Instant::now() >= deadline {
             return Err(NOT_APPROVED);

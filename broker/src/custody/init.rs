@@ -125,7 +125,8 @@ struct Plan {
 
 impl Plan {
     fn check(app: &App, request: &Init) -> Result<Self, InitError> {
-        let configured = &app.config.init;
+        let lives = app.config.lives.now();
+        let configured = &lives.init;
         let recovery =
             request.recovery.as_ref().or(configured.recovery.as_ref()).ok_or(InitError::RecoveryNotChosen)?;
         let recovery = Recovery::parse(recovery)?;
@@ -288,7 +289,7 @@ async fn fill(
         Some(key) => put_into_escrow(app, &rows, &remote, key).await?,
         None => Vec::new(),
     };
-    let (clock, shares) = (Arc::clone(&app.clock), app.config.high_tier);
+    let (clock, shares) = (Arc::clone(&app.clock), app.config.lives.now().high_tier);
     let keys = Keys::start(Arc::clone(unsealed), store, remote, leases, clock, shares);
     keys.canary().await?;
     let contents = contents(&rows, unsealed, &keys, app);

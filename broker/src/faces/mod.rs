@@ -33,7 +33,7 @@ use axum::routing::{any, get, post, put};
 use crate::auth::METHODS;
 use crate::custody::App;
 use crate::engines::ENGINES;
-use crate::metrics::Metrics;
+use crate::metrics::{CertificateEnd, Metrics};
 use crate::ops::SYSTEM;
 
 /// Routes outside the Vault dialect that answer without a token.
@@ -68,13 +68,11 @@ pub fn unauthenticated() -> Vec<(&'static str, String)> {
 /// for as long as the configuration says.
 pub const PATIENT_PATH: &str = "/v1/sys/init";
 
-/// All routes. `/metrics` is one only where the configuration says so.
-pub fn router(app: Arc<App>) -> Router {
-    let metrics = Arc::new(Metrics::new().expect("names of numbers are words, and no two are the same"));
-    let scrapes = match app.config.metrics.open {
-        true => Router::new().route("/metrics", get(observed::show)),
-        false => Router::new(),
-    };
+/// All routes. `/metrics` tells the end of the certificate, if there is one.
+pub fn router(app: Arc<App>, certificate: Option<CertificateEnd>) -> Router {
+    let metrics = Metrics::new(certificate);
+    let metrics = Arc::new(metrics.expect("names of numbers are words, and no two are the same"));
+    let scrapes = Router::new().route("/metrics", get(observed::show));
     Router::new()
         .route("/v1/{*path}", any(vault::handle))
         .route(backup::PATH, put(backup::stream).post(backup::stream))

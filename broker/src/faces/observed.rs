@@ -8,6 +8,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
+use super::nothing_here;
 use crate::custody::App;
 use crate::metrics::{Area, Metrics, Operation, Outcome, Served};
 use crate::ops;
@@ -15,9 +16,13 @@ use crate::ops;
 /// The text format of Prometheus.
 const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Answers a scrape.
+/// Answers a scrape, while the configuration says that there is somebody who may.
 pub async fn show(State((app, metrics)): State<(Arc<App>, Arc<Metrics>)>) -> Response {
-    match metrics.text(&ops::seal::status(&app)) {
+    if !app.config.lives.now().metrics.open {
+        return nothing_here().await;
+    }
+    let session = app.session().ok();
+    match metrics.text(&ops::seal::status(&app), session.as_deref()) {
         Ok(text) => ([(header::CONTENT_TYPE, MEDIA_TYPE)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }

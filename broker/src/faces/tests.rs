@@ -57,7 +57,7 @@ async fn ask(method: &str, uri: &str, body: &str) -> Got {
 }
 
 async fn send(request: Request<Body>) -> Got {
-    let response = router(app()).oneshot(request).await.unwrap();
+    let response = router(app(), None).oneshot(request).await.unwrap();
     let (head, body) = response.into_parts();
     let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
     Got { status: head.status.as_u16(), headers: head.headers, text }

@@ -16,7 +16,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, RwLock};
 
 use symbolon_proto::id::MountId;
 
@@ -156,17 +156,26 @@ struct Counted {
 
 /// The shares of one session.
 pub(super) struct Budget {
-    settings: HighTier,
+    settings: RwLock<HighTier>,
     counted: Mutex<Counted>,
 }
 
 impl Budget {
     pub(super) fn new(settings: HighTier) -> Self {
-        Self { settings, counted: Mutex::default() }
+        Self { settings: RwLock::new(settings), counted: Mutex::default() }
+    }
+
+    /// Other shares from now on, for what is spent already as well.
+    pub(super) fn share(&self, settings: HighTier) {
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+    }
+
+    fn settings(&self) -> HighTier {
+        *self.settings.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn reserve(&self, quota: Quota) -> u32 {
-        Rate { burst: quota.burst, per_hour: 0 }.percent(self.settings.reserve_percent).burst
+        Rate { burst: quota.burst, per_hour: 0 }.percent(self.settings().reserve_percent).burst
     }
 
     /// Takes what a request cost beyond one element. It is spent already, so it may become a debt.
@@ -199,8 +208,8 @@ impl Budget {
     /// Takes one element of the reader's share and one of the mount's, or none of either.
     pub(super) fn charge(&self, payer: Payer, quota: Quota, now_ms: u64) -> Result<(), Spent> {
         let rest = Rate { burst: quota.burst - self.reserve(quota).min(quota.burst), ..rate(quota) };
-        let of_reader = rest.percent(self.settings.reader_percent);
-        let of_mount = rest.percent(self.settings.mount_percent);
+        let of_reader = rest.percent(self.settings().reader_percent);
+        let of_mount = rest.percent(self.settings().mount_percent);
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         let Counted { readers, mounts } = &mut *counted;
         let reader = readers.of((payer.mount, payer.reader), of_reader, now_ms);
@@ -257,6 +266,16 @@ mod tests {
         assert_eq!(taken(&budget, payer(6, 1), 2_000).0, 1);
         assert_eq!(taken(&budget, payer(1, 2), 10_000).0, 1);
         assert_eq!(taken(&budget, payer(1, 2), u64::MAX).0, 75);
+    }
+
+    #[test]
+    fn other_shares_hold_for_what_is_spent_already() {
+        let budget = Budget::new(SETTINGS);
+        assert_eq!(taken(&budget, payer(1, 1), 0).0, 75);
+        budget.share(HighTier { reader_percent: 20, ..SETTINGS });
+        assert_eq!(taken(&budget, payer(1, 1), 0).0, 75);
+        budget.share(SETTINGS);
+        assert_eq!(taken(&budget, payer(1, 1), 0).0, 0);
     }
 
     #[test]

@@ -34,7 +34,7 @@ use tracing::warn;
 use crate::config::HighTier;
 use crate::error::{OpError, Text};
 use crate::random::os_rng;
-use crate::remote::{Evaluator, FragmentProblem, Leases};
+use crate::remote::{Evaluations, Evaluator, FragmentProblem, Leases};
 use crate::rows::{Layout, Life, Table};
 use crate::store::{Expect, Store, Write};
 
@@ -340,6 +340,17 @@ impl Keys {
     #[must_use]
     pub fn cached(&self) -> usize {
         self.shared.ring().len()
+    }
+
+    /// Shares the quota out otherwise from now on.
+    pub fn share(&self, shares: HighTier) {
+        self.shared.budget.share(shares);
+    }
+
+    /// What the evaluations of each fragment service came to.
+    #[must_use]
+    pub fn evaluations(&self) -> Vec<Arc<Evaluations>> {
+        self.shared.evaluator.evaluations()
     }
 
     /// State of the lease.

@@ -9,11 +9,13 @@
 //! chain.rs   the manifests still needed: the newest, and the last of each older key epoch
 //! group/     making, refreshing and passing on a key among nodes that do not talk to each other
 //! quota.rs   what is left of the evaluations that they allow
+//! evaluations.rs what a node's answers came to, for monitoring
 //! leases.rs  until when cached keys may be used, and the signal to wipe them
 //! ```
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use symbolon_proto::blind::Blinded;
 use symbolon_proto::capsule::{EncapsulationKey, SharedSecret};
@@ -24,6 +26,7 @@ mod chain;
 pub mod enrol;
 pub(crate) mod enrolled;
 mod error;
+mod evaluations;
 pub mod group;
 pub mod identity;
 mod latency;
@@ -42,6 +45,7 @@ pub(crate) mod wire;
 pub use enrol::{EnrolError, EnrolOutcome, Enroller};
 pub use enrolled::{Enrolled, Member};
 pub use error::{EvaluateError, NodeFailure};
+pub use evaluations::Evaluations;
 pub use identity::{BrokerIdentity, IdentityError};
 pub use leases::{LeaseState, Leases, NodeLease};
 pub use nodes::{NodeReport, Remote};
@@ -82,6 +86,11 @@ pub trait Evaluator: Send + Sync + 'static {
     /// What may be evaluated, and what is left of it; `None` where nobody counts.
     fn quota(&self) -> Option<Quota> {
         None
+    }
+
+    /// What the evaluations of each node came to.
+    fn evaluations(&self) -> Vec<Arc<Evaluations>> {
+        Vec::new()
     }
 }
 

@@ -28,6 +28,7 @@ use tokio::time::timeout;
 use tracing::error;
 
 use super::EvaluateError;
+use super::evaluations::Evaluations;
 use super::latency::Latency;
 use super::leases::LeaseState;
 use super::quota::Said;
@@ -45,6 +46,7 @@ pub(crate) struct Node {
     /// The open connection, and the TLS key it was made with.
     link: Mutex<Option<(Sender, SpkiHash)>>,
     latency: Latency,
+    evaluations: Arc<Evaluations>,
     incidents: AtomicU64,
     /// What it has said of the quota.
     quota: Said,
@@ -84,12 +86,25 @@ impl Node {
         spki: SpkiHash,
         client: &ClientKey,
         common: Arc<Common>,
+        place: usize,
     ) -> Result<Arc<Self>, RemoteConfigError> {
         let pin = Pinned::new(spki);
         let wire = Wire::new(url, client, Pin::Exactly(pin.clone()))?;
         let (link, latency, incidents, quota, anchored) = Default::default();
-        let url = url.to_owned();
-        Ok(Arc::new(Self { id, url, wire, pin, link, latency, incidents, quota, anchored, common }))
+        let (url, evaluations) = (url.to_owned(), Arc::new(Evaluations::of(place)));
+        Ok(Arc::new(Self {
+            id,
+            url,
+            wire,
+            pin,
+            link,
+            latency,
+            evaluations,
+            incidents,
+            quota,
+            anchored,
+            common,
+        }))
     }
 
     pub(crate) fn id(&self) -> NodeId {
@@ -102,6 +117,10 @@ impl Node {
 
     pub(crate) fn latency(&self) -> &Latency {
         &self.latency
+    }
+
+    pub(crate) fn evaluations(&self) -> &Arc<Evaluations> {
+        &self.evaluations
     }
 
     /// Lies told since this session began.

@@ -33,7 +33,7 @@ use super::shared::Common;
 use super::tls::{ClientKey, SpkiHash};
 use super::told::Told;
 use super::wire::RemoteConfigError;
-use super::{EvaluateError, Evaluated, Evaluator, quorum};
+use super::{EvaluateError, Evaluated, Evaluations, Evaluator, quorum};
 use crate::config;
 
 mod anchor;
@@ -140,7 +140,11 @@ impl Remote {
                     node.repin(spki);
                     Ok(Arc::clone(node))
                 }
-                None => Node::new(&at.url, member.node, spki, &self.client, Arc::clone(&self.common)),
+                None => {
+                    let place = self.settings.nodes.iter().position(|node| node.url == at.url);
+                    let (common, place) = (Arc::clone(&self.common), place.map_or(0, |place| place + 1));
+                    Node::new(&at.url, member.node, spki, &self.client, common, place)
+                }
             }
         };
         let nodes = enrolled.addresses(&self.settings).into_iter().map(node).collect::<Result<_, _>>()?;
@@ -382,6 +386,10 @@ impl Evaluator for Remote {
 
     fn evaluate(&self, blinded: Blinded) -> Evaluated<'_> {
         Box::pin(self.evaluate_now(blinded))
+    }
+
+    fn evaluations(&self) -> Vec<Arc<Evaluations>> {
+        self.nodes().iter().map(|node| Arc::clone(node.evaluations())).collect()
     }
 
     fn quota(&self) -> Option<Quota> {

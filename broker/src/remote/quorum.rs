@@ -63,6 +63,13 @@ pub(crate) async fn evaluate_alone(
     node: &Node,
     blinded: Blinded,
 ) -> Result<Vec<SharedSecret>, EvaluateError> {
+    let begun = Instant::now();
+    let evaluated = exchange_alone(node, blinded).await;
+    node.evaluations().judged(evaluated.is_ok(), begun.elapsed());
+    evaluated
+}
+
+async fn exchange_alone(node: &Node, blinded: Blinded) -> Result<Vec<SharedSecret>, EvaluateError> {
     let question = node.question(blinded.request().target().key_epoch)?;
     let frame = node.ask(blinded.request().to_bytes()).await?;
     // Checking a proof over 64 points takes milliseconds, which the runtime's threads must not spend; and the
@@ -163,6 +170,13 @@ impl Round {
 }
 
 async fn ask(node: &Node, request: Arc<EvaluateRequest>) -> Result<VerifiedEvaluation, EvaluateError> {
+    let begun = Instant::now();
+    let answered = exchange(node, request).await;
+    node.evaluations().judged(answered.is_ok(), begun.elapsed());
+    answered
+}
+
+async fn exchange(node: &Node, request: Arc<EvaluateRequest>) -> Result<VerifiedEvaluation, EvaluateError> {
     let question = node.question(request.target().key_epoch)?;
     let frame = node.ask(request.to_bytes()).await?;
     let judging = tokio::task::spawn_blocking(move || (question.judge(&request, &frame), question));

@@ -73,7 +73,7 @@ pub struct Unsealer {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     remote: config::Remote,
-    shares: config::HighTier,
+    lives: Option<config::Living>,
     furnishing: Furnishing,
 }
 
@@ -86,13 +86,13 @@ impl Unsealer {
         remote: config::Remote,
         furnishing: Furnishing,
     ) -> Self {
-        Self { store, clock, remote, shares: config::HighTier::default(), furnishing }
+        Self { store, clock, remote, lives: None, furnishing }
     }
 
-    /// The same with other shares of the evaluation quota than the usual ones.
+    /// The same with shares of the evaluation quota as these settings have them at each unseal.
     #[must_use]
-    pub fn sharing(self, shares: config::HighTier) -> Self {
-        Self { shares, ..self }
+    pub fn sharing(self, lives: config::Living) -> Self {
+        Self { lives: Some(lives), ..self }
     }
 
     /// The seal as the store has it, which is not what was read before if a ceremony's commit was not
@@ -194,7 +194,7 @@ impl Unsealer {
             Arc::clone(remote) as _,
             leases,
             Arc::clone(&self.clock),
-            self.shares,
+            self.lives.as_ref().map(|lives| lives.now().high_tier).unwrap_or_default(),
         )
     }
 }

@@ -13,7 +13,7 @@ use crate::access::tokens::{Address, Pointer};
 use crate::auth::approle::{NewSecretId, SECRET_ID_ACCESSORS};
 use crate::rows::{NO_SCOPE, range_of};
 use crate::store::memory::Failure;
-use crate::upkeep::collect::{Pace, round};
+use crate::upkeep::collect::{Collected, Pace, round};
 
 const NOW: u64 = 1_709_210_096;
 /// As many as a role may have.
@@ -127,6 +127,8 @@ async fn a_role_full_of_expired_secret_ids_takes_new_ones() {
     assert!(world.count(SECRET_IDS) < FULL);
     world.round().await;
     assert_eq!(world.count(SECRET_IDS), 1, "the new one");
+    let told = world.bench.session.of::<Collected>().rows();
+    assert!(told[SECRET_IDS.name] > 0, "{told:?}");
 }
 
 #[tokio::test]

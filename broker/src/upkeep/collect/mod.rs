@@ -11,7 +11,8 @@
 
 mod scopes;
 
-use std::sync::Weak;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -22,7 +23,7 @@ use crate::access::endings::{Ended, Ending, Round};
 use crate::auth::METHODS;
 use crate::engines::{self, ENGINES};
 use crate::error::OpError;
-use crate::rows::{Cursor, Found};
+use crate::rows::{Cursor, Found, Table};
 use crate::store::Write;
 use crate::wrapping;
 
@@ -30,6 +31,23 @@ use crate::wrapping;
 const ROUND_GAP: Duration = Duration::from_secs(300);
 /// Rows that are held at once.
 const PAGE_ROWS: usize = 256;
+
+/// How many rows went since the unseal, by the table that their end stood in.
+#[derive(Default)]
+pub struct Collected(Mutex<BTreeMap<&'static str, u64>>);
+
+impl Collected {
+    /// By the name of the table.
+    #[must_use]
+    pub fn rows(&self) -> BTreeMap<&'static str, u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn add(&self, table: Table, rows: usize) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *all.entry(table.name).or_default() += rows as u64;
+    }
+}
 
 /// How much of the time a round may work.
 #[derive(Clone, Copy, Debug)]
@@ -147,5 +165,8 @@ async fn commit(session: &Session, ending: &Ending, changes: Vec<Write>) -> Resu
     if changes.is_empty() {
         return Ok(());
     }
-    session.commit(changes, (ending.entry)()).await.map(drop)
+    let rows = changes.len();
+    drop(session.commit(changes, (ending.entry)()).await?);
+    session.of::<Collected>().add(ending.table, rows);
+    Ok(())
 }

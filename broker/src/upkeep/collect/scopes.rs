@@ -13,7 +13,7 @@ use symbolon_core::audit::{Action, Draft};
 use symbolon_proto::id::MountId;
 use tokio::time::{Instant, sleep};
 
-use super::Pace;
+use super::{Collected, Pace};
 use crate::access::Session;
 use crate::access::mounts::{Mounts, Side};
 use crate::error::OpError;
@@ -99,7 +99,9 @@ async fn erase(session: &Weak<Session>, table: Table, scope: MountId, pace: Pace
             break;
         }
         let entry = Draft::by_broker(Action::MountDelete, "rows of a mount that is gone");
+        let rows = changes.len();
         drop(open.commit(changes, entry).await?);
+        open.of::<Collected>().add(table, rows);
         drop(open);
         sleep(begun.elapsed() * pace.rest).await;
     }

@@ -49,7 +49,7 @@ mod tests;
 pub use census::{Census, census};
 pub(crate) use census::{PAGE_ROWS, page as capsule_rows};
 pub use rewrap::Progress;
-pub use status::{FragmentStatus, MountStatus, RemoteStatus, Status, status};
+pub use status::{FragmentStatus, MountStatus, RemoteStatus, Status, at_hand, status};
 pub use system_keks::request_roll as request_system_roll;
 pub use task::{Pace, Rotation, Step, finish, run};
 

@@ -85,29 +85,39 @@ pub async fn status(session: &Session) -> Result<Status, OpError> {
         changing: session.unsealed().previous().is_some(),
         rows: live.resealed,
     };
-    let numbers = vec![
-        ("symbolon_fragment_epoch", fragment.epoch.into()),
-        ("symbolon_fragment_changing", fragment.changing.into()),
-        ("symbolon_reseal_rows_total", fragment.rows),
-        ("symbolon_reseal_rows_damaged", live.damaged_rows),
-        ("symbolon_remote_key_epoch", key_epochs.last().copied().unwrap_or(0).into()),
-        ("symbolon_remote_key_epochs_living", key_epochs.len() as u64),
+    let mut numbers = at_hand(session);
+    numbers.extend([
         ("symbolon_remote_nodes_leaving", leaving.len() as u64),
-        ("symbolon_rewrap_running", live.rewrapping.into()),
         ("symbolon_rewrap_capsules", last.total),
         ("symbolon_rewrap_capsules_done", last.done),
-        ("symbolon_rewrap_capsules_damaged", live.damaged_capsules),
         ("symbolon_kek_rolls_running", mounts.iter().filter(|mount| mount.is_rolling()).count() as u64),
-        ("symbolon_kek_roll_payloads_moved_total", live.moved),
-        ("symbolon_kek_roll_payloads_damaged", live.damaged_payloads),
-        ("symbolon_rotation_rows_unknown", live.unknown.rows),
-        ("symbolon_rotation_failures_total", live.failures),
-    ];
+    ]);
     let (running, rate) = (live.rewrapping, live.rate());
     let under_way = rotation.remote().under_way();
     let remote = RemoteStatus { key_epochs, progress, running, rate, leaving, under_way };
     let own = SystemKeks::read(&session.rows).await?; // what was asked for stands in the store first
     Ok(Status { fragment, remote, mounts, own, problem: problem(&live), numbers })
+}
+
+/// The numbers that nothing has to be read for.
+#[must_use]
+pub fn at_hand(session: &Session) -> Vec<(&'static str, u64)> {
+    let live = *Rotation::of(session).live();
+    let key_epochs = session.keys.key_epochs();
+    vec![
+        ("symbolon_fragment_epoch", session.unsealed().keys().epoch.into()),
+        ("symbolon_fragment_changing", session.unsealed().previous().is_some().into()),
+        ("symbolon_reseal_rows_total", live.resealed),
+        ("symbolon_reseal_rows_damaged", live.damaged_rows),
+        ("symbolon_remote_key_epoch", key_epochs.last().copied().unwrap_or(0).into()),
+        ("symbolon_remote_key_epochs_living", key_epochs.len() as u64),
+        ("symbolon_rewrap_running", live.rewrapping.into()),
+        ("symbolon_rewrap_capsules_damaged", live.damaged_capsules),
+        ("symbolon_kek_roll_payloads_moved_total", live.moved),
+        ("symbolon_kek_roll_payloads_damaged", live.damaged_payloads),
+        ("symbolon_rotation_rows_unknown", live.unknown.rows),
+        ("symbolon_rotation_failures_total", live.failures),
+    ]
 }
 
 fn problem(live: &Live) -> Option<String> {

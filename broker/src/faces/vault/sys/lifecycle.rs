@@ -55,7 +55,10 @@ pub(super) fn health(app: &App, request: &VaultRequest) -> Answer {
         return Ok(Reply::errors(Status::BAD_REQUEST, None));
     };
     let now_secs = app.clock.now().unix_secs();
-    Ok(Reply::json(code, &health_body(&status, now_secs, &app.config.vault_compatibility_version)))
+    Ok(Reply::json(
+        code,
+        &health_body(&status, now_secs, &app.config.lives.now().vault_compatibility_version),
+    ))
 }
 
 /// The status code, which callers may choose; `None` if they chose what is none.
@@ -101,7 +104,10 @@ fn name_cluster(body: &mut Value, status: &SealStatus) {
 }
 
 pub(super) fn seal_status(app: &App) -> Answer {
-    Ok(Reply::json(Status::OK, &seal_body(&ops::seal::status(app), &app.config.vault_compatibility_version)))
+    Ok(Reply::json(
+        Status::OK,
+        &seal_body(&ops::seal::status(app), &app.config.lives.now().vault_compatibility_version),
+    ))
 }
 
 /// `type` is `shamir` so that operators' tools ask for shares; the rest after `warnings` is ours.
@@ -242,7 +248,8 @@ pub(super) async fn unseal(app: &App, request: &VaultRequest) -> Answer {
             return Err(FaceError::Invalid(text).into());
         }
     };
-    let answer = Reply::json(Status::OK, &seal_body(&status, &app.config.vault_compatibility_version));
+    let answer =
+        Reply::json(Status::OK, &seal_body(&status, &app.config.lives.now().vault_compatibility_version));
     Ok(answer.warned(&request.request_id, "system", given.warnings()))
 }
 
