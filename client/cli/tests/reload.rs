@@ -1,4 +1,5 @@
-//! A certificate that is renewed again and again under load, and signals: nobody notices, on real processes.
+//! Certificates and settings that change again and again under load, and signals: nobody notices, on real
+//! processes.
 
 #![cfg(feature = "servers")]
 #![allow(clippy::unwrap_used)]
@@ -18,7 +19,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use symbolon::{Cas, Client, Token};
+use symbolon_cli::Operator;
 use symbolon_cli::demo::pki::ServerIdentity;
+use symbolon_cli::demo::world;
 
 use crate::deployment::{Deployment, Programs, until};
 
@@ -38,10 +41,20 @@ fn put(deployment: &Deployment, identity: &ServerIdentity) {
     std::fs::write(deployment.path("broker.pem"), &identity.cert_pem).unwrap();
 }
 
-/// How many renewals the broker has taken over.
+/// Changes a setting that needs no restart.
+fn set_version(deployment: &Deployment, version: &str) {
+    let path = deployment.path("broker.toml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    let others: Vec<&str> = config.lines().filter(|line| !line.starts_with("vault_compat")).collect();
+    let changed = format!("vault_compatibility_version = \"{version}\"\n{}\n", others.join("\n"));
+    std::fs::write(&path, changed).unwrap();
+}
+
+/// How many renewals, and changes of settings, the broker has taken over: the lower of both.
 fn noticed(deployment: &Deployment) -> usize {
     let log = std::fs::read_to_string(deployment.path("broker.log")).unwrap();
-    log.matches("new connections get the renewed certificate").count()
+    let told = ["new connections get the renewed certificate", "the changed settings of the configuration"];
+    told.map(|told| log.matches(told).count()).into_iter().min().unwrap()
 }
 
 /// Reads at an even pace until it is over; how many. Every tenth time somebody new reads.
@@ -62,7 +75,7 @@ async fn read_on(client: impl Fn() -> Client, over: Arc<AtomicBool>) -> u32 {
 }
 
 #[test]
-fn certificates_are_renewed_under_load() {
+fn certificates_and_settings_are_renewed_under_load() {
     let mut deployment = Deployment::start(Programs::default(), |_| String::new());
     deployment.unseal();
     secrets::mount(&deployment);
@@ -83,6 +96,7 @@ fn certificates_are_renewed_under_load() {
     let readers: Vec<_> =
         (0..READERS).map(|_| runtime.spawn(read_on(client.clone(), Arc::clone(&over)))).collect();
     for renewal in 0..RENEWALS {
+        set_version(&deployment, &format!("1.16.{renewal}"));
         put(&deployment, &pairs[renewal % 2]);
         hang_up(deployment.pids()[0]);
         until("the renewal", || noticed(&deployment) > renewal);
@@ -91,6 +105,8 @@ fn certificates_are_renewed_under_load() {
     over.store(true, Ordering::Relaxed);
     let reads: u32 = readers.into_iter().map(|reader| runtime.block_on(reader).unwrap()).sum();
     assert!(reads > 1000, "{reads}");
+    let status = runtime.block_on(Operator::from(client()).seal_status()).unwrap();
+    assert_eq!(status.version, format!("1.16.{}", RENEWALS - 1));
     // Only the last one is served.
     std::fs::write(deployment.path("ca.pem"), &pairs[(RENEWALS - 1) % 2].ca_pem).unwrap();
     deployment.run(&["operator", "status"], "").expect(0);
@@ -107,4 +123,25 @@ fn a_hang_up_ends_no_server_and_what_cannot_be_used_is_in_the_status() {
     deployment.pids().into_iter().for_each(hang_up);
     until("the alarm", || status().contains("the certificate of before is served"));
     deployment.run(&["fragment", "status"], "").expect(0);
+}
+
+#[test]
+fn numbers_are_opened_and_closed_without_a_restart() {
+    let deployment = Deployment::start(Programs::default(), |_| String::new());
+    let ca = reqwest::Certificate::from_pem(&std::fs::read(deployment.path("ca.pem")).unwrap()).unwrap();
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default(); // for this client alone
+    let http = reqwest::Client::builder().tls_certs_only([ca]).build().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let told = async || {
+        let asked = http.get(format!("{}/metrics", deployment.address)).send();
+        asked.await.unwrap().status().as_u16()
+    };
+    assert_eq!(runtime.block_on(told()), 404);
+    let closed = std::fs::read_to_string(deployment.path("broker.toml")).unwrap();
+    for (config, status) in [(format!("{closed}[metrics]\nopen = true\n"), 200), (closed, 404)] {
+        std::fs::write(deployment.path("broker.toml"), config).unwrap();
+        hang_up(deployment.pids()[0]);
+        let answered = world::until("another answer", async || Ok((told().await == status).then_some(())));
+        runtime.block_on(answered).unwrap();
+    }
 }
