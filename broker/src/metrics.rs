@@ -176,7 +176,7 @@ impl State {
         let backup = status.backup.as_ref();
         let made = backup.and_then(|backup| backup.last.as_ref()).map_or(0, |made| made.at);
         self.backup_seconds.set(number(made));
-        self.backup_failed.set(backup.is_some_and(|backup| !backup.failed.is_empty()).into());
+        self.backup_failed.set(backup.is_some_and(|backup| backup.failed.is_some()).into());
     }
 }
 

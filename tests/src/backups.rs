@@ -2,8 +2,8 @@
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -31,6 +31,8 @@ use symbolon_core::path::{MountPath, SecretPath};
 use symbolon_proto::custodian::{KeyKind, KeyPair};
 use symbolon_proto::log::VerifierKey;
 use symbolon_repository::machine::needs;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::site::{CALM, MOUNT, Site};
 use crate::tools;
@@ -362,4 +364,74 @@ async fn a_bucket_keeps_backups_as_a_directory_does() {
     tokio::time::sleep(Duration::from_millis(1100)).await;
     site.root_put("sys/symbolon/backup", &json!({})).await.expect(204);
     site.write("app/db", "served while the bucket is away").await;
+}
+
+/// A server that takes everything and gives back something else. Who asked for what, in order.
+async fn forgetful() -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (endpoint, asked) =
+        (format!("http://{}", listener.local_addr().unwrap()), Arc::<Mutex<Vec<_>>>::default());
+    let said = Arc::clone(&asked);
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(answer_wrongly(stream, Arc::clone(&said)));
+        }
+    });
+    (endpoint, asked)
+}
+
+async fn answer_wrongly(mut stream: TcpStream, asked: Arc<Mutex<Vec<String>>>) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let Ok(byte) = stream.read_u8().await else { return };
+        head.push(byte);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let length =
+        head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    stream.read_exact(&mut body).await.unwrap();
+    let method = head.split(' ').next().unwrap().to_owned();
+    let modified = "last-modified: Mon, 30 Nov 2026 12:00:00 GMT\r\netag: \"x\"";
+    let answer = match method.as_str() {
+        "PUT" => "HTTP/1.1 200 OK\r\netag: \"x\"\r\ncontent-length: 0\r\n\r\n".to_owned(),
+        "HEAD" => format!("HTTP/1.1 200 OK\r\n{modified}\r\ncontent-length: 7\r\n\r\n"),
+        "GET" => format!(
+            "HTTP/1.1 206 Partial\r\n{modified}\r\ncontent-range: bytes 0-6/7\r\ncontent-length: 7\r\n\r\nnothing"
+        ),
+        _ => "HTTP/1.1 204 None\r\n\r\n".to_owned(),
+    };
+    asked.lock().unwrap().push(method);
+    let closing = answer.replacen("\r\n", "\r\nconnection: close\r\n", 1);
+    stream.write_all(closing.as_bytes()).await.unwrap();
+}
+
+/// It would be counted among the newest otherwise, and older ones be removed for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_does_not_come_back_whole_does_not_stay_and_strangers_learn_no_address() {
+    let home = tempfile::tempdir().unwrap();
+    let (id, secret) = (home.path().join("id"), home.path().join("secret"));
+    std::fs::write(&id, "AKIATEST\n").unwrap();
+    std::fs::write(&secret, "not a secret\n").unwrap();
+    let (endpoint, asked) = forgetful().await;
+    let plan = format!(
+        "to = \"s3://vault\"\n[backup.bucket]\nendpoint = {endpoint:?}\naccess_key_id_file = {id:?}\nsecret_access_key_file = {secret:?}\n"
+    );
+    let (site, _) = planned(&plan).await;
+    let failing = until("the failure", || async {
+        let backup = last(&site).await;
+        Ok((backup["failed"] != "").then_some(backup))
+    });
+    let told = failing.await.unwrap();
+    assert!(told["failed"].as_str().unwrap().contains("read back whole"), "{told}");
+    assert!(!told.to_string().contains("127.0.0.1") && told["last"].is_null(), "{told}");
+    assert_eq!(*asked.lock().unwrap(), ["PUT", "HEAD", "GET", "DELETE"]);
+    let state = site.root_get("sys/symbolon/backup").await.expect(200).json();
+    assert!(state["data"]["failed"].as_str().unwrap().contains("not a backup"), "{state}");
+    let entered = until("the entry", || async {
+        let entries = site.root_get("sys/symbolon/audit?action=backup").await.expect(200).json();
+        Ok(entries.to_string().contains("no backup was made: it could not be read back").then_some(()))
+    });
+    entered.await.unwrap();
 }

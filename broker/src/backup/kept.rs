@@ -30,14 +30,22 @@ pub fn is_name(name: &str) -> bool {
     name.starts_with("symbolon-") && name.ends_with(ENDING)
 }
 
-/// Which of these names go, if the newest `keep` of a deployment shall stay. Names of others are not touched.
+/// Whether this is what a killed process has left of a backup of this deployment: the name that the library
+/// writes under before it renames.
 #[must_use]
-pub fn to_prune(mut names: Vec<String>, deployment: DeploymentId, keep: usize) -> Vec<String> {
+pub fn is_left_over(name: &str, deployment: DeploymentId) -> bool {
+    name.starts_with(&beginning(deployment)) && name.contains(".backup#")
+}
+
+/// Which of these names go, if the newest `keep` of a deployment shall stay. Names of others are not touched,
+/// and neither is `made`, which was proven just now, whatever the clock said when it or others were named.
+#[must_use]
+pub fn to_prune(mut names: Vec<String>, deployment: DeploymentId, made: &str, keep: usize) -> Vec<String> {
     let beginning = beginning(deployment);
     let rest = |name: &str| Some(name.strip_prefix(&beginning)?.strip_suffix(ENDING)?.len());
-    names.retain(|name| rest(name) == Some(REST_CHARS));
+    names.retain(|name| rest(name) == Some(REST_CHARS) && name != made);
     names.sort();
-    names.truncate(names.len().saturating_sub(keep));
+    names.truncate((names.len() + 1).saturating_sub(keep));
     names
 }
 
@@ -76,8 +84,13 @@ mod tests {
             "notes.txt".to_owned(),
         ];
         let all: Vec<_> = others.iter().chain(ours.iter().rev()).cloned().collect();
-        assert_eq!(to_prune(all.clone(), OURS, 1), ours[..3]);
-        assert_eq!(to_prune(all.clone(), OURS, 3), ours[..1]);
-        assert!(to_prune(all, OURS, 4).is_empty());
+        let prune = |made: usize, keep: usize| to_prune(all.clone(), OURS, &ours[made], keep);
+        assert_eq!(prune(3, 1), ours[..3]);
+        assert_eq!(prune(3, 3), ours[..1]);
+        assert!(prune(3, 4).is_empty());
+        // The clock went back: what was made now stays, and what it called later counts as newer.
+        assert_eq!(prune(0, 1), ours[1..]);
+        assert_eq!(prune(0, 3), ours[1..2]);
+        assert!(is_left_over(&format!("{}#2", ours[0]), OURS) && !is_left_over(&ours[0], OURS));
     }
 }

@@ -42,6 +42,7 @@ pub struct Making {
     snapshot: Box<dyn Snapshot>,
     /// `None` once the last bytes were given out.
     writer: Option<(BackupWriter, SigningSeed)>,
+    is_whole: bool,
     rows: u64,
     bytes: u64,
     closing: watch::Receiver<bool>,
@@ -68,7 +69,7 @@ impl Making {
         let writer = BackupWriter::begin(about.clone(), cards, &mut os_rng())?;
         let closing = session.keys.closing();
         let writer = Some((writer, signing.seed));
-        Ok(Self { about, snapshot, writer, rows: 0, bytes: 0, closing, _turn: turn })
+        Ok(Self { about, snapshot, writer, is_whole: false, rows: 0, bytes: 0, closing, _turn: turn })
     }
 
     /// Its name in a place.
@@ -96,7 +97,10 @@ impl Making {
             }
             self.rows += rows.len() as u64;
             let bytes = match rows.is_empty() {
-                true => writer.finish(&seed, &mut os_rng()),
+                true => {
+                    self.is_whole = true;
+                    writer.finish(&seed, &mut os_rng())
+                }
                 false => {
                     let bytes = writer.take();
                     self.writer = Some((writer, seed));
@@ -116,12 +120,13 @@ impl Making {
     pub fn made(&self) -> Option<Made> {
         let made = || Made {
             at: self.about.made,
+            place: String::new(),
             name: self.name(),
             bytes: self.bytes,
             rows: self.rows,
             entries: self.about.entries,
         };
-        self.writer.is_none().then(made)
+        self.is_whole.then(made)
     }
 }
 

@@ -1,11 +1,11 @@
 //! Where backups lie: a directory, or a bucket that speaks S3.
 
-use std::fs::File;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
+use futures_util::{StreamExt, stream::BoxStream};
 use object_store::aws::AmazonS3Builder;
 use object_store::buffered::BufWriter;
 use object_store::client::{ClientOptions, HttpClient, HttpConnector};
@@ -15,6 +15,7 @@ use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use symbolon_proto::Zeroizing;
 use symbolon_proto::backup::{About, BackupReader};
+use symbolon_proto::id::DeploymentId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::kept;
@@ -29,6 +30,10 @@ const LISTED_MAX: usize = 4096;
 const HEAD_BYTES: u64 = 64 << 10;
 /// Longest pieces that are given to a reader.
 const READ_BYTES: usize = 128 << 10;
+/// Bytes that are asked for together, so that a slow reader keeps no request waiting.
+const RANGE_BYTES: u64 = 4 << 20;
+/// Whoever else has an account on the machine has no business with backups.
+const FILE_MODE: u32 = 0o600;
 /// Longest single request to a bucket.
 const REQUEST_TIME: Duration = Duration::from_secs(120);
 /// How long a request that fails is tried again.
@@ -123,7 +128,7 @@ impl Place {
     }
 
     fn directory(path: &FilePath) -> Result<Self, PlaceError> {
-        let store = LocalFileSystem::new_with_prefix(path)?.with_automatic_cleanup(false);
+        let store = LocalFileSystem::new_with_prefix(path)?.with_automatic_cleanup(false).with_fsync(true);
         Ok(Self { store: Arc::new(store), prefix: Path::default(), directory: Some(path.to_owned()) })
     }
 
@@ -141,6 +146,7 @@ impl Place {
             .with_region(bucket.region.as_deref().unwrap_or("us-east-1"))
             .with_access_key_id(line(key_id)?.as_str())
             .with_secret_access_key(line(secret)?.as_str())
+            .with_disable_bulk_delete(true) // some servers have no other than the plain one
             .with_http_connector(Client(client(bucket)?))
             .with_retry(RetryConfig { retry_timeout: RETRY_TIME, ..RetryConfig::default() });
         if let Some(endpoint) = &bucket.endpoint {
@@ -153,21 +159,33 @@ impl Place {
     /// Writes a backup as it is made. What is there under its name afterwards is what was given out, synced.
     pub async fn put(&self, making: &mut Making) -> Result<(), PlaceError> {
         let path = self.prefix.clone().join(making.name());
-        let mut out =
-            BufWriter::with_capacity(Arc::clone(&self.store), path, PART_BYTES).with_max_concurrency(1);
-        match pour(making, &mut out).await {
-            Ok(()) => self.sync(&making.name()),
-            Err(error) => {
-                let _ = out.abort().await; // what is left of it has no name; a bucket's rules remove it
-                Err(error)
-            }
+        let out = BufWriter::with_capacity(Arc::clone(&self.store), path, PART_BYTES);
+        let mut out = out.with_max_concurrency(1);
+        if let Err(error) = pour(making, &mut out).await {
+            let _ = out.abort().await; // what is left of it has no name; a bucket's rules remove it
+            return Err(error);
+        }
+        out.shutdown().await?; // a writer that has begun to end must not be aborted
+        match &self.directory {
+            Some(directory) => own(&directory.join(making.name())).await,
+            None => Ok(()),
         }
     }
 
-    /// The bytes of a backup.
+    /// The bytes of a backup, asked for range by range as they are taken.
     pub async fn get(&self, name: &str) -> Result<Bytes, PlaceError> {
-        let found = self.store.get(&self.path(name)?).await?;
-        Ok(Bytes::new(found.into_stream().map_err(PlaceError::from).boxed()))
+        let (store, meta) = (Arc::clone(&self.store), self.store.head(&self.path(name)?).await?);
+        let pieces = futures_util::stream::try_unfold(0, move |at| {
+            let (store, meta) = (Arc::clone(&store), meta.clone());
+            async move {
+                if at >= meta.size {
+                    return Ok(None);
+                }
+                let end = meta.size.min(at + RANGE_BYTES);
+                Ok(Some((range(store.as_ref(), &meta, at..end).await?, end)))
+            }
+        });
+        Ok(Bytes::new(pieces.boxed()))
     }
 
     /// Names of all backups that lie here, the oldest of each deployment first.
@@ -177,12 +195,14 @@ impl Place {
         Ok(names)
     }
 
-    /// The same with what their heads say.
+    /// The newest [`LISTED_MAX`] with what their heads say, the newest last. One that cannot be read hides no
+    /// other.
     pub async fn list(&self) -> Result<Vec<Found>, PlaceError> {
+        let mut objects = self.objects().await?;
+        objects.sort_by_key(|(_, meta)| std::cmp::Reverse(meta.last_modified));
         let mut all = Vec::new();
-        for (name, meta) in self.objects().await? {
-            let about = self.about(&meta).await?;
-            all.push(Found { name, bytes: meta.size, about });
+        for (name, meta) in objects.into_iter().take(LISTED_MAX) {
+            all.push(Found { name, bytes: meta.size, about: self.about(&meta).await });
         }
         all.sort_by_key(|found| found.about.as_ref().map(|about| (about.made, about.entries)));
         Ok(all)
@@ -197,16 +217,26 @@ impl Place {
         let prefix = (!self.prefix.as_ref().is_empty()).then_some(&self.prefix);
         let found = self.store.list_with_delimiter(prefix).await?.objects.into_iter();
         let named = found.filter_map(|meta| Some((meta.location.filename()?.to_owned(), meta)));
-        Ok(named.filter(|(name, _)| kept::is_name(name)).take(LISTED_MAX).collect())
+        Ok(named.filter(|(name, _)| kept::is_name(name)).collect())
     }
 
-    async fn about(&self, meta: &ObjectMeta) -> Result<Option<About>, PlaceError> {
-        let range = GetRange::Bounded(0..meta.size.min(HEAD_BYTES));
-        let options = GetOptions { range: Some(range), ..GetOptions::default() };
-        let bytes = self.store.get_opts(&meta.location, options).await?.bytes().await?;
+    async fn about(&self, meta: &ObjectMeta) -> Option<About> {
+        let bytes = range(self.store.as_ref(), meta, 0..meta.size.min(HEAD_BYTES)).await.ok()?;
         let mut reader = BackupReader::new(None);
         let _ = reader.feed(&bytes); // an error after the head does not make the head wrong
-        Ok(reader.head().map(|head| head.about().clone()))
+        reader.head().map(|head| head.about().clone())
+    }
+
+    /// Removes what a killed process has left of a backup in a directory. Nobody else makes one now.
+    pub async fn sweep(&self, deployment: DeploymentId) -> Result<(), PlaceError> {
+        let Some(directory) = self.directory.clone() else { return Ok(()) };
+        let mut files = tokio::fs::read_dir(&directory).await?;
+        while let Some(file) = files.next_entry().await? {
+            if file.file_name().to_str().is_some_and(|name| kept::is_left_over(name, deployment)) {
+                tokio::fs::remove_file(file.path()).await?;
+            }
+        }
+        Ok(())
     }
 
     fn path(&self, name: &str) -> Result<Path, PlaceError> {
@@ -215,12 +245,27 @@ impl Place {
             false => Err(PlaceError::Address),
         }
     }
+}
 
-    fn sync(&self, name: &str) -> Result<(), PlaceError> {
-        let Some(directory) = &self.directory else { return Ok(()) };
-        File::open(directory.join(name))?.sync_all()?;
-        Ok(File::open(directory)?.sync_all()?)
+async fn own(path: &FilePath) -> Result<(), PlaceError> {
+    Ok(tokio::fs::set_permissions(path, std::fs::Permissions::from_mode(FILE_MODE)).await?)
+}
+
+/// Some bytes of an object that is still the same.
+async fn range(
+    store: &dyn ObjectStore,
+    meta: &ObjectMeta,
+    range: std::ops::Range<u64>,
+) -> Result<bytes::Bytes, PlaceError> {
+    if range.is_empty() {
+        return Ok(bytes::Bytes::new());
     }
+    let options = GetOptions {
+        range: Some(GetRange::Bounded(range)),
+        if_match: meta.e_tag.clone(),
+        ..GetOptions::default()
+    };
+    Ok(store.get_opts(&meta.location, options).await?.bytes().await?)
 }
 
 /// The bytes of one file.
@@ -239,7 +284,7 @@ async fn pour(making: &mut Making, out: &mut BufWriter) -> Result<(), PlaceError
     while let Some(bytes) = making.next().await? {
         out.write_all(&bytes).await?;
     }
-    Ok(out.shutdown().await?)
+    Ok(())
 }
 
 /// The first line of a file that holds a credential.

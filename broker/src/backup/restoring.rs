@@ -5,14 +5,15 @@
 
 use std::path::{Path, PathBuf};
 
+use rand_core::Rng as _;
 use symbolon_proto::backup::{Row, Whole};
 use symbolon_proto::log::VerifierKey;
-use symbolon_proto::moment;
 use symbolon_proto::xwing::XWingSeed;
 
 use super::checking::{self, CheckError};
 use super::place::Bytes;
 use crate::audit::log::{LogReader, VerifyError};
+use crate::random::os_rng;
 use crate::rows::restored_key;
 use crate::store::embedded::{CACHE_BYTES_DEFAULT, EmbeddedStore};
 use crate::store::{Expect, OPS_MAX, Store, StoreError, Write};
@@ -93,7 +94,9 @@ pub async fn restore(
 /// Where a store is put together before it gets its name.
 fn beside(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".restoring");
+    let mut mark = [0; 4];
+    os_rng().fill_bytes(&mut mark); // two restores at once do not meet
+    name.push(format!(".restoring-{:08x}", u32::from_be_bytes(mark)));
     path.with_file_name(name)
 }
 
@@ -104,7 +107,6 @@ async fn fill(
     work: &Path,
 ) -> Result<Restored, RestoreError> {
     let fail = |source| RestoreError::Store { path: work.to_owned(), source };
-    let _ = std::fs::remove_file(work); // left by one that was broken off
     let store = std::sync::Arc::new(EmbeddedStore::create(work, CACHE_BYTES_DEFAULT).map_err(fail)?);
     let mut batch = Batch::default();
     let whole = checking::read(bytes, Some(seed), async |rows| {
@@ -127,15 +129,11 @@ async fn fill(
     Ok(Restored { entries: verified.size, whole })
 }
 
-/// What the next unseal enters into the log, and removes.
+/// For the next unseal, which enters it into the log: made(8) ‖ entries(8).
 fn mark(whole: &Whole) -> Write {
     let about = whole.head.about();
-    let text = format!(
-        "restored from the backup of {}, which held {} entries or more",
-        moment::utc(about.made.saturating_mul(1000)),
-        about.entries
-    );
-    Write::Put { key: restored_key(), value: text.into_bytes(), expect: Expect::Any }
+    let value = [about.made.to_be_bytes(), about.entries.to_be_bytes()].concat();
+    Write::Put { key: restored_key(), value, expect: Expect::Any }
 }
 
 /// Rows on their way into one commit.

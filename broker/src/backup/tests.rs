@@ -10,16 +10,19 @@ use symbolon_proto::custodian::{Card, KeyKind, KeyPair};
 use symbolon_proto::log::VerifierKey;
 use symbolon_proto::secret::Secret;
 use symbolon_proto::signing::SigningSeed;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::checking::{CheckError, check};
 use super::making::{BrokenOff, Making, Signing};
-use super::place::{Place, file};
+use super::place::{Place, PlaceError, file};
 use super::restoring::{RestoreError, restore};
 use super::{Backups, Made};
 use crate::access::Session;
 use crate::access::mounts::Mounts;
 use crate::access::shape::Shape;
+use crate::alarms::{Alarm, Alarms};
 use crate::clock::SystemClock;
+use crate::config::Bucket;
 use crate::error::OpError;
 use crate::random::os_rng;
 use crate::remote::Leases;
@@ -110,8 +113,8 @@ async fn what_is_stored_comes_back_and_says_that_it_was_restored() {
     let store = EmbeddedStore::open(&broker.path("restored"), CACHE_BYTES_DEFAULT).unwrap();
     let mut found: BTreeMap<_, _> =
         store.snapshot().await.unwrap().next(usize::MAX).await.unwrap().into_iter().collect();
-    let mark = String::from_utf8(found.remove(&restored_key()).unwrap()).unwrap();
-    assert!(mark.starts_with("restored from the backup of 20") && mark.contains("300 entries"), "{mark}");
+    let mark = found.remove(&restored_key()).unwrap();
+    assert_eq!(mark, [made.at.to_be_bytes(), 300_u64.to_be_bytes()].concat());
     assert_eq!(found.len() as u64, made.rows);
     let now = broker.store.rows();
     let kept = |key: &Vec<u8>| key.starts_with(&[9; 17]);
@@ -185,4 +188,60 @@ async fn the_log_in_a_backup_is_verified_by_the_restore() {
     let refused = broker.restore(&broker.path(&made.name), None).await.unwrap_err();
     assert!(matches!(refused, RestoreError::Log(_)), "{refused}");
     assert!(!broker.path("restored").exists());
+}
+
+/// A server that answers everything with 403, as a bucket does to a wrong key.
+async fn refusing() -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = [0; 4096];
+            let _ = stream.read(&mut head).await;
+            let body = "<Error><Code>AccessDenied</Code></Error>";
+            let head = "HTTP/1.1 403 Forbidden\r\nconnection: close\r\ncontent-length";
+            let _ = stream.write_all(format!("{head}: {}\r\n\r\n{body}", body.len()).as_bytes()).await;
+        }
+    });
+    format!("http://{address}")
+}
+
+/// Whatever fails at the end of a small backup, where all of it is written, is an error and ends nothing.
+#[tokio::test]
+async fn a_place_that_refuses_is_an_error() {
+    let broker = Broker::with_rows(3).await;
+    let (id, secret) = (broker.path("id"), broker.path("secret"));
+    std::fs::write(&id, "AKIA").unwrap();
+    std::fs::write(&secret, "x").unwrap();
+    let bucket = Bucket {
+        endpoint: Some(refusing().await),
+        access_key_id_file: Some(id),
+        secret_access_key_file: Some(secret),
+        ..Bucket::default()
+    };
+    let place = Place::open("s3://bucket/x", Some(&bucket)).unwrap();
+    let mut making = broker.begin().await.unwrap();
+    let refused = place.put(&mut making).await.unwrap_err();
+    assert!(matches!(refused, PlaceError::Write(_) | PlaceError::Store(_)), "{refused}");
+    drop(making);
+    let mut making = broker.begin().await.unwrap();
+    std::fs::create_dir_all(broker.path(&making.name()).join("taken")).unwrap();
+    broker.place().put(&mut making).await.unwrap_err();
+}
+
+#[test]
+fn a_backup_of_the_future_does_not_count() {
+    let plan = "to = \"/x\"\nevery_hours = 1\nrecipients = [\"c\"]";
+    let alarms: Arc<Alarms> = Arc::default();
+    let backups = Backups::new(Some(toml::from_str(plan).unwrap()), Arc::clone(&alarms));
+    let made = |at| Made { at, name: "n".to_owned(), place: String::new(), bytes: 1, rows: 1, entries: 1 };
+    assert!(backups.is_due(1_000_000), "there is none");
+    backups.succeeded(&made(1_000_000));
+    assert!(!backups.is_due(1_000_000) && !backups.is_due(1_003_599) && backups.is_due(1_003_600));
+    assert!(backups.is_due(999_999), "the clock was ahead");
+    backups.look(1_007_200);
+    assert!(alarms.texts().is_empty());
+    backups.look(1_007_201);
+    assert_eq!(alarms.texts(), [Alarm::Backup.text()]);
 }

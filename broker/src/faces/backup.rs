@@ -4,6 +4,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -11,6 +12,7 @@ use axum::http::{HeaderValue, Request, header};
 use axum::response::Response;
 use hyper::body::Frame;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::server::Ticket;
 use super::vault::http;
@@ -23,6 +25,9 @@ use crate::ops::backup;
 
 /// Where it is asked for.
 pub const PATH: &str = "/v1/sys/symbolon/backup/stream";
+
+/// Longest time for all of it: whoever takes it holds the turn, and keeps the store from using space again.
+const WHOLE_TIME: Duration = Duration::from_secs(6 * 3600);
 
 /// Pieces that are made before the peer has taken the first.
 const AHEAD: usize = 1;
@@ -55,10 +60,14 @@ async fn begin(app: &App, request: Request<Body>) -> Result<Flow, VaultError> {
         ticket.make_known();
     }
     let (pieces, taken) = mpsc::channel(AHEAD);
-    let session = Arc::downgrade(&session);
+    let (mut closing, session) = (session.keys.closing(), Arc::downgrade(&session));
     tokio::spawn(async move {
         let name = making.name();
-        let made = pour(making, pieces).await;
+        let made = tokio::select! {
+            biased;
+            _ = closing.wait_for(|closed| *closed) => None,
+            made = timeout(WHOLE_TIME, pour(making, pieces)) => made.ok().flatten(),
+        };
         backup::ended(&session, &name, made.as_ref()).await;
     });
     Ok(Flow(taken))

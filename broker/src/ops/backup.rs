@@ -63,9 +63,7 @@ async fn prepare(session: &Session, cards: Vec<Card>) -> Result<(Making, String)
     let backups = of(session)?;
     let cards = if cards.is_empty() { configured(&backups)? } else { cards };
     let making = Making::begin(session, &backups, &cards, backup_signing(session).await?).await?;
-    let people: Vec<_> =
-        cards.iter().map(|card| format!("{} ({})", card.name(), card.fingerprint())).collect();
-    let object = format!("{} for {}", making.name(), people.join(", "));
+    let object = format!("{} for {}", making.name(), keeping::people(&cards));
     Ok((making, object))
 }
 

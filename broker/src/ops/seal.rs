@@ -60,6 +60,7 @@ pub struct SealStatus {
 /// What anyone may know about the seal.
 #[must_use]
 pub fn status(app: &App) -> SealStatus {
+    app.backups.look(app.clock.now().unix_ms / 1000);
     let backup = app.backups.plan.as_ref().map(|_| app.backups.journal());
     let mut status = SealStatus { alarms: app.alarms.texts(), backup, ..blank() };
     match app.seal.view() {

@@ -156,7 +156,7 @@ mod tests {
             assert_eq!(Outcome::from_u8(outcome.as_u8()), Some(outcome));
             assert_eq!(Outcome::from_name(outcome.as_str()), Some(outcome));
         }
-        assert_eq!((Action::ALL.len(), Outcome::ALL.len()), (33, 3));
+        assert_eq!((Action::ALL.len(), Outcome::ALL.len()), (34, 3));
     }
 
     #[test]
@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(Action::SecretRead.as_u8(), 9);
         assert_eq!(Action::AuthDelete.as_u8(), 26);
         assert_eq!(Action::Other.as_u8(), 32);
-        assert_eq!(Action::from_u8(0).or(Action::from_u8(34)), None);
+        assert_eq!(Action::from_u8(0).or(Action::from_u8(35)), None);
         assert_eq!(Outcome::from_u8(0).or(Outcome::from_u8(4)), None);
         assert_eq!(Action::from_name("Init"), None);
     }

@@ -4,6 +4,8 @@
 use rand_core::Rng;
 use symbolon_core::audit::{Action, Draft};
 use symbolon_core::seal::Sealed;
+use symbolon_proto::codec::Reader;
+use symbolon_proto::moment;
 use tracing::{error, info};
 
 use crate::access::builtins;
@@ -63,7 +65,7 @@ pub(super) async fn commit(
         changes.extend(replaced_record(rows, raised)?);
     }
     changes.extend(builtins::missing(rows, shape).await?);
-    let restored = restored.map_or_else(String::new, |row| format!("; {}", printable(&row.value)));
+    let restored = restored.map(|row| from_backup(&row.value)).unwrap_or_default();
     let draft = Draft::by_broker(Action::Unseal, why.told(last) + &restored);
     let _receipt = writer.commit(changes, draft).await.map_err(|reason| {
         error!(%reason, "the unseal could not be recorded; the broker stays sealed");
@@ -75,10 +77,16 @@ pub(super) async fn commit(
     Ok((next, raised))
 }
 
-/// The note of a restore is the only text in the store that nobody has sealed.
-fn printable(note: &[u8]) -> String {
-    let text = String::from_utf8_lossy(note);
-    text.chars().filter(|character| character.is_ascii_graphic() || *character == ' ').take(200).collect()
+/// What a restore left: made(8) ‖ entries(8), as nobody has sealed it, and so it is no text.
+fn from_backup(mark: &[u8]) -> String {
+    let mut reader = Reader::new(mark);
+    match (reader.u64(), reader.u64()) {
+        (Ok(made), Ok(entries)) => {
+            let made = moment::utc(made.saturating_mul(1000));
+            format!("; restored from the backup of {made}, which held {entries} entries or more")
+        }
+        _ => "; restored from a backup that is not known".to_owned(),
+    }
 }
 
 fn replaced_record(rows: &Rows, sealed: &Sealed) -> Result<[Write; 2], OpError> {

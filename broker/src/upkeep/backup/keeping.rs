@@ -8,6 +8,7 @@ use tracing::warn;
 
 use crate::access::Session;
 use crate::backup::checking::{self, CheckError};
+use crate::backup::journal::Fault;
 use crate::backup::making::{BrokenOff, Making};
 use crate::backup::place::{Place, PlaceError};
 use crate::backup::{Backups, Made, kept};
@@ -48,6 +49,19 @@ pub enum KeepError {
     },
 }
 
+impl KeepError {
+    /// What of it anyone may know.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        match self {
+            Self::Broker(_) => Fault::Broker,
+            Self::Card(_) => Fault::Cards,
+            Self::NoPlan | Self::Place(_) => Fault::Place,
+            Self::Check(_) | Self::Length { .. } => Fault::ReadBack,
+        }
+    }
+}
+
 /// The cards of a plan's recipients.
 pub fn cards(plan: &BackupConfig) -> Result<Vec<Card>, KeepError> {
     let card = |path: &std::path::PathBuf| {
@@ -62,31 +76,57 @@ pub fn cards(plan: &BackupConfig) -> Result<Vec<Card>, KeepError> {
     plan.recipients.iter().map(card).collect()
 }
 
-/// Makes one now.
+/// Makes one now. What was not proven to be whole does not stay in its place.
 pub async fn keep_one(session: &Weak<Session>, backups: &Backups) -> Result<Made, KeepError> {
     let plan = backups.plan.as_ref().ok_or(KeepError::NoPlan)?;
     let (cards, place) = (cards(plan)?, Place::open(&plan.to, plan.bucket.as_ref())?);
-    let mut making = {
-        let session = alive(session)?;
-        let making = Making::begin(&session, backups, &cards, backup_signing(&session).await?).await?;
-        let names: Vec<&str> = cards.iter().map(Card::name).collect();
-        session.record(entry(format!("{} is begun, for {}", making.name(), names.join(", ")))).await?;
-        making
+    let mut making = begin(session, backups, &cards).await?;
+    let made = match put(&place, &mut making).await {
+        Ok(made) => made,
+        Err(error) => {
+            let _ = place.remove(&making.name()).await; // most likely it is not there
+            return Err(error);
+        }
     };
-    place.put(&mut making).await?;
-    let made = making.made().ok_or(PlaceError::BrokenOff(BrokenOff::Sealed))?;
-    prove(&place, &made).await?;
     {
         let session = alive(session)?;
-        let change = Backups::change(&session, &made)?;
+        let change = backups.change(&session, &made)?;
         let what = format!("{} was made and read back", made.name);
         let _receipt = session.commit(vec![change], entry(what)).await?;
     }
-    let (deployment, keep) = (making.deployment(), plan.keep);
-    drop(making);
-    backups.succeeded(made.clone());
-    prune(&place, |names| kept::to_prune(names, deployment, keep)).await;
+    backups.succeeded(&made);
+    let deployment = making.deployment();
+    prune(&place, |names| kept::to_prune(names, deployment, &made.name, plan.keep)).await;
+    if let Err(error) = place.sweep(deployment).await {
+        warn!(%error, "what an earlier process left of a backup cannot be removed");
+    }
     Ok(made)
+}
+
+async fn begin(session: &Weak<Session>, backups: &Backups, cards: &[Card]) -> Result<Making, KeepError> {
+    let session = alive(session)?;
+    let making = Making::begin(&session, backups, cards, backup_signing(&session).await?).await?;
+    session.record(entry(format!("{} is begun, for {}", making.name(), people(cards)))).await?;
+    Ok(making)
+}
+
+/// Older ones are removed on the strength of this one, so it is read to its end.
+async fn put(place: &Place, making: &mut Making) -> Result<Made, KeepError> {
+    place.put(making).await?;
+    let made = making.made().ok_or(PlaceError::BrokenOff(BrokenOff::Sealed))?;
+    let whole = async { checking::check(place.get(&made.name).await?, None).await };
+    match whole.await?.bytes {
+        found if found == made.bytes => Ok(made),
+        found => Err(KeepError::Length { expected: made.bytes, found }),
+    }
+}
+
+/// Names and fingerprints of those who can open it, for its entry.
+#[must_use]
+pub fn people(cards: &[Card]) -> String {
+    let people: Vec<_> =
+        cards.iter().map(|card| format!("{} ({})", card.name(), card.fingerprint())).collect();
+    people.join(", ")
 }
 
 /// The entry of what was done about a backup.
@@ -97,15 +137,6 @@ pub fn entry(what: String) -> Draft {
 
 fn alive(session: &Weak<Session>) -> Result<Arc<Session>, KeepError> {
     session.upgrade().ok_or(PlaceError::BrokenOff(BrokenOff::Sealed).into())
-}
-
-/// Older ones are removed on the strength of this one, so it is read to its end first.
-async fn prove(place: &Place, made: &Made) -> Result<(), KeepError> {
-    let whole = checking::check(place.get(&made.name).await?, None).await?;
-    match whole.bytes == made.bytes {
-        true => Ok(()),
-        false => Err(KeepError::Length { expected: made.bytes, found: whole.bytes }),
-    }
 }
 
 /// What cannot be removed now is removed after the next one.

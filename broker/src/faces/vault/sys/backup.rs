@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::backup::journal::Journal;
+use crate::backup::journal::{Fault, Journal};
 use crate::dialect::time::rfc3339;
 use crate::dialect::vault::{Answer, Call, Verb, unsupported};
 use crate::ops::backup;
@@ -14,7 +14,7 @@ pub(super) async fn route(call: Call<'_>) -> Answer {
         Verb::Read => {
             let (journal, is_under_way) = backup::state(&call.who()).await?;
             let facts =
-                json!({ "last": last(&journal), "failed": journal.failed, "under_way": is_under_way });
+                json!({ "last": last(&journal), "failed": journal.detail, "under_way": is_under_way });
             Ok(call.request.envelope("system", facts, &read).into_reply())
         }
         Verb::Write => {
@@ -27,7 +27,7 @@ pub(super) async fn route(call: Call<'_>) -> Answer {
 
 /// What is told of the newest one.
 pub(super) fn facts(journal: &Journal) -> Value {
-    json!({ "last": last(journal), "failed": journal.failed })
+    json!({ "last": last(journal), "failed": journal.failed.map(Fault::text).unwrap_or_default() })
 }
 
 fn last(journal: &Journal) -> Option<Value> {

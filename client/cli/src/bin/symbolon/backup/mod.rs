@@ -87,6 +87,7 @@ impl List {
                 told(|about| utc(about.made.saturating_mul(1000))),
                 told(|about| about.entries.to_string()),
                 found.bytes.to_string(),
+                told(|about| about.deployment.to_string()),
                 printable(&found.name),
             ]
         });
@@ -103,7 +104,7 @@ impl List {
                 })
             })
             .collect();
-        out.rows(&value, &["MADE", "ENTRIES", "BYTES", "NAME"], rows.collect())
+        out.rows(&value, &["MADE", "ENTRIES", "BYTES", "DEPLOYMENT", "NAME"], rows.collect())
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use symbolon_broker::backup::place::Bytes;
 use symbolon_broker::backup::restoring::{RestoreError, Restored, restore};
+use symbolon_proto::backup::About;
 use symbolon_proto::custody::{KeyKind, KeyPair};
 use symbolon_proto::secret;
 
@@ -102,8 +103,12 @@ impl Restore {
 impl Drill {
     pub async fn run(self, out: Output) -> Result<(), Failure> {
         let place = self.place.open()?;
-        let newest = place.list().await?.into_iter().rev().find(|found| found.about.is_some());
-        let newest = newest.ok_or_else(|| Failure::general("there is no backup in this place"))?;
+        let log_key = self.log_key.as_deref().map(verifier_key).transpose()?;
+        let is_ours = |about: &About| log_key.as_ref().is_none_or(|key| *key == about.log_key);
+        let found = place.list().await?.into_iter().rev();
+        let newest = found.into_iter().find(|found| found.about.as_ref().is_some_and(is_ours));
+        let newest =
+            newest.ok_or_else(|| Failure::general("there is no backup of this deployment in the place"))?;
         let keys = self.opening.required()?;
         let folder = match &self.work {
             Some(folder) => tempfile::tempdir_in(folder)?,
