@@ -421,7 +421,8 @@ async fn the_key_of_a_group_is_rotated_under_the_secrets() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_init_that_begins_anew_has_the_key_that_the_group_made() {
     let mut world = World::new(BRISK, None).unwrap();
-    let nodes = [Node::new(world.path("node-a")).await, Node::new(world.path("node-b")).await];
+    world.init_defaults("approval_secs = 60");
+    let mut nodes = [Node::new(world.path("node-a")).await, Node::new(world.path("node-b")).await];
     world.remote(remote(&nodes, 2));
     world.start_broker(true).await.unwrap();
     let base = world.broker_url();
@@ -435,6 +436,13 @@ async fn an_init_that_begins_anew_has_the_key_that_the_group_made() {
         await_receipt: true,
     };
     let (lost, _) = Site::initialise_for(world, &base, &services, &request).await;
+    drop(services); // a node that stops must be let go
+    // However often it fails meanwhile.
+    nodes[1].stop().await;
+    for _ in 0..2 {
+        lost.client().init(&request).await.map(drop).unwrap_err();
+    }
+    nodes[1].start().await;
     let answer = lost.client().init(&request).await.unwrap();
     lost.client().confirm_init(&answer.receipt()).await.unwrap();
     for share in answer.shares_text().unwrap() {

@@ -27,9 +27,8 @@ const NOT_APPROVED: OpError = OpError::Unavailable(Text::fixed(
 pub(super) async fn enrol(app: &App, attempt: &mut Attempt) -> Result<Enrolled, OpError> {
     let remote = &app.config.remote;
     if remote.nodes.len() > 1 {
-        // Once: if the services know nothing of it any more, the next attempt makes another.
-        if let Some(enrolled) = attempt.group.take() {
-            return Ok(enrolled);
+        if let Some(enrolled) = &attempt.group {
+            return Ok(enrolled.clone());
         }
         let enrolled = enrol_group(app, attempt).await?;
         attempt.group = Some(enrolled.clone());

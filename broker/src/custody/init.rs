@@ -41,7 +41,7 @@ use crate::access::{Channel, Object, builtins, policies, tokens};
 use crate::error::{OpError, Text};
 use crate::keys::{Keys, SYSTEM_SLOT, TOKEN_SLOT};
 use crate::random::os_rng;
-use crate::remote::{Enrolled, Leases};
+use crate::remote::{Enrolled, Leases, Remote};
 use crate::rows::{Rows, seal_record_key};
 use crate::store::{Expect, Write};
 
@@ -219,8 +219,14 @@ async fn make(app: &App, plan: &Plan, attempt: &mut Attempt) -> Result<(Made, In
     let unsealed = Arc::new(Unsealed::first(&fragment, &sealed));
     drop(fragment);
     let record = transcript(app, deployment, &set, &handed)?;
-    let (changes, token, root) = fill(app, plan, &sealed, &unsealed, deployment, &enrolled, &record).await?;
-    attempt.group = enrolled.group.is_some().then_some(enrolled);
+    let (leases, met) = (Leases::default(), sealed.broker());
+    let remote = deployment.connect(&app.config.remote, met, enrolled.clone(), &leases, &app.clock)?;
+    if let Err(error) = remote.hello(FIRST_GENERATION).await {
+        attempt.denied(&error);
+        return Err(error.problem().into());
+    }
+    let services = Services { remote, leases, enrolled };
+    let (changes, token, root) = fill(app, plan, &sealed, &unsealed, deployment, services, &record).await?;
     let Handed { shares, parcels, .. } = handed;
     let log_key = sealed.record().log_key.clone();
     let answer = InitAnswer { shares, parcels, root_token: token.to_string(), log_key };
@@ -268,6 +274,13 @@ fn seal_record(
     })
 }
 
+/// The fragment services that have answered a hello.
+struct Services {
+    remote: Arc<Remote>,
+    leases: Leases,
+    enrolled: Enrolled,
+}
+
 /// Proves the split with a canary. Everything that the store will hold, the root token, and whom it stands
 /// for.
 async fn fill(
@@ -276,13 +289,10 @@ async fn fill(
     sealed: &Sealed,
     unsealed: &Arc<Unsealed>,
     deployment: &Deployment,
-    enrolled: &Enrolled,
+    services: Services,
     ceremony: &Archived,
 ) -> Result<(Vec<Write>, Zeroizing<String>, Caller), OpError> {
-    let leases = Leases::default();
-    let remote =
-        deployment.connect(&app.config.remote, sealed.broker(), enrolled.clone(), &leases, &app.clock)?;
-    remote.hello(FIRST_GENERATION).await.map_err(|error| OpError::from(error.problem()))?;
+    let Services { remote, leases, enrolled } = services;
     let store = Arc::clone(&app.store);
     let rows = Rows::new(Arc::clone(&store), Arc::clone(unsealed));
     let escrowed = match &plan.escrow {
@@ -299,7 +309,7 @@ async fn fill(
     changes.extend(deployment.rows(unsealed)?);
     changes.extend(ceremony.rows(&rows)?);
     changes.push(rows.put(SEAL_COPY, sealed.record(), Expect::Absent)?);
-    changes.extend(enrolment_rows::first_rows(&rows, enrolled)?);
+    changes.extend(enrolment_rows::first_rows(&rows, &enrolled)?);
     let value = public_record(sealed)?;
     changes.push(Write::Put { key: seal_record_key(), value, expect: Expect::Absent });
     Ok((changes, token, root))

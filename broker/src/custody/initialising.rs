@@ -10,7 +10,7 @@ use super::deployment::Deployment;
 use super::made::Made;
 use crate::error::OpError;
 use crate::random::os_rng;
-use crate::remote::Enrolled;
+use crate::remote::{Enrolled, EvaluateError};
 
 /// Whose turn it is, and the fingerprint to compare.
 #[derive(Default)]
@@ -54,6 +54,14 @@ impl Attempt {
     fn generate() -> Result<Self, OpError> {
         let (id, broker) = (DeploymentId::random(&mut os_rng()), BrokerId::random(&mut os_rng()));
         Ok(Self { deployment: Deployment::generate()?, id, broker, group: None, made: None })
+    }
+
+    /// The services have refused a hello. A key that they deny is made anew by the next attempt; any other
+    /// refusal may pass, and the key was approved.
+    pub(super) fn denied(&mut self, error: &EvaluateError) {
+        if error.denies_key() {
+            self.group = None;
+        }
     }
 }
 

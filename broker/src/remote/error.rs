@@ -159,6 +159,19 @@ fn commonest(failures: &[NodeFailure]) -> FragmentProblem {
 }
 
 impl EvaluateError {
+    /// Whether no t nodes are left that may hold this key for this broker.
+    #[must_use]
+    pub fn denies_key(&self) -> bool {
+        match self {
+            Self::UnknownKey | Self::NotEnrolled | Self::Destroyed => true,
+            Self::TooFew { threshold, answered, failures } => {
+                let others = failures.iter().filter(|failure| !failure.error.denies_key()).count();
+                answered + others < usize::from(*threshold)
+            }
+            _ => false,
+        }
+    }
+
     /// The same for callers who may not know more.
     #[must_use]
     pub fn problem(&self) -> FragmentProblem {
