@@ -171,6 +171,10 @@ pub struct InitConfig {
     /// Seconds that `init` waits for the operator of the fragment service to approve this broker.
     #[serde(default = "approval_secs")]
     pub approval_secs: u64,
+    /// Seconds for which an answer of `init` that is not confirmed yet keeps everybody from another `init`,
+    /// which would make it void. 0: nobody is kept.
+    #[serde(default = "confirm_secs")]
+    pub confirm_secs: u64,
 }
 
 impl Default for InitConfig {
@@ -181,6 +185,7 @@ impl Default for InitConfig {
             escrow_key_file: None,
             custodians: Vec::new(),
             approval_secs: approval_secs(),
+            confirm_secs: confirm_secs(),
         }
     }
 }
@@ -215,6 +220,10 @@ fn cache_bytes() -> usize {
 
 fn approval_secs() -> u64 {
     600
+}
+
+fn confirm_secs() -> u64 {
+    120
 }
 
 /// Why a configuration was not accepted.

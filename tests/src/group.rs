@@ -421,7 +421,7 @@ async fn the_key_of_a_group_is_rotated_under_the_secrets() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_init_that_begins_anew_has_the_key_that_the_group_made() {
     let mut world = World::new(BRISK, None).unwrap();
-    world.init_defaults("approval_secs = 60");
+    world.init_defaults("confirm_secs = 0\napproval_secs = 60");
     let mut nodes = [Node::new(world.path("node-a")).await, Node::new(world.path("node-b")).await];
     world.remote(remote(&nodes, 2));
     world.start_broker(true).await.unwrap();

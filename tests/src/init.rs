@@ -23,14 +23,7 @@ async fn an_init_that_was_cancelled_is_taken_up_under_the_same_fingerprint() {
     let enrolling = async || client.seal_status().await.unwrap().fact("enrolling").unwrap_or_default();
     let shown =
         until("a fingerprint", async || Ok(Some(enrolling().await).filter(|shown| !shown.is_empty())));
-    let request = InitRequest {
-        secret_shares: 2,
-        secret_threshold: 2,
-        custodians: Vec::new(),
-        cards: Vec::new(),
-        recovery: "none".to_owned(),
-        await_receipt: false,
-    };
+    let request = wish(false);
     let first = tokio::select! {
         shown = shown => shown.unwrap(),
         ended = client.init(&request) => panic!("nobody has approved it: {}", ended.is_ok()),
@@ -50,6 +43,7 @@ async fn an_init_that_was_cancelled_is_taken_up_under_the_same_fingerprint() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_init_answers_is_in_force_when_its_receipt_comes_and_not_before() {
     let mut world = World::new(CALM, None).unwrap();
+    world.init_defaults("confirm_secs = 0");
     world.start_fragment().await.unwrap();
     world.start_broker(true).await.unwrap();
     let (base, service, client) =
@@ -88,6 +82,53 @@ async fn what_init_answers_is_in_force_when_its_receipt_comes_and_not_before() {
     lost.ask("GET", "auth/token/lookup-self", third.root_token.expose(), "").await.expect(200);
     lost.ask("GET", "auth/token/lookup-self", second.root_token.expose(), "").await.expect(403);
     assert_eq!((service.status().keys.len(), service.status().brokers.len()), (1, 1));
+}
+
+/// The approval was for whoever asked first: who asks while they write their answer down must not have it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stranger_makes_no_answer_void_while_its_owner_may_confirm_it() {
+    let mut world = World::new(CALM, None).unwrap();
+    world.start_fragment().await.unwrap();
+    world.start_broker(true).await.unwrap();
+    let client = world.client().unwrap();
+    let (answer, _) = world.init(&wish(true)).await.unwrap();
+    for stranger in [wish(false), wish(true)] {
+        let refused = client.init(&stranger).await.map(drop).unwrap_err();
+        assert!(refused.to_string().contains("waits for its confirmation"), "{refused}");
+        assert!(refused.retry_after().unwrap().as_secs() > 1, "{refused:?}");
+    }
+    let left = client.seal_status().await.unwrap().fact("unconfirmed_left_secs").unwrap();
+    assert_ne!(left, "0");
+    client.confirm_init(&answer.receipt()).await.unwrap();
+    for share in answer.shares_text().unwrap() {
+        client.unseal(&share).await.unwrap();
+    }
+    let status = client.seal_status().await.unwrap();
+    assert_eq!((status.sealed, status.fact("unconfirmed_left_secs").as_deref()), (false, Some("0")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_nobody_confirms_gives_way_after_its_time() {
+    let mut world = World::new(CALM, None).unwrap();
+    world.init_defaults("confirm_secs = 1");
+    world.start_fragment().await.unwrap();
+    world.start_broker(true).await.unwrap();
+    let client = world.client().unwrap();
+    let (lost, _) = world.init(&wish(true)).await.unwrap();
+    let second = until("the turn", async || Ok(client.init(&wish(true)).await.ok())).await.unwrap();
+    assert!(client.confirm_init(&lost.receipt()).await.is_err());
+    client.confirm_init(&second.receipt()).await.unwrap();
+}
+
+fn wish(await_receipt: bool) -> InitRequest {
+    InitRequest {
+        secret_shares: 2,
+        secret_threshold: 2,
+        custodians: Vec::new(),
+        cards: Vec::new(),
+        recovery: "none".to_owned(),
+        await_receipt,
+    }
 }
 
 /// A deployment that is stored must be one that the broker knows of.

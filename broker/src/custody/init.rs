@@ -8,8 +8,8 @@
 //!
 //! Nothing is written before everything has succeeded, so a failed `init` leaves an empty store. Neither is
 //! anything before whoever asked has confirmed the answer: one that is lost on its way is worth nothing, and
-//! the next `init` makes another under the same fingerprint. Vault's clients confirm nothing; for them the
-//! commit comes before the answer.
+//! the next `init` makes another under the same fingerprint, though not before whoever asked has had
+//! `init.confirm_secs` for it. Vault's clients confirm nothing; for them the commit comes before the answer.
 
 use std::sync::Arc;
 
@@ -160,7 +160,7 @@ fn holders(request: &Init, configured: &[String]) -> Result<Vec<Holder>, InitErr
 /// Initialises the deployment. Waits for the operator of the fragment service if it has not approved this
 /// broker yet.
 pub async fn init(app: &App, request: &Init) -> Result<InitAnswer, OpError> {
-    let mut turn = app.init.begin()?;
+    let mut turn = app.init.begin(app.clock.now())?;
     if !matches!(app.seal.view(), View::Uninitialised) {
         return Err(OpError::refused("the broker is already initialised"));
     }
@@ -170,6 +170,8 @@ pub async fn init(app: &App, request: &Init) -> Result<InitAnswer, OpError> {
     let receipt = answer.receipt();
     turn.await_receipt(receipt, made);
     if request.awaits_receipt {
+        let kept_ms = app.config.lives.now().init.confirm_secs.saturating_mul(1000);
+        turn.keep_until(app.clock.now().boot_ms.saturating_add(kept_ms));
         // No secret of a deployment yet: nothing is stored that it could open.
         info!("a deployment is made; it is in force when whoever asked for it has confirmed the answer");
         return Ok(answer);
@@ -180,7 +182,7 @@ pub async fn init(app: &App, request: &Init) -> Result<InitAnswer, OpError> {
 
 /// Puts in force what was answered, for whoever proves to hold all of it, as often as they ask.
 pub async fn confirm(app: &App, receipt: &Receipt) -> Result<(), OpError> {
-    let turn = app.init.begin()?;
+    let turn = app.init.turn()?;
     if turn.is_confirmed(receipt) {
         return Ok(());
     }

@@ -33,6 +33,9 @@ pub struct SealStatus {
     /// Fingerprint of this broker while `init` waits for the fragment service's operator to compare and
     /// approve it.
     pub enrolling: String,
+    /// Seconds for which an answer of `init` that is not confirmed keeps everybody from another; 0 if none
+    /// does.
+    pub unconfirmed_left_secs: u64,
     /// Deployment id in hex; empty if not initialised or sealed.
     pub cluster_id: String,
     /// `none` or `customer-escrow`; empty if not initialised.
@@ -64,7 +67,10 @@ pub fn status(app: &App) -> SealStatus {
     let backup = app.backups.plan.as_ref().map(|_| app.backups.journal());
     let mut status = SealStatus { alarms: app.alarms.texts(), backup, ..blank() };
     match app.seal.view() {
-        View::Uninitialised => status.enrolling = app.init.enrolling(),
+        View::Uninitialised => {
+            status.enrolling = app.init.enrolling();
+            status.unconfirmed_left_secs = app.init.unconfirmed_secs(app.clock.now()).unwrap_or(0);
+        }
         View::Sealed { sealed, ceremony, reason, .. } => {
             describe(&mut status, &sealed);
             status.sealed_because = reason.map(|reason| reason.to_string()).unwrap_or_default();
@@ -100,6 +106,7 @@ fn blank() -> SealStatus {
         given: Vec::new(),
         nonce: String::new(),
         enrolling: String::new(),
+        unconfirmed_left_secs: 0,
         cluster_id: String::new(),
         recovery: String::new(),
         memory: memory_mode().to_string(),
