@@ -297,7 +297,7 @@ fn an_init_that_cannot_deliver_its_answer_makes_nothing() {
     let cards = ["--threshold", "2", "--card", "dora.card", "--card", "emil.card", "--envelopes", "later"];
     let args = [&["operator", "init", "--recovery", "none", "--yes"], &cards[..]].concat();
     let waiting = deployment.command(&args).stderr(Stdio::null()).spawn().unwrap();
-    until("the promise", || deployment.path("later/custodian-2.envelope").exists());
+    until("the promise", || deployment.path("later/custodian-2.envelope.promised").exists());
     assert!(Command::new("kill").args(["-INT", &waiting.id().to_string()]).status().unwrap().success());
     assert_eq!(waiting.wait_with_output().unwrap().status.code(), Some(1));
     assert_eq!(std::fs::read_dir(deployment.path("later")).unwrap().count(), 0);

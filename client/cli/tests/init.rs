@@ -9,6 +9,7 @@ mod deployment;
 #[allow(dead_code)] // as above
 mod support;
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Child, Stdio};
@@ -20,26 +21,34 @@ use serde_json::Value;
 use symbolon_proto::fingerprint::Fingerprint;
 
 use crate::deployment::{Deployment, Programs, until};
-use crate::support::run;
+use crate::support::{command, run};
 
 const HOLDERS: [&str; 8] = ["--shares", "2", "--threshold", "2", "--custodian", "Ann", "--custodian", "Bob"];
+/// The same with cards.
+const ENVELOPES: [&str; 9] =
+    ["--threshold", "2", "--card", "ann.card", "--card", "bob.card", "--envelopes", "handed", "--yes"];
+const CARDS: [&str; 2] = ["ann", "bob"];
 /// Exit code: sealed, unreachable or too slow.
 const UNAVAILABLE: i32 = 5;
 
-/// A network between a client and the broker that loses what the broker says.
+/// A network between a client and the broker that loses what one of them says.
 struct Network {
     address: String,
     is_lossy: Arc<AtomicBool>,
+    /// Loses what clients say.
+    is_deaf: Arc<AtomicBool>,
     open: Arc<Mutex<Vec<TcpStream>>>,
 }
 
 impl Network {
     fn to(broker: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (is_lossy, open) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Vec<TcpStream>>>::default());
+        let (is_lossy, is_deaf) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        let open = Arc::<Mutex<Vec<TcpStream>>>::default();
         let network = Self {
             address: format!("https://{}", listener.local_addr().unwrap()),
             is_lossy: Arc::clone(&is_lossy),
+            is_deaf: Arc::clone(&is_deaf),
             open: Arc::clone(&open),
         };
         let broker = broker.trim_start_matches("https://").to_owned();
@@ -48,8 +57,8 @@ impl Network {
                 let Ok(server) = TcpStream::connect(&broker) else { continue };
                 open.lock().unwrap().extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
                 let (to_server, from_client) = (server.try_clone().unwrap(), client.try_clone().unwrap());
-                apart(move || carry(from_client, to_server, &AtomicBool::new(false)));
-                let is_lossy = Arc::clone(&is_lossy);
+                let (is_lossy, is_deaf) = (Arc::clone(&is_lossy), Arc::clone(&is_deaf));
+                apart(move || carry(from_client, to_server, &is_deaf));
                 apart(move || carry(server, client, &is_lossy));
             }
         });
@@ -59,6 +68,15 @@ impl Network {
     /// From now on nothing that the broker says arrives.
     fn lose(&self) {
         self.is_lossy.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on nothing that clients say arrives.
+    fn hear_nothing(&self) {
+        self.is_deaf.store(true, Ordering::SeqCst);
+    }
+
+    fn hear_again(&self) {
+        self.is_deaf.store(false, Ordering::SeqCst);
     }
 
     fn cut(&self) {
@@ -81,7 +99,30 @@ fn carry(mut from: TcpStream, mut to: TcpStream, is_lossy: &AtomicBool) {
     let _ = to.shutdown(Shutdown::Write);
 }
 
-/// An init that has been approved, over a network that has lost its answer.
+/// Both servers. The broker keeps an answer that is not confirmed for as long as it takes to see it.
+fn uninitialised() -> Deployment {
+    let mut deployment = Deployment::uninitialised(Programs::default(), |home| {
+        for name in CARDS {
+            let out = format!("{name}.key");
+            let keygen = ["custodian", "keygen", "--name", name, "--out", &out, "--memory", "64"];
+            std::fs::write(home.join("phrase"), "correct horse battery staple\n").unwrap();
+            let args = [&keygen[..], &["--passphrase-file", "phrase", "--output", "json"]].concat();
+            let made = run(command(&args).current_dir(home), "").expect(0).stdout;
+            let made: Value = serde_json::from_str(&made).unwrap();
+            std::fs::write(home.join(format!("{name}.card")), made["card"].as_str().unwrap()).unwrap();
+        }
+        String::new()
+    });
+    deployment.restart_broker(|home| {
+        let config = std::fs::read_to_string(home.join("broker.toml")).unwrap();
+        let config = config.replace("allow = true", "allow = true\nconfirm_secs = 2");
+        std::fs::write(home.join("broker.toml"), config).unwrap();
+    });
+    deployment
+}
+
+/// An init that has been approved, over a network that has lost its answer or, if that arrived, what the
+/// client says to it.
 struct Lost {
     deployment: Deployment,
     network: Network,
@@ -90,15 +131,19 @@ struct Lost {
 
 impl Lost {
     fn now() -> Self {
-        let deployment = Deployment::uninitialised(Programs::default(), |_| String::new());
+        Self::at(&HOLDERS, Network::lose)
+    }
+
+    fn at(holders: &[&str], lose: impl FnOnce(&Network)) -> Self {
+        let deployment = uninitialised();
         let network = Network::to(&deployment.address);
-        let args = [&["operator", "init", "--recovery", "none"], &HOLDERS[..]].concat();
+        let args = [&["operator", "init", "--recovery", "none"], holders].concat();
         let mut command = deployment.command(&args);
         command.env("SYMBOLON_ADDR", &network.address).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut client = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut told = BufReader::new(client.stderr.as_mut().unwrap()).lines().map_while(Result::ok);
         let fingerprint = told.find_map(|line| line.parse::<Fingerprint>().ok()).unwrap();
-        network.lose();
+        lose(&network);
         let approve = ["fragment", "approve", &fingerprint.to_string()];
         until("the approval", || deployment.run(&approve, "").code == 0);
         let log = deployment.path("broker.log");
@@ -168,4 +213,64 @@ fn a_broker_that_stops_before_the_receipt_has_lost_nothing_but_a_key_that_its_se
     deployment.run(&remove, "").expect(0);
     assert_eq!(keys(&deployment), 1);
     deployment.run(&["operator", "status"], "").expect(0);
+}
+
+/// Files in the folder for envelopes.
+fn handed(deployment: &Deployment) -> BTreeSet<String> {
+    let files = std::fs::read_dir(deployment.path("handed")).unwrap();
+    files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+fn names(ending: &str) -> BTreeSet<String> {
+    (1..=2).map(|x| format!("custodian-{x}.envelope{ending}")).collect()
+}
+
+/// Both give the share of their envelope, by the fingerprint on the console.
+fn check_envelopes(deployment: &Deployment) {
+    let console = std::fs::read_to_string(deployment.path("broker.log")).unwrap();
+    let line = console.lines().rfind(|line| line.contains("custodians compare this")).unwrap();
+    let fingerprint = line.split_once("fingerprint=").unwrap().1;
+    for (name, x) in CARDS.iter().zip(1..) {
+        let (key, envelope) = (format!("{name}.key"), format!("handed/custodian-{x}.envelope"));
+        let submit =
+            ["custodian", "submit", "--key", &key, "--passphrase-file", "phrase", "--envelope", &envelope];
+        deployment.run(&[&submit[..], &["--expect-fingerprint", fingerprint]].concat(), "").expect(0);
+    }
+    deployment.run(&["operator", "status"], "").expect(0);
+}
+
+#[test]
+fn envelopes_of_an_init_that_is_killed_before_the_receipt_are_named_and_replaced() {
+    let mut lost = Lost::at(&ENVELOPES, Network::hear_nothing);
+    let mut shown = BufReader::new(lost.client.stdout.take().unwrap()).lines().map_while(Result::ok);
+    shown.find(|line| line.contains("ceremony begin drill")).unwrap(); // the last line
+    lost.client.kill().unwrap();
+    lost.client.wait().unwrap();
+    let mut deployment = lost.deployment;
+    assert_eq!(handed(&deployment), names(".unconfirmed"));
+    let void = std::fs::read(deployment.path("handed/custodian-1.envelope.unconfirmed")).unwrap();
+    let again = deployment.init(&ENVELOPES);
+    assert!(again.contains("begins no other"), "{again}");
+    for name in names(".unconfirmed") {
+        assert!(again.contains(&format!("handed/{name}")), "{again}");
+    }
+    assert_eq!(handed(&deployment), names(""));
+    assert_ne!(std::fs::read(deployment.path("handed/custodian-1.envelope")).unwrap(), void);
+    check_envelopes(&deployment);
+}
+
+#[test]
+fn envelopes_of_an_answer_that_is_void_go_and_are_made_again() {
+    let mut lost = Lost::at(&ENVELOPES, Network::hear_nothing);
+    until("the envelopes", || handed(&lost.deployment) == names(".unconfirmed"));
+    lost.deployment.restart_broker(|_| ());
+    lost.network.hear_again();
+    lost.network.cut();
+    let mut deployment = lost.deployment;
+    let done = lost.client.wait_with_output().unwrap();
+    assert_eq!(done.status.code(), Some(1));
+    assert!(String::from_utf8(done.stderr).unwrap().contains("worth nothing"));
+    assert_eq!(handed(&deployment), BTreeSet::new());
+    deployment.init(&ENVELOPES);
+    check_envelopes(&deployment);
 }

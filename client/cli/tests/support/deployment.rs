@@ -199,16 +199,17 @@ impl Deployment {
         std::fs::write(home.join("broker.toml"), config).unwrap();
     }
 
-    /// Initialises the broker, for the holders of these arguments.
+    /// Initialises the broker, for the holders of these arguments. What was said meanwhile.
     #[allow(dead_code)] // one test does it after something that went wrong
-    pub fn init(&mut self, holders: &[&str]) {
-        let done = self.init_to(Stdio::piped(), &[&["--output", "json"], holders].concat());
-        let answer: Value = serde_json::from_str(&done.expect(0).stdout).unwrap();
+    pub fn init(&mut self, holders: &[&str]) -> String {
+        let done = self.init_to(Stdio::piped(), &[&["--output", "json"], holders].concat()).expect(0);
+        let answer: Value = serde_json::from_str(&done.stdout).unwrap();
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let shares = answer["shares"].as_array(); // none if they went into envelopes
         self.shares = shares.into_iter().flatten().map(|share| text(&share["share"])).collect();
         self.root_token = text(&answer["root_token"]);
         self.log_key = text(&answer["log_key"]);
+        done.stderr
     }
 
     /// `operator init` with its answer going there. The broker's operator reads the fingerprint from the

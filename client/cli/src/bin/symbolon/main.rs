@@ -12,6 +12,7 @@ mod cards;
 mod ceremony;
 mod completion;
 mod custodian;
+mod envelopes;
 mod environment;
 mod eso;
 mod failure;

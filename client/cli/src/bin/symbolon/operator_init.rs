@@ -1,8 +1,8 @@
 //! `symbolon operator init`: the one command whose answer exists once.
 //!
-//! Whatever the answer needs is made before the question: files for envelopes are there, empty, and so is the
-//! room in them. What cannot be written afterwards all the same goes to the terminal, all of it. Only then is
-//! the answer confirmed, which puts it in force: what fails before is put right by the same command again.
+//! Whatever the answer needs is made before the question: room for envelopes is there. What cannot be written
+//! afterwards all the same goes to the terminal, all of it. Only then is the answer confirmed, which puts it
+//! in force, and envelopes get their names: what fails before is put right by the same command again.
 
 use std::convert::Infallible;
 use std::io::Write as _;
@@ -11,17 +11,17 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
-use symbolon_cli::{InitAnswer, InitRequest, Operator};
+use symbolon_cli::{InitAnswer, InitRequest, Operator, SealStatus};
 use symbolon_proto::Zeroizing;
 use symbolon_proto::custody::Parcel;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cards::{self, card_text};
+use crate::envelopes::{self, Envelopes};
 use crate::failure::Failure;
 use crate::globals::Globals;
 use crate::input;
 use crate::output::{columns, printable};
-use crate::promised::Promised;
 
 /// Init waits until the operator of the fragment service has compared fingerprints and approved the broker.
 const INIT_TIMEOUT: Duration = Duration::from_secs(900);
@@ -62,38 +62,67 @@ impl Init {
             cards::compare("New shares are sealed to these cards", &request.cards)?;
         }
         let client = globals.anonymous_within(INIT_TIMEOUT)?;
-        if client.seal_status().await?.initialized {
-            return Err(Failure::general("this broker is already initialised")
-                .hint("unseal it with `symbolon operator unseal`; a new deployment needs a new store"));
-        }
+        self.check_new(&client).await?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let envelopes = self.promised()?;
+        let mut envelopes =
+            self.envelopes.as_ref().map(|to| Envelopes::promise(to, self.cards.len())).transpose()?;
         let answer = tokio::select! {
-            answer = client.init(&request) => answer.map_err(lost)?,
+            answer = self.ask(&client, &request) => answer?,
             never = announce(&client) => match never {},
             // Ends here and not by the signal, so that promised files go again.
             _ = interrupt.recv() => return Err(interrupted()),
         };
-        let (shares, failed) = Shares::of(&request, &answer, envelopes);
+        let (shares, failed) = Shares::of(&request, &answer, envelopes.as_mut());
         let is_json = globals.out().is_json();
         let shown = shown_once(&if is_json {
             as_json(&shares, &request, &answer)
         } else {
             as_text(&shares, &request, &answer)
         });
-        if !matches!(shown, Err(Shown::Nowhere(_))) {
-            confirm(&client, &answer).await?;
-        }
+        let confirmed = match shown {
+            Err(Shown::Nowhere(_)) => Err(Unconfirmed::Void),
+            _ => confirm(&client, &answer, &mut interrupt).await,
+        };
+        let settled = settle(confirmed, envelopes);
         shown?;
+        settled?;
         failed.map_or(Ok(()), Err)
     }
 
-    /// An empty file for each envelope, in order of the cards, which is that of the shares.
-    fn promised(&self) -> Result<Vec<Promised>, Failure> {
-        let Some(folder) = &self.envelopes else { return Ok(Vec::new()) };
-        let files =
-            (1..=self.cards.len()).map(|x| Promised::new(&folder.join(format!("custodian-{x}.envelope"))));
-        files.collect()
+    async fn check_new(&self, client: &Operator) -> Result<SealStatus, Failure> {
+        let status = client.seal_status().await?;
+        if !status.initialized {
+            return Ok(status);
+        }
+        let left = self.envelopes.as_deref().map(envelopes::left_behind).unwrap_or_default();
+        let hint = match left.as_slice() {
+            [] => "unseal it with `symbolon operator unseal`; a new deployment needs a new store".to_owned(),
+            files => format!(
+                "an init was interrupted while the broker put it in force, perhaps this one. If a share out of these files is accepted, they are good: take `.unconfirmed` off their names:{}",
+                envelopes::listed(files)
+            ),
+        };
+        Err(Failure::general("this broker is already initialised").hint(hint))
+    }
+
+    /// Asks, after the time that the broker gives to whoever has an answer already.
+    async fn ask(&self, client: &Operator, request: &InitRequest) -> Result<InitAnswer, Failure> {
+        for second in 0..INIT_TIMEOUT.as_secs() {
+            let status = self.check_new(client).await?;
+            let left = status.more.get("unconfirmed_left_secs").and_then(Value::as_u64).unwrap_or(0);
+            if left == 0 {
+                break;
+            }
+            if second == 0 {
+                // nobody to tell if it is closed
+                let _ = writeln!(
+                    std::io::stderr().lock(),
+                    "The broker has answered an init that is not confirmed, and begins no other for {left} s. Waiting."
+                );
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        client.init(request).await.map_err(lost)
     }
 
     fn request(&self) -> Result<InitRequest, Failure> {
@@ -155,8 +184,33 @@ fn number(given: Option<u8>, question: &str, option: &str) -> Result<u8, Failure
     }
 }
 
-/// Says that everything is in hand. A broker of an earlier version awaits nothing.
-async fn confirm(client: &Operator, answer: &InitAnswer) -> Result<(), Failure> {
+/// Why the broker has not said that an answer is in force.
+enum Unconfirmed {
+    /// It never will be.
+    Void,
+    /// It may be.
+    Unknown(Failure),
+}
+
+/// Says that everything is in hand, until the broker has heard it or somebody has enough.
+async fn confirm(client: &Operator, answer: &InitAnswer, interrupt: &mut Signal) -> Result<(), Unconfirmed> {
+    let error = tokio::select! {
+        told = tell(client, answer) => match told {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        },
+        _ = interrupt.recv() => return Err(Unconfirmed::Unknown(Failure::general("interrupted"))),
+    };
+    let is_refused = matches!(error, symbolon::Error::Invalid(_));
+    if is_refused && client.seal_status().await.is_ok_and(|status| !status.initialized) {
+        return Err(Unconfirmed::Void);
+    }
+    let failure = Failure::general("the broker did not say that what is shown above is in force");
+    Err(Unconfirmed::Unknown(failure.because(&error)))
+}
+
+/// A broker of an earlier version awaits nothing.
+async fn tell(client: &Operator, answer: &InitAnswer) -> Result<(), symbolon::Error> {
     let receipt = answer.receipt();
     let mut tries = if answer.receipt_awaited { CONFIRMATIONS } else { 0 };
     while tries > 0 {
@@ -166,16 +220,41 @@ async fn confirm(client: &Operator, answer: &InitAnswer) -> Result<(), Failure> 
             Err(symbolon::Error::Unavailable(_)) if tries > 0 => {
                 tokio::time::sleep(Duration::from_secs(1)).await
             }
-            Err(error) => return Err(unconfirmed(&error)),
+            Err(error) => return Err(error),
         }
     }
     Ok(())
 }
 
-fn unconfirmed(error: &symbolon::Error) -> Failure {
-    Failure::general("the broker did not say that what is shown above is in force").because(error).hint(
+/// Envelopes get their names, or go if they are certainly worth nothing.
+fn settle(confirmed: Result<(), Unconfirmed>, envelopes: Option<Envelopes>) -> Result<(), Failure> {
+    match confirmed {
+        Ok(()) => envelopes.map_or(Ok(()), Envelopes::confirmed),
+        Err(Unconfirmed::Void) => {
+            envelopes.map_or(Ok(()), |worthless| worthless.remove())?;
+            Err(again(Failure::general(
+                "the broker does not wait for this answer any more: what is shown above is worth nothing",
+            )))
+        }
+        Err(Unconfirmed::Unknown(failure)) => {
+            let left = envelopes.map(|envelopes| envelopes.unconfirmed()).unwrap_or_default();
+            Err(failure.hint(unknown(&left)))
+        }
+    }
+}
+
+/// What to do if nobody knows whether an answer counts.
+fn unknown(left: &[PathBuf]) -> String {
+    let files = match left {
+        [] => String::new(),
+        left => format!(
+            "; the envelopes are these, take `.unconfirmed` off their names then:{}",
+            envelopes::listed(left)
+        ),
+    };
+    format!(
         "`symbolon operator status` tells: if it is not initialised, all of it is worth nothing, and the same command again makes everything anew; \
-         if it is, keep what you have and give a share",
+         if it is, keep what you have and give a share{files}"
     )
 }
 
@@ -207,14 +286,15 @@ struct Holding {
 
 impl Shares {
     /// With what went wrong: no share is left out because of it.
-    fn of(request: &InitRequest, answer: &InitAnswer, files: Vec<Promised>) -> (Self, Option<Failure>) {
-        if files.is_empty() {
-            return Self::shown(request, answer);
-        }
-        let mut files = files.into_iter();
+    fn of(
+        request: &InitRequest,
+        answer: &InitAnswer,
+        envelopes: Option<&mut Envelopes>,
+    ) -> (Self, Option<Failure>) {
+        let Some(envelopes) = envelopes else { return Self::shown(request, answer) };
         let (mut held, mut failed) = (Vec::new(), None);
         for text in &answer.parcels {
-            let (holding, failure) = delivered(text, files.next());
+            let (holding, failure) = delivered(text, envelopes);
             held.push(holding);
             failed = failed.or(failure);
         }
@@ -240,22 +320,18 @@ impl Shares {
 }
 
 /// Puts an envelope into its file.
-fn delivered(text: &str, file: Option<Promised>) -> (Holding, Option<Failure>) {
+fn delivered(text: &str, envelopes: &mut Envelopes) -> (Holding, Option<Failure>) {
     let name = Parcel::parse(text).map(|parcel| printable(parcel.holder()));
     let holding =
         |name: &str, value: String| Holding { name: name.to_owned(), kind: "envelope", value: value.into() };
-    match (name, file) {
-        (Ok(name), Some(file)) => {
-            let path = file.path().display().to_string();
-            match file.fill(text.as_bytes()) {
-                Ok(()) => (holding(&name, path), None),
-                Err(failure) => (holding(&name, text.to_owned()), Some(failure)),
-            }
-        }
-        (name, _) => {
-            let failure = Failure::integrity("the broker sent other envelopes than it was asked for");
-            (holding(&name.unwrap_or_default(), text.to_owned()), Some(failure))
-        }
+    let written = match &name {
+        Ok(_) => envelopes.write(text),
+        Err(error) => Err(Failure::integrity("the broker sent a broken envelope").because(error)),
+    };
+    let name = name.unwrap_or_default();
+    match written {
+        Ok(path) => (holding(&name, path.display().to_string()), None),
+        Err(failure) => (holding(&name, text.to_owned()), Some(failure)),
     }
 }
 
