@@ -1,5 +1,6 @@
 //! Where a request comes from, as far as counting goes: whoever has one address of an IPv6 /64 has them all.
 
+use core::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 /// An IPv4 address, the /64 of an IPv6 address, or nothing known. Two requests of one source count together.
@@ -17,6 +18,17 @@ impl Source {
     }
 }
 
+/// `192.0.2.7`, `2001:db8::/64`, or `unknown`.
+impl fmt::Display for Source {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(IpAddr::V4(address)) => address.fmt(out),
+            Some(IpAddr::V6(network)) => write!(out, "{network}/64"),
+            None => out.write_str("unknown"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -31,5 +43,8 @@ mod tests {
         assert_eq!(source("::ffff:10.0.0.1"), source("10.0.0.1"));
         assert_ne!(source("10.0.0.1"), source("10.0.0.2"));
         assert_ne!(source("10.0.0.1"), Source::of(None));
+        assert_eq!(source("::ffff:10.0.0.1").to_string(), "10.0.0.1");
+        assert_eq!(source("2001:db8::1").to_string(), "2001:db8::/64");
+        assert_eq!(Source::of(None).to_string(), "unknown");
     }
 }

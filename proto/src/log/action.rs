@@ -127,6 +127,9 @@ numbered! {
         Ceremony = 33 "ceremony"
         /// Backup made or given out.
         Backup = 34 "backup"
+        /// Not authorised. What was asked for stands in the sealed detail, so that heads tell nobody what a
+        /// broker serves.
+        Refused = 35 "refused"
     }
 }
 
@@ -156,7 +159,7 @@ mod tests {
             assert_eq!(Outcome::from_u8(outcome.as_u8()), Some(outcome));
             assert_eq!(Outcome::from_name(outcome.as_str()), Some(outcome));
         }
-        assert_eq!((Action::ALL.len(), Outcome::ALL.len()), (34, 3));
+        assert_eq!((Action::ALL.len(), Outcome::ALL.len()), (35, 3));
     }
 
     #[test]
@@ -165,7 +168,8 @@ mod tests {
         assert_eq!(Action::SecretRead.as_u8(), 9);
         assert_eq!(Action::AuthDelete.as_u8(), 26);
         assert_eq!(Action::Other.as_u8(), 32);
-        assert_eq!(Action::from_u8(0).or(Action::from_u8(35)), None);
+        assert_eq!((Action::Ceremony.as_u8(), Action::Backup.as_u8(), Action::Refused.as_u8()), (33, 34, 35));
+        assert_eq!(Action::from_u8(0).or(Action::from_u8(36)), None);
         assert_eq!(Outcome::from_u8(0).or(Outcome::from_u8(4)), None);
         assert_eq!(Action::from_name("Init"), None);
     }
