@@ -8,6 +8,11 @@ use serde::{Deserialize, Serialize};
 use symbolon_proto::Zeroizing;
 pub use symbolon_proto::log::{Action, Outcome};
 
+mod counts;
+mod named;
+
+pub use counts::{Asked, COUNTED, Counts, Kind};
+
 /// An entry before it has a place in the log.
 #[derive(Clone, Debug)]
 pub struct Draft {
@@ -25,6 +30,17 @@ impl Draft {
     pub fn by_broker(action: Action, what: impl Into<String>) -> Self {
         let detail = Detail { caller: "broker".to_owned(), role: what.into(), ..Detail::default() };
         Self { action, outcome: Outcome::Allowed, detail }
+    }
+
+    /// The entry of a request that was not authorised, as everybody may read its head: one action for all of
+    /// them, and what was asked for in the sealed part. Done twice it is done once.
+    #[must_use]
+    pub fn veiled(mut self) -> Self {
+        if self.action != Action::Refused {
+            self.detail.asked = Some(self.action);
+            self.action = Action::Refused;
+        }
+        self
     }
 }
 
@@ -61,6 +77,20 @@ pub struct Detail {
     /// Why it was refused or failed: one of our own fixed texts, never caller-supplied text.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub reason: String,
+    /// What was asked for, where the head says only that it was refused.
+    #[serde(with = "named::action", skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Action>,
+    /// The requests that this entry stands for, if it stands for more than one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counts: Option<Box<Counts>>,
+}
+
+impl Detail {
+    /// What was asked for: the head's action, or the one that the head does not show.
+    #[must_use]
+    pub fn action(&self, head: Action) -> Action {
+        self.asked.unwrap_or(head)
+    }
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // the shape that serde asks for

@@ -14,6 +14,7 @@ pub mod path;
 pub mod policy;
 pub mod root_requests;
 pub mod seal;
+pub mod strangers;
 pub mod succession;
 pub mod token;
 pub mod workload;
