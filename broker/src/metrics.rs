@@ -12,6 +12,7 @@
 //! | `symbolon_backup_timestamp_seconds`, `symbolon_backup_failed` | none |
 //! | `symbolon_certificate_end_timestamp_seconds` | none |
 //! | `symbolon_log_entries` | none |
+//! | `symbolon_refusals_coalesced_total` | none |
 //! | `symbolon_collected_rows_total` | table |
 //! | `symbolon_remote_evaluation_seconds` | node, outcome |
 //! | those of rotations | none |

@@ -68,7 +68,7 @@ impl<'a> Request<'a> {
         let mut detail = describe(&who.requester, &path);
         let caller = match caller {
             Ok(caller) => caller,
-            Err(error) => return Err(refuse_token(&session, action, detail, error).await?),
+            Err(error) => return Err(refuse_token(who, action, detail, error).await?),
         };
         detail.caller.clone_from(&caller.display_name);
         detail.accessor = caller.accessor.clone().unwrap_or_default();
@@ -129,9 +129,9 @@ impl<'a> Request<'a> {
     }
 }
 
-/// The entry of a token that was refused, and the answer.
+/// The entry of a token that was refused, and the answer. Nobody is known, whatever the reason.
 async fn refuse_token(
-    session: &Session,
+    who: &Asker<'_>,
     action: Action,
     mut detail: Detail,
     error: OpError,
@@ -141,7 +141,7 @@ async fn refuse_token(
         other => (Outcome::Failed, other.reason()),
     };
     why.clone_into(&mut detail.reason);
-    session.record(Draft { action, outcome, detail }).await?;
+    who.session.record_stranger(who.requester.remote, Draft { action, outcome, detail }).await?;
     Ok(error)
 }
 

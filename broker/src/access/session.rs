@@ -2,6 +2,7 @@
 //!
 //! A session begins with an unseal and ends with a seal. What it does not know by name stands in its `State`.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use symbolon_core::path::{ApiPath, PolicyName};
 use symbolon_core::policy::{Acl, Policy};
 use symbolon_core::seal::Unsealed;
 use symbolon_proto::hierarchy::AuditKey;
+use symbolon_proto::source::Source;
 use tokio::sync::OwnedMutexGuard;
 
 use super::freshness::{self, Configuration, Freshness};
@@ -19,6 +21,7 @@ use super::mounts::{MountList, MountTables, Mounts, Side};
 use super::policies::Policies;
 use super::shape::Shape;
 use super::state::State;
+use crate::audit::strangers::Strangers;
 use crate::audit::writer::Writer;
 use crate::error::OpError;
 use crate::keys::{Keys, Ledger};
@@ -62,6 +65,7 @@ pub struct Session {
     pub dead_man: DeadMan,
     unsealed: Arc<Unsealed>,
     writer: Writer,
+    strangers: Strangers,
     generation: u64,
     mounts: MountTables,
     policies: Policies,
@@ -101,6 +105,7 @@ impl Session {
             dead_man: parts.dead_man,
             unsealed: parts.unsealed,
             writer: parts.writer,
+            strangers: Strangers::default(),
             generation: parts.generation,
             mounts: MountTables::new(mounts),
             policies,
@@ -242,6 +247,28 @@ impl Session {
     /// Commits an entry that belongs to no change and lets nothing leave.
     pub async fn record(&self, draft: Draft) -> Result<(), OpError> {
         self.commit(Vec::new(), draft).await.map(drop)
+    }
+
+    /// Enters a request by nobody known: the first of its source has an entry before it is answered, later
+    /// ones are counted and written together. Nothing secret may leave with it.
+    pub async fn record_stranger(&self, remote: Option<IpAddr>, draft: Draft) -> Result<(), OpError> {
+        Ok(self.strangers.enter(&self.writer, Source::of(remote), draft, self.now()).await?)
+    }
+
+    /// Requests by nobody known that were counted and have no entry of their own.
+    #[must_use]
+    pub fn strangers_counted(&self) -> u64 {
+        self.strangers.counted()
+    }
+
+    /// Writes what was counted of requests by nobody known, where its time has come.
+    pub async fn write_strangers(&self) {
+        self.strangers.write_due(&self.writer, self.now()).await;
+    }
+
+    /// Writes all that was counted, before the session ends.
+    pub async fn settle_strangers(&self) {
+        self.strangers.close(&self.writer, self.now()).await;
     }
 
     /// Commits changes together with their entry.

@@ -1,4 +1,5 @@
 //! The audit log.
 
 pub mod log;
+pub mod strangers;
 pub mod writer;

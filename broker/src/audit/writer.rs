@@ -170,6 +170,8 @@ impl Writer {
     /// A dropped future does not take the job back once it is queued.
     pub async fn commit(&self, changes: Vec<Write>, draft: Draft) -> Result<Receipt, CommitError> {
         check_job(&changes)?;
+        // Here and nowhere else, so that no head can say what somebody was refused.
+        let draft = if draft.outcome == Outcome::Denied { draft.veiled() } else { draft };
         let sealed_detail = self.seal(&draft)?;
         let (answer, wait) = oneshot::channel();
         let job = Job { changes, action: draft.action, outcome: draft.outcome, sealed_detail, answer };
@@ -202,7 +204,10 @@ impl Writer {
             action: draft.action,
             outcome: draft.outcome,
         };
-        let plain = detail::encode(&draft.detail);
+        let plain = match draft.action {
+            Action::Refused => detail::encode_refused(draft.detail.clone()),
+            _ => detail::encode(&draft.detail),
+        };
         if plain.len() > DETAIL_BYTES_MAX {
             return Err(CommitError::TooLarge);
         }

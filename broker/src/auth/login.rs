@@ -2,6 +2,8 @@
 //!
 //! A machine token is sealed and stored nowhere, so such a login leaves an entry in the log and nothing else.
 
+use std::net::IpAddr;
+
 use symbolon_core::audit::{Action, Detail, Draft, Outcome};
 use symbolon_core::identity::{IssueError, IssuedKind, VerifiedIdentity};
 use symbolon_core::path::RoleName;
@@ -19,6 +21,7 @@ use crate::store::Write;
 pub(super) struct Login<'a> {
     session: &'a Session,
     mount: &'a Mount,
+    remote: Option<IpAddr>,
     detail: Detail,
     /// What was presented and has a name of its own.
     evidence: Option<Object>,
@@ -37,7 +40,8 @@ impl<'a> Login<'a> {
         let mut detail = describe(&who.requester, &path);
         // A role name that does not parse is the caller's text and stays out of the log.
         detail.role = RoleName::parse(role).map(|role| role.to_string()).unwrap_or_default();
-        Ok(Self { session, mount, detail, evidence: None })
+        let remote = who.requester.remote;
+        Ok(Self { session, mount, remote, detail, evidence: None })
     }
 
     /// Says what was presented, if that has a name of its own: a secret id has.
@@ -51,7 +55,7 @@ impl<'a> Login<'a> {
     pub(super) async fn refuse<T>(mut self, reason: String, answer: OpError) -> Result<T, OpError> {
         self.detail.reason = reason;
         let draft = Draft { action: Action::Login, outcome: Outcome::Denied, detail: self.detail };
-        self.session.record(draft).await?;
+        self.session.record_stranger(self.remote, draft).await?;
         Err(answer)
     }
 

@@ -111,7 +111,8 @@ pub async fn issue(
             if let WorkloadError::OAuth(refusal) = &error {
                 detail.reason = refusal.to_string();
             }
-            session.record(Draft { action: Action::WorkloadToken, outcome: Outcome::Denied, detail }).await?;
+            let draft = Draft { action: Action::WorkloadToken, outcome: Outcome::Denied, detail };
+            session.record_stranger(who.requester.remote, draft).await?;
             Err(error)
         }
     }

@@ -16,6 +16,10 @@ pub(super) fn gather(session: &Session) -> Result<Vec<MetricFamily>, prometheus:
     entries.set(number(session.ledger().writer.size()));
     registry.register(Box::new(entries))?;
     registry.register(Box::new(collected(session)?))?;
+    let help = "Requests by nobody known that are counted in the audit log, without an entry of their own.";
+    let coalesced = IntCounter::new("refusals_coalesced_total", help)?;
+    coalesced.inc_by(session.strangers_counted());
+    registry.register(Box::new(coalesced))?;
     for seconds in session.keys.evaluations().iter().filter_map(|node| node.seconds()) {
         registry.register(Box::new(seconds))?;
     }

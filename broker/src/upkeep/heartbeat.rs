@@ -29,6 +29,9 @@ const EXPIRY_TICK: Duration = Duration::from_millis(500);
 /// there again.
 const WITHOUT_LEASE: Duration = Duration::from_secs(1);
 
+/// How often it is looked whether counts of strangers are due; they wait at most so much longer.
+const STRANGERS_TICK: Duration = Duration::from_secs(1);
+
 /// Starts the tasks of a session.
 pub fn start(
     session: &Arc<Session>,
@@ -50,6 +53,18 @@ pub fn start(
     tokio::spawn(until_closed(keys.closing(), backup::run(weak(), Arc::clone(backups))));
     tokio::spawn(until_closed(keys.closing(), collect::run(weak(), collect::Pace::SERVING)));
     tokio::spawn(until_closed(keys.closing(), rotation::run(weak(), rotation::Pace::SERVING)));
+    tokio::spawn(until_closed(keys.closing(), write_strangers(weak())));
+}
+
+/// Writes what was counted of requests by nobody known.
+async fn write_strangers(session: Weak<Session>) {
+    let mut tick = interval(STRANGERS_TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let Some(session) = session.upgrade() else { return };
+        session.write_strangers().await;
+    }
 }
 
 async fn until_closed(mut closing: watch::Receiver<bool>, work: impl Future<Output = ()>) {

@@ -35,8 +35,14 @@ pub(super) async fn lookup(who: &Asker<'_>, token: &str) -> Result<Wrapping, OpE
             if *error == GONE { Outcome::Denied } else { Outcome::Failed }
         }
     };
-    session.record(Draft { action: Action::TokenLookup, outcome, detail }).await?;
-    Ok(found?.facts)
+    let draft = Draft { action: Action::TokenLookup, outcome, detail };
+    match found {
+        Ok(found) => session.record(draft).await.map(|()| found.facts),
+        Err(error) => {
+            session.record_stranger(who.requester.remote, draft).await?;
+            Err(error)
+        }
+    }
 }
 
 /// The answer as it was, once.

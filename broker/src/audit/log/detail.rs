@@ -56,6 +56,37 @@ pub(crate) fn encode(detail: &Detail) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(serde_json::to_vec(detail).expect("strings and numbers always serialise"))
 }
 
+/// Bytes that everything takes which a refused caller did not send, so that the length of the sealed detail,
+/// which everybody sees, says neither what was asked for nor why it was refused. Roles, reasons and actions
+/// of strangers are shorter than that together; what belongs to a known token may be longer.
+const REFUSED_BYTES: usize = 512;
+/// Bytes of a detail that counts requests, always.
+const COUNTS_BYTES: usize = 4096;
+
+/// The bytes to seal of a request that was refused, or of many, with blanks at the end.
+pub(crate) fn encode_refused(mut detail: Detail) -> Zeroizing<Vec<u8>> {
+    let mut plain = encode(&detail);
+    let bytes = match &detail.counts {
+        None => refused_bytes(&detail, plain.len()),
+        Some(_) => {
+            while plain.len() > COUNTS_BYTES && detail.counts.as_mut().is_some_and(|counts| counts.shorten())
+            {
+                plain = encode(&detail);
+            }
+            COUNTS_BYTES.max(plain.len())
+        }
+    };
+    plain.resize(bytes, b' ');
+    plain
+}
+
+/// What the caller sent and knows, and in steps what it does not know.
+fn refused_bytes(detail: &Detail, bytes: usize) -> usize {
+    let Detail { request_id, path, remote, .. } = detail.clone();
+    let sent = encode(&Detail { request_id, path, remote, ..Detail::default() }).len();
+    sent + bytes.saturating_sub(sent).max(1).next_multiple_of(REFUSED_BYTES)
+}
+
 /// Seals encoded detail.
 pub(crate) fn seal(
     key: &AuditKey,

@@ -1,6 +1,6 @@
 //! Searching the log: heads are looked at first, details opened only where the head fits.
 
-use symbolon_core::audit::{Action, Detail, Outcome};
+use symbolon_core::audit::{Action, Asked, Counts, Detail, Kind, Outcome};
 use symbolon_proto::hierarchy::AuditKey;
 use symbolon_proto::id::DeploymentId;
 use symbolon_proto::log::Entry;
@@ -20,7 +20,7 @@ const STEP: u64 = 256;
 /// What to look for. An empty filter finds everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Only this action.
+    /// Only this action; of what was refused, what was asked for.
     pub action: Option<Action>,
     /// Only this outcome.
     pub outcome: Option<Outcome>,
@@ -122,27 +122,51 @@ impl Filter {
         let place =
             DetailPlace { deployment, broker: entry.broker, action: entry.action, outcome: entry.outcome };
         let detail = detail::open(audit, &place, &entry.detail).ok();
-        let fits = detail.as_ref().map_or(!self.asks_detail(), |detail| self.fits_detail(detail));
+        let fits =
+            detail.as_ref().map_or(!self.asks_detail(&entry), |detail| self.fits_detail(&entry, detail));
         Ok(fits.then_some(Found { entry, detail }))
     }
 
     fn fits_head(&self, entry: &Entry) -> bool {
-        self.action.is_none_or(|action| action == entry.action)
+        // what was refused says in its detail what it was
+        self.action.is_none_or(|action| action == entry.action || entry.action == Action::Refused)
             && self.outcome.is_none_or(|outcome| outcome == entry.outcome)
             && self.since_ms.is_none_or(|since| entry.time_ms >= since)
             && self.until_ms.is_none_or(|until| entry.time_ms < until)
     }
 
-    fn asks_detail(&self) -> bool {
-        [&self.caller, &self.accessor, &self.path_prefix, &self.request_id].into_iter().any(Option::is_some)
+    /// Whether only a detail can tell that `entry` fits.
+    fn asks_detail(&self, entry: &Entry) -> bool {
+        let texts = [&self.caller, &self.accessor, &self.path_prefix, &self.request_id];
+        texts.into_iter().any(Option::is_some) || self.action.is_some_and(|action| action != entry.action)
     }
 
-    fn fits_detail(&self, detail: &Detail) -> bool {
+    fn fits_detail(&self, entry: &Entry, detail: &Detail) -> bool {
         let is =
             |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
         is(&self.caller, &detail.caller)
             && is(&self.accessor, &detail.accessor)
-            && is(&self.request_id, &detail.request_id)
+            && (self.fits_request(entry, detail)
+                || detail.counts.as_ref().is_some_and(|all| self.fits_counted(all)))
+    }
+
+    fn fits_request(&self, entry: &Entry, detail: &Detail) -> bool {
+        self.action.is_none_or(|action| action == entry.action || action == detail.action(entry.action))
+            && self.request_id.as_deref().is_none_or(|wanted| wanted == detail.request_id)
             && self.path_prefix.as_deref().is_none_or(|prefix| detail.path.starts_with(prefix))
+    }
+
+    /// Whether some of the counted requests fit, as far as the entry shows them.
+    fn fits_counted(&self, counts: &Counts) -> bool {
+        let is_kind = |kind: &Kind| self.action.is_none_or(|action| kind.action == Some(action));
+        let is_asked = |asked: &Asked| {
+            self.action.is_none_or(|action| asked.action == Some(action))
+                && self.request_id.as_deref().is_none_or(|wanted| wanted == asked.request_id)
+                && self.path_prefix.as_deref().is_none_or(|prefix| asked.path.starts_with(prefix))
+        };
+        match (&self.path_prefix, &self.request_id) {
+            (None, None) => counts.kinds.iter().any(is_kind),
+            _ => counts.asked.iter().any(is_asked),
+        }
     }
 }

@@ -57,7 +57,7 @@ impl Bench {
     }
 
     /// Entries in the store, in order, checked against the checkpoint by a fresh start.
-    async fn entries(&self) -> Vec<Entry> {
+    pub(crate) async fn entries(&self) -> Vec<Entry> {
         let size = self.start().await.size();
         let (from, until) = (bundle_key(0), bundles_end());
         let scan = Scan { from: &from, until: &until, descending: false, limit: 10_000 };

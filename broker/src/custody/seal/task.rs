@@ -227,6 +227,7 @@ impl SealTask {
         let View::Open { session, .. } = before else { return true };
         self.show_closed(sealed);
         let remains = session.close();
+        session.settle_strangers().await;
         drop(session);
         self.put_anchor().await;
         tokio::time::timeout(DRAIN_MAX, remains.gone()).await.is_ok()

@@ -4,7 +4,7 @@
 //! which to go on; it is null when the whole range has been looked at, also if that found nothing.
 
 use serde_json::{Value, json};
-use symbolon_core::audit::{Action, Outcome};
+use symbolon_core::audit::{Action, Asked, Counts, Kind, Outcome};
 
 use crate::audit::log::{Filter, Found, Page, Range};
 use crate::dialect::time::rfc3339;
@@ -58,13 +58,16 @@ fn page_facts(page: &Page) -> Value {
     json!({ "entries": page.found.iter().map(entry_facts).collect::<Vec<_>>(), "next": next })
 }
 
-/// One entry; `readable` is false if its detail does not open, which somebody should look into.
+/// One entry. Its `action` is what was asked for, also where everybody reads only that it was refused
+/// (`head`); `counts` is there if it stands for many requests. `readable` is false if its detail does not
+/// open, which somebody should look into.
 fn entry_facts(found: &Found) -> Value {
     let detail = found.detail.clone().unwrap_or_default();
     json!({
         "index": found.entry.index,
         "time": rfc3339(found.entry.time_ms),
-        "action": found.entry.action.as_str(),
+        "action": detail.action(found.entry.action).as_str(),
+        "head": found.entry.action.as_str(),
         "outcome": found.entry.outcome.as_str(),
         "broker": found.entry.broker.to_string(),
         "readable": found.detail.is_some(),
@@ -77,6 +80,37 @@ fn entry_facts(found: &Found) -> Value {
         "role": detail.role,
         "remote": detail.remote,
         "reason": detail.reason,
+        "counts": detail.counts.as_deref().map(count_facts),
+    })
+}
+
+fn count_facts(counts: &Counts) -> Value {
+    let kind = |kind: &Kind| {
+        json!({
+            "action": kind.action.map(Action::as_str),
+            "outcome": kind.outcome.map(Outcome::as_str),
+            "reason": kind.reason,
+            "requests": kind.requests,
+        })
+    };
+    let asked = |asked: &Asked| {
+        json!({
+            "time": rfc3339(asked.time_ms),
+            "action": asked.action.map(Action::as_str),
+            "path": asked.path,
+            "role": asked.role,
+            "remote": asked.remote,
+            "request_id": asked.request_id,
+        })
+    };
+    json!({
+        "requests": counts.requests,
+        "first": rfc3339(counts.first_ms),
+        "last": rfc3339(counts.last_ms),
+        "kinds": counts.kinds.iter().map(kind).collect::<Vec<_>>(),
+        "unlisted": counts.unlisted,
+        "asked": counts.asked.iter().map(asked).collect::<Vec<_>>(),
+        "merged": counts.merged,
     })
 }
 
