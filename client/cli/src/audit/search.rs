@@ -44,6 +44,9 @@ pub struct ShownEntry {
     pub time: String,
     /// What was asked for.
     pub action: String,
+    /// What everybody reads of it: `refused` for whatever was not authorised.
+    #[serde(default)]
+    pub head: String,
     /// How it ended.
     pub outcome: String,
     /// False if the detail does not open, which somebody should look into.
@@ -75,6 +78,23 @@ pub struct ShownEntry {
     /// Why it was refused or failed.
     #[serde(default)]
     pub reason: String,
+    /// The requests that it stands for, if it stands for many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts: Option<Counts>,
+}
+
+/// Requests by nobody known that share an entry.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Counts {
+    /// How many.
+    pub requests: u64,
+    /// When the first came, RFC 3339.
+    pub first: String,
+    /// When the last came.
+    pub last: String,
+    /// Of which kinds, some of them, and the rest as the broker gives it.
+    #[serde(flatten)]
+    pub more: serde_json::Map<String, serde_json::Value>,
 }
 
 /// Entries that fit, and where to go on.

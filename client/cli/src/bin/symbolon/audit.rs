@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use symbolon_cli::Operator;
-use symbolon_cli::audit::{LogError, LogSource, Report, Search, ShownEntry};
+use symbolon_cli::audit::{Counts, LogError, LogSource, Report, Search, ShownEntry};
 use symbolon_proto::log::{Action, Checkpoint, VerifierKey};
 
 use crate::failure::Failure;
@@ -254,6 +254,10 @@ fn entry_line(entry: &ShownEntry) -> String {
     );
     if !reason.is_empty() {
         line = format!("{line}  ({reason})");
+    }
+    if let Some(counts) = &entry.counts {
+        let Counts { requests, first, last, .. } = counts;
+        line.push_str(&format!("  [{requests} requests from {first:.20} to {last:.20}: --json tells which]"));
     }
     if !entry.readable {
         line.push_str("  [the detail does not open: run `symbolon audit verify`]");
