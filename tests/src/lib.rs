@@ -38,6 +38,7 @@ mod rows;
 mod seal;
 mod selfplay;
 mod site;
+mod strangers;
 mod surface;
 mod system;
 mod tools;

@@ -31,6 +31,9 @@ async fn requests_and_states_are_counted_and_nobody_is_named() {
         site.read(name).await.expect(status);
     }
     site.get("secret/data/zanzibar/db", "hvs.unknown").await.expect(403);
+    for _ in 0..2 {
+        site.get("auth/token/lookup-self", "hvs.unknown").await.expect(403);
+    }
     let told = scrape(&site).await;
     for (operation, outcome, count) in
         [("read", "done", 2), ("read", "absent", 1), ("read", "denied", 1), ("write", "done", 1)]
@@ -39,6 +42,7 @@ async fn requests_and_states_are_counted_and_nobody_is_named() {
         let line = format!("symbolon_requests_total{{{labels}}} {count}");
         assert!(told.lines().any(|told| told == line), "{line}: {told}");
     }
+    assert!(told.lines().any(|told| told == "symbolon_refusals_coalesced_total 2"), "{told}");
     assert!(told.contains("symbolon_sealed 0") && told.contains("symbolon_ready 1"), "{told}");
     assert!(told.contains(r#"symbolon_request_seconds_count{area="secrets"} 5"#), "{told}");
     only_an_open_broker_tells(&sealed, &told);
