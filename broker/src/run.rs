@@ -9,7 +9,7 @@ use symbolon_core::seal::{ForeignRecord, SealRecord, Sealed};
 use symbolon_proto::secret::MemoryError;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::backup::Backups;
 use crate::clock::SystemClock;
@@ -125,7 +125,13 @@ impl Broker {
         serve(self.listener, self.tls, router, ServerLimits::default(), shutdown).await?;
         // the seal task only fails to answer if it is gone, and its keys with it
         let _ = self.app.seal.seal().await;
-        let _ = self.app.store.close().await; // a store that cannot answer has nothing open
+        if let Err(problem) = self.app.store.close().await {
+            let problem = problem.to_string();
+            warn!(
+                problem,
+                "the store was not closed in order: keep all its files together (docs/durability.md)"
+            );
+        }
         Ok(())
     }
 }

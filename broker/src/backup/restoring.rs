@@ -15,7 +15,7 @@ use super::place::Bytes;
 use crate::audit::log::{LogReader, VerifyError};
 use crate::random::os_rng;
 use crate::rows::restored_key;
-use crate::store::embedded::{CACHE_BYTES_DEFAULT, EmbeddedStore};
+use crate::store::embedded::{CACHE_BYTES_DEFAULT, EmbeddedStore, write_ahead_path};
 use crate::store::{Expect, OPS_MAX, Store, StoreError, Write};
 
 /// Most bytes of rows in one commit.
@@ -86,9 +86,16 @@ pub async fn restore(
     let made = fill(bytes, seed, log, &work).await;
     let made = made.and_then(|restored| put_in_place(&work, path).map(|()| restored));
     if made.is_err() {
-        let _ = std::fs::remove_file(&work); // it may never have been made
+        remove(&work);
     }
     made
+}
+
+/// Removes a store that was begun, if it was.
+fn remove(work: &Path) {
+    for file in [work, &write_ahead_path(work)] {
+        let _ = std::fs::remove_file(file); // it may never have been made
+    }
 }
 
 /// Where a store is put together before it gets its name.
@@ -160,6 +167,7 @@ fn put_in_place(work: &Path, path: &Path) -> Result<(), RestoreError> {
     // A link fails if somebody has made a store meanwhile; a rename would replace it.
     std::fs::hard_link(work, path).map_err(fail)?;
     std::fs::remove_file(work).map_err(fail)?;
+    let _ = std::fs::remove_file(write_ahead_path(work)); // a closed store does not need it
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(fail)
 }

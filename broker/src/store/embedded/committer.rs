@@ -1,321 +1,323 @@
-//! The one thread that writes: a commit is one synced transaction; after a failure the file is reopened in
-//! place.
+//! The one that commits: judges expectations, appends to the write-ahead file, shows what is durable, and has
+//! the table brought up to date before the ring is full.
 
+use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 
-use redb::{Builder, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, Table};
+use rand_core::Rng;
 
-use super::{REVISION_BYTES, ROWS, Start, View, storage_error};
-use crate::store::medium::{Disk, Medium, Trouble};
-use crate::store::{Cause, StoreError, Write};
+use super::Sizes;
+use super::checkpoint::{Checkpoints, Failed, Job, Outcome};
+use super::header::{Header, Mark};
+use super::overlay::Generation;
+use super::read::read_revision;
+use super::view::View;
+use super::wal::{AppendError, Wal, record_bytes};
+use crate::random::os_rng;
+use crate::store::medium::{Medium, is_full};
+use crate::store::{Cause, Expect, StoreError, Write};
 
-/// Key of the header row. Row keys are longer, and this sorts before the shortest of them.
-pub(super) const HEADER_KEY: &[u8] = &[0];
-/// The first key after the header row.
-pub(super) const HEADER_KEY_END: &[u8] = &[0, 0];
-/// What a header row begins with: a name and the version of the layout.
-const HEADER_MAGIC: &[u8; 16] = b"symbolon store\x00\x01";
-/// How a file of redb begins.
-const FILE_MAGIC: &[u8; 9] = b"redb\x1a\x0a\xa9\x0d\x0a";
-
-/// Space that must stay free beside a commit's own bytes: redb copies the pages it changes, and needs room to
-/// reopen.
-const RESERVE_BYTES: u64 = 4 << 20;
-
-/// Owns the database.
+/// Owns the write-ahead file.
 pub(super) struct Committer {
     medium: Arc<dyn Medium>,
-    cache_bytes: usize,
+    sizes: Sizes,
     view: Arc<View>,
-    open: Option<Open>,
-    /// Number of the last commit that is known to be durable.
+    checkpoints: Checkpoints,
+    wal: Option<Wal>,
+    /// A use of the file that the table does not know of yet, as far as is known.
+    begun: Option<Wal>,
+    /// Number of the last commit.
     sequence: u64,
-    /// The last commit saved what a quick opening needs.
-    settled: bool,
+    /// A checkpoint that failed and has to be made before any other.
+    failed: Option<Job>,
+    /// After a failed checkpoint: bytes in the ring that bring the next attempt.
+    patience: u64,
     /// A sync failed: nothing is written any more.
     distrusted: bool,
 }
 
-/// Whether a commit saves the allocator's state, see the module above.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Repair {
-    Walk,
-    Quick,
+/// Commits of a group that hold, and what they leave behind.
+#[derive(Default)]
+struct Staged {
+    commits: Vec<(u64, Vec<Write>)>,
+    revisions: HashMap<Vec<u8>, Option<u64>>,
 }
 
-struct Open {
-    database: Database,
-    disk: Disk,
-}
-
-/// How a commit failed inside redb.
-enum Failed {
-    /// Our own reason; the transaction was taken back and the database is well.
-    Refused(StoreError),
-    /// redb's; it has to be reopened.
-    Broken(redb::Error),
-}
+/// What becomes of each commit of a group.
+pub(super) type Verdicts = Vec<Result<(), StoreError>>;
 
 impl Committer {
+    /// Goes on where `header` says, which is what the table says of itself.
     pub(super) fn start(
         medium: Arc<dyn Medium>,
-        cache_bytes: usize,
-        start: Start,
+        sizes: Sizes,
         view: Arc<View>,
+        checkpoints: Checkpoints,
+        header: Header,
     ) -> Result<Self, StoreError> {
-        let mut committer =
-            Self { medium, cache_bytes, view, open: None, sequence: 0, settled: true, distrusted: false };
-        match start {
-            Start::Create => committer.create()?,
-            Start::Open => committer.sequence = committer.reopen()?,
+        let Header { mut sequence, mark } = header;
+        let mut wal = None;
+        if let Some(mark) = mark {
+            let (resumed, commits) = Wal::resume(Arc::clone(&medium), mark, sequence)?;
+            sequence = commits.last().map_or(sequence, |commit| commit.sequence);
+            view.insert(commits.into_iter().map(|commit| (commit.sequence, commit.ops)));
+            wal = Some(resumed);
         }
-        Ok(committer)
+        let (begun, failed) = (None, None);
+        Ok(Self {
+            medium,
+            sizes,
+            view,
+            checkpoints,
+            wal,
+            begun,
+            sequence,
+            failed,
+            patience: 0,
+            distrusted: false,
+        })
     }
 
-    /// Applies `ops` in one durable transaction, or explains.
-    pub(super) fn commit(&mut self, ops: &[Write]) -> Result<(), StoreError> {
-        if self.distrusted {
-            return Err(unavailable(
-                "an earlier sync of the store's file failed; check the disk and restart",
-            ));
+    /// Makes each commit of a group durable, or says why not; all with one write and one sync.
+    pub(super) fn commit(&mut self, group: Vec<Vec<Write>>) -> Verdicts {
+        if let Err(error) = self.prepare() {
+            return group.iter().map(|_| Err(error.clone())).collect();
         }
-        self.check_space(ops)?;
-        if self.open.is_none() {
-            self.recover()?;
-        }
-        let Some(open) = &self.open else { return Err(unavailable("the store's file is closed")) };
-        match transact(&open.database, ops, self.sequence + 1, Repair::Walk) {
-            Ok(()) => {
-                self.sequence += 1;
-                self.settled = false;
-                self.show()
-            }
-            Err(Failed::Refused(error)) => Err(error),
-            Err(Failed::Broken(error)) => Err(self.fail(error)),
-        }
-    }
-
-    /// Makes the next opening quick even if it comes after a crash. Best effort: what fails here fails the
-    /// next commit.
-    pub(super) fn settle(&mut self) {
-        let Some(open) = &self.open else { return };
-        if self.settled || self.check_space(&[]).is_err() {
-            return;
-        }
-        match transact(&open.database, &[], self.sequence, Repair::Quick) {
-            Ok(()) => self.settled = self.show().is_ok(),
-            Err(Failed::Refused(_)) => {}
-            Err(Failed::Broken(error)) => drop(self.fail(error)),
+        let mut staged = Staged::default();
+        let verdicts: Verdicts = group.into_iter().map(|ops| self.stage(&mut staged, ops)).collect();
+        match self.write(staged.commits) {
+            Ok(()) => verdicts,
+            // A commit that lost may have lost against one that did not happen.
+            Err(error) => verdicts.iter().map(|_| Err(error.clone())).collect(),
         }
     }
 
-    /// Refuses before redb sees it what would fill the disk. Twice the bytes, because a page may have to be
-    /// split.
-    fn check_space(&self, ops: &[Write]) -> Result<(), StoreError> {
-        let wanted: u64 = ops.iter().map(|op| 2 * op.bytes() as u64).sum();
-        let free = self.medium.free_bytes().map_err(|error| StoreError::Unavailable(Cause::new(error)))?;
-        if free < wanted + RESERVE_BYTES { Err(StoreError::Full) } else { Ok(()) }
-    }
-
-    fn create(&mut self) -> Result<(), StoreError> {
-        self.check_space(&[])?;
-        let disk = Disk::new(Arc::clone(&self.medium));
-        let database = self.builder().create_with_backend(disk.clone()).map_err(open_error)?;
-        let open = self.open.insert(Open { database, disk });
-        match transact(&open.database, &[], self.sequence, Repair::Quick) {
-            Ok(()) => self.show(),
-            Err(Failed::Refused(error)) => Err(error),
-            Err(Failed::Broken(error)) => Err(self.fail(error)),
+    /// Has everything that was committed brought into the table, and waits for it.
+    pub(super) fn flush(&mut self) -> Result<(), StoreError> {
+        self.check_trust()?;
+        self.settle()?;
+        while self.has_work() {
+            self.checkpoint();
+            self.settle()?;
         }
-    }
-
-    /// Opens what the medium holds and shows it; answers the number of its last commit.
-    fn reopen(&mut self) -> Result<u64, StoreError> {
-        self.check_magic()?;
-        self.check_length()?;
-        let disk = Disk::new(Arc::clone(&self.medium));
-        let database = self.builder().create_with_backend(disk.clone()).map_err(open_error)?;
-        let sequence = read_sequence(&database)?;
-        self.open = Some(Open { database, disk });
-        self.show()?;
-        Ok(sequence)
-    }
-
-    /// Opens again after a failure. The file must be where we left it, or one commit further.
-    fn recover(&mut self) -> Result<(), StoreError> {
-        let sequence = self.reopen()?;
-        if sequence < self.sequence {
-            self.close();
-            self.distrusted = true;
-            return Err(StoreError::Corrupt(Cause::new("commits are missing after reopening the file")));
-        }
-        self.sequence = sequence;
         Ok(())
     }
 
-    /// What a failed transaction means, and what becomes of the store.
-    fn fail(&mut self, error: redb::Error) -> StoreError {
-        let trouble = self.open.as_ref().map_or(Trouble::Other, |open| open.disk.trouble());
-        self.close();
-        if trouble == Trouble::Sync {
-            self.distrusted = true;
-            return StoreError::Unavailable(Cause::new(error));
+    /// Brings everything into the table and says there that the write-ahead file is not needed.
+    pub(super) fn close(mut self) -> Result<(), StoreError> {
+        self.flush()?;
+        if self.wal.is_none() && self.begun.is_none() {
+            return Ok(());
         }
-        let before = self.sequence;
-        match self.recover() {
-            Ok(()) if trouble == Trouble::Full && self.sequence == before => StoreError::Full,
-            Err(corrupt @ StoreError::Corrupt(_)) => corrupt,
-            Ok(()) | Err(_) => StoreError::Unavailable(Cause::new(error)),
+        let header = Header { sequence: self.sequence, mark: None };
+        self.checkpoints.begin(Job { rows: Arc::default(), header });
+        self.settle()
+    }
+
+    /// Nothing has come for a long time: what there is goes into the table.
+    pub(super) fn idle(&mut self) {
+        self.look_after_checkpoint();
+        if self.has_work() && !self.distrusted && !self.checkpoints.is_under_way() {
+            self.checkpoint();
         }
     }
 
-    fn close(&mut self) {
-        self.view.show(None);
-        self.open = None;
+    fn has_work(&self) -> bool {
+        self.failed.is_some() || !self.view.is_level()
     }
 
-    fn show(&self) -> Result<(), StoreError> {
-        let Some(open) = &self.open else { return Ok(()) };
-        let snapshot =
-            open.database.begin_read().map_err(|error| StoreError::Unavailable(Cause::new(error)))?;
-        let table = snapshot.open_table(ROWS).map_err(|error| StoreError::Unavailable(Cause::new(error)))?;
-        self.view.show(Some(Arc::new(table)));
+    fn prepare(&mut self) -> Result<(), StoreError> {
+        self.check_trust()?;
+        self.look_after_checkpoint();
+        if !self.view.is_open() {
+            self.settle()?;
+            self.checkpoint();
+            self.settle()?;
+        }
         Ok(())
     }
 
-    fn builder(&self) -> Builder {
-        let mut builder = Builder::new();
-        builder.set_cache_size(self.cache_bytes);
-        builder
-    }
-
-    /// redb would make a database of an empty file; opening must not.
-    fn check_magic(&self) -> Result<(), StoreError> {
-        let mut start = [0; FILE_MAGIC.len()];
-        match self.medium.read(0, &mut start) {
-            Ok(()) if start == *FILE_MAGIC => Ok(()),
-            Ok(()) => Err(StoreError::Foreign),
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Err(StoreError::Foreign),
-            Err(error) => Err(StoreError::Unavailable(Cause::new(error))),
-        }
-    }
-
-    /// A file that is shorter than its own header says was cut; redb would panic on it. The header's layout
-    /// is part of redb's stable file format (its `design.md`, "Database header"): five little-endian numbers
-    /// from byte 12 on.
-    fn check_length(&self) -> Result<(), StoreError> {
-        let mut numbers = [0; 20];
-        self.medium.read(12, &mut numbers).map_err(|_| StoreError::Foreign)?;
-        let number = |index: usize| {
-            let bytes = [0, 1, 2, 3].map(|byte| numbers[4 * index + byte]);
-            u64::from(u32::from_le_bytes(bytes))
-        };
-        let (page_bytes, header_pages, region_pages) = (number(0), number(1), number(2));
-        let (full_regions, trailing_pages) = (number(3), number(4));
-        let trailing = if trailing_pages > 0 { header_pages + trailing_pages } else { 0 };
-        let pages = full_regions
-            .checked_mul(header_pages + region_pages)
-            .and_then(|pages| pages.checked_add(trailing + 1)); // one page before the first region
-        let said = pages.and_then(|pages| pages.checked_mul(page_bytes)).ok_or(StoreError::Foreign)?;
-        let found = self.medium.len().map_err(|error| StoreError::Unavailable(Cause::new(error)))?;
-        match found < said {
-            true => {
-                Err(StoreError::Corrupt(Cause::new("the file was cut: it is shorter than its header says")))
-            }
+    fn check_trust(&self) -> Result<(), StoreError> {
+        match self.distrusted {
+            true => Err(StoreError::Unavailable(Cause::new(
+                "an earlier sync of the store's files failed; check the disk and restart",
+            ))),
             false => Ok(()),
         }
     }
-}
 
-/// Readers let go before the database closes, so that closing can tidy up.
-impl Drop for Committer {
-    fn drop(&mut self) {
-        self.close();
-    }
-}
-
-/// One transaction: `ops` in order, then the header row with the commit's number.
-fn transact(database: &Database, ops: &[Write], sequence: u64, repair: Repair) -> Result<(), Failed> {
-    let mut transaction = database.begin_write().map_err(broken)?;
-    transaction.set_durability(Durability::Immediate).map_err(broken)?;
-    transaction.set_quick_repair(repair == Repair::Quick);
-    let applied = {
-        let mut table = transaction.open_table(ROWS).map_err(broken)?;
-        apply(&mut table, ops, sequence)
-    };
-    match applied {
-        Ok(()) => transaction.commit().map_err(broken),
-        Err(Failed::Refused(error)) => {
-            transaction.abort().map_err(broken)?;
-            Err(Failed::Refused(error))
+    /// Judges a commit against the store and the commits of its group before it.
+    fn stage(&self, staged: &mut Staged, ops: Vec<Write>) -> Result<(), StoreError> {
+        let number = self.sequence + 1 + staged.commits.len() as u64;
+        let mut written: HashMap<&[u8], Option<u64>> = HashMap::with_capacity(ops.len());
+        for (position, op) in ops.iter().enumerate() {
+            if op.expect() != Expect::Any {
+                let earlier = written.get(op.key()).or_else(|| staged.revisions.get(op.key())).copied();
+                let revision = earlier.map_or_else(|| read_revision(&self.view, op.key()), Ok)?;
+                if !op.expect().holds(revision) {
+                    return Err(StoreError::Conflict { op: position });
+                }
+            }
+            written.insert(op.key(), matches!(op, Write::Put { .. }).then_some(number));
         }
-        Err(error) => Err(error),
+        let written = written.into_iter().map(|(key, revision)| (key.to_vec(), revision)).collect::<Vec<_>>();
+        staged.revisions.extend(written);
+        staged.commits.push((number, ops));
+        Ok(())
     }
-}
 
-fn apply(table: &mut Table<'_, &[u8], &[u8]>, ops: &[Write], sequence: u64) -> Result<(), Failed> {
-    for (position, op) in ops.iter().enumerate() {
-        if !holds(table, op)? {
-            return Err(Failed::Refused(StoreError::Conflict { op: position }));
+    /// Makes commits that hold durable, and shows them.
+    fn write(&mut self, commits: Vec<(u64, Vec<Write>)>) -> Result<(), StoreError> {
+        let Some((first, _)) = commits.first() else { return Ok(()) };
+        let (first, count) = (*first, commits.len() as u64);
+        let bytes = record_bytes(commits.iter().map(|(_, ops)| ops.as_slice()));
+        let limit = self.wal.as_ref().map_or(u64::MAX, Wal::record_bytes_max);
+        if bytes > self.sizes.record_bytes.min(limit) {
+            return self.write_through(commits);
         }
-        match op {
-            Write::Put { key, value, .. } => put(table, key, sequence, value)?,
-            Write::Delete { key, .. } => drop(table.remove(key.as_slice()).map_err(broken)?),
+        self.begin_use()?;
+        self.make_room(bytes)?;
+        let Some(wal) = &mut self.wal else { return Err(super::gone()) };
+        let ops: Vec<&[Write]> = commits.iter().map(|(_, ops)| ops.as_slice()).collect();
+        if let Err(error) = wal.append(first, &ops) {
+            return Err(self.lost(error));
+        }
+        self.sequence += count;
+        self.view.insert(commits.into_iter());
+        self.checkpoint_in_time();
+        Ok(())
+    }
+
+    /// Commits that are too large for the ring go into the table at once, after everything before them.
+    fn write_through(&mut self, commits: Vec<(u64, Vec<Write>)>) -> Result<(), StoreError> {
+        self.flush()?;
+        self.sequence += commits.len() as u64; // also if it fails: a number is never given twice
+        let mut rows = Generation::default();
+        commits.into_iter().for_each(|(number, ops)| rows.insert(number, ops));
+        self.checkpoints.begin(Job { rows: Arc::new(rows), header: self.header() });
+        let result = self.settle();
+        self.failed = None; // whoever asked is told, and repeats it or not
+        result
+    }
+
+    /// The first commit since the store was opened begins a use of the write-ahead file.
+    fn begin_use(&mut self) -> Result<(), StoreError> {
+        if self.wal.is_some() {
+            return Ok(());
+        }
+        let begun = match self.begun.take() {
+            Some(begun) => begun,
+            None => self.new_use()?,
+        };
+        let header = Header { sequence: self.sequence, mark: Some(begun.mark()) };
+        self.begun = Some(begun);
+        self.settle()?;
+        self.checkpoints.begin(Job { rows: Arc::default(), header });
+        let result = self.settle();
+        self.failed = None;
+        result.inspect(|()| self.wal = self.begun.take())
+    }
+
+    fn new_use(&mut self) -> Result<Wal, StoreError> {
+        let mut log = [0; 16];
+        os_rng().fill_bytes(&mut log);
+        let (medium, bytes) = (Arc::clone(&self.medium), self.sizes.ring_bytes);
+        let free = medium.free_bytes().map_err(|error| StoreError::Unavailable(Cause::new(error)))?;
+        let there = medium.len().map_err(|error| StoreError::Unavailable(Cause::new(error)))?;
+        if free.saturating_add(there) < bytes + super::base::RESERVE_BYTES {
+            return Err(StoreError::Full);
+        }
+        Wal::begin(medium, bytes, log).map_err(|error| self.lost(error))
+    }
+
+    /// Waits for checkpoints until a record of so many bytes can be appended and shown.
+    fn make_room(&mut self, record_bytes: u64) -> Result<(), StoreError> {
+        while !self.has_room(record_bytes) {
+            if !self.checkpoints.is_under_way() {
+                self.checkpoint();
+            }
+            self.settle()?;
+        }
+        Ok(())
+    }
+
+    fn has_room(&self, record_bytes: u64) -> bool {
+        let fits = self.wal.as_ref().is_some_and(|wal| wal.fits(record_bytes));
+        fits && self.view.active_bytes() < self.sizes.overlay_bytes
+    }
+
+    /// Begins a checkpoint early enough that commits need not wait for it.
+    fn checkpoint_in_time(&mut self) {
+        let used = self.wal.as_ref().map_or(0, Wal::used);
+        let due =
+            used >= self.sizes.ring_bytes / 2 || self.view.active_bytes() >= self.sizes.overlay_bytes / 2;
+        if due && used >= self.patience && !self.checkpoints.is_under_way() {
+            self.checkpoint();
         }
     }
-    put_header(table, sequence)
-}
 
-fn holds(table: &Table<'_, &[u8], &[u8]>, op: &Write) -> Result<bool, Failed> {
-    if op.expect() == super::super::Expect::Any {
-        return Ok(true);
+    /// Begins a checkpoint of everything committed so far, or once more the one that failed.
+    fn checkpoint(&mut self) {
+        let job = match self.failed.take() {
+            Some(job) => job,
+            None => Job { rows: self.view.freeze(), header: self.header() },
+        };
+        self.checkpoints.begin(job);
     }
-    let stored = table.get(op.key()).map_err(broken)?;
-    let revision = match &stored {
-        Some(stored) => Some(super::decode_revision(stored.value()).map_err(Failed::Refused)?),
-        None => None,
-    };
-    Ok(op.expect().holds(revision))
-}
 
-fn put(table: &mut Table<'_, &[u8], &[u8]>, key: &[u8], sequence: u64, value: &[u8]) -> Result<(), Failed> {
-    let mut stored = table.insert_reserve(key, REVISION_BYTES + value.len()).map_err(broken)?;
-    let (revision, bytes) = stored.as_mut().split_at_mut(REVISION_BYTES);
-    revision.copy_from_slice(&sequence.to_be_bytes());
-    bytes.copy_from_slice(value);
-    Ok(())
-}
-
-fn put_header(table: &mut Table<'_, &[u8], &[u8]>, sequence: u64) -> Result<(), Failed> {
-    let header = [&HEADER_MAGIC[..], &sequence.to_be_bytes()].concat();
-    table.insert(HEADER_KEY, header.as_slice()).map_err(broken)?;
-    Ok(())
-}
-
-fn read_sequence(database: &Database) -> Result<u64, StoreError> {
-    let snapshot = database.begin_read().map_err(|error| StoreError::Unavailable(Cause::new(error)))?;
-    let table = match snapshot.open_table(ROWS) {
-        Ok(table) => table,
-        Err(redb::TableError::Storage(error)) => return Err(storage_error(error)),
-        Err(_) => return Err(StoreError::Foreign),
-    };
-    let header = table.get(HEADER_KEY).map_err(storage_error)?.ok_or(StoreError::Foreign)?;
-    let sequence = header.value().strip_prefix(HEADER_MAGIC).ok_or(StoreError::Foreign)?;
-    sequence.try_into().map(u64::from_be_bytes).map_err(|_| StoreError::Foreign)
-}
-
-fn open_error(error: DatabaseError) -> StoreError {
-    match error {
-        DatabaseError::UpgradeRequired(_) => StoreError::Foreign,
-        DatabaseError::Storage(error) => storage_error(error),
-        error => StoreError::Unavailable(Cause::new(error)),
+    fn header(&self) -> Header {
+        Header { sequence: self.sequence, mark: self.wal.as_ref().map(Wal::mark) }
     }
-}
 
-fn broken(error: impl Into<redb::Error>) -> Failed {
-    Failed::Broken(error.into())
-}
+    /// Takes note of a checkpoint that has ended meanwhile. What went wrong is told to whoever needs the
+    /// next.
+    fn look_after_checkpoint(&mut self) {
+        if let Some(outcome) = self.checkpoints.poll() {
+            let _ = self.ended(outcome); // tried again before anybody is told
+        }
+    }
 
-fn unavailable(text: &'static str) -> StoreError {
-    StoreError::Unavailable(Cause::new(text))
+    /// Waits for the checkpoint under way.
+    fn settle(&mut self) -> Result<(), StoreError> {
+        match self.checkpoints.wait() {
+            Some(outcome) => self.ended(outcome),
+            None => Ok(()),
+        }
+    }
+
+    fn ended(&mut self, outcome: Outcome) -> Result<(), StoreError> {
+        match outcome {
+            Ok(header) => {
+                self.patience = 0;
+                if let (Some(wal), Some(Mark { position, .. })) = (&mut self.wal, header.mark) {
+                    wal.reclaim(position);
+                }
+                Ok(())
+            }
+            Err(Failed { failure, job }) => {
+                let used = self.wal.as_ref().map_or(0, Wal::used);
+                self.patience = used + self.sizes.ring_bytes / 8;
+                self.failed = job;
+                self.distrusted |= failure.is_final;
+                Err(failure.error)
+            }
+        }
+    }
+
+    /// What a failed write of the write-ahead file means for the commit, and for those after it.
+    fn lost(&mut self, error: AppendError) -> StoreError {
+        match error {
+            AppendError::Void(error) if is_full(&error) => StoreError::Full,
+            AppendError::Void(error) => StoreError::Unavailable(Cause::new(error)),
+            AppendError::Distrusted(error) => self.distrust(error),
+        }
+    }
+
+    /// Whether the commit happened is unknown until the next start, so nothing is shown any more either.
+    fn distrust(&mut self, error: io::Error) -> StoreError {
+        self.distrusted = true;
+        self.view.end();
+        StoreError::Unavailable(Cause::new(error))
+    }
 }

@@ -3,16 +3,14 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::io;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
 use tempfile::TempDir;
 
+use super::rig::{CACHE, Pair};
 use super::*;
 use crate::store::{Expect, conformance};
-
-const CACHE: usize = 1 << 20;
 
 fn path() -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
@@ -37,6 +35,11 @@ async fn keeps_the_contract() {
         EmbeddedStore::create(&path, CACHE).unwrap()
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keeps_the_contract_with_files_that_are_always_full() {
+    conformance::check_all(|| Pair::default().tiny(Start::Create)).await;
 }
 
 #[tokio::test]
@@ -138,186 +141,51 @@ fn crash_needs_walk(path: &Path) -> bool {
 }
 
 #[tokio::test]
-async fn a_quiet_store_opens_quickly_after_a_crash() {
+async fn no_crash_needs_a_walk_through_the_file() {
     let (_directory, path) = path();
     let store = EmbeddedStore::create(&path, CACHE).unwrap();
-    assert!(!crash_needs_walk(&path), "a new store is settled");
-    let mut needed_walk = false;
+    assert!(!crash_needs_walk(&path), "a new store");
     for number in 0..20 {
         store.commit(vec![put(number, b"one")]).await.unwrap();
-        needed_walk |= crash_needs_walk(&path);
-    }
-    assert!(needed_walk, "commits do not settle the store themselves");
-    for _ in 0..100 {
-        tokio::time::sleep(QUIET).await;
-        if !crash_needs_walk(&path) {
-            return;
-        }
-    }
-    panic!("the store never settled");
-}
-
-/// A medium in memory with a limit to its size, and calls that can be made to fail.
-#[derive(Debug, Default)]
-struct Frail(Mutex<FrailState>);
-
-#[derive(Debug, Default)]
-struct FrailState {
-    bytes: Vec<u8>,
-    /// Reports plenty of free space even so, as a file system with quotas does.
-    capacity: Option<usize>,
-    reports_free: Option<u64>,
-    calls_until_failure: Option<(u32, io::ErrorKind)>,
-    sync_fails: bool,
-}
-
-impl Frail {
-    fn set(&self, change: impl FnOnce(&mut FrailState)) {
-        change(&mut self.0.lock().unwrap());
-    }
-
-    fn store(self: &Arc<Self>, start: Start) -> Result<EmbeddedStore, StoreError> {
-        EmbeddedStore::start(Arc::clone(self) as Arc<dyn Medium>, CACHE, start)
-    }
-}
-
-impl FrailState {
-    fn step(&mut self) -> io::Result<()> {
-        match &mut self.calls_until_failure {
-            Some((0, kind)) => Err((*kind).into()),
-            Some((calls, _)) => {
-                *calls -= 1;
-                Ok(())
-            }
-            None => Ok(()),
-        }
-    }
-}
-
-impl Medium for Frail {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.0.lock().unwrap().bytes.len() as u64)
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let state = self.0.lock().unwrap();
-        let offset = usize::try_from(offset).unwrap();
-        let bytes = state.bytes.get(offset..offset + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
-        out.copy_from_slice(bytes);
-        Ok(())
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        let mut state = self.0.lock().unwrap();
-        state.step()?;
-        state.bytes.resize(usize::try_from(len).unwrap(), 0);
-        Ok(())
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        let mut state = self.0.lock().unwrap();
-        state.step()?;
-        if state.sync_fails { Err(io::Error::other("injected")) } else { Ok(()) }
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let mut state = self.0.lock().unwrap();
-        state.step()?;
-        let offset = usize::try_from(offset).unwrap();
-        if state.capacity.is_some_and(|capacity| offset + data.len() > capacity) {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        let length = state.bytes.len().max(offset + data.len());
-        state.bytes.resize(length, 0);
-        state.bytes[offset..offset + data.len()].copy_from_slice(data);
-        Ok(())
-    }
-
-    fn free_bytes(&self) -> io::Result<u64> {
-        Ok(self.0.lock().unwrap().reports_free.unwrap_or(1 << 40))
+        assert!(!crash_needs_walk(&path), "commit {number}");
     }
 }
 
 #[tokio::test]
-async fn a_full_disk_fails_the_request_only() {
-    let medium = Arc::new(Frail::default());
-    let store = medium.store(Start::Create).unwrap();
-    store.commit(vec![put(1, b"before")]).await.unwrap();
-    medium.set(|state| state.reports_free = Some(1000));
-    assert!(matches!(store.commit(vec![put(1, b"during")]).await, Err(StoreError::Full)));
-    assert_eq!(store.get(&key(1)).await.unwrap().unwrap().value, b"before");
-    medium.set(|state| state.reports_free = None);
-    store.commit(vec![put(1, b"after")]).await.unwrap();
-    assert_eq!(store.get(&key(1)).await.unwrap().unwrap().value, b"after");
+async fn a_commit_is_one_write_and_one_sync_of_one_block() {
+    let files = Pair::default();
+    let store = files.store(Start::Create).unwrap();
+    store.commit(vec![put(0, &[7; 600])]).await.unwrap();
+    let counted = |files: &Pair| files.wal.get(|state| (state.writes, state.syncs, state.bytes_written));
+    let (before, table) = (counted(&files), files.table.get(|state| state.writes));
+    for number in 1..=100 {
+        store.commit(vec![put(number, &[7; 600])]).await.unwrap();
+    }
+    let after = counted(&files);
+    assert_eq!((after.0 - before.0, after.1 - before.1, after.2 - before.2), (100, 100, 100 * 4096));
+    assert_eq!(files.table.get(|state| state.writes), table, "the table follows later");
 }
 
+/// As reads on one connection commit: an entry, and the checkpoint that is replaced, amid other rows.
 #[tokio::test]
-async fn a_quota_nobody_foresaw_fails_the_request_only() {
-    let medium = Arc::new(Frail::default());
-    let store = medium.store(Start::Create).unwrap();
-    medium.set(|state| state.capacity = Some(8 << 20));
-    let mut written = 0;
-    let refused = loop {
-        match store.commit(vec![put(written, &[7; 200_000])]).await {
-            Ok(()) => written += 1,
-            Err(error) => break error,
-        }
-        assert!(written < 100, "the limit was never reached");
+async fn a_durable_read_costs_the_disk_five_kibibytes() {
+    const READS: u64 = 5000;
+    let files = Pair::default();
+    let media = Files { table: Arc::clone(&files.table) as _, wal: Arc::clone(&files.wal) as _ };
+    let store = EmbeddedStore::start(media, SIZES, CACHE_BYTES_DEFAULT, Start::Create).unwrap();
+    let row = |table: u8, number: u64, bytes: usize| {
+        let key = [&[table; 17][..], &number.to_be_bytes()].concat();
+        Write::Put { key, value: vec![7; bytes], expect: Expect::Any }
     };
-    assert!(matches!(refused, StoreError::Full), "{refused:?}");
-    for number in 0..written {
-        assert!(store.get(&key(number)).await.unwrap().is_some(), "row {number} of {written}");
+    for number in 0..20 {
+        store.commit((0..100).map(|at| row(9, at * 20 + number, 300)).collect()).await.unwrap();
     }
-    assert!(store.get(&key(written)).await.unwrap().is_none());
-    // Still full for the large, and well again when there is room.
-    assert!(matches!(store.commit(vec![put(written, &[7; 4_000_000])]).await, Err(StoreError::Full)));
-    medium.set(|state| state.capacity = None);
-    store.commit(vec![put(written, b"after")]).await.unwrap();
-    drop(store);
-    let store = medium.store(Start::Open).unwrap();
-    assert_eq!(store.get(&key(written)).await.unwrap().unwrap().value, b"after");
-}
-
-#[tokio::test]
-async fn no_failure_at_any_call_breaks_a_commit_in_half() {
-    for kind in [io::ErrorKind::StorageFull, io::ErrorKind::Other] {
-        let mut failed = 0;
-        for calls in 0.. {
-            let medium = Arc::new(Frail::default());
-            let store = medium.store(Start::Create).unwrap();
-            store.commit(vec![put(1, b"old"), put(2, b"old")]).await.unwrap();
-            medium.set(|state| state.calls_until_failure = Some((calls, kind)));
-            let result = store.commit(vec![put(1, b"new"), put(2, b"new"), put(3, &[1; 50_000])]).await;
-            medium.set(|state| state.calls_until_failure = None);
-            drop(store);
-            let store = medium.store(Start::Open).unwrap();
-            let (one, two) = (store.get(&key(1)).await.unwrap(), store.get(&key(2)).await.unwrap());
-            let (one, two) = (one.unwrap().value, two.unwrap().value);
-            assert_eq!(one, two, "half a commit after {calls} calls");
-            match result {
-                Ok(()) => assert_eq!(one, b"new"),
-                Err(StoreError::Full) => assert_eq!(one, b"old", "Full, but it happened, {calls} calls"),
-                Err(_) => {}
-            }
-            if result.is_ok() {
-                break;
-            }
-            failed += 1;
-        }
-        assert!(failed >= 3, "a commit makes more calls than {failed}");
+    let written = || files.wal.get(|wal| wal.bytes_written) + files.table.get(|table| table.bytes_written);
+    let before = written();
+    for number in 0..READS {
+        store.commit(vec![row(1, number, 530), row(2, 0, 200)]).await.unwrap();
     }
-}
-
-#[tokio::test]
-async fn after_a_failed_sync_nothing_is_written_any_more() {
-    let medium = Arc::new(Frail::default());
-    let store = medium.store(Start::Create).unwrap();
-    store.commit(vec![put(1, b"old")]).await.unwrap();
-    medium.set(|state| state.sync_fails = true);
-    assert!(matches!(store.commit(vec![put(1, b"new")]).await, Err(StoreError::Unavailable(_))));
-    medium.set(|state| state.sync_fails = false);
-    assert!(matches!(store.commit(vec![put(1, b"new")]).await, Err(StoreError::Unavailable(_))));
-    drop(store);
-    let store = medium.store(Start::Open).unwrap();
-    store.commit(vec![put(1, b"newer")]).await.unwrap();
+    store.close().await.unwrap();
+    let each = (written() - before) / READS;
+    assert!((4096..=5 * 1024).contains(&each), "{each} bytes each");
 }
