@@ -211,7 +211,7 @@ fn point(share: &Share) -> shamir::Point {
 async fn needles(site: &Site) -> Needles {
     let mut needles = Needles::default();
     let path = site.world.path("copy.redb");
-    std::fs::copy(site.world.path("store.redb"), &path).unwrap();
+    rows::copy(&site.world.path("store.redb"), &path);
     let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(&path, 1 << 20).unwrap());
     let record = store.get(&seal_record_key()).await.unwrap().unwrap();
     let sealed = Sealed::open(serde_json::from_slice(&record.value).unwrap()).unwrap();

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use symbolon_broker::rows::Table;
-use symbolon_broker::store::embedded::EmbeddedStore;
+use symbolon_broker::store::embedded::{EmbeddedStore, write_ahead_path};
 use symbolon_broker::store::{Expect, Scan, Store, StoreError, Write};
 use symbolon_cli::demo::world::World;
 
@@ -26,6 +26,16 @@ pub async fn rows_of(store: &dyn Store) -> Rows {
 pub async fn write(world: &World, rows: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) {
     let ops = rows.into_iter().map(|(key, value)| Write::Put { key, value, expect: Expect::Any }).collect();
     open(&world.path("store.redb")).await.commit(ops).await.unwrap();
+}
+
+/// The store of a broker, running or not, as a kill at this moment leaves it: the table, and the write-ahead
+/// file if it is there.
+pub fn copy(from: &Path, to: &Path) {
+    std::fs::copy(from, to).unwrap();
+    let (from, to) = (write_ahead_path(from), write_ahead_path(to));
+    if from.exists() {
+        std::fs::copy(from, to).unwrap();
+    }
 }
 
 /// Tasks of a broker may hold its store for a moment after it has stopped serving.

@@ -86,7 +86,7 @@ pub fn copy_key(session: &Session) -> CapsuleKey {
 /// A copy of a store file and its rows.
 pub async fn copy_store(store: &Path, name: &str) -> Disk {
     let path: PathBuf = store.with_file_name(name);
-    std::fs::copy(store, &path).unwrap();
+    crate::rows::copy(store, &path);
     Disk::read(path).await
 }
 

@@ -16,6 +16,7 @@ use super::super::property;
 use super::super::story::{Story, StoryError};
 use super::log::log_size;
 use symbolon::{Cas, SecretData};
+use symbolon_broker::store::embedded::write_ahead_path;
 
 /// Objects with another interval than this use the store with application roles.
 const USUAL_INTERVAL: &str = "1m0s";
@@ -49,11 +50,13 @@ pub async fn workload_is_written(story: &mut Story, told: &mut Narrator) -> Resu
     progress.finish_and_clear();
     told.check_eq(&first_versions, &254, "254 secrets written, each as version 1, generated values");
     told.figure("writes", format_args!("{} in {}", meter.summary(), shown(begun.elapsed())));
-    let readable = readable_on_disk(&story.world.path("store.redb"), &story.values)?;
+    let store = story.world.path("store.redb");
+    let mut readable = readable_on_disk(&store, &story.values)?;
+    readable.extend(readable_on_disk(&write_ahead_path(&store), &story.values)?);
     told.check_eq(
         &readable,
         &Vec::<String>::new(),
-        "no name and no value of them can be read in the store's file",
+        "no name and no value of them can be read in the store's files",
     );
     Ok(())
 }
