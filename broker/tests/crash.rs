@@ -40,6 +40,7 @@ const ROUNDS: u64 = 200;
 /// Rounds on one store before a fresh one: logs of many restarts, and checks that stay quick.
 const ROUNDS_PER_STORE: u64 = 8;
 const CALLERS: u64 = 32;
+const VALUE_BYTES: usize = 40_000;
 const CACHE_BYTES: usize = 4 << 20;
 const CHILD: &str = "SYMBOLON_CRASH_CHILD";
 const ACK: &str = "ack ";
@@ -203,7 +204,8 @@ fn child() {
     });
 }
 
-/// Two writes, then a read, and so on. Every fourth write has a value of several pages beside it.
+/// Two writes, then a read, and so on. Every fourth write has a value beside it that is large enough to bring
+/// checkpoints about, and sometimes to go into the table at once.
 async fn call(writer: Arc<Writer>, caller: String) {
     for number in 0_u64.. {
         let kind = if number % 3 == 2 { 'r' } else { 'w' };
@@ -225,7 +227,7 @@ fn changes(name: &str, number: u64) -> Vec<Write> {
     };
     let mut changes = vec![put(1, name.as_bytes()), put(2, name.as_bytes())];
     if number.is_multiple_of(4) {
-        changes.push(put(9, &vec![7; 9000]));
+        changes.push(put(9, &vec![7; VALUE_BYTES]));
     }
     changes
 }
