@@ -56,7 +56,8 @@ async fn measure(directory: &Path, callers: u64, writes: bool, length: Duration)
     let writer = Writer::start(Arc::clone(&counted) as Arc<dyn Store>, Arc::new(RealClock), keys()).await;
     let writer = Arc::new(writer.unwrap());
     let stop = Arc::new(AtomicBool::new(false));
-    let begun = Instant::now();
+    let _ = writer.commit(Vec::new(), draft()).await.unwrap(); // the first makes the write-ahead file
+    let (begun, written) = (Instant::now(), bytes_written());
     let tasks: Vec<_> = (0..callers)
         .map(|caller| tokio::spawn(call(Arc::clone(&writer), Arc::clone(&stop), caller, writes)))
         .collect();
@@ -66,7 +67,10 @@ async fn measure(directory: &Path, callers: u64, writes: bool, length: Duration)
     for task in tasks {
         waits.extend(task.await.unwrap());
     }
-    report(callers, writes, begun.elapsed(), waits, counted.commits.load(Ordering::Relaxed));
+    let took = begun.elapsed();
+    counted.store.close().await.unwrap();
+    let written = bytes_written() - written;
+    report(callers, writes, took, waits, counted.commits.load(Ordering::Relaxed), written);
 }
 
 async fn call(writer: Arc<Writer>, stop: Arc<AtomicBool>, caller: u64, writes: bool) -> Vec<Duration> {
@@ -83,14 +87,21 @@ async fn call(writer: Arc<Writer>, stop: Arc<AtomicBool>, caller: u64, writes: b
     waits
 }
 
-fn report(callers: u64, writes: bool, took: Duration, mut waits: Vec<Duration>, commits: u64) {
+/// What the kernel counts as written to the disk by this process.
+fn bytes_written() -> u64 {
+    let counts = std::fs::read_to_string("/proc/self/io").unwrap_or_default();
+    let line = counts.lines().find_map(|line| line.strip_prefix("write_bytes: "));
+    line.and_then(|count| count.parse().ok()).unwrap_or(0)
+}
+
+fn report(callers: u64, writes: bool, took: Duration, mut waits: Vec<Duration>, commits: u64, written: u64) {
     waits.sort_unstable();
     let kind = if writes { "writes of 1 KiB" } else { "reads (empty changes)" };
     let rate = waits.len() as f64 / took.as_secs_f64();
     let (median, slow) = (waits[waits.len() / 2], waits[waits.len() * 99 / 100]);
-    let group = waits.len() as f64 / commits as f64;
+    let (group, bytes) = (waits.len() as f64 / commits as f64, written as f64 / waits.len() as f64);
     println!(
-        "{callers:4} callers, {kind:22} {rate:8.0}/s  p50 {median:8.2?}  p99 {slow:8.2?}  {group:5.1} a commit"
+        "{callers:4} callers, {kind:22} {rate:8.0}/s  p50 {median:8.2?}  p99 {slow:8.2?}  {group:5.1} a commit  {bytes:6.0} B written each"
     );
 }
 
