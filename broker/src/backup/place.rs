@@ -195,7 +195,7 @@ impl Place {
         Ok(names)
     }
 
-    /// The newest [`LISTED_MAX`] with what their heads say, the newest last. One that cannot be read hides no
+    /// The newest `LISTED_MAX` with what their heads say, the newest last. One that cannot be read hides no
     /// other.
     pub async fn list(&self) -> Result<Vec<Found>, PlaceError> {
         let mut objects = self.objects().await?;

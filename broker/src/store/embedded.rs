@@ -34,7 +34,7 @@
 //! goes on: the kernel may have dropped pages that it still shows, and only a restart of the process on a
 //! checked disk is honest.
 //!
-//! **Memory.** redb's page cache, bounded by the caller, and the overlay, bounded by [`Sizes`].
+//! **Memory.** redb's page cache, bounded by the caller, and the overlay, bounded by `Sizes`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
