@@ -48,6 +48,17 @@ fn no_file_names_a_path_of_one_machine() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
+/// Two versions of one place that nobody has put together.
+#[test]
+fn no_file_holds_a_conflict() {
+    let is_mark = |line: &&str| ["<<<<<<< ", ">>>>>>> "].iter().any(|mark| line.starts_with(mark));
+    let files = read(|path| !path.starts_with("fuzz/corpus/"));
+    let held =
+        |(path, text): (&String, &String)| text.lines().find(is_mark).map(|line| format!("{path}: {line}"));
+    let wrong: Vec<String> = files.iter().filter_map(held).collect();
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
 /// What describes the present; the changelog tells what was.
 fn is_document(path: &str) -> bool {
     let is_here = !path.contains('/') || path.starts_with("docs/");
