@@ -93,6 +93,7 @@ fn certificates_and_settings_are_renewed_under_load() {
     let value = json!({ "value": "right" });
     runtime.block_on(client().kv("secret").put("app/db", &value, Cas::Any)).unwrap();
     let over = Arc::new(AtomicBool::new(false));
+    let began = tokio::time::Instant::now();
     let readers: Vec<_> =
         (0..READERS).map(|_| runtime.spawn(read_on(client.clone(), Arc::clone(&over)))).collect();
     for renewal in 0..RENEWALS {
@@ -104,6 +105,7 @@ fn certificates_and_settings_are_renewed_under_load() {
     }
     over.store(true, Ordering::Relaxed);
     let reads: u32 = readers.into_iter().map(|reader| runtime.block_on(reader).unwrap()).sum();
+    eprintln!("{reads} reads in {:.1} s", began.elapsed().as_secs_f64());
     assert!(reads > 1000, "{reads}");
     let status = runtime.block_on(Operator::from(client()).seal_status()).unwrap();
     assert_eq!(status.version, format!("1.16.{}", RENEWALS - 1));
