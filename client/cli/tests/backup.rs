@@ -9,18 +9,19 @@ mod deployment;
 #[path = "support/officers.rs"]
 #[allow(dead_code)] // as above
 mod officers;
+#[path = "support/people.rs"]
+mod people;
 #[path = "support/secrets.rs"]
 mod secrets;
 mod support;
-
-use std::path::Path;
 
 use serde_json::Value;
 
 use crate::deployment::{Deployment, Programs, until};
 use crate::officers::{OLGA, OMAR, hand_in, ordered, section};
+use crate::people::keygen;
 use crate::secrets::mount;
-use crate::support::{Done, command, run};
+use crate::support::{Done, run};
 
 const GENERAL: i32 = 1;
 const USAGE: i32 = 2;
@@ -28,16 +29,6 @@ const DENIED: i32 = 3;
 const ABSENT: i32 = 4;
 const UNAVAILABLE: i32 = 5;
 const INTEGRITY: i32 = 6;
-
-/// A recipient's key file and card.
-fn keygen(home: &Path, name: &str) {
-    std::fs::write(home.join("phrase"), "four random words here\n").unwrap();
-    let key = format!("{name}.key");
-    let args = ["custodian", "keygen", "--name", name, "--out", &key, "--passphrase-file", "phrase"];
-    let mut command = command(&[&args[..], &["--memory", "64", "--output", "json"]].concat());
-    let made: Value = serde_json::from_str(&run(command.current_dir(home), "").expect(0).stdout).unwrap();
-    std::fs::write(home.join(format!("{name}.card")), made["card"].as_str().unwrap()).unwrap();
-}
 
 fn deployment() -> Deployment {
     let deployment =

@@ -5,6 +5,8 @@
 
 #[path = "support/deployment.rs"]
 mod deployment;
+#[path = "support/people.rs"]
+mod people;
 mod support;
 
 use std::fs::File;
@@ -15,7 +17,7 @@ use serde_json::Value;
 use symbolon_proto::custody::Card;
 
 use crate::deployment::{Deployment, Programs, until};
-use crate::support::{Done, command, run};
+use crate::support::{Done, run};
 
 const USAGE: i32 = 2;
 const DENIED: i32 = 3;
@@ -31,15 +33,7 @@ fn on_the_console(deployment: &Deployment) -> String {
 
 /// Key files and cards of the new custodians, in the deployment's directory.
 fn keygen(home: &Path) {
-    std::fs::write(home.join("phrase"), "correct horse battery staple\n").unwrap();
-    for name in PEOPLE {
-        let key = format!("{name}.key");
-        let args = ["custodian", "keygen", "--name", name, "--out", &key, "--passphrase-file", "phrase"];
-        let args = [&args[..], &["--memory", "64", "--output", "json"]].concat();
-        let made = run(command(&args).current_dir(home), "").expect(0);
-        let made: Value = serde_json::from_str(&made.stdout).unwrap();
-        std::fs::write(home.join(format!("{name}.card")), made["card"].as_str().unwrap()).unwrap();
-    }
+    PEOPLE.into_iter().for_each(|name| people::keygen(home, name));
 }
 
 /// A custodian's command, with the fingerprint from the console.

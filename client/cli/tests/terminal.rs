@@ -7,6 +7,8 @@
 #[path = "support/deployment.rs"]
 #[allow(dead_code)] // other tests use the rest
 mod deployment;
+#[path = "support/people.rs"]
+mod people;
 #[allow(dead_code)] // as above
 mod support;
 
@@ -14,12 +16,12 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use serde_json::Value;
 use symbolon_proto::custody::Card;
 use symbolon_repository::machine::needs;
 
 use crate::deployment::{Deployment, Programs};
-use crate::support::{Done, command, run};
+use crate::people::keygen;
+use crate::support::Done;
 
 /// The end of the question.
 const QUESTION: &str = "(yes/no)";
@@ -52,15 +54,6 @@ fn typed(command: &Command, keys: &str) -> Done {
     stdout.read_to_end(&mut seen).unwrap();
     let code = child.wait().unwrap().code().unwrap();
     Done { code, stdout: String::from_utf8(seen).unwrap(), stderr: String::new() }
-}
-
-fn keygen(home: &Path, name: &str) {
-    std::fs::write(home.join("phrase"), "four random words here\n").unwrap();
-    let key = format!("{name}.key");
-    let args = ["custodian", "keygen", "--name", name, "--out", &key, "--passphrase-file", "phrase"];
-    let mut command = command(&[&args[..], &["--memory", "64", "--output", "json"]].concat());
-    let made: Value = serde_json::from_str(&run(command.current_dir(home), "").expect(0).stdout).unwrap();
-    std::fs::write(home.join(format!("{name}.card")), made["card"].as_str().unwrap()).unwrap();
 }
 
 fn fingerprint(home: &Path, name: &str) -> String {
