@@ -12,7 +12,6 @@ use object_store::client::{ClientOptions, HttpClient, HttpConnector};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, RetryConfig};
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use symbolon_proto::Zeroizing;
 use symbolon_proto::backup::{About, BackupReader};
 use symbolon_proto::id::DeploymentId;
@@ -21,6 +20,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::kept;
 use super::making::{BrokenOff, Making};
 use crate::config::Bucket;
+use crate::fetch::{self, FetchError};
 
 /// Bytes that are sent to a bucket together: the least that S3 takes for a part.
 const PART_BYTES: usize = 5 << 20;
@@ -60,8 +60,8 @@ pub enum PlaceError {
         source: std::io::Error,
     },
     /// The HTTP client.
-    #[error("the certificate authority of the bucket cannot be used: {0}")]
-    Client(#[source] reqwest::Error),
+    #[error("the bucket cannot be reached as configured: {0}")]
+    Client(#[from] FetchError),
     /// The place's answer.
     #[error("the place of the backups refuses: {0}")]
     Store(#[from] object_store::Error),
@@ -295,20 +295,14 @@ fn line(path: &FilePath) -> Result<Zeroizing<String>, PlaceError> {
 }
 
 fn client(bucket: &Bucket) -> Result<reqwest::Client, PlaceError> {
-    if CryptoProvider::get_default().is_none() {
-        // Without one the HTTP client panics. Somebody else may have been faster, with the same one.
-        let _ = aws_lc_rs::default_provider().install_default();
-    }
-    let mut client = reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .timeout(REQUEST_TIME);
-    if let Some(path) = &bucket.ca_file {
-        let pem = std::fs::read(path).map_err(|source| PlaceError::File { path: path.clone(), source })?;
-        let authorities = reqwest::Certificate::from_pem_bundle(&pem).map_err(PlaceError::Client)?;
-        client = client.tls_certs_only(authorities);
-    }
-    client.build().map_err(PlaceError::Client)
+    let authority = bucket.ca_file.as_ref().map(|path| {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| PlaceError::File { path: path.clone(), source })?;
+        // An empty text would mean the system's authorities, and another one was asked for.
+        if text.is_empty() { Err(FetchError::Authority.into()) } else { Ok::<_, PlaceError>(text) }
+    });
+    let client = fetch::builder(&authority.transpose()?.unwrap_or_default())?.timeout(REQUEST_TIME);
+    Ok(client.build().map_err(FetchError::from)?)
 }
 
 /// The HTTP client that everything here uses, handed to the library.

@@ -245,3 +245,23 @@ fn a_backup_of_the_future_does_not_count() {
     backups.look(1_007_201);
     assert_eq!(alarms.texts(), [Alarm::Backup.text()]);
 }
+
+/// An empty file would otherwise mean nobody, or everybody.
+#[test]
+fn a_bucket_whose_authority_is_no_certificate_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let [id, secret, ca] = ["id", "secret", "ca"].map(|name| home.path().join(name));
+    [&id, &secret].iter().for_each(|path| std::fs::write(path, "x").unwrap());
+    let bucket = Bucket {
+        access_key_id_file: Some(id),
+        secret_access_key_file: Some(secret),
+        ca_file: Some(ca.clone()),
+        ..Bucket::default()
+    };
+    for text in ["", "no certificate"] {
+        std::fs::write(&ca, text).unwrap();
+        let refused = Place::open("s3://bucket/x", Some(&bucket)).err().unwrap();
+        assert!(matches!(refused, PlaceError::Client(_)), "{text:?}: {refused}");
+        assert!(refused.to_string().contains("CERTIFICATE"), "{refused}");
+    }
+}

@@ -128,20 +128,19 @@ async fn fetch(address: &Address, ca_pem: &str, lookup: Lookup) -> Result<Vec<u8
 }
 
 fn client(reach: Reach, ca_pem: &str, lookup: Lookup) -> Result<reqwest::Client, FetchError> {
+    let resolver = Arc::new(Resolver::new(reach, lookup));
+    Ok(builder(ca_pem)?.https_only(true).dns_resolver(resolver).timeout(FETCH_TIME).build()?)
+}
+
+/// What every HTTP client of the broker has in common: it follows nobody elsewhere, and trusts the given
+/// authority or, if that is empty, the system's.
+pub fn builder(ca_pem: &str) -> Result<reqwest::ClientBuilder, FetchError> {
     if CryptoProvider::get_default().is_none() {
         // Without one the HTTP client panics. Somebody else may have been faster, with the same one.
         let _ = aws_lc_rs::default_provider().install_default();
     }
-    let mut client = reqwest::Client::builder()
-        .https_only(true)
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .dns_resolver(Arc::new(Resolver::new(reach, lookup)))
-        .timeout(FETCH_TIME);
-    if !ca_pem.is_empty() {
-        client = client.tls_certs_only(authority(ca_pem)?);
-    }
-    Ok(client.build()?)
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
+    if ca_pem.is_empty() { Ok(client) } else { Ok(client.tls_certs_only(authority(ca_pem)?)) }
 }
 
 /// The authority that a configuration gives as PEM, if it gives one: certificates that can be trusted.
