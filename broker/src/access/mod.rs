@@ -36,7 +36,7 @@ pub(crate) use request::describe;
 pub use request::{Authorised, Request, malformed, unrouted};
 pub use requester::{Asker, Requester};
 pub use route::Route;
-pub use session::Session;
+pub use session::{Session, Turn};
 
 /// Tables of this room.
 pub const TABLES: &[Table] = &[mounts::MOUNTS, policies::POLICIES, tokens::TOKENS, tokens::ACCESSORS];

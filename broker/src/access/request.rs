@@ -12,7 +12,7 @@ use symbolon_core::token::Caller;
 
 use super::object::Object;
 use super::route::Route;
-use super::session::Session;
+use super::session::{Session, Turn};
 use super::{Asker, Requester, tokens};
 use crate::error::{Absent, OpError};
 use crate::store::Write;
@@ -181,17 +181,23 @@ impl Authorised {
         self.commit_for_disclosure(object, changes).await.map(drop)
     }
 
+    /// The turn to change what requests see in memory: whoever has it reads, judges and commits before the
+    /// next one reads, so that two askers at once are no conflict.
+    pub async fn turn(&self) -> Turn {
+        self.session().taking_turn().await
+    }
+
     /// Commits changes of what requests see in memory, then takes them into use. One such step follows the
     /// other, and none stops half-way because the asker has gone: memory and store must not come apart. Other
     /// brokers are told in the same commit.
     pub async fn commit_and_take(
         self,
+        turn: Turn,
         object: Object,
         mut changes: Vec<Write>,
         take: impl FnOnce(&Session) + Send + 'static,
     ) -> Result<Self, OpError> {
         changes.push(self.session().configuration_changed()?);
-        let turn = self.session().taking_turn().await;
         let step = async move {
             self.commit(object, changes).await?;
             take(self.session());

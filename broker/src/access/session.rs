@@ -92,6 +92,9 @@ impl Remains {
     }
 }
 
+/// That nobody else of this broker changes what requests see in memory.
+pub struct Turn(#[expect(dead_code, reason = "held, not looked at")] OwnedMutexGuard<()>);
+
 impl Session {
     /// Puts a session together.
     #[must_use]
@@ -225,9 +228,9 @@ impl Session {
         freshness::changed(&self.rows)
     }
 
-    /// The turn to commit and take into use what requests see in memory.
-    pub(crate) async fn taking_turn(&self) -> OwnedMutexGuard<()> {
-        Arc::clone(&self.taking).lock_owned().await
+    /// The turn to read, judge, commit and take into use what requests see in memory.
+    pub(crate) async fn taking_turn(&self) -> Turn {
+        Turn(Arc::clone(&self.taking).lock_owned().await)
     }
 
     /// Stops background work and wipes cached keys. What it gives back tells when nobody holds any other key

@@ -10,7 +10,7 @@ use symbolon_core::token::ttl::SYSTEM_TTL_SECS;
 
 use crate::access::mounts::{Enable, Listing, MOUNTS_MAX, Mount, MountList, Mounts, Side, new_mount};
 use crate::access::shape::Facts;
-use crate::access::{Asker, Authorised, Object, Request, Route, describe};
+use crate::access::{Asker, Authorised, Object, Request, Route, Turn, describe};
 use crate::auth::{METHODS, Method, method_of};
 use crate::engines::{ENGINES, engine_of};
 use crate::error::{OpError, Text};
@@ -136,7 +136,8 @@ pub async fn enable(who: &Asker<'_>, side: Side, path: MountPath, spec: Enable) 
     request.record_failure(check_path(side, &path)).await?;
     let mount = new_mount(path, Enable { options, ..spec });
     request.record_failure(check_settings(&mount)).await?;
-    change(request, side, Object::mount(&mount), |list| {
+    let turn = request.turn().await;
+    change(request, turn, side, Object::mount(&mount), |list| {
         if list.0.iter().any(|other| other.path.overlaps(&mount.path)) {
             return Err(OpError::invalid("path is already in use"));
         }
@@ -236,6 +237,7 @@ pub async fn tune(who: &Asker<'_>, tuned: Tuned<'_>, tuning: Tuning) -> Result<(
     let Tuned { side, path, .. } = tuned;
     let request =
         Request::begin(who, side.actions()[1], &tuned.route()).await?.authorise(Operation::Update).await?;
+    let turn = request.turn().await; // what is left as it is, is as the one before has left it
     let mount = request.record_failure(mount_at(&request, side, path)).await?;
     if side == Side::Secrets && is_builtin(&request, side, &mount) {
         return request
@@ -251,7 +253,7 @@ pub async fn tune(who: &Asker<'_>, tuned: Tuned<'_>, tuning: Tuning) -> Result<(
         stored.clone_from(&after);
         Ok(())
     };
-    change(request, side, Object::mount(&mount), edit).await.map(drop)
+    change(request, turn, side, Object::mount(&mount), edit).await.map(drop)
 }
 
 /// The mount as it will be.
@@ -286,6 +288,7 @@ fn after(side: Side, mount: &Mount, tuning: Tuning) -> Result<Mount, OpError> {
 pub async fn disable(who: &Asker<'_>, side: Side, path: &MountPath) -> Result<(), OpError> {
     let request =
         Request::begin(who, side.actions()[2], &at(side, path)).await?.authorise(Operation::Delete).await?;
+    let turn = request.turn().await;
     let Some(mount) = side.of(&request.session().mounts()).at(path).cloned() else {
         request.commit(Object::Path, Vec::new()).await?;
         return Ok(());
@@ -295,7 +298,7 @@ pub async fn disable(who: &Asker<'_>, side: Side, path: &MountPath) -> Result<()
             .record_failure(Err(OpError::invalid("this mount is part of the system and stays")))
             .await;
     }
-    let request = change(request, side, Object::mount(&mount), |list| {
+    let request = change(request, turn, side, Object::mount(&mount), |list| {
         list.0.retain(|other| other.id != mount.id);
         Ok(())
     })
@@ -309,9 +312,10 @@ fn is_builtin(request: &Authorised, side: Side, mount: &Mount) -> bool {
     request.session().shape().builtins(side).any(|(path, _)| path == mount.path.as_str())
 }
 
-/// Changes a table by compare-and-set and takes it into use.
+/// Changes a table and takes it into use. Only another broker can come between: then nothing is changed.
 async fn change(
     request: Authorised,
+    turn: Turn,
     side: Side,
     object: Object,
     edit: impl Fn(&mut MountList) -> Result<(), OpError>,
@@ -323,7 +327,7 @@ async fn change(
     };
     request.record_failure(edit(&mut list)).await?;
     let changes = vec![rows.put(side.row(), &list, expect)?];
-    request.commit_and_take(object, changes, move |session| session.replace_mounts(side, list)).await
+    request.commit_and_take(turn, object, changes, move |session| session.replace_mounts(side, list)).await
 }
 
 /// Removes the rows of a mount that is no longer in the table; nothing can reach them, whatever happens on

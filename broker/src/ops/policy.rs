@@ -90,12 +90,13 @@ pub async fn write(
         .await?
         .authorise(Operation::Update)
         .await?;
+    let turn = request.turn().await;
     let parsed = request.record_failure(check(request.session(), name, text)).await?;
     let stored = StoredPolicy { name: name.clone(), text: text.to_owned() };
     let change = request.session().rows.put(place(name), &stored, Expect::Any)?;
     let name = name.clone();
     request
-        .commit_and_take(named(&name), vec![change], move |session| {
+        .commit_and_take(turn, named(&name), vec![change], move |session| {
             session.replace_policy(&name, Some(parsed))
         })
         .await?;
@@ -122,10 +123,11 @@ pub async fn delete(who: &Asker<'_>, spelling: Spelling, name: &PolicyName) -> R
         .authorise(Operation::Delete)
         .await?;
     request.record_failure(deletable(name)).await?;
+    let turn = request.turn().await;
     let change = request.session().rows.delete(place(name), Expect::Any);
     let name = name.clone();
     request
-        .commit_and_take(named(&name), vec![change], move |session| session.replace_policy(&name, None))
+        .commit_and_take(turn, named(&name), vec![change], move |session| session.replace_policy(&name, None))
         .await?;
     Ok(())
 }

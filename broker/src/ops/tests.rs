@@ -310,6 +310,34 @@ async fn a_policy_takes_effect_though_the_asker_has_gone() {
     assert!(matches!(answer, Err(OpError::Denied(_))));
 }
 
+/// Each sees what the one before has made, so nobody is told to try again.
+#[tokio::test]
+async fn mounts_and_policies_changed_by_two_at_once_are_no_conflict() {
+    let bench = Bench::new().await;
+    let [first, second, third] = ["first", "second", "third"].map(|path| MountPath::parse(path).unwrap());
+    let enable = async |path: &MountPath| {
+        let spec = Enable { kind: "kv".to_owned(), ..Enable::default() };
+        bench.as_root(async |who| mount::enable(&who, Side::Secrets, path.clone(), spec).await).await
+    };
+    let tune = async |tuning: mount::Tuning| {
+        let tuned = mount::Tuned { side: Side::Secrets, path: &first, below: Side::Secrets };
+        bench.as_root(async |who| mount::tune(&who, tuned, tuning).await).await
+    };
+    let described = mount::Tuning { description: Some("both".to_owned()), ..mount::Tuning::default() };
+    let shortened = mount::Tuning { default_ttl_secs: Some(60), ..mount::Tuning::default() };
+    enable(&first).await.unwrap();
+    bench.store.rows.pause();
+    let let_go = async { bench.store.rows.resume() };
+    let answers = tokio::join!(enable(&second), enable(&third), tune(described), tune(shortened), let_go);
+    for answer in [answers.0, answers.1, answers.2, answers.3] {
+        answer.unwrap();
+    }
+    let mounts = bench.session.mounts();
+    assert!(mounts.secrets.at(&second).is_some() && mounts.secrets.at(&third).is_some());
+    let tuned = mounts.secrets.at(&first).unwrap();
+    assert_eq!((tuned.description.as_str(), tuned.default_ttl_secs), ("both", 60));
+}
+
 #[tokio::test]
 async fn no_engine_is_mounted_where_other_rules_hold() {
     let bench = Bench::new().await;
