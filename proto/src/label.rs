@@ -147,6 +147,8 @@ labels! {
         NAME = b"SKB1/name";
         /// Row of a token (broker, `token`).
         TOKEN = b"SKB1/token";
+        /// Where a log ends (16.82).
+        LOG_HEAD = b"SKB1/log-head";
         /// Row of an AppRole secret id (broker, `identity::approle`).
         SECRET_ID = b"SKB1/secret-id";
     }

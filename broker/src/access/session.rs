@@ -137,6 +137,17 @@ impl Session {
         self.writer.size()
     }
 
+    /// Waits until the stored checkpoint covers all entries that are durable now.
+    pub async fn store_checkpoint(&self) -> Result<(), OpError> {
+        Ok(self.writer.store_checkpoint().await?)
+    }
+
+    /// The signed checkpoint of all of them; `None` if there are none.
+    #[must_use]
+    pub fn checkpoint(&self) -> Option<String> {
+        self.writer.checkpoint()
+    }
+
     /// The keys of this unsealed period.
     #[must_use]
     pub fn unsealed(&self) -> &Unsealed {

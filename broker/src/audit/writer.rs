@@ -3,8 +3,9 @@
 //! ```text
 //! callers:  seal the detail ──▶ queue (bounded) ──┐                          ┌──▶ Receipt
 //! task:                                           ├─ group ─▶ one commit ────┤
-//! callers:  seal the detail ──▶ queue (bounded) ──┘   ops ‖ bundle ‖ tiles   └──▶ Receipt
-//!                                                         ‖ checkpoint
+//! callers:  seal the detail ──▶ queue (bounded) ──┘   bundle ‖ tiles ‖ head  └──▶ Receipt
+//!                                                     ‖ changes, now and then
+//!                                                     ‖ checkpoint
 //! ```
 //!
 //! One task owns the end of the log. While a commit is under way the next jobs gather in the queue, so a slow
@@ -36,8 +37,9 @@ use symbolon_core::clock::Clock;
 use symbolon_proto::hierarchy::AuditKey;
 use symbolon_proto::id::{BrokerId, DeploymentId};
 use symbolon_proto::log::NoteSigner;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::log::LogError;
 use super::log::detail::{self, DetailPlace};
@@ -48,10 +50,12 @@ use crate::random::os_rng;
 use crate::store::{Cause, Store, StoreError, Write};
 
 mod group;
+mod signing;
 mod task;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use signing::Signing;
 use task::Task;
 
 /// Jobs waiting for a group.
@@ -62,6 +66,9 @@ const QUEUE_WAIT_MAX: Duration = Duration::from_secs(10);
 pub const JOB_OPS_MAX: usize = 5120;
 /// Most bytes of keys and values of one job.
 pub const JOB_BYTES_MAX: usize = 8 << 20;
+/// How long a stored checkpoint may be behind the log: what an auditor may miss who asks the store, and not
+/// an open broker.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 /// Longest detail in bytes, before sealing. Paths have at most 1024 bytes and names less.
 pub const DETAIL_BYTES_MAX: usize = 32 << 10;
 
@@ -126,6 +133,8 @@ pub enum CommitError {
 /// Hands changes and entries to the one task that commits. Dropping it ends the task after what was queued.
 pub struct Writer {
     jobs: mpsc::Sender<Job>,
+    /// Before the audit key, as in the task.
+    signing: Arc<Signing>,
     audit: Arc<AuditKey>,
     deployment: DeploymentId,
     broker: BrokerId,
@@ -138,6 +147,12 @@ pub struct Writer {
 struct Shared {
     size: AtomicU64,
     fenced: OnceLock<()>,
+    /// Entries that the stored checkpoint covers.
+    signed: watch::Sender<u64>,
+    /// Entries that it is to cover at once.
+    wanted: AtomicU64,
+    /// That this has changed.
+    news: Notify,
 }
 
 struct Job {
@@ -155,13 +170,34 @@ impl Writer {
         clock: Arc<dyn Clock>,
         keys: LogKeys,
     ) -> Result<Self, StartError> {
-        let tail = Tail::recover(store.as_ref(), keys.signer.verifier()).await?;
+        Self::start_signing(store, clock, keys, CHECKPOINT_EVERY).await
+    }
+
+    async fn start_signing(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        keys: LogKeys,
+        checkpoint_every: Duration,
+    ) -> Result<Self, StartError> {
+        let (tail, signed) = Tail::recover(store.as_ref(), &keys.signer).await?;
         let shared = Arc::new(Shared::default());
         shared.size.store(tail.size(), Ordering::Release);
+        shared.signed.send_replace(signed);
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
-        let (audit, deployment, broker) = (Arc::clone(&keys.audit), keys.deployment, keys.broker);
-        let task = tokio::spawn(Task::new(store, clock, keys, tail, Arc::clone(&shared)).run(queue));
-        Ok(Self { jobs, audit, deployment, broker, shared, task })
+        let LogKeys { audit, signer, deployment, broker } = keys;
+        let signing = Arc::new(Signing::new(signer, tail.head()));
+        let parts = task::Parts {
+            store,
+            clock,
+            broker,
+            tail,
+            shared: Arc::clone(&shared),
+            checkpoint_every,
+            signing: Arc::clone(&signing),
+            audit: Arc::clone(&audit),
+        };
+        let task = tokio::spawn(Task::new(parts).run(queue));
+        Ok(Self { jobs, signing, audit, deployment, broker, shared, task })
     }
 
     /// Commits `changes` and the entry of `draft`, all or nothing. Empty changes are for requests that only
@@ -185,13 +221,30 @@ impl Writer {
         self.shared.size.load(Ordering::Acquire)
     }
 
+    /// The signed checkpoint of everything that is durable; `None` if nothing was ever logged.
+    #[must_use]
+    pub fn checkpoint(&self) -> Option<String> {
+        self.signing.checkpoint()
+    }
+
+    /// Waits until the stored checkpoint covers everything that is durable now, for somebody who reads rows.
+    pub async fn store_checkpoint(&self) -> Result<(), CommitError> {
+        let size = self.size();
+        let mut signed = self.shared.signed.subscribe();
+        self.shared.wanted.fetch_max(size, Ordering::AcqRel);
+        self.shared.news.notify_one();
+        let written = timeout(QUEUE_WAIT_MAX, signed.wait_for(|signed| *signed >= size)).await;
+        written.map(drop).map_err(|_| CommitError::Busy)
+    }
+
     /// Another broker took the store; nothing will be committed any more.
     #[must_use]
     pub fn is_fenced(&self) -> bool {
         self.shared.fenced.get().is_some()
     }
 
-    /// Commits what is queued, then wipes the signing key. Answers when the task has ended.
+    /// Commits what is queued and a checkpoint of all, then wipes the signing key. Answers when the task has
+    /// ended.
     pub async fn stop(self) {
         drop(self.jobs);
         let _ = self.task.await; // a panic there has been reported by the panic hook

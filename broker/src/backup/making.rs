@@ -65,6 +65,7 @@ impl Making {
             entries: session.entries(),
             log_key: signing.key,
         };
+        session.store_checkpoint().await?; // whoever restores it verifies the log by rows alone
         let snapshot = session.rows.store().snapshot().await?;
         let writer = BackupWriter::begin(about.clone(), cards, &mut os_rng())?;
         let closing = session.keys.closing();

@@ -12,7 +12,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 
-use crate::audit::log::LogReader;
+use crate::audit::log::{LogError, LogReader};
 use crate::custody::App;
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -24,7 +24,7 @@ const NEVER: &str = "no-store";
 
 /// `GET /log/…`.
 pub async fn resource(State(app): State<Arc<App>>, Path(path): Path<String>) -> Response {
-    match LogReader::new(Arc::clone(&app.store)).resource(&path).await {
+    match part(&app, &path).await {
         Ok(Some(bytes)) if path == "checkpoint" => answer(StatusCode::OK, TEXT, NEVER, bytes),
         Ok(Some(bytes)) if path.contains(".p/") => answer(StatusCode::OK, BYTES, NEVER, bytes),
         Ok(Some(bytes)) => answer(StatusCode::OK, BYTES, FOREVER, bytes),
@@ -34,6 +34,17 @@ pub async fn resource(State(app): State<Arc<App>>, Path(path): Path<String>) -> 
             let text = b"the log cannot be read; see the broker's own log\n".to_vec();
             answer(StatusCode::INTERNAL_SERVER_ERROR, TEXT, NEVER, text)
         }
+    }
+}
+
+/// A part of the log; `None` if it has no such thing. The checkpoint of an open broker covers everything
+/// that was answered, that of a sealed one what was signed at the end.
+async fn part(app: &App, path: &str) -> Result<Option<Vec<u8>>, LogError> {
+    let newest =
+        if path == "checkpoint" { app.session().ok().and_then(|open| open.checkpoint()) } else { None };
+    match newest {
+        Some(note) => Ok(Some(note.into_bytes())),
+        None => LogReader::new(Arc::clone(&app.store)).resource(path).await,
     }
 }
 

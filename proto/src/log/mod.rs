@@ -13,6 +13,7 @@
 mod action;
 pub mod checkpoint;
 pub mod entry;
+pub mod head;
 pub mod note;
 pub mod tile;
 pub mod tree;
@@ -21,6 +22,7 @@ pub mod verify;
 pub use self::action::{Action, Outcome};
 pub use self::checkpoint::{Checkpoint, CheckpointError};
 pub use self::entry::{Entry, EntryError};
+pub use self::head::{Head, HeadError};
 pub use self::note::{NoteError, NoteSigner, SignedNote, VerifierKey, VerifierKeyError};
 pub use self::tile::{Tile, TileHashes, TileKind};
 pub use self::tree::{Frontier, Hash, Node};

@@ -17,7 +17,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
+use crate::codec::lp_len;
 use crate::signing::{SIGNATURE_BYTES, SigningPublicKey, SigningSeed};
+use crate::{label, primitives, secret};
 
 /// Longest note in bytes.
 pub const NOTE_BYTES_MAX: usize = 64 * 1024;
@@ -177,6 +179,16 @@ impl NoteSigner {
         signature.extend_from_slice(&self.verifier.id());
         signature.extend_from_slice(&self.seed.sign(text.as_bytes()));
         [text, "\n", LINE_START, self.verifier.name(), " ", &STANDARD.encode(signature), "\n"].concat()
+    }
+
+    /// The tag of a head of this log ([`super::Head`]).
+    pub(super) fn head_tag(&self, size: u64, root: &[u8; 32]) -> [u8; 32] {
+        let name = self.verifier.name().as_bytes();
+        let parts = [label::LOG_HEAD, &lp_len(name), name, &size.to_be_bytes(), root];
+        let whole = secret::wiping(|| primitives::hmac(self.seed.secret().expose(), &parts));
+        let mut tag = [0; 32];
+        tag.iter_mut().zip(whole).for_each(|(tag, byte)| *tag = byte);
+        tag
     }
 }
 

@@ -1,6 +1,6 @@
 //! Why the log cannot be read.
 
-use symbolon_proto::log::CheckpointError;
+use symbolon_proto::log::{CheckpointError, HeadError};
 
 use crate::store::StoreError;
 
@@ -13,6 +13,9 @@ pub enum LogError {
     /// The checkpoint row is not a checkpoint.
     #[error("the stored checkpoint is damaged")]
     Checkpoint(#[from] CheckpointError),
+    /// The head row is not a head.
+    #[error(transparent)]
+    Head(#[from] HeadError),
     /// A bundle is missing or is not one.
     #[error("the bundle that holds entry {index} is missing or damaged")]
     Bundle {

@@ -11,7 +11,8 @@
 //! them against the checkpoint.
 
 pub mod detail;
-pub mod error;
+pub mod end;
+mod error;
 pub mod reader;
 pub mod rows;
 pub mod search;

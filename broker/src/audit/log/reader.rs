@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use symbolon_proto::log::tile::{TILE_WIDTH, TileError, decode_hashes, encode_bundle, encode_hashes};
 use symbolon_proto::log::tree::leaf_hash;
-use symbolon_proto::log::{Checkpoint, CheckpointError, Hash, SignedNote, Tile, TileKind};
+use symbolon_proto::log::{Checkpoint, CheckpointError, Hash, Head, SignedNote, Tile, TileKind};
 
+use super::end::later;
 use super::error::LogError;
 use super::rows::{
     BUNDLE_ENTRIES_MAX, StoredEntry, bundle_key, bundles_end, checkpoint_key, decode_bundle, first_index,
-    tile_key,
+    head_key, tile_key,
 };
 use super::tail::{first_loose, root_with, tile_roots};
 use crate::store::{Scan, Store};
@@ -32,21 +33,29 @@ impl LogReader {
         Self { store }
     }
 
-    /// The latest signed checkpoint as a note; `None` if nothing was ever logged.
+    /// The latest stored checkpoint as a note, at most a second behind the log; `None` if nothing was ever
+    /// logged.
     pub async fn checkpoint(&self) -> Result<Option<String>, LogError> {
         let row = self.store.get(&checkpoint_key()).await?;
         row.map(|row| String::from_utf8(row.value).map_err(|_| CheckpointError::Layout.into())).transpose()
     }
 
-    /// Entries that the latest checkpoint covers. Not checked against its signature.
+    /// Entries in the log. Not checked against any key.
     pub async fn size(&self) -> Result<u64, LogError> {
-        let Some(note) = self.checkpoint().await? else { return Ok(0) };
+        Ok(self.end().await?.map_or(0, |end| end.size))
+    }
+
+    /// Where the log ends; `None` if nothing was ever logged. Not checked against any key.
+    pub async fn end(&self) -> Result<Option<Head>, LogError> {
+        let Some(note) = self.checkpoint().await? else { return Ok(None) };
         let note = SignedNote::parse(&note).map_err(CheckpointError::from)?;
-        Ok(Checkpoint::parse_text(note.unverified_text())?.size)
+        let Checkpoint { size, root, .. } = Checkpoint::parse_text(note.unverified_text())?;
+        let head = self.store.get(&head_key()).await?.map(|row| Head::parse(&row.value)).transpose()?;
+        Ok(Some(later(Head { size, root }, head)))
     }
 
     /// Entries from index `from` on, in order: at most `limit` and [`READ_ENTRIES_MAX`], none beyond the
-    /// checkpoint.
+    /// end.
     pub async fn entries(&self, from: u64, limit: usize) -> Result<Vec<StoredEntry>, LogError> {
         let limit = limit.min(READ_ENTRIES_MAX);
         let until = self.size().await?.min(from.saturating_add(limit as u64));
@@ -108,7 +117,7 @@ impl LogReader {
         }
     }
 
-    /// Entries `from..until`, all of which the checkpoint covers.
+    /// Entries `from..until`, all of which the log has.
     pub(super) async fn read(&self, from: u64, until: u64) -> Result<Vec<StoredEntry>, LogError> {
         let mut entries = Vec::new();
         let mut next = from;

@@ -3,7 +3,8 @@
 //! ```text
 //! 0x20 ‖ first index(8)       bundle: the entries of one group commit, in order
 //! 0x21 ‖ level(1) ‖ N(8)      tile: 256 hashes of 32 bytes, written when complete
-//! 0x22                        the latest signed checkpoint, a signed note
+//! 0x22                        the latest signed checkpoint, a signed note; at most a second behind
+//! 0x24                        the head: where the log ends, authenticated (`docs/skb1.md` 16.82)
 //! ```
 //!
 //! A bundle is `format(1)=1 ‖ count(2) ‖ count × (leaf hash(32) ‖ LP32(entry))`. The leaf hash is redundant
@@ -24,11 +25,15 @@ pub const TABLE_TILES: u8 = 0x21;
 /// The latest checkpoint.
 pub const TABLE_CHECKPOINT: u8 = 0x22;
 
+/// Where the log ends.
+pub const TABLE_HEAD: u8 = 0x24;
+
 /// The same for the list of all tables.
 pub const TABLES: &[Table] = &[
     Table::new(TABLE_BUNDLES, "entries of the log", Layout::Log, Life::Kept),
     Table::new(TABLE_TILES, "tiles of the log", Layout::Log, Life::Kept),
     Table::new(TABLE_CHECKPOINT, "checkpoint of the log", Layout::Log, Life::Kept),
+    Table::new(TABLE_HEAD, "end of the log", Layout::Log, Life::Kept),
 ];
 
 /// Most entries in a bundle, which is most jobs in a group.
@@ -63,6 +68,12 @@ pub fn checkpoint_key() -> Vec<u8> {
     key(TABLE_CHECKPOINT, &[])
 }
 
+/// The key of the head.
+#[must_use]
+pub fn head_key() -> Vec<u8> {
+    key(TABLE_HEAD, &[])
+}
+
 /// The first key after all bundles.
 #[must_use]
 pub fn bundles_end() -> Vec<u8> {
@@ -74,7 +85,7 @@ pub fn bundles_end() -> Vec<u8> {
 pub fn is_log_key(row: &[u8]) -> bool {
     let table = row.get(TenantId::SYSTEM.as_bytes().len());
     row.starts_with(TenantId::SYSTEM.as_bytes())
-        && table.is_some_and(|table| (TABLE_BUNDLES..=TABLE_CHECKPOINT).contains(table))
+        && table.is_some_and(|table| TABLES.iter().any(|own| own.number() == *table))
 }
 
 /// The first index that a bundle's key names.
@@ -158,7 +169,7 @@ mod tests {
 
     #[test]
     fn log_keys_are_told_from_others() {
-        for own in [bundle_key(0), tile_key(3, 9), checkpoint_key()] {
+        for own in [bundle_key(0), tile_key(3, 9), checkpoint_key(), head_key()] {
             assert!(is_log_key(&own));
         }
         let mut other_tenant = checkpoint_key();

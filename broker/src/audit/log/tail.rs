@@ -9,16 +9,20 @@
 //! Nodes that an append completes at heights 0, 8, 16, … are what tiles hold, so nothing is hashed twice.
 //!
 //! [`Tail::recover`] rebuilds all of it from tiles and the last bundles, and accepts it only if its root is
-//! that of the signed checkpoint. It reads at most 255 tiles per level and 255 entries, whatever the size of
-//! the log; a change in older entries is for `verify` to find.
+//! that of the authenticated head, and if the signed checkpoint is of the same tree. It reads at most 255
+//! tiles per level and 255 entries for each of the two, whatever the size of the log; a change in older
+//! entries is for `verify` to find.
 
 use symbolon_proto::log::tile::{TILE_HEIGHT, TILE_WIDTH, decode_hashes};
 use symbolon_proto::log::tree::{leaf_hash, node_hash};
-use symbolon_proto::log::{Checkpoint, CheckpointError, Entry, Frontier, Hash, Node, VerifierKey};
+use symbolon_proto::log::{
+    Checkpoint, CheckpointError, Entry, Frontier, Hash, Head, HeadError, Node, NoteSigner,
+};
 
+use super::end::later;
 use super::error::LogError;
 use super::rows::{
-    StoredEntry, bundle_key, bundles_end, checkpoint_key, decode_bundle, first_index, tile_key,
+    StoredEntry, bundle_key, bundles_end, checkpoint_key, decode_bundle, first_index, head_key, tile_key,
 };
 use crate::store::{Scan, Store};
 
@@ -55,18 +59,23 @@ pub enum TailError {
     /// There are entries but no checkpoint.
     #[error("the log has entries but no checkpoint")]
     CheckpointMissing,
-    /// The entries end elsewhere than the checkpoint says.
-    #[error("the checkpoint covers {expected} entries, but the log holds {found}")]
+    /// The head is damaged, or not ours.
+    #[error(transparent)]
+    Head(#[from] HeadError),
+    /// The entries end elsewhere than head and checkpoint say.
+    #[error("the log ends after {expected} entries by its own account, but holds {found}")]
     Size {
-        /// Entries that the checkpoint covers.
+        /// Entries that there should be.
         expected: u64,
         /// Entries found.
         found: u64,
     },
     /// All is there, but the hashes do not lead to the signed root.
-    #[error("the last of the {size} entries, or a tile, was altered: the root is not the signed one")]
+    #[error(
+        "the last of the first {size} entries, or a tile, was altered: the root is not the one written down"
+    )]
     Root {
-        /// Entries that the checkpoint covers.
+        /// Entries below that root.
         size: u64,
     },
 }
@@ -105,31 +114,58 @@ impl Tail {
         self.frontier.root()
     }
 
-    /// Finds the end of the log and checks it against the checkpoint that `key` signed. A store without any
-    /// log has an empty one.
-    pub async fn recover(store: &dyn Store, key: &VerifierKey) -> Result<Self, TailError> {
+    /// Size and root.
+    #[must_use]
+    pub fn head(&self) -> Head {
+        Head { size: self.size(), root: self.root() }
+    }
+
+    /// Finds the end of the log and checks it against what `signer` has written; gives it with the number of
+    /// entries that the stored checkpoint covers. A store without any log has an empty one.
+    pub async fn recover(store: &dyn Store, signer: &NoteSigner) -> Result<(Self, u64), TailError> {
         let last = last_bundle(store).await?;
         let Some(row) = store.get(&checkpoint_key()).await.map_err(LogError::from)? else {
-            return if last.is_none() { Ok(Self::default()) } else { Err(TailError::CheckpointMissing) };
+            return if last.is_none() { Ok((Self::default(), 0)) } else { Err(TailError::CheckpointMissing) };
         };
         let note = String::from_utf8(row.value).map_err(|_| CheckpointError::Layout)?;
-        let checkpoint = Checkpoint::open(&note, key)?;
+        let Checkpoint { size, root, .. } = Checkpoint::open(&note, signer.verifier())?;
+        let signed = Head { size, root };
+        let end = later(signed, read_head(store, signer).await?);
         let found = last.as_ref().map_or(0, |(first, entries)| first + entries.len() as u64);
-        if found != checkpoint.size {
-            return Err(TailError::Size { expected: checkpoint.size, found });
+        if found != end.size {
+            return Err(TailError::Size { expected: end.size, found });
         }
-        let time_ms = match last.as_ref().and_then(|(_, entries)| entries.last()) {
-            Some(entry) => {
-                Entry::decode(&entry.bytes).map_err(|_| LogError::Bundle { index: found - 1 })?.time_ms
-            }
-            None => 0,
-        };
-        let levels = read_levels(store, checkpoint.size).await?;
-        let frontier = Frontier::read(checkpoint.size, &mut |node| node_in(&levels, node))?;
-        let root = frontier.root();
-        let tail = Self { time_ms, frontier, levels };
-        if root == checkpoint.root { Ok(tail) } else { Err(TailError::Root { size: checkpoint.size }) }
+        let tail = Self::read(store, end.size, last_time(last.as_ref())?).await?;
+        check_root(end, tail.root())?;
+        if signed != end {
+            check_root(signed, Self::read(store, signed.size, 0).await?.root())?;
+        }
+        Ok((tail, signed.size))
     }
+
+    /// The tail of the first `size` entries, whatever their root is.
+    async fn read(store: &dyn Store, size: u64, time_ms: u64) -> Result<Self, LogError> {
+        let levels = read_levels(store, size).await?;
+        let frontier = Frontier::read(size, &mut |node| node_in(&levels, node))?;
+        Ok(Self { time_ms, frontier, levels })
+    }
+}
+
+async fn read_head(store: &dyn Store, signer: &NoteSigner) -> Result<Option<Head>, TailError> {
+    let row = store.get(&head_key()).await.map_err(LogError::from)?;
+    Ok(row.map(|row| Head::open(&row.value, signer)).transpose()?)
+}
+
+fn check_root(expected: Head, found: Hash) -> Result<(), TailError> {
+    if found == expected.root { Ok(()) } else { Err(TailError::Root { size: expected.size }) }
+}
+
+/// When the last entry was made.
+fn last_time(last: Option<&Bundle>) -> Result<u64, LogError> {
+    let Some((first, entries)) = last else { return Ok(0) };
+    let Some(entry) = entries.last() else { return Ok(0) };
+    let index = first + entries.len() as u64 - 1;
+    Ok(Entry::decode(&entry.bytes).map_err(|_| LogError::Bundle { index })?.time_ms)
 }
 
 /// Adds a hash to the unfinished tile of its level; gives the tile back if that completes it.
@@ -332,8 +368,8 @@ mod tests {
                 }
                 let note = Checkpoint::sign(size, tail.root(), &signer);
                 store.tamper(&checkpoint_key(), Some(note.into_bytes()));
-                let found = Tail::recover(&store, signer.verifier()).await.unwrap();
-                assert_eq!(found, tail, "{size} entries");
+                let found = Tail::recover(&store, &signer).await.unwrap();
+                assert_eq!(found, (tail.clone(), size));
             }
             let entry = entry(size);
             tail.advance_time(7);

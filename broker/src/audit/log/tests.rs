@@ -16,12 +16,13 @@ use crate::audit::writer::tests::{Bench, draft, flip, together};
 use crate::store::Store;
 use crate::store::memory::MemoryStore;
 
-/// A log of `entries` entries: one bundle of one, then bundles of up to 256.
+/// A log of `entries` entries, signed to the last: one bundle of one, then bundles of up to 256.
 async fn log_of(entries: usize) -> (Bench, LogReader) {
     let bench = Bench::new();
     let writer = bench.start().await;
     let results = together(&bench, &writer, vec![Vec::new(); entries - 1]).await;
     assert!(results.iter().all(Result::is_ok));
+    Arc::into_inner(writer).unwrap().stop().await;
     let reader = LogReader::new(Arc::clone(&bench.store) as Arc<dyn Store>);
     (bench, reader)
 }

@@ -80,7 +80,7 @@ impl From<LogError> for VerifyError {
         match error {
             LogError::Bundle { index } => Self::Gap { index },
             LogError::Checkpoint(error) => Self::Checkpoint(error),
-            error @ (LogError::Store(_) | LogError::Tile { .. }) => Self::Read(error),
+            error @ (LogError::Store(_) | LogError::Head(_) | LogError::Tile { .. }) => Self::Read(error),
         }
     }
 }

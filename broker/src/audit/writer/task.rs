@@ -2,35 +2,48 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use symbolon_core::clock::Clock;
 use symbolon_proto::hierarchy::AuditKey;
 use symbolon_proto::id::BrokerId;
+use symbolon_proto::log::Entry;
 use symbolon_proto::log::tile::encode_hashes;
 use symbolon_proto::log::tree::leaf_hash;
-use symbolon_proto::log::{Checkpoint, Entry, NoteSigner};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
 use tracing::error;
 
 use super::group::Group;
-use super::{CommitError, Job, LogKeys, Shared};
-use crate::audit::log::rows::{StoredEntry, bundle_key, checkpoint_key, encode_bundle, tile_key};
+use super::signing::Signing;
+use super::{CommitError, Job, Shared};
+use crate::audit::log::rows::{StoredEntry, bundle_key, checkpoint_key, encode_bundle, head_key, tile_key};
 use crate::audit::log::tail::Tail;
 use crate::store::{Expect, Store, StoreError, Write};
 
-pub(super) struct Task {
-    store: Arc<dyn Store>,
-    clock: Arc<dyn Clock>,
-    signer: NoteSigner,
-    broker: BrokerId,
-    tail: Tail,
-    shared: Arc<Shared>,
-    /// A commit that failed without saying whether it happened.
-    unsettled: Option<Prepared>,
-    /// Not used here. Held to the end and dropped last, so that whoever waits for the audit key to be gone
+/// What the task is made of.
+pub(super) struct Parts {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) broker: BrokerId,
+    pub(super) tail: Tail,
+    pub(super) shared: Arc<Shared>,
+    /// How long the stored checkpoint may be behind the log.
+    pub(super) checkpoint_every: Duration,
+    pub(super) signing: Arc<Signing>,
+    /// Held to the end and dropped last, so that whoever waits for the audit key to be gone
     /// also waits for the signing key and for the last commit: a writer started before that would find itself
     /// fenced out.
-    _audit: Arc<AuditKey>,
+    #[expect(dead_code, reason = "held, not used")]
+    pub(super) audit: Arc<AuditKey>,
+}
+
+pub(super) struct Task {
+    /// A commit that failed without saying whether it happened.
+    unsettled: Option<Prepared>,
+    /// When the stored checkpoint is to cover what has come since.
+    due: Instant,
+    parts: Parts,
 }
 
 /// The log's part of a commit, and the end of the log once it has happened.
@@ -38,6 +51,8 @@ struct Prepared {
     first: u64,
     bundle: Vec<u8>,
     tail: Tail,
+    /// Whether a checkpoint goes with it.
+    signs: bool,
 }
 
 /// Why an attempt at a commit did not succeed.
@@ -49,29 +64,62 @@ enum Setback {
 }
 
 impl Task {
-    pub(super) fn new(
-        store: Arc<dyn Store>,
-        clock: Arc<dyn Clock>,
-        keys: LogKeys,
-        tail: Tail,
-        shared: Arc<Shared>,
-    ) -> Self {
-        let LogKeys { signer, broker, audit, .. } = keys;
-        Self { store, clock, signer, broker, tail, shared, unsettled: None, _audit: audit }
+    pub(super) fn new(parts: Parts) -> Self {
+        Self { unsettled: None, due: Instant::now(), parts }
     }
 
     /// Commits group after group until every handle is gone, or another broker has taken the store. Ending
     /// drops the queue, which tells whoever still waits.
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Job>) {
-        while let Some(first) = queue.recv().await {
+        while let Some(first) = self.next(&mut queue).await {
             // Those just answered are about to come back: let them, so that one commit serves them all.
             tokio::task::yield_now().await;
             self.commit(Group::gather(first, &mut queue)).await;
-            if self.shared.fenced.get().is_some() {
+            if self.parts.shared.fenced.get().is_some() {
                 error!("another broker wrote to this store; this one has stopped writing");
                 return;
             }
         }
+        self.write_checkpoint().await; // what an orderly stop leaves is signed to the last entry
+    }
+
+    /// The next job. While there is none, a checkpoint when it is due or wanted.
+    async fn next(&mut self, queue: &mut mpsc::Receiver<Job>) -> Option<Job> {
+        while self.signed() < self.parts.tail.size() {
+            tokio::select! {
+                biased;
+                job = queue.recv() => return job,
+                () = self.parts.shared.news.notified() => {}
+                () = sleep_until(self.due) => {}
+            }
+            self.write_checkpoint().await;
+        }
+        queue.recv().await
+    }
+
+    fn signed(&self) -> u64 {
+        *self.parts.shared.signed.borrow()
+    }
+
+    /// Whether the next commit takes a checkpoint with it.
+    fn signs(&self) -> bool {
+        Instant::now() >= self.due || self.parts.shared.wanted.load(Ordering::Acquire) > self.signed()
+    }
+
+    /// Writes a checkpoint of what is durable, unless there is one. If that fails, the next commit or the
+    /// next second tries again; nobody's answer waits for it.
+    async fn write_checkpoint(&mut self) {
+        let head = self.parts.tail.head();
+        if self.signed() == head.size {
+            return;
+        }
+        let note = self.parts.signing.sign(head);
+        // Another broker's checkpoint must not be replaced: the bundle that follows is its fence, as ever.
+        let alone = Write::Delete { key: bundle_key(head.size), expect: Expect::Absent };
+        if self.parts.store.commit(vec![alone, put_checkpoint(note)]).await.is_ok() {
+            self.parts.shared.signed.send_replace(head.size);
+        }
+        self.due = Instant::now() + self.parts.checkpoint_every;
     }
 
     async fn commit(&mut self, mut group: Group) {
@@ -87,15 +135,15 @@ impl Task {
     /// One commit of the group's live jobs; answers the index of the first.
     async fn attempt(&mut self, group: &mut Group) -> Result<u64, Setback> {
         self.settle().await?;
-        group.judge(self.store.as_ref()).await?;
-        let first = self.tail.size();
+        group.judge(self.parts.store.as_ref()).await?;
+        let first = self.parts.tail.size();
         if group.live().next().is_none() {
             return Ok(first);
         }
         let (prepared, mut ops) = self.prepare(group);
         let log_ops = ops.len();
         ops.extend(group.live().flat_map(|job| job.changes.iter().cloned()));
-        match self.store.commit(ops).await {
+        match self.parts.store.commit(ops).await {
             Ok(()) => self.adopt(prepared),
             Err(StoreError::Conflict { op: 0 }) => return Err(self.fence()),
             Err(StoreError::Conflict { op }) if op >= log_ops && group.lose(op - log_ops) => {
@@ -112,7 +160,7 @@ impl Task {
     /// After a commit without an answer: looks whether its bundle is there.
     async fn settle(&mut self) -> Result<(), Setback> {
         let Some(prepared) = self.unsettled.take() else { return Ok(()) };
-        match self.store.get(&bundle_key(prepared.first)).await {
+        match self.parts.store.get(&bundle_key(prepared.first)).await {
             Ok(None) => {}
             Ok(Some(row)) if row.value == prepared.bundle => self.adopt(prepared),
             Ok(Some(_)) => return Err(self.fence()),
@@ -124,10 +172,11 @@ impl Task {
         Ok(())
     }
 
-    /// Entries, bundle, tiles and checkpoint of the live jobs. The bundle comes first: it is what fences.
+    /// Bundle, tiles and head of the live jobs, and a checkpoint if it is time for one. The bundle comes
+    /// first: it is what fences.
     fn prepare(&self, group: &Group) -> (Prepared, Vec<Write>) {
-        let mut tail = self.tail.clone();
-        tail.advance_time(self.clock.now().unix_ms);
+        let mut tail = self.parts.tail.clone();
+        tail.advance_time(self.parts.clock.now().unix_ms);
         let (mut entries, mut tiles) = (Vec::new(), Vec::new());
         for job in group.live() {
             let bytes = self.entry(&tail, job);
@@ -135,17 +184,19 @@ impl Task {
             tail.append(leaf, &mut tiles);
             entries.push(StoredEntry { leaf, bytes });
         }
-        let first = self.tail.size();
+        let first = self.parts.tail.size();
         let bundle = encode_bundle(&entries);
-        let note = Checkpoint::sign(tail.size(), tail.root(), &self.signer);
-        let mut ops = Vec::with_capacity(2 + tiles.len());
+        let head = tail.head();
+        let mut ops = Vec::with_capacity(3 + tiles.len());
         ops.push(Write::Put { key: bundle_key(first), value: bundle.clone(), expect: Expect::Absent });
         ops.extend(tiles.into_iter().map(|tile| {
             let key = tile_key(tile.level, tile.number);
             Write::Put { key, value: encode_hashes(&tile.hashes), expect: Expect::Any }
         }));
-        ops.push(Write::Put { key: checkpoint_key(), value: note.into_bytes(), expect: Expect::Any });
-        (Prepared { first, bundle, tail }, ops)
+        ops.push(Write::Put { key: head_key(), value: self.parts.signing.seal(head), expect: Expect::Any });
+        let signs = self.signs();
+        ops.extend(signs.then(|| put_checkpoint(self.parts.signing.sign(head))));
+        (Prepared { first, bundle, tail, signs }, ops)
     }
 
     /// The next entry of the log.
@@ -155,21 +206,31 @@ impl Task {
             time_ms: tail.time_ms(),
             action: job.action,
             outcome: job.outcome,
-            broker: self.broker,
+            broker: self.parts.broker,
             detail: job.sealed_detail.clone(),
         };
         entry.encode().expect("details are bounded well below an entry's length before they are sealed")
     }
 
     fn adopt(&mut self, prepared: Prepared) {
-        self.tail = prepared.tail;
-        self.shared.size.store(self.tail.size(), Ordering::Release);
+        let head = prepared.tail.head();
+        self.parts.tail = prepared.tail;
+        self.parts.shared.size.store(head.size, Ordering::Release);
+        self.parts.signing.advance(head);
+        if prepared.signs {
+            self.parts.shared.signed.send_replace(head.size);
+            self.due = Instant::now() + self.parts.checkpoint_every;
+        }
     }
 
     fn fence(&self) -> Setback {
-        let _ = self.shared.fenced.set(()); // already set says the same
+        let _ = self.parts.shared.fenced.set(()); // already set says the same
         Setback::Failed(CommitError::Fenced)
     }
+}
+
+fn put_checkpoint(note: String) -> Write {
+    Write::Put { key: checkpoint_key(), value: note.into_bytes(), expect: Expect::Any }
 }
 
 impl From<StoreError> for Setback {

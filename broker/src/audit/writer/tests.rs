@@ -13,9 +13,11 @@ use symbolon_proto::secret::Secret;
 use symbolon_proto::signing::SigningSeed;
 
 use super::*;
-use crate::audit::log::rows::{bundle_key, bundles_end, checkpoint_key, decode_bundle, tile_key};
+use crate::audit::log::rows::{bundle_key, bundles_end, checkpoint_key, decode_bundle, head_key, tile_key};
 use crate::store::memory::{Failure, MemoryStore};
 use crate::store::{Expect, Row, Scan};
+
+mod checkpoints;
 
 pub(crate) struct HandClock(pub(crate) AtomicU64);
 
@@ -47,9 +49,14 @@ impl Bench {
         }
     }
 
+    /// A writer that signs the first group, when it is asked, and at the end.
     async fn try_start(&self) -> Result<Writer, StartError> {
+        self.start_signing(Duration::from_hours(1)).await
+    }
+
+    async fn start_signing(&self, every: Duration) -> Result<Writer, StartError> {
         let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
-        Writer::start(store, clock, Self::keys()).await
+        Writer::start_signing(store, clock, Self::keys(), every).await
     }
 
     pub(crate) async fn start(&self) -> Arc<Writer> {
@@ -67,6 +74,11 @@ impl Bench {
         assert_eq!(entries.len() as u64, size);
         assert!(entries.iter().zip(0..).all(|(entry, index)| entry.index == index));
         entries
+    }
+
+    /// Entries that the stored checkpoint covers.
+    fn signed(&self) -> u64 {
+        checkpoints::signed_size(&self.store.rows().get(&checkpoint_key()).unwrap().value)
     }
 
     async fn row(&self, name: &str) -> Option<Row> {
@@ -231,7 +243,7 @@ async fn jobs_may_not_touch_the_log_or_grow_without_bound() {
     let bench = Bench::new();
     let writer = bench.start().await;
     let _ = writer.commit(Vec::new(), draft()).await.unwrap();
-    for row in [bundle_key(0), bundle_key(9), tile_key(0, 0), checkpoint_key(), vec![1]] {
+    for row in [bundle_key(0), bundle_key(9), tile_key(0, 0), checkpoint_key(), head_key(), vec![1]] {
         let changes = vec![put("a", "1", Expect::Any), Write::Delete { key: row, expect: Expect::Any }];
         let refused = writer.commit(changes, draft()).await;
         assert!(matches!(refused, Err(CommitError::NotAllowed { op: 1 })), "{refused:?}");
@@ -275,7 +287,7 @@ async fn what_was_queued_is_committed_before_the_writer_ends() {
     bench.store.pause();
     let waiting = {
         let mut commit = Box::pin(writer.commit(vec![put("a", "1", Expect::Any)], draft()));
-        let queued = tokio::time::timeout(Duration::from_millis(20), &mut commit).await;
+        let queued = timeout(Duration::from_millis(20), &mut commit).await;
         queued.is_err()
     };
     assert!(waiting, "the store stands still");
@@ -342,19 +354,22 @@ async fn a_cut_or_altered_log_is_refused() {
     check_refused(20, "damaged", |store| flip(store, &bundle_key(1), 0)).await;
     check_refused(20, "does not verify", |store| flip(store, &checkpoint_key(), 30)).await;
     check_refused(20, "does not verify", |store| flip(store, &checkpoint_key(), 0)).await;
+    check_refused(20, "its key has written", |store| flip(store, &head_key(), 0)).await;
     check_refused(600, "tile 1", |store| store.tamper(&tile_key(0, 1), None)).await;
     check_refused(600, "root", |store| flip(store, &tile_key(0, 0), 5)).await;
     check_refused(600, "damaged", |store| store.tamper(&bundle_key(257), None)).await;
 }
 
 #[tokio::test]
-async fn a_checkpoint_of_before_is_noticed() {
+async fn a_checkpoint_and_a_head_of_before_are_noticed() {
     let bench = Bench::new();
     let writer = bench.start().await;
     let _ = writer.commit(Vec::new(), draft()).await.unwrap();
-    let old = bench.store.rows().get(&checkpoint_key()).unwrap().value.clone();
+    let old = bench.store.rows();
     let _ = writer.commit(Vec::new(), draft()).await.unwrap();
-    bench.store.tamper(&checkpoint_key(), Some(old));
+    for row in [checkpoint_key(), head_key()] {
+        bench.store.tamper(&row, old.get(&row).map(|row| row.value.clone()));
+    }
     assert!(matches!(
         bench.try_start().await,
         Err(StartError::Log(TailError::Size { expected: 1, found: 2 }))

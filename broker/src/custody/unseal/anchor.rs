@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use symbolon_core::seal::Unsealed;
 use symbolon_proto::frame::AnchorValue;
-use symbolon_proto::log::{Checkpoint, CheckpointError, SignedNote};
+use symbolon_proto::log::Head;
 
 use crate::audit::log::{LogError, LogReader};
 use crate::remote::nodes::Remembered;
@@ -148,10 +148,8 @@ impl Anchor {
     }
 
     async fn current(&self) -> Result<Option<AnchorValue>, LogError> {
-        let Some(note) = self.log.checkpoint().await? else { return Ok(None) };
-        let note = SignedNote::parse(&note).map_err(CheckpointError::from)?;
-        let Checkpoint { size, root, .. } = Checkpoint::parse_text(note.unverified_text())?;
-        Ok(Some(self.unsealed.state().anchor(size, &root)))
+        let end = self.log.end().await?;
+        Ok(end.map(|Head { size, root }| self.unsealed.state().anchor(size, &root)))
     }
 
     /// How our log contradicts an anchor, if it does.
