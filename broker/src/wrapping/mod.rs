@@ -51,6 +51,10 @@ pub async fn around(call: Call<'_>, answering: impl Future<Output = Answer>) -> 
     if call.wrap_ttl_secs == 0 {
         return answering.await;
     }
+    Box::pin(kept(call, answering)).await
+}
+
+async fn kept(call: Call<'_>, answering: impl Future<Output = Answer>) -> Answer {
     record_failure(call, prepare(call.session).await).await?;
     let reply = answering.await?;
     match &reply.form {

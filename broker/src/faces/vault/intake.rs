@@ -71,7 +71,7 @@ async fn take(asked: &Asked, mut body: Body, app: &App) -> Result<Zeroizing<Vec<
     let bytes = exact.map_or(usize::MAX, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
     let allowed = match bytes <= UNKNOWN_BODY_BYTES_MAX {
         true => Ok(UNKNOWN_BODY_BYTES_MAX),
-        false => asked.bytes_max(app, bytes).await,
+        false => Box::pin(asked.bytes_max(app, bytes)).await,
     };
     if allowed.is_err() {
         body::throw_away(&mut body).await;

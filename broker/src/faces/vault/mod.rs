@@ -26,7 +26,7 @@ use crate::access::shape::{Folding, Shape};
 use crate::access::{self, Session};
 use crate::auth::method_of;
 use crate::custody::App;
-use crate::dialect::vault::{Answer, Call, FaceError, VaultError, VaultRequest};
+use crate::dialect::vault::{Answer, Answering, Call, FaceError, VaultError, VaultRequest};
 use crate::engines::engine_of;
 use crate::faces::server::Ticket;
 use crate::wrapping;
@@ -62,7 +62,7 @@ async fn answer(app: &App, mut request: VaultRequest, ticket: Option<&Ticket>) -
     let answer = if is_lifecycle {
         drop(session);
         match request.wrap_ttl_secs {
-            0 => sys::lifecycle::route(app, &request).await,
+            0 => Box::pin(sys::lifecycle::route(app, &request)).await,
             _ => Err(FaceError::Wrapping.into()), // these answers are no envelopes, and there may be no keys
         }
     } else {
@@ -77,7 +77,9 @@ async fn answer(app: &App, mut request: VaultRequest, ticket: Option<&Ticket>) -
         ticket.make_known();
     }
     match answer {
-        Err(VaultError::Face(refusal)) if !is_open => Err(to_known_callers(app, &request, refusal).await),
+        Err(VaultError::Face(refusal)) if !is_open => {
+            Err(Box::pin(to_known_callers(app, &request, refusal)).await)
+        }
         answer => answer,
     }
 }
@@ -97,26 +99,26 @@ async fn in_session(session: &Arc<Session>, request: &VaultRequest, mounts: &Mou
     wrapping::around(call, routed(call, mounts)).await
 }
 
-async fn routed(call: Call<'_>, mounts: &Mounts) -> Answer {
-    let request = call.request;
-    let segments: Vec<&str> = request.path.segments().collect();
-    match segments.as_slice() {
-        ["sys", rest @ ..] => sys::route(call, rest).await,
-        ["auth", ..] => match mounts.login(&request.path) {
-            Some((mount, rest)) => match method_of(mount) {
-                Some(method) => (method.route)(call, mount, rest).await,
-                None => Err(call.unrouted().await),
-            },
-            None => Err(call.unrouted().await),
-        },
-        _ => match mounts.secret(&request.path) {
-            Some((mount, rest)) => match engine_of(mount) {
-                Some(engine) => (engine.route)(call, mount, rest).await,
-                None => Err(call.unrouted().await),
-            },
-            None => Err(call.unrouted().await),
-        },
-    }
+/// Each kind of answer has memory of its own: one that is rare and large would otherwise be allocated, moved
+/// and wiped with every read.
+fn routed<'a>(call: Call<'a>, mounts: &'a Mounts) -> Answering<'a> {
+    let path = &call.request.path;
+    let first = path.segments().next();
+    let found = match first {
+        Some("sys") => return Box::pin(system(call)),
+        Some("auth") => mounts
+            .login(path)
+            .and_then(|(mount, rest)| method_of(mount).map(|method| (method.route)(call, mount, rest))),
+        _ => mounts
+            .secret(path)
+            .and_then(|(mount, rest)| engine_of(mount).map(|engine| (engine.route)(call, mount, rest))),
+    };
+    found.unwrap_or_else(|| Box::pin(async move { Err(call.unrouted().await) }))
+}
+
+async fn system(call: Call<'_>) -> Answer {
+    let segments: Vec<&str> = call.request.path.segments().skip(1).collect();
+    sys::route(call, &segments).await
 }
 
 /// What an answer names as the kind of its mount.
@@ -177,5 +179,17 @@ mod tests {
         {
             assert_eq!(folded(other), None, "{other}");
         }
+    }
+
+    /// Bytes of what a request holds while it waits.
+    fn bytes_held<A, B, F: Future>(_: impl Fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// It is allocated, moved and wiped with every request, however rare its largest part is.
+    #[test]
+    fn a_request_that_waits_is_small() {
+        let held = bytes_held(handle);
+        assert!(held <= 6 * 1024, "{held} bytes: give what is rare and large memory of its own (`Box::pin`)");
     }
 }
