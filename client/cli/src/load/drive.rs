@@ -1,6 +1,6 @@
 //! Fill a broker with secrets, then read them as fast as it answers.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use super::endpoint::Endpoint;
 use super::machine::{self, Machine};
-use super::report::{Cost, Filled, Reads, Report, Size};
-use super::requests::{self, Read};
+use super::report::{Cost, Filled, Floor, Reads, Report, Size};
+use super::requests::{self, Health, Question, Read};
 use super::times::Times;
 use super::{LoadError, Plan, log_size};
 use crate::operator::Operator;
@@ -20,6 +20,8 @@ use symbolon::Token;
 
 /// Time before the reads that count: every connection is up, every key is open.
 const WARM_UP: Duration = Duration::from_secs(1);
+/// Time of the requests that ask for nothing.
+const FLOOR_TIME: Duration = Duration::from_secs(2);
 /// Reads per connection and second that are remembered without growing a list.
 const READS_EXPECTED: u64 = 1000;
 
@@ -63,12 +65,30 @@ pub async fn run(plan: Plan, target: &Target, mut tell: impl FnMut(&str)) -> Res
     let common = Arc::new(Common { endpoint: target.endpoint.clone(), mount: target.mount.clone(), plan });
     tell("writing secrets");
     let filled = fill(&common, target).await?;
+    tell("asking for nothing");
+    let floor = floor(&common, target).await?;
     let mut rounds = Vec::new();
     for round in 1..=plan.rounds {
         tell(&format!("reading secrets, round {round} of {}", plan.rounds));
         rounds.push(read(&common, target).await?);
     }
-    Ok(Report { machine: Machine::here(), plan, filled, rounds })
+    Ok(Report { machine: Machine::here(), plan, filled, floor, rounds })
+}
+
+/// What no read is faster than: requests over as many connections that touch nothing, and a sync of the disk
+/// below the store while nobody else writes.
+async fn floor(common: &Arc<Common>, target: &Target) -> Result<Floor, LoadError> {
+    let sync = target.store.as_deref().and_then(Path::parent).map(machine::sync_time).transpose()?;
+    let shared = Arc::clone(common);
+    let (totals, took) = on_one_thread(move || async move {
+        let question = Health::new(&shared.endpoint);
+        let connections = shared.plan.connections;
+        ask_all(shared, FLOOR_TIME, std::iter::repeat_n(question, connections)).await
+    })
+    .await?;
+    let counted = totals.times.count();
+    let [p50, ..] = totals.times.within([500, 990, 999]);
+    Ok(Floor { counted, took, p50, sync })
 }
 
 async fn fill(common: &Arc<Common>, target: &Target) -> Result<Filled, LoadError> {
@@ -109,7 +129,13 @@ async fn read(common: &Arc<Common>, target: &Target) -> Result<Reads, LoadError>
     let (shared, readers) = (Arc::clone(common), target.readers.clone());
     let entries_before = log_size(&target.client).await?;
     let meter = CostMeter::start(target.pid);
-    let (totals, took) = on_one_thread(move || read_all(shared, readers)).await?;
+    let (totals, took) = on_one_thread(move || async move {
+        let (endpoint, mount, plan) = (shared.endpoint.clone(), shared.mount.clone(), shared.plan);
+        let readers = readers.iter().cycle().take(plan.connections);
+        let questions = readers.map(move |reader| Read::new(&endpoint, &mount, reader.expose()));
+        ask_all(shared, Duration::from_secs(plan.seconds), questions).await
+    })
+    .await?;
     let cost = meter.stop(totals.all);
     let entries = log_size(&target.client).await? - entries_before;
     let counted = totals.times.count();
@@ -134,12 +160,17 @@ struct Totals {
     wrong: u64,
 }
 
-async fn read_all(common: Arc<Common>, readers: Vec<Token>) -> Result<(Totals, Duration), LoadError> {
+/// Has one connection for each question, and asks for so long.
+async fn ask_all<Q: Question + Send + 'static>(
+    common: Arc<Common>,
+    time: Duration,
+    questions: impl Iterator<Item = Q>,
+) -> Result<(Totals, Duration), LoadError> {
     let begun = Instant::now() + WARM_UP;
-    let until = begun + Duration::from_secs(common.plan.seconds);
+    let until = begun + time;
     let mut tasks = JoinSet::new();
-    for (number, reader) in readers.iter().cycle().take(common.plan.connections).enumerate() {
-        tasks.spawn(read_until(Arc::clone(&common), reader.clone(), number, begun, until));
+    for (number, question) in questions.enumerate() {
+        tasks.spawn(ask_until(Arc::clone(&common), question, number, begun, until));
     }
     let mut totals = Totals::default();
     while let Some(done) = tasks.join_next().await {
@@ -151,26 +182,25 @@ async fn read_all(common: Arc<Common>, readers: Vec<Token>) -> Result<(Totals, D
     Ok((totals, until - begun))
 }
 
-/// Asks for one secret after the other, in an order that looks random and repeats; counts what is answered in
-/// time.
-async fn read_until(
+/// Asks about one secret after the other, in an order that looks random and repeats; counts what is answered
+/// in time.
+async fn ask_until(
     common: Arc<Common>,
-    reader: Token,
+    mut question: impl Question,
     number: usize,
     begun: Instant,
     until: Instant,
 ) -> Result<Totals, LoadError> {
     let mut connection = common.endpoint.connect().await?;
-    let mut request = Read::new(&common.endpoint, &common.mount, reader.expose());
     let mut order = Order::new(number, common.plan.secrets);
     let expected = usize::try_from(common.plan.seconds * READS_EXPECTED).unwrap_or(0);
     let mut totals = Totals { times: Times::with_capacity(expected), ..Totals::default() };
     let mut asked = Instant::now();
     while asked < until {
-        let answer = connection.ask(request.aim(order.next())).await?;
+        let answer = connection.ask(question.aim(order.next())).await?;
         let answered = Instant::now();
         totals.all += 1;
-        if !request.is_answered_by(&answer) {
+        if !question.is_answered_by(&answer) {
             totals.wrong += 1;
         } else if asked >= begun && answered <= until {
             totals.times.add(answered - asked);

@@ -2,7 +2,11 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// The kernel counts in hundredths of a second towards users, on every architecture that Rust's standard
 /// library knows.
@@ -55,6 +59,24 @@ pub fn resident(pid: u32) -> io::Result<Resident> {
         anonymous: kib(&status, "RssAnon"),
         highest: kib(&status, "VmHWM"),
     })
+}
+
+/// Writes of a block that [`sync_time`] makes.
+const SYNCS: usize = 200;
+
+/// What half of a number of writes in a directory kept within, each with its sync: a block of 4 KiB, again
+/// and again at the same place of a file that has its space.
+pub fn sync_time(directory: &Path) -> io::Result<Duration> {
+    let file = tempfile::tempfile_in(directory)?;
+    let mut times: Vec<Duration> = (0..=SYNCS)
+        .map(|_| {
+            let begun = Instant::now();
+            file.write_all_at(&[1; 4096], 0).and_then(|()| file.sync_data()).map(|()| begun.elapsed())
+        })
+        .skip(1)
+        .collect::<io::Result<_>>()?;
+    times.sort_unstable();
+    Ok(times[times.len() / 2])
 }
 
 /// Processor time of a process so far, in user and kernel mode.

@@ -15,6 +15,8 @@ pub struct Report {
     pub plan: Plan,
     /// Writing the secrets.
     pub filled: Filled,
+    /// What no read is faster than.
+    pub floor: Floor,
     /// Reading them, round by round.
     pub rounds: Vec<Reads>,
 }
@@ -26,6 +28,19 @@ pub struct Filled {
     pub took: Duration,
     /// The broker afterwards.
     pub size: Size,
+}
+
+/// What any request costs, and any durable one.
+#[derive(Debug)]
+pub struct Floor {
+    /// Requests for `sys/health` within the time that counts.
+    pub counted: usize,
+    /// That time.
+    pub took: Duration,
+    /// What half of them kept within.
+    pub p50: Duration,
+    /// What half of the writes of one block kept within, each with its sync, in the directory of the store.
+    pub sync: Option<Duration>,
 }
 
 /// One round of reading.
@@ -111,7 +126,7 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { machine, plan, filled, rounds } = self;
+        let Self { machine, plan, filled, floor, rounds } = self;
         let Machine { cpu, cores, memory_bytes, kernel } = machine;
         let Plan { secrets, value_bytes, connections, seconds, .. } = plan;
         writeln!(f, "machine  {cpu}, {cores} cores, {}, Linux {kernel}", mib(*memory_bytes))?;
@@ -120,7 +135,8 @@ impl fmt::Display for Report {
             "load     {secrets} secrets of {value_bytes} bytes, {connections} connections, {seconds} s a round"
         )?;
         let (took, rate) = (filled.took.as_secs_f64(), f64::from(*secrets) / filled.took.as_secs_f64());
-        writeln!(f, "written  {rate:.0}/s, {took:.1} s for all; {}\n", filled.size)?;
+        writeln!(f, "written  {rate:.0}/s, {took:.1} s for all; {}", filled.size)?;
+        writeln!(f, "floor    {floor}\n")?;
         writeln!(
             f,
             "{:>8} {:>9} {:>9} {:>9} {:>7} {:>9} {:>9}   µs of processor a read",
@@ -145,6 +161,24 @@ fn write_round(f: &mut fmt::Formatter<'_>, reads: &Reads, cores: usize) -> fmt::
         cost.each(cost.generator),
         cost.others_percent(cores),
     )
+}
+
+impl fmt::Display for Floor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { counted, took, p50, sync } = self;
+        let (rate, ms) = (*counted as f64 / took.as_secs_f64(), p50.as_secs_f64() * 1e3);
+        write!(f, "sys/health {rate:.0}/s, p50 {ms:.2} ms")?;
+        match sync {
+            Some(sync) => {
+                write!(
+                    f,
+                    "; a block written and synced beside the store: p50 {:.2} ms",
+                    sync.as_secs_f64() * 1e3
+                )
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 impl fmt::Display for Size {

@@ -14,6 +14,35 @@ pub const SECRETS_MAX: u32 = 1_000_000;
 /// Digits of a path: three of the folder, three of the name.
 const DIGITS: &str = "000000";
 
+/// What a connection asks again and again.
+pub(super) trait Question {
+    /// The request about one secret.
+    fn aim(&mut self, index: u32) -> &[u8];
+
+    /// Whether this is the answer to the last one.
+    fn is_answered_by(&self, answer: &Answer<'_>) -> bool;
+}
+
+#[derive(Clone)]
+/// Asks for nothing: what any request costs, before it touches a token, a secret or the log.
+pub(super) struct Health(Vec<u8>);
+
+impl Health {
+    pub(super) fn new(endpoint: &Endpoint) -> Self {
+        Self(format!("GET /v1/sys/health HTTP/1.1\r\nHost: {}\r\n\r\n", endpoint.host()).into_bytes())
+    }
+}
+
+impl Question for Health {
+    fn aim(&mut self, _: u32) -> &[u8] {
+        &self.0
+    }
+
+    fn is_answered_by(&self, answer: &Answer<'_>) -> bool {
+        answer.status == 200
+    }
+}
+
 /// Reads any of the secrets.
 #[derive(Clone)]
 pub(super) struct Read {
@@ -34,9 +63,10 @@ impl Read {
         let name = folder.end + 2..folder.end + 5;
         Self { bytes: text.into_bytes(), folder, name, expected: value_start(DIGITS.as_bytes()) }
     }
+}
 
-    /// The request for one secret.
-    pub(super) fn aim(&mut self, index: u32) -> &[u8] {
+impl Question for Read {
+    fn aim(&mut self, index: u32) -> &[u8] {
         let digits = digits(index);
         self.bytes[self.folder.clone()].copy_from_slice(&digits[..3]);
         self.bytes[self.name.clone()].copy_from_slice(&digits[3..]);
@@ -45,8 +75,7 @@ impl Read {
         &self.bytes
     }
 
-    /// Whether the answer is the secret that the request was last aimed at.
-    pub(super) fn is_answered_by(&self, answer: &Answer<'_>) -> bool {
+    fn is_answered_by(&self, answer: &Answer<'_>) -> bool {
         // The value stands near the beginning: after the envelope's first members.
         let head = &answer.body[..answer.body.len().min(256)];
         answer.status == 200 && head.windows(self.expected.len()).any(|window| window == self.expected)
