@@ -9,6 +9,14 @@ pub fn utc(unix_ms: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
 }
 
+/// The same with milliseconds, always three digits: such texts sort like their moments.
+#[must_use]
+pub fn utc_millis(unix_ms: u64) -> String {
+    let mut text = utc(unix_ms);
+    text.pop();
+    format!("{text}.{:03}Z", unix_ms % 1000)
+}
+
 /// Proleptic Gregorian date of a day number counted from 1970-01-01 (Hinnant's algorithm).
 #[must_use]
 pub fn civil(days: i64) -> (i64, i64, i64) {
@@ -32,6 +40,8 @@ mod tests {
         assert_eq!(utc(0), "1970-01-01T00:00:00Z");
         assert_eq!(utc(951_827_696_000), "2000-02-29T12:34:56Z");
         assert_eq!(utc(1_798_761_599_999), "2026-12-31T23:59:59Z");
+        assert_eq!(utc_millis(951_827_696_007), "2000-02-29T12:34:56.007Z");
+        assert_eq!(utc_millis(0), "1970-01-01T00:00:00.000Z");
         assert_eq!(utc(4_107_542_400_000), "2100-03-01T00:00:00Z");
     }
 }

@@ -8,9 +8,13 @@ use serde::{Deserialize, Serialize};
 use symbolon_proto::Zeroizing;
 pub use symbolon_proto::log::{Action, Outcome};
 
+use crate::path::PolicyName;
+
+mod actor;
 mod counts;
 mod named;
 
+pub use actor::Actor;
 pub use counts::{Asked, COUNTED, Counts, Kind};
 
 /// An entry before it has a place in the log.
@@ -28,7 +32,12 @@ impl Draft {
     /// The entry of something that the broker does by itself.
     #[must_use]
     pub fn by_broker(action: Action, what: impl Into<String>) -> Self {
-        let detail = Detail { caller: "broker".to_owned(), role: what.into(), ..Detail::default() };
+        let detail = Detail {
+            caller: "broker".to_owned(),
+            actor: Actor::of("broker"),
+            role: what.into(),
+            ..Detail::default()
+        };
         Self { action, outcome: Outcome::Allowed, detail }
     }
 
@@ -68,7 +77,7 @@ pub struct Detail {
     /// a secret id, what an operator asked for.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub object: String,
-    /// Role or policy that decided.
+    /// Role of a login; of what no request asked for, what it was, in a text of ours.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub role: String,
     /// Peer address as the listener saw it.
@@ -80,12 +89,29 @@ pub struct Detail {
     /// What was asked for, where the head says only that it was refused.
     #[serde(with = "named::action", skip_serializing_if = "Option::is_none")]
     pub asked: Option<Action>,
+    /// Who the caller is to the method that let them in.
+    #[serde(skip_serializing_if = "Actor::is_empty")]
+    pub actor: Actor,
+    /// How many bytes of `path` are the mount's own; 0 if nothing is mounted there. A length, so that the
+    /// sealed entry of a stranger is as long whether or not something is.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub mount_bytes: u64,
+    /// Policies whose rule decided; none if no rule is about the path.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<PolicyName>,
     /// The requests that this entry stands for, if it stands for more than one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub counts: Option<Box<Counts>>,
 }
 
 impl Detail {
+    /// The role or user of a login; details of earlier versions have it as their role.
+    #[must_use]
+    pub fn claim(&self) -> &str {
+        let Actor { role, subject, .. } = &self.actor;
+        [&self.role, role, subject].into_iter().find(|text| !text.is_empty()).map_or("", String::as_str)
+    }
+
     /// What was asked for: the head's action, or the one that the head does not show.
     #[must_use]
     pub fn action(&self, head: Action) -> Action {

@@ -4,6 +4,7 @@ pub mod attempts;
 pub mod audit;
 pub mod clock;
 pub mod dead_man;
+pub mod event;
 pub mod identity;
 pub mod inherited_keys;
 pub mod json;

@@ -237,6 +237,19 @@ impl Mounts {
         mount.map_or_else(|| TtlLimits::of_mount(0, 0), Mount::ttl_limits)
     }
 
+    /// How many bytes of `path` name the mount that answers for it, `auth/` and `sys` included; 0 if none
+    /// does.
+    #[must_use]
+    pub fn prefix_bytes(&self, path: &ApiPath) -> usize {
+        const SYSTEM: &str = "sys";
+        let whole = path.as_str().len();
+        let of = |rest: &str| whole - rest.len() - usize::from(!rest.is_empty());
+        match path.as_str().strip_prefix(SYSTEM) {
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => SYSTEM.len(),
+            _ => self.login(path).or_else(|| self.secret(path)).map_or(0, |(_, rest)| of(rest)),
+        }
+    }
+
     /// The login method that answers for `path`, and the rest of the path below `auth/<mount>`.
     #[must_use]
     pub fn login<'a, 'p>(&'a self, path: &'p ApiPath) -> Option<(&'a Mount, &'p str)> {
@@ -409,6 +422,27 @@ mod tests {
         let path = ApiPath::parse(path).unwrap();
         let (mount, rest) = mounts.secret(&path).or_else(|| mounts.login(&path))?;
         Some((mount.path.as_str().to_owned(), rest.to_owned()))
+    }
+
+    #[test]
+    fn entries_name_the_mount_by_its_length() {
+        let mounts = Mounts {
+            secrets: MountList(vec![mount("team"), mount("team/secret")]),
+            logins: MountList(vec![mount("jwt")]),
+        };
+        let expected = [
+            ("team/secret/data/a", "team/secret"),
+            ("team/x", "team"),
+            ("team", "team"),
+            ("auth/jwt/login", "auth/jwt"),
+            ("auth/none/login", ""),
+            ("sys/mounts", "sys"),
+            ("system/x", ""),
+        ];
+        for (path, mount) in expected {
+            let parsed = ApiPath::parse(path).unwrap();
+            assert_eq!(&path[..mounts.prefix_bytes(&parsed)], mount, "{path}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use symbolon_core::audit::{Action, Detail, Draft, Outcome, Receipt};
 use symbolon_core::json::Map;
-use symbolon_core::path::ApiPath;
+use symbolon_core::path::{ApiPath, PolicyName};
 use symbolon_core::policy::{Acl, Grant, Operation};
 use symbolon_core::token::Caller;
 
@@ -65,13 +65,14 @@ impl<'a> Request<'a> {
         path: ApiPath,
     ) -> Result<Self, OpError> {
         let session = Arc::clone(who.session);
-        let mut detail = describe(&who.requester, &path);
+        let mut detail = describe(who.session, &who.requester, &path);
         let caller = match caller {
             Ok(caller) => caller,
             Err(error) => return Err(Box::pin(refuse_token(who, action, detail, error)).await?),
         };
         detail.caller.clone_from(&caller.display_name);
         detail.accessor = caller.accessor.clone().unwrap_or_default();
+        detail.actor = caller.actor();
         let acl = session.acl(&caller.policies);
         let asked = Asked { session, caller, acl, action, path, detail };
         let Requester { parameters, wrap_ttl_secs, .. } = who.requester;
@@ -91,11 +92,14 @@ impl<'a> Request<'a> {
     }
 
     /// Asks the policies. This is the one place that authorises.
-    pub async fn authorise(self, operation: Operation) -> Result<Authorised, OpError> {
+    pub async fn authorise(mut self, operation: Operation) -> Result<Authorised, OpError> {
         let Some(grant) = self.grant(operation) else {
+            let deciding = self.asked.acl.deciding(operation, &self.asked.path);
+            self.asked.decided_by(&deciding);
             self.asked.record(Outcome::Denied, "no policy allows it").await?;
             return Err(OpError::DENIED);
         };
+        self.asked.decided_by(grant.policies());
         Ok(Authorised { asked: self.asked, grant: Some(grant) })
     }
 
@@ -262,7 +266,14 @@ impl Authorised {
     }
 }
 
+/// Most policies that an entry names.
+const POLICIES_MAX: usize = 32;
+
 impl Asked {
+    fn decided_by(&mut self, policies: &[PolicyName]) {
+        self.detail.policies = policies.iter().take(POLICIES_MAX).cloned().collect();
+    }
+
     fn draft(&self, outcome: Outcome, reason: &'static str) -> Draft {
         let detail = Detail { reason: reason.to_owned(), ..self.detail.clone() };
         Draft { action: self.action, outcome, detail }
@@ -275,10 +286,11 @@ impl Asked {
 }
 
 /// The part of an entry that is known before anybody is authenticated.
-pub(crate) fn describe(who: &Requester<'_>, path: &ApiPath) -> Detail {
+pub(crate) fn describe(session: &Session, who: &Requester<'_>, path: &ApiPath) -> Detail {
     Detail {
         request_id: who.request_id.to_owned(),
         path: path.as_str().to_owned(),
+        mount_bytes: session.mounts().prefix_bytes(path) as u64,
         remote: who.remote.map(|remote| remote.to_string()).unwrap_or_default(),
         ..Detail::default()
     }

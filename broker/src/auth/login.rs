@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use symbolon_core::audit::{Action, Detail, Draft, Outcome};
+use symbolon_core::audit::{Action, Actor, Detail, Draft, Outcome};
 use symbolon_core::identity::{IssueError, IssuedKind, VerifiedIdentity};
 use symbolon_core::path::RoleName;
 use symbolon_core::token::TokenKind;
@@ -17,7 +17,24 @@ use crate::access::{Asker, Object, Route, Session, describe};
 use crate::error::OpError;
 use crate::store::Write;
 
-/// A login on its way: there is no caller yet, so the entry names the role.
+/// As whom somebody wants to log in.
+#[derive(Clone, Copy)]
+pub(super) enum Claim<'a> {
+    /// By a role.
+    Role(&'a str),
+    /// As a user of that name.
+    User(&'a str),
+}
+
+impl<'a> Claim<'a> {
+    fn name(self) -> &'a str {
+        match self {
+            Self::Role(name) | Self::User(name) => name,
+        }
+    }
+}
+
+/// A login on its way: there is no caller yet, so the entry names what was claimed.
 pub(super) struct Login<'a> {
     session: &'a Session,
     mount: &'a Mount,
@@ -34,12 +51,17 @@ impl<'a> Login<'a> {
         who: &Asker<'_>,
         mount: &'a Mount,
         below: &str,
-        role: &str,
+        claim: Claim<'_>,
     ) -> Result<Self, OpError> {
         let path = Route::below(Side::Logins, mount, below).path_for(who)?;
-        let mut detail = describe(&who.requester, &path);
-        // A role name that does not parse is the caller's text and stays out of the log.
-        detail.role = RoleName::parse(role).map(|role| role.to_string()).unwrap_or_default();
+        let mut detail = describe(session, &who.requester, &path);
+        // A name that does not parse is the caller's text and stays out of the log.
+        let name = RoleName::parse(claim.name());
+        detail.actor = match (claim, name) {
+            (_, Err(_)) => Actor::of(&mount.kind),
+            (Claim::Role(_), Ok(name)) => Actor::of(&mount.kind).by_role(&name),
+            (Claim::User(_), Ok(name)) => Actor::named(&mount.kind, name.as_str()),
+        };
         let remote = who.requester.remote;
         Ok(Self { session, mount, remote, detail, evidence: None })
     }
@@ -62,10 +84,11 @@ impl<'a> Login<'a> {
     /// Turns a verified identity into a token. The entry is durable, and counted evidence is spent, before it
     /// leaves.
     pub(super) async fn admit(
-        self,
+        mut self,
         identity: &VerifiedIdentity,
         spent: Vec<Write>,
     ) -> Result<IssuedToken, OpError> {
+        self.detail.actor = identity.actor().clone();
         let (session, detail) = (self.session, self.detail.clone());
         let result = self.issue(identity, spent).await;
         if let Err(error) = &result {

@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use symbolon_core::audit::{Action, Draft, Outcome, Withheld};
+use symbolon_core::audit::{Action, Actor, Draft, Outcome, Withheld};
 use symbolon_core::clock::Now;
 use symbolon_core::keyring::OpenKek;
 use symbolon_core::oauth::{
@@ -98,16 +98,17 @@ pub async fn issue(
     let path = ApiPath::from_decoded(AUDITED_PATH).expect("a fixed path is one");
     let session = Arc::clone(who.session);
     match prepare(issuer, who, request).await {
-        Ok(Signed { token, jti, subject }) => {
-            let mut detail = describe(&who.requester, &path);
+        Ok(Signed { token, jti, subject, actor }) => {
+            let mut detail = describe(&session, &who.requester, &path);
             detail.caller = subject;
+            detail.actor = actor;
             detail.role = format!("token {jti} for {}", request.audience());
             let draft = Draft { action: Action::WorkloadToken, outcome: Outcome::Allowed, detail };
             let receipt = session.commit(Vec::new(), draft).await?;
             Ok(token.disclose(receipt))
         }
         Err(error) => {
-            let mut detail = describe(&who.requester, &path);
+            let mut detail = describe(&session, &who.requester, &path);
             if let WorkloadError::OAuth(refusal) = &error {
                 detail.reason = refusal.to_string();
             }
@@ -123,6 +124,7 @@ struct Signed {
     token: Withheld<AccessToken>,
     jti: String,
     subject: String,
+    actor: Actor,
 }
 
 async fn prepare(issuer: &str, who: &Asker<'_>, request: &TokenRequest) -> Result<Signed, WorkloadError> {
@@ -144,7 +146,7 @@ async fn prepare(issuer: &str, who: &Asker<'_>, request: &TokenRequest) -> Resul
     let signature = signer.sign(unsigned.signing_input()).await.map_err(OpError::from)?;
     let token = unsigned.with_signature(&signature).map_err(|_| OpError::from(SignError::NotSigned))?;
     let jti = token.jti().to_owned();
-    Ok(Signed { token: Withheld::new(token), jti, subject })
+    Ok(Signed { token: Withheld::new(token), jti, subject, actor: identity.actor().clone() })
 }
 
 /// Both rows were read, and they belong together.

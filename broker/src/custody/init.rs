@@ -320,7 +320,8 @@ async fn fill(
 /// The first entry of the log.
 fn entry(plan: &Plan, root: &Caller) -> Draft {
     let object = Object::token(root).text();
-    let mut detail = Detail { role: plan.recovery.as_str().to_owned(), object, ..Detail::default() };
+    let mut detail =
+        Detail { role: format!("recovery policy {}", plan.recovery.as_str()), object, ..Detail::default() };
     if plan.exposes {
         warn!(
             "the shares are shown over TLS without X25519MLKEM768: a quantum computer reads them in a recording; rekey for custodians with cards, or set tls.hybrid_only before the next deployment"

@@ -109,7 +109,7 @@ pub async fn listed(who: &Asker<'_>) -> Result<Mounts, OpError> {
     for list in [&mut mounts.secrets, &mut mounts.logins] {
         list.0.retain(|mount| mount.listing == Listing::Unauth);
     }
-    let mut detail = describe(&who.requester, &Route::system(VISIBLE).path_for(who)?);
+    let mut detail = describe(who.session, &who.requester, &Route::system(VISIBLE).path_for(who)?);
     detail.object = Object::names(mounts.secrets.0.len() + mounts.logins.0.len()).text();
     let draft = Draft { action: Action::MountRead, outcome: Outcome::Allowed, detail };
     who.session.record_stranger(who.requester.remote, draft).await?; // what everybody may see is no secret

@@ -99,7 +99,7 @@ async fn record_failure<T>(call: Call<'_>, result: Result<T, OpError>) -> Result
 }
 
 fn described(call: Call<'_>) -> Detail {
-    describe(&call.request.requester(), &call.path)
+    describe(call.session, &call.request.requester(), &call.path)
 }
 
 /// The answer that shows a wrapping token, once.

@@ -24,7 +24,7 @@ pub(super) struct Named<'a> {
 pub(super) async fn lookup(who: &Asker<'_>, token: &str) -> Result<Wrapping, OpError> {
     let session = who.session;
     let found = stored::find(session, token, who.requester.remote).await;
-    let mut detail = describe(&who.requester, &Route::system("wrapping/lookup").path_for(who)?);
+    let mut detail = describe(session, &who.requester, &Route::system("wrapping/lookup").path_for(who)?);
     let outcome = match &found {
         Ok(found) => {
             detail.object = found.facts.name();

@@ -140,7 +140,7 @@ impl Asked {
             time_ms: now.unix_ms,
             action: Some(detail.action(head)),
             path: beginning(&detail.path),
-            role: beginning(&detail.role),
+            role: beginning(detail.claim()),
             remote: detail.remote.clone(),
             request_id: detail.request_id.clone(),
         }

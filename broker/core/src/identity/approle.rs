@@ -15,6 +15,7 @@ use symbolon_proto::{Zeroizing, label};
 
 use super::evidence::Evidence;
 use super::verified::{Found, OutOfBounds, VerifiedIdentity};
+use crate::audit::Actor;
 use crate::path::RoleName;
 use crate::token::{CidrList, META_BYTES_MAX, META_ENTRIES_MAX, ParamsError, TokenParams};
 
@@ -270,7 +271,10 @@ impl AppRole {
             params.token_bound_cidrs = both.ok_or(OutOfBounds)?;
         }
         meta.insert("role_name".to_owned(), self.name.to_string());
+        // the role id is half of a credential, so the role's name stands for it
+        let actor = Actor::named("approle", self.name.as_str()).by_role(&self.name);
         Ok(Found {
+            actor,
             subject: self.role_id.clone(),
             alias: self.role_id.clone(),
             display_name: String::new(),

@@ -15,6 +15,7 @@ use super::leeway::{LeewayError, Leeways};
 use super::number;
 use super::signature::Algorithm;
 use super::verified::{Found, OutOfBounds, VerifiedIdentity};
+use crate::audit::Actor;
 use crate::path::RoleName;
 use crate::token::{META_BYTES_MAX, META_ENTRIES_MAX, ParamsError, TokenParams};
 use crate::workload::{RuleError, WorkloadRule};
@@ -309,8 +310,10 @@ impl JwtRole {
             return Err(JwtRefusal::BoundClaim);
         }
         let user = self.user(jwt).ok_or(JwtRefusal::UserClaim)?;
+        let subject = jwt.subject().unwrap_or(&user).to_owned();
         let found = Found {
-            subject: jwt.subject().unwrap_or(&user).to_owned(),
+            actor: Actor::named("jwt", &subject).by_role(&self.name),
+            subject,
             display_name: user.clone(),
             alias: user,
             meta: self.meta(jwt)?,

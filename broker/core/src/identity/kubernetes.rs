@@ -17,6 +17,7 @@ use super::jwt::{JwtError, JwtRules, VerifiedJwt, time};
 use super::leeway::{LeewayError, Leeways};
 use super::number::Round;
 use super::verified::{Found, OutOfBounds, VerifiedIdentity};
+use crate::audit::Actor;
 use crate::path::RoleName;
 use crate::token::{ParamsError, TokenParams};
 use crate::workload::{RuleError, WorkloadRule};
@@ -353,8 +354,10 @@ impl KubernetesRole {
         ];
         let attributes =
             attributes.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect();
+        let subject = format!("system:serviceaccount:{namespace}:{name}");
         Found {
-            subject: format!("system:serviceaccount:{namespace}:{name}"),
+            actor: Actor::service_account(&subject, &namespace, &uid).by_role(&self.name),
+            subject,
             alias: match self.alias_name_source {
                 AliasNameSource::ServiceaccountUid => uid,
                 AliasNameSource::ServiceaccountName => format!("{namespace}/{name}"),

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use symbolon_proto::id::TenantId;
 
+use crate::audit::Actor;
 use crate::path::{MountPath, PolicyName};
 use crate::token::ttl::{Capped, PastMaxTtl, TtlLimits};
 use crate::token::{BatchOnly, CidrList, MachineToken, TokenClaims, TokenKind, TokenParams, TokenType};
@@ -22,6 +23,8 @@ pub struct VerifiedIdentity {
 /// The facts that a login method found, before anybody asked where the request comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Found {
+    /// See [`VerifiedIdentity::actor`].
+    pub(super) actor: Actor,
     /// See [`VerifiedIdentity::subject`].
     pub(super) subject: String,
     /// See [`VerifiedIdentity::alias`].
@@ -100,6 +103,12 @@ impl VerifiedIdentity {
         &self.found.subject
     }
 
+    /// The same as the log names it: never a credential, and only what the evidence itself says.
+    #[must_use]
+    pub fn actor(&self) -> &Actor {
+        &self.found.actor
+    }
+
     /// What an identity would be filed under together with the mount: service-account uid, user claim, role
     /// id.
     #[must_use]
@@ -141,13 +150,14 @@ impl VerifiedIdentity {
         limits: TtlLimits,
         now_secs: u64,
     ) -> Result<Issued, IssueError> {
-        let Found { params, display_name, meta, evidence_ends_at, login_name, .. } = &self.found;
+        let Found { actor, params, display_name, meta, evidence_ends_at, login_name, .. } = &self.found;
         let kind = params.kind(kinds)?;
         let (claims, capped) = params.claims(kind, limits, *evidence_ends_at, now_secs)?;
         let source = mount.as_str().replace('/', "-");
         let claims = TokenClaims {
             display_name: if display_name.is_empty() { source } else { format!("{source}-{display_name}") },
             meta: meta.clone(),
+            who: actor.clone(),
             path: match login_name {
                 None => format!("auth/{mount}/login"),
                 Some(name) => format!("auth/{mount}/login/{name}"),

@@ -21,7 +21,7 @@ use super::capability::{Capabilities, Capability, Operation};
 use super::pattern::{Pattern, SegmentPattern, prefix_rank};
 use super::{Permissions, Policy};
 use crate::json::Map;
-use crate::path::{ApiPath, MountPath};
+use crate::path::{ApiPath, MountPath, PolicyName};
 
 /// Proof that the policy allows one operation on one path. Made here only.
 #[derive(Debug)]
@@ -31,6 +31,7 @@ pub struct Grant {
     operation: Operation,
     root: bool,
     sudo: bool,
+    policies: Vec<PolicyName>,
 }
 
 impl Grant {
@@ -50,6 +51,12 @@ impl Grant {
     #[must_use]
     pub fn is_root(&self) -> bool {
         self.root
+    }
+
+    /// Policies that say so together.
+    #[must_use]
+    pub fn policies(&self) -> &[PolicyName] {
+        &self.policies
     }
 
     /// Whether the caller has `sudo` on this path, asked for or not. Root has.
@@ -106,7 +113,8 @@ impl Acl {
         for policy in policies.iter().map(Borrow::borrow) {
             acl.root |= policy.is_root();
             for rule in &policy.rules {
-                acl.insert(&rule.pattern, &rule.permissions);
+                let policies = vec![policy.name().clone()];
+                acl.insert(&rule.pattern, &Permissions { policies, ..rule.permissions.clone() });
             }
         }
         acl
@@ -153,13 +161,12 @@ impl Acl {
         needs_sudo: bool,
         wrap_ttl_secs: u64,
     ) -> Result<Grant, Denial> {
-        let grant = |root, sudo| Grant { path: path.clone(), operation, root, sudo };
+        let grant = |root, sudo, policies| Grant { path: path.clone(), operation, root, sudo, policies };
         if self.root {
-            return Ok(grant(true, true));
+            return Ok(grant(true, true, vec![PolicyName::root()]));
         }
         let list = operation == Operation::List;
-        let found = if list { self.find_folder(path.as_str()) } else { self.find(path.as_str()) };
-        let permissions = found.ok_or(Denial::NoRule)?;
+        let permissions = self.decides(operation, path).ok_or(Denial::NoRule)?;
         if permissions.capabilities.denies() || (list && self.denies_folder(path.as_str())) {
             return Err(Denial::Denied);
         }
@@ -173,7 +180,27 @@ impl Acl {
             permissions.parameters.check(params)?;
         }
         let sudo = permissions.capabilities.has(Capability::Sudo);
-        if needs_sudo && !sudo { Err(Denial::Sudo) } else { Ok(grant(false, sudo)) }
+        if needs_sudo && !sudo {
+            return Err(Denial::Sudo);
+        }
+        Ok(grant(false, sudo, permissions.policies.clone()))
+    }
+
+    /// Policies whose rule decides about one operation on a path, granted or not. None if no rule is about
+    /// it.
+    #[must_use]
+    pub fn deciding(&self, operation: Operation, path: &ApiPath) -> Vec<PolicyName> {
+        match self.root {
+            true => vec![PolicyName::root()],
+            false => self.decides(operation, path).map(|rule| rule.policies.clone()).unwrap_or_default(),
+        }
+    }
+
+    fn decides(&self, operation: Operation, path: &ApiPath) -> Option<&Permissions> {
+        match operation {
+            Operation::List => self.find_folder(path.as_str()),
+            _ => self.find(path.as_str()),
+        }
     }
 
     /// What the caller may do on a path, as `sys/capabilities` answers.

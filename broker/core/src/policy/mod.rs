@@ -81,16 +81,22 @@ struct Permissions {
     wrapping_ttl_secs_min: u64,
     /// Seconds; 0 means no bound.
     wrapping_ttl_secs_max: u64,
+    /// Policies whose blocks these are, or of whose `deny`; set where they are merged.
+    policies: Vec<PolicyName>,
 }
 
 impl Permissions {
     /// Unites the permissions of two blocks with the same pattern. `deny` wins and clears the rest.
     fn merge(&mut self, other: &Self) {
-        if self.capabilities.denies() {
+        if other.capabilities.denies() && !self.capabilities.denies() {
+            *self = Self { capabilities: Capabilities::DENY, ..Self::default() };
+        } else if self.capabilities.denies() && !other.capabilities.denies() {
             return;
         }
-        if other.capabilities.denies() {
-            *self = Self { capabilities: Capabilities::DENY, ..Self::default() };
+        self.policies.extend(
+            other.policies.iter().filter(|name| !self.policies.contains(name)).cloned().collect::<Vec<_>>(),
+        );
+        if self.capabilities.denies() {
             return;
         }
         self.capabilities = self.capabilities.union(other.capabilities);

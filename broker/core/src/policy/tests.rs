@@ -9,6 +9,7 @@ use super::*;
 use crate::json::Map;
 use crate::path::{ApiPath, MountPath};
 
+mod deciding;
 mod openbao;
 
 fn policy(text: &str) -> Policy {

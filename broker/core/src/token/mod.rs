@@ -32,6 +32,7 @@ pub use format::{
 pub use params::{BatchOnly, ParamsError, TokenParams, TokenType};
 pub use service::{RenewError, Renewed, ServiceToken, Spent};
 
+use crate::audit::Actor;
 use crate::path::PolicyName;
 
 /// Most entries in a token's metadata.
@@ -109,6 +110,9 @@ pub struct TokenClaims {
     /// Row of the token that made it; it dies with that one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<TokenHash>,
+    /// Who logged in for it; nobody if it was made otherwise, or by an earlier version.
+    #[serde(default, skip_serializing_if = "Actor::is_empty")]
+    pub who: Actor,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // the shape that serde asks for
@@ -147,6 +151,7 @@ impl TokenClaims {
             num_uses: 0,
             bound_cidrs: CidrList::default(),
             parent: None,
+            who: Actor::default(),
         }
     }
 
@@ -206,6 +211,8 @@ pub struct Caller {
     /// Row of the token that made it: whoever accepts a machine token with a parent checks that the row still
     /// exists.
     pub parent: Option<TokenHash>,
+    /// Who logged in for the token; nobody if it was made otherwise, or by an earlier version.
+    pub who: Actor,
 }
 
 impl Caller {
@@ -213,6 +220,15 @@ impl Caller {
     #[must_use]
     pub fn is_root(&self) -> bool {
         self.policies.iter().any(PolicyName::is_root)
+    }
+
+    /// Who asks, for the log. Whoever did not come by a login of their own is known by their token.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        match self.who.is_empty() {
+            true => Actor::of("token"),
+            false => self.who.clone(),
+        }
     }
 
     /// Seconds left; 0 if the token never ends.
@@ -242,6 +258,7 @@ impl Caller {
             num_uses: claims.num_uses,
             bound_cidrs: claims.bound_cidrs.clone(),
             parent: claims.parent,
+            who: claims.who.clone(),
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use symbolon_core::audit::{Action, Detail, Outcome};
+use symbolon_core::audit::{Action, Actor, Detail, Outcome};
+use symbolon_core::path::{PolicyName, RoleName};
 use symbolon_core::strangers::{ENTRIES_AT_ONCE, WINDOW_MS};
 use symbolon_proto::log::Entry;
 
@@ -87,8 +88,20 @@ async fn heads_and_lengths_of_refused_requests_tell_nothing() {
         refused(Action::Other, "some/path", "no policy allows it"),
         refused(Action::MetadataDelete, "some/path", "x"),
         Draft {
-            detail: Detail { role: "reader".repeat(20), ..refused(Action::Login, "some/path", "").detail },
+            detail: Detail {
+                actor: Actor::of("kubernetes").by_role(&RoleName::parse(&"r".repeat(128)).unwrap()),
+                mount_bytes: 9,
+                ..refused(Action::Login, "some/path", "the audience is not one that the role takes").detail
+            },
             ..refused(Action::Login, "", "")
+        },
+        Draft {
+            detail: Detail {
+                mount_bytes: 4,
+                policies: vec![PolicyName::parse("who-denies").unwrap()],
+                ..refused(Action::PolicyRead, "some/path", "no policy allows it").detail
+            },
+            ..refused(Action::PolicyRead, "", "")
         },
     ];
     for (number, draft) in (0..).zip(drafts) {
@@ -99,7 +112,7 @@ async fn heads_and_lengths_of_refused_requests_tell_nothing() {
     drop(writer);
     let entries = bench.entries().await;
     let shown = |entry: &Entry| (entry.action, entry.outcome, entry.detail.len());
-    assert_eq!(entries.len(), 8);
+    assert_eq!(entries.len(), 10);
     for entry in &entries {
         assert_eq!(shown(entry), (Action::Refused, Outcome::Denied, entries[0].detail.len()));
     }

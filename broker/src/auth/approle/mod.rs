@@ -14,7 +14,7 @@ use symbolon_proto::Zeroizing;
 use symbolon_proto::id::TenantId;
 
 use super::Method;
-use super::login::Login;
+use super::login::{Claim, Login};
 use super::roles::{CONFIGS, ROLES, Role, find_role, role_route};
 use crate::access::mounts::{Mount, Side};
 use crate::access::shape::Facts;
@@ -337,7 +337,7 @@ pub async fn login(
     let role = role_of(session, mount, role_id).await?;
     // The hash is computed for unknown roles too, so that known and unknown ones take the same time.
     let name = role.as_ref().map_or_else(nobody, |role| role.name.clone());
-    let login = Login::begin(session, who, mount, "login", name.as_str())?;
+    let login = Login::begin(session, who, mount, "login", Claim::Role(name.as_str()))?;
     let record = find_secret_id(session, mount, &name, Which::SecretId(secret_id)).await?;
     let login = login.with(record.as_ref().map(|(record, _)| Object::secret_id(&name, &record.accessor)));
     let Some(role) = role else { return login.refuse("unknown role id".to_owned(), refused).await };

@@ -12,7 +12,7 @@ use super::evidence::{
     check_source, method, named_role, verified_for, verify,
 };
 use super::jwks::Source;
-use super::login::Login;
+use super::login::{Claim, Login};
 use super::roles::{Config, ROLES, Role, config_place, find_config};
 use crate::access::mounts::Mount;
 use crate::access::tokens::IssuedToken;
@@ -62,7 +62,7 @@ pub async fn log_in(who: &Asker<'_>, mount: &Mount, role: &str, jwt: &str) -> Re
     let config: Option<JwtConfig> = find_config(session, mount).await?;
     let default = config.as_ref().map_or("", |config| config.default_role.as_str());
     let role = if role.is_empty() { default } else { role };
-    let login = Login::begin(session, who, mount, "login", role)?;
+    let login = Login::begin(session, who, mount, "login", Claim::Role(role))?;
     let Some(config) = &config else {
         return login.refuse("the mount is not configured".to_owned(), UNCONFIGURED).await;
     };

@@ -15,7 +15,7 @@ use super::evidence::{
     check_source, method, named_role, verified_for, verify,
 };
 use super::jwks::Source;
-use super::login::Login;
+use super::login::{Claim, Login};
 use super::roles::{Config, ROLES, Role, config_place, find_config};
 use crate::access::mounts::Mount;
 use crate::access::tokens::IssuedToken;
@@ -66,7 +66,7 @@ impl Role for KubernetesRole {
 /// Logs a service account in.
 pub async fn log_in(who: &Asker<'_>, mount: &Mount, role: &str, jwt: &str) -> Result<IssuedToken, OpError> {
     let session: &Session = who.session;
-    let login = Login::begin(session, who, mount, "login", role)?;
+    let login = Login::begin(session, who, mount, "login", Claim::Role(role))?;
     let Some(config) = find_config::<KubernetesConfig>(session, mount).await? else {
         return login.refuse("the mount is not configured".to_owned(), UNCONFIGURED).await;
     };

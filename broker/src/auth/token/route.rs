@@ -294,6 +294,7 @@ mod tests {
             num_uses: 0,
             bound_cidrs: claims.bound_cidrs,
             parent: None,
+            who: claims.who,
         }
     }
 

@@ -14,7 +14,7 @@ use symbolon_proto::Zeroizing;
 
 use self::gate::{Attempt, Gate};
 use super::Method;
-use super::login::Login;
+use super::login::{Claim, Login};
 use super::roles::{self, ROLES, Role, find_role};
 use crate::access::mounts::Mount;
 use crate::access::shape::Facts;
@@ -74,7 +74,7 @@ pub async fn log_in(
     password: Zeroizing<String>,
 ) -> Result<IssuedToken, OpError> {
     let session: &Session = who.session;
-    let login = Login::begin(session, who, mount, &format!("login/{name}"), name)?;
+    let login = Login::begin(session, who, mount, &format!("login/{name}"), Claim::User(name))?;
     let refused = OpError::refused(REFUSED);
     let Ok(user) = UserName::parse(name) else {
         // Nobody can have such a name, which is no secret: nothing is hashed for it.

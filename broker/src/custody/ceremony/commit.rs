@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use symbolon_core::audit::{Action, Detail, Draft, Outcome};
+use symbolon_core::audit::{Action, Draft};
 use symbolon_core::seal::{Sealed, Unsealed};
 use symbolon_core::succession::Changed;
 use symbolon_proto::custody::ShareEnvelope;
@@ -125,6 +125,5 @@ fn entry(transcript: &Transcript, after: Option<&Successor>, envelopes: &[ShareE
     };
     let hash = data_encoding::HEXLOWER.encode(transcript.hash());
     let role = format!("ceremony {}: {what}; transcript {hash}", transcript.ceremony().name());
-    let detail = Detail { caller: "broker".to_owned(), role, ..Detail::default() };
-    Draft { action: Action::Ceremony, outcome: Outcome::Allowed, detail }
+    Draft::by_broker(Action::Ceremony, role)
 }

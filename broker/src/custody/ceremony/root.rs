@@ -6,7 +6,7 @@
 
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
-use symbolon_core::audit::{Action, Detail, Draft, Outcome};
+use symbolon_core::audit::{Action, Actor, Detail, Draft, Outcome};
 use symbolon_core::clock::Now;
 use symbolon_core::token::{Caller, TokenClaims, TokenKind};
 use symbolon_proto::custody::transcript::{Event, EventKind, Transcript};
@@ -75,6 +75,7 @@ fn entry(asker: &RootAsker, transcript: &Transcript, token: &Caller) -> Draft {
 /// The entry of a custodian's own request: `what` is one of our texts, with names of the set.
 pub(in crate::custody) fn draft(asker: &RootAsker, what: String, detail: Detail) -> Draft {
     let caller = format!("custodian {}", asker.name());
-    let detail = Detail { caller, role: what, ..detail };
+    let actor = Actor::named("custodian", asker.name());
+    let detail = Detail { caller, actor, role: what, ..detail };
     Draft { action: Action::Ceremony, outcome: Outcome::Allowed, detail }
 }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use self::lockout::{FAILURES_MAX, LOCKED_MS, Lockouts};
 pub use self::password::{PASSWORD_BYTES_MAX, PasswordCost, PasswordError, PasswordHash};
 use super::verified::{Found, OutOfBounds, VerifiedIdentity};
+use crate::audit::Actor;
 use crate::path::UserName;
 use crate::token::{ParamsError, TokenParams};
 
@@ -69,6 +70,7 @@ impl User {
     fn found(&self) -> Found {
         let name = self.name.to_string();
         Found {
+            actor: Actor::named("userpass", &name),
             subject: name.clone(),
             alias: name.clone(),
             display_name: name.clone(),

@@ -1,0 +1,120 @@
+#![allow(clippy::unwrap_used)]
+
+use serde_json::{Value, json};
+use symbolon_proto::id::BrokerId;
+
+use super::*;
+use crate::path::PolicyName;
+
+fn entry(action: Action, outcome: Outcome) -> Entry {
+    let (index, time_ms, broker) = (7, 951_827_696_007, BrokerId::from_bytes([9; 16]));
+    Entry { index, time_ms, action, outcome, broker, detail: Vec::new() }
+}
+
+fn told(entry: &Entry, detail: &str) -> Value {
+    let detail: Detail = serde_json::from_str(detail).unwrap();
+    serde_json::from_str(&Event::of(entry, Some(&detail)).line()).unwrap()
+}
+
+/// The order of the members is part of the promise: lines are compared, and read by people.
+#[test]
+fn an_event_is_this_line() {
+    let detail = Detail {
+        request_id: "r".into(),
+        caller: "kubernetes-apps-reader".into(),
+        accessor: "a".into(),
+        path: "secret/data/app".into(),
+        version: 3,
+        object: "o".into(),
+        remote: "127.0.0.1".into(),
+        reason: "why".into(),
+        asked: Some(Action::SecretRead),
+        actor: audit::Actor::service_account("system:serviceaccount:apps:reader", "apps", "u"),
+        mount_bytes: 6,
+        policies: vec![PolicyName::parse("reader").unwrap()],
+        ..Detail::default()
+    };
+    let line = concat!(
+        r#"{"time":"2000-02-29T12:34:56.007Z","type":"secret-read","outcome":"denied","reason":"why","#,
+        r#""actor":{"method":"kubernetes","subject":"system:serviceaccount:apps:reader","namespace":"apps","#,
+        r#""uid":"u","name":"kubernetes-apps-reader","accessor":"a"},"client":"127.0.0.1","#,
+        r#""target":{"mount":"secret","path":"secret/data/app","version":3,"object":"o"},"policy":["reader"],"#,
+        r#""request_id":"r","node":"09090909090909090909090909090909","index":7,"head":"refused"}"#,
+    );
+    let event = Event::of(&entry(Action::Refused, Outcome::Denied), Some(&detail));
+    assert_eq!(event.line(), line);
+    assert_eq!(serde_json::from_str::<Event>(line).unwrap(), event);
+    let later = line.replacen('{', r#"{"news":[1],"#, 1);
+    assert_eq!(serde_json::from_str::<Event>(&later).unwrap(), event, "a member of a later version");
+}
+
+#[test]
+fn details_of_earlier_versions_are_told_with_what_they_have() {
+    let login = told(
+        &entry(Action::Login, Outcome::Allowed),
+        r#"{"caller":"kubernetes-a","role":"reader","path":"auth/kubernetes/login"}"#,
+    );
+    let actor = json!({ "role": "reader", "subject": "kubernetes-a", "name": "kubernetes-a" });
+    assert_eq!((&login["actor"], &login["target"]), (&actor, &json!({ "path": "auth/kubernetes/login" })));
+    let own = told(
+        &entry(Action::TokenRevoke, Outcome::Allowed),
+        r#"{"caller":"broker","object":"token x","role":"one use of a counted token"}"#,
+    );
+    assert_eq!(own["target"]["object"], "token x; one use of a counted token");
+    let nothing = told(&entry(Action::Other, Outcome::Failed), "{}");
+    let members: Vec<_> = nothing.as_object().unwrap().keys().collect();
+    assert_eq!(members, ["time", "type", "outcome", "node", "index"]);
+}
+
+/// Both ways: the version before ignores members that it does not know, and finds its own as they were.
+#[test]
+fn a_detail_keeps_the_members_that_the_version_before_reads() {
+    let detail = Detail {
+        caller: "c".into(),
+        path: "p".into(),
+        actor: audit::Actor::named("token", "c"),
+        mount_bytes: 1,
+        policies: vec![PolicyName::root()],
+        ..Detail::default()
+    };
+    let text = serde_json::to_string(&detail).unwrap();
+    assert_eq!(serde_json::from_str::<Detail>(&text).unwrap(), detail);
+    let added = r#","actor":{"method":"token","subject":"c"},"mount_bytes":1,"policies":["root"]"#;
+    assert_eq!(text.replace(added, ""), r#"{"caller":"c","path":"p"}"#);
+    let wrong = Detail { mount_bytes: 9, ..detail };
+    let event = Event::of(&entry(Action::Other, Outcome::Allowed), Some(&wrong));
+    assert_eq!(event.target.mount, "", "a length beyond the path names nothing");
+}
+
+#[test]
+fn what_does_not_open_is_told_as_everybody_may_read_it() {
+    let event = Event::of(&entry(Action::Refused, Outcome::Denied), None);
+    assert_eq!((event.action.as_str(), event.unreadable, event.head.as_str()), ("refused", true, ""));
+    assert!(event.line().ends_with(r#""index":7,"unreadable":true}"#));
+}
+
+#[test]
+fn who_somebody_is_has_a_bound() {
+    let long = audit::Actor::named("jwt", &"ä".repeat(1000));
+    assert_eq!((long.subject.chars().count(), long.subject.ends_with('…')), (129, true));
+}
+
+#[test]
+fn paths_are_found_as_kv_commands_spell_them() {
+    for (path, mount, kv) in [
+        ("secret/data/team/app", 6, Some("secret/team/app")),
+        ("secret/metadata/team", 6, Some("secret/team")),
+        ("secret/destroy/data/x", 6, Some("secret/data/x")),
+        ("team/data/data/x", 9, Some("team/data/x")),
+        ("secret/database/x", 6, None),
+        ("old/app", 3, None),
+        ("secret/data/team/app", 0, Some("secret/team/app")),
+        ("sys/mounts", 0, None),
+        ("ä/data/x", 1, None),
+    ] {
+        assert_eq!(kv_spelling(path, mount).as_deref(), kv, "{path}");
+    }
+    let target = Target { mount: "secret".into(), path: "secret/data/team/app".into(), ..Target::default() };
+    assert!(target.is_at("secret/team/app") && target.is_at("/secret/data/team/app"));
+    assert!(!target.is_at("secret/team") && !target.is_at("secret/team/app2"));
+}
