@@ -163,7 +163,8 @@ async fn check_store(path: &Path, acks: &BTreeSet<Ack>, round: u64) {
 async fn entry_names(reader: &LogReader, size: u64) -> Vec<String> {
     let keys = keys();
     let mut names = Vec::new();
-    let mut range = Some(Range { from: 0, until: size, newest_first: false, limit: 1000 });
+    let mut range =
+        Some(Range { from: 0, until: size, newest_first: false, limit: 1000, counts_only: false });
     while let Some(next) = range {
         let page = reader.search(&keys.audit, keys.deployment, &Filter::default(), next).await.unwrap();
         names.extend(page.found.into_iter().map(|found| found.detail.unwrap().request_id));

@@ -31,7 +31,7 @@ pub(crate) async fn size(site: &Site) -> u64 {
 /// Entries from `from` on, with their details.
 pub(crate) async fn entries(site: &Site, from: u64) -> Vec<Value> {
     let got = site.root_get(&format!("sys/symbolon/audit?from={from}&newest_first=false&limit=1000")).await;
-    got.expect(200).json()["data"]["entries"].as_array().unwrap().clone()
+    got.expect(200).json()["data"]["events"].as_array().unwrap().clone()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -41,8 +41,8 @@ async fn every_request_leaves_exactly_one_entry() {
     let root = own["data"]["accessor"].as_str().unwrap();
     let first = entries(&site, 0).await.swap_remove(0);
     assert_eq!(
-        (&first["action"], &first["object"]),
-        (&json!("init"), &json!(format!("token {root} with policies root")))
+        (&first["type"], &first["target"]["object"]),
+        (&json!("init"), &json!(format!("token {root} with policies root; recovery policy none")))
     );
     site.write("app/db", "one").await;
     site.prepare_machines().await;
@@ -170,19 +170,19 @@ async fn every_request_leaves_exactly_one_entry() {
         assert_eq!(size(&site).await, before, "{path} is asked every second and leaves nothing");
     }
     for (entry, (request, action, outcome, path)) in entries(&site, begin).await.iter().zip(expected) {
-        let found = (entry["action"].as_str().unwrap(), entry["outcome"].as_str().unwrap());
+        let found = (entry["type"].as_str().unwrap(), entry["outcome"].as_str().unwrap());
         if found != (action, outcome) {
             wrong.push(format!("{request}: {found:?} in place of {:?}", (action, outcome)));
         }
-        let head = if outcome == "denied" { "refused" } else { action };
+        let head = if outcome == "denied" { json!("refused") } else { Value::Null };
         if entry["head"] != head {
             wrong.push(format!("{request}: everybody reads {}", entry["head"]));
         }
-        if entry["path"].as_str().unwrap() != path.trim_end_matches('/') {
-            wrong.push(format!("{request}: the entry names {}", entry["path"]));
+        if entry["target"]["path"].as_str().unwrap() != path.trim_end_matches('/') {
+            wrong.push(format!("{request}: the entry names {}", entry["target"]["path"]));
         }
         assert!(!entry["request_id"].as_str().unwrap().is_empty());
-        assert!(entry["remote"].as_str().unwrap().starts_with("127.0.0."));
+        assert!(entry["client"].as_str().unwrap().starts_with("127.0.0."));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -122,11 +122,11 @@ async fn versions(session: &Arc<Session>, root: &str) -> [u64; WRITERS] {
 /// Entries of writes in a log.
 async fn writes(session: &Session, entries: u64) -> u64 {
     let filter =
-        Filter { action: Some(Action::SecretWrite), outcome: Some(Outcome::Allowed), ..Filter::default() };
+        Filter { actions: vec![Action::SecretWrite], outcome: Some(Outcome::Allowed), ..Filter::default() };
     let reader = LogReader::new(session.rows.shared_store());
     let (unsealed, mut count, mut from) = (session.unsealed(), 0, 0);
     loop {
-        let range = Range { from, until: entries, newest_first: false, limit: 1000 };
+        let range = Range { from, until: entries, newest_first: false, limit: 1000, counts_only: false };
         let page = reader.search(&unsealed.audit(), unsealed.deployment(), &filter, range).await.unwrap();
         count += page.found.len() as u64;
         match page.rest {
@@ -283,12 +283,12 @@ async fn backups_need_sudo_and_leave_entries_before_and_after() {
     let waiting = until("the entry after it", || async {
         let found =
             site.root_get("sys/symbolon/audit?action=backup&outcome=allowed").await.expect(200).json();
-        let entries = found["data"]["entries"].as_array().unwrap().clone();
+        let entries = found["data"]["events"].as_array().unwrap().clone();
         Ok((entries.len() == 2).then_some(entries))
     });
     let entries = waiting.await.unwrap();
-    assert!(entries[1]["object"].as_str().unwrap().contains("for ops ("), "{entries:?}");
-    assert!(entries[0]["role"].as_str().unwrap().contains("was given out whole"), "{entries:?}");
+    assert!(entries[1]["target"]["object"].as_str().unwrap().contains("for ops ("), "{entries:?}");
+    assert!(entries[0]["target"]["object"].as_str().unwrap().contains("was given out whole"), "{entries:?}");
 }
 
 /// moto: a server that speaks S3, in its own process.

@@ -77,7 +77,7 @@ fn nonce_of(request: &SignedRootRequest) -> [u8; 32] {
 
 async fn ceremony_entries(site: &Site, token: &str) -> String {
     let found = site.get("sys/symbolon/audit?action=ceremony&limit=1000", token).await.expect(200).json();
-    found["data"]["entries"].to_string()
+    found["data"]["events"].to_string()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -107,8 +107,9 @@ async fn entries(site: &Site) -> BTreeMap<String, usize> {
         let page =
             site.root_get(&format!("sys/symbolon/audit?newest_first=false&limit=500&from={from}")).await;
         let page = page.expect(200).json()["data"].clone();
-        for entry in page["entries"].as_array().unwrap() {
-            *counted.entry(entry["path"].as_str().unwrap().to_owned()).or_default() += 1;
+        for entry in page["events"].as_array().unwrap() {
+            let path = entry["target"]["path"].as_str().unwrap_or_default();
+            *counted.entry(path.to_owned()).or_default() += 1;
         }
         match &page["next"] {
             Value::Null => return counted,

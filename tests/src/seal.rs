@@ -401,8 +401,8 @@ async fn the_entry_of_an_unseal_names_who_opened_the_broker() {
 /// What the entries of unseals say.
 async fn unseals(site: &Site) -> Vec<String> {
     let found = site.root_get("sys/symbolon/audit?action=unseal&limit=100").await.expect(200).json();
-    let entries = found["data"]["entries"].as_array().unwrap().iter();
-    entries.filter_map(|entry| entry["role"].as_str()).map(str::to_owned).collect()
+    let entries = found["data"]["events"].as_array().unwrap().iter();
+    entries.filter_map(|entry| entry["target"]["object"].as_str()).map(str::to_owned).collect()
 }
 
 /// The same of exposed shares.

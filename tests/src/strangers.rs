@@ -38,14 +38,15 @@ async fn a_stranger_who_asks_ten_thousand_times_leaves_few_entries_and_is_counte
     site.restart(async |_| {}).await;
     site.unseal().await;
     let counted = entries(&site, begin).await;
-    let strangers: Vec<_> = counted.iter().filter(|entry| entry["head"] == "refused").collect();
+    let strangers: Vec<_> =
+        counted.iter().filter(|entry| entry["type"] == "refused" || entry["head"] == "refused").collect();
     let requests = |entry: &&serde_json::Value| entry["counts"]["requests"].as_u64().unwrap_or(1);
     assert_eq!(strangers.iter().map(requests).sum::<u64>(), asked);
-    assert!(strangers.iter().all(|entry| entry["remote"] == "127.0.0.1"));
+    assert!(strangers.iter().all(|entry| entry["client"] == "127.0.0.1"));
     let found = site.root_get("sys/symbolon/audit?action=mount-read&outcome=denied").await.expect(200).json();
-    let found = found["data"]["entries"].as_array().unwrap().clone();
+    let found = found["data"]["events"].as_array().unwrap().clone();
     let of_mounts = found.iter().flat_map(|entry| entry["counts"]["kinds"].as_array().unwrap());
-    let of_mounts = of_mounts.filter(|kind| kind["action"] == "mount-read");
+    let of_mounts = of_mounts.filter(|kind| kind["type"] == "mount-read");
     assert_eq!(of_mounts.map(|kind| kind["requests"].as_u64().unwrap()).sum::<u64>(), 2000);
 }
 
@@ -79,7 +80,7 @@ async fn what_everybody_reads_of_a_refused_request_does_not_say_what_is_mounted(
     assert!(denied.iter().all(|head| *head == denied[0]), "{denied:?}");
     let found =
         site.root_get("sys/symbolon/audit?action=secret-read&outcome=denied").await.expect(200).json();
-    let found = found["data"]["entries"].as_array().unwrap().clone();
-    let paths: Vec<_> = found.iter().map(|entry| entry["path"].as_str().unwrap()).collect();
+    let found = found["data"]["events"].as_array().unwrap().clone();
+    let paths: Vec<_> = found.iter().map(|entry| entry["target"]["path"].as_str().unwrap()).collect();
     assert_eq!(paths, ["secret/data/app", "secret/data/app"], "who may read details finds what was asked");
 }

@@ -59,14 +59,14 @@ fn refused(got: Got) {
 /// The newest entries about a login.
 async fn logged(site: &Site, path: &str) -> Vec<Value> {
     let got = site.root_get(&format!("sys/symbolon/audit?action=login&path={path}&limit=100")).await;
-    got.expect(200).json()["data"]["entries"].as_array().unwrap().clone()
+    got.expect(200).json()["data"]["events"].as_array().unwrap().clone()
 }
 
 /// The counts of what a source was refused after its first request, once they are written.
 async fn counted(site: &Site, path: &str, source: &str) -> Value {
     loop {
         let entries = logged(site, path).await;
-        let counted = |entry: &&Value| entry["remote"] == source && entry["counts"].is_object();
+        let counted = |entry: &&Value| entry["client"] == source && entry["counts"].is_object();
         if let Some(entry) = entries.iter().find(counted) {
             return entry["counts"].clone();
         }
@@ -91,7 +91,10 @@ fn a_login_gives_a_service_token_and_an_entry() {
         let seen: Vec<_> = logged(site, "auth/people/login")
             .await
             .iter()
-            .map(|entry| ["outcome", "role", "reason"].map(|name| entry[name].as_str().unwrap().to_owned()))
+            .map(|entry| {
+                [&entry["outcome"], &entry["actor"]["subject"], &entry["reason"]]
+                    .map(|member| member.as_str().unwrap_or_default().to_owned())
+            })
             .collect();
         let wanted = [
             ["denied", "", "the user is unknown"],

@@ -218,11 +218,11 @@ fn the_log_says_what_was_wrapped_and_by_whom_it_was_opened() {
             "answer of secret/data/wrapped wrapped under accessor {}",
             info["accessor"].as_str().unwrap()
         );
-        let entries = log.json()["data"]["entries"].take();
+        let entries = log.json()["data"]["events"].take();
         let named: Vec<_> =
-            entries.as_array().unwrap().iter().filter(|entry| entry["object"] == object).collect();
+            entries.as_array().unwrap().iter().filter(|entry| entry["target"]["object"] == object).collect();
         let seen: Vec<_> =
-            named.iter().map(|entry| (text(&entry["path"]), text(&entry["outcome"]))).collect();
+            named.iter().map(|entry| (text(&entry["target"]["path"]), text(&entry["outcome"]))).collect();
         let expected = ["sys/wrapping/unwrap", "sys/wrapping/lookup", "secret/data/wrapped"];
         assert_eq!(seen, expected.map(|path| (path.to_owned(), "allowed".to_owned())), "newest first");
     });

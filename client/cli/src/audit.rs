@@ -20,7 +20,7 @@ use crate::operator::Operator;
 use symbolon::{Error, Method};
 
 pub use self::copy::copy;
-pub use self::search::{Counts, Page, Search, ShownEntry, Span};
+pub use self::search::{Page, Search, Span};
 
 /// Where a log is.
 pub enum LogSource {

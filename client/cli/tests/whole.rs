@@ -268,15 +268,57 @@ fn rotations(dev: &Dev) {
     assert_eq!(dev.run_as(Some("hvs.unknown"), &["operator", "rotate", "kek"], "").code, 3);
 }
 
+/// One event a line.
+fn events(dev: &Dev, args: &[&str]) -> Vec<Value> {
+    let told = dev.ok(&[args, &["--output", "json"]].concat());
+    told.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The log as somebody asks it who knows a secret by the name that `kv` has for it.
+fn questions(dev: &Dev) {
+    for path in ["secret/team/app", "secret/data/team/app"] {
+        let read = events(dev, &["audit", "who-read", path]);
+        assert!(!read.is_empty(), "{path}");
+        assert!(read.iter().all(|event| event["target"]["path"] == "secret/data/team/app"), "{read:?}");
+        assert!(read.iter().all(|event| event["type"] == "secret-read"), "{read:?}");
+        let indices: Vec<_> = read.iter().map(|event| event["index"].as_u64().unwrap()).collect();
+        assert!(indices.is_sorted_by(|newer, older| newer > older), "newest first: {indices:?}");
+        let changed = events(dev, &["audit", "who-changed", path, "--since", "1h"]);
+        assert!(changed.iter().any(|event| event["type"] == "secret-write"), "{path}: {changed:?}");
+        assert!(changed.iter().all(|event| event["type"] != "secret-read"), "{changed:?}");
+        assert!(!events(dev, &["audit", "search", "--path", path]).is_empty(), "{path}");
+    }
+    assert!(events(dev, &["audit", "who-read", "secret/team"]).is_empty(), "a folder is no secret");
+    let ahead = events(dev, &["audit", "search", "--since", "2999-01-31"]);
+    assert!(ahead.is_empty());
+    dev.check(&["audit", "search", "--since", "yesterday"], "", 2);
+    let all = events(dev, &["audit", "search", "--action", "secret-read"]).len();
+    let few = dev.check(&["audit", "search", "--action", "secret-read", "--limit", "2"], "", 0);
+    assert!(few.stderr.contains(&format!("showing 2 of {all}, the newest")), "{all}: {}", few.stderr);
+    let table: Vec<_> = few.stdout.lines().collect();
+    assert!(table.len() == 3 && table[0].starts_with("index"), "{table:?}");
+    let column = table[0].find("outcome").unwrap();
+    assert!(
+        table[1..].iter().all(|row| row[column - 1..].starts_with(' ') && !row[column..].starts_with(' '))
+    );
+    assert!(table[1].contains("Z  ") && table[1].contains('.'), "full times: {table:?}");
+    let csv = dev.ok(&["audit", "who-read", "secret/team/app", "--output", "csv"]);
+    assert!(csv.starts_with("index,time,outcome,type,path,version,") && csv.contains("\r\n"), "{csv}");
+    let help = dev.ok(&["audit", "search", "--help"]);
+    assert!(["secret-undelete", "workload-token", "7d"].iter().all(|word| help.contains(word)), "{help}");
+}
+
 fn audit(dev: &Dev) {
+    questions(dev);
     let newest = dev.ok(&["audit", "tail", "-n", "500"]);
     for part in ["secret-read", "denied", "secret/data/team/app", "token-ci"] {
         assert!(newest.contains(part), "{part}: {newest}");
     }
     assert!(!newest.contains("s3cret") && !newest.contains(&dev.token));
-    let denied = dev.json(&["audit", "search", "--outcome", "denied", "--action", "secret-read"]);
-    assert!(denied.as_array().unwrap().iter().any(|entry| entry["path"] == "secret/data/example/database"));
-    dev.check(&["audit", "search", "--action", "no-such"], "", 1);
+    let denied = events(dev, &["audit", "search", "--outcome", "denied", "--action", "secret-read"]);
+    assert!(denied.iter().any(|event| event["target"]["path"] == "secret/data/example/database"));
+    let unknown = dev.check(&["audit", "search", "--action", "no-such"], "", 2);
+    assert!(unknown.stderr.contains("secret-read"), "{}", unknown.stderr);
 
     let verified = dev.ok(&["audit", "verify", "--key", &dev.log_key]);
     assert!(verified.contains("each one as it was signed"), "{verified}");

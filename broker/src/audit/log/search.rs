@@ -1,6 +1,7 @@
 //! Searching the log: heads are looked at first, details opened only where the head fits.
 
 use symbolon_core::audit::{Action, Asked, Counts, Detail, Kind, Outcome};
+use symbolon_core::event::kv_spelling;
 use symbolon_proto::hierarchy::AuditKey;
 use symbolon_proto::id::DeploymentId;
 use symbolon_proto::log::Entry;
@@ -20,8 +21,8 @@ const STEP: u64 = 256;
 /// What to look for. An empty filter finds everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Only this action; of what was refused, what was asked for.
-    pub action: Option<Action>,
+    /// Only these actions, any if there are none; of what was refused, what was asked for.
+    pub actions: Vec<Action>,
     /// Only this outcome.
     pub outcome: Option<Outcome>,
     /// Not before, milliseconds since the Unix epoch.
@@ -32,7 +33,7 @@ pub struct Filter {
     pub caller: Option<String>,
     /// Only this token accessor, exactly.
     pub accessor: Option<String>,
-    /// Only paths that begin with this.
+    /// Only paths that begin with this, as the API or as `kv` commands spell them.
     pub path_prefix: Option<String>,
     /// Only this request.
     pub request_id: Option<String>,
@@ -49,6 +50,8 @@ pub struct Range {
     pub newest_first: bool,
     /// Most entries to return, at most [`FOUND_MAX`].
     pub limit: usize,
+    /// Only counts: returns none, and says how many would fit.
+    pub counts_only: bool,
 }
 
 /// An entry with its detail open.
@@ -65,6 +68,8 @@ pub struct Found {
 pub struct Page {
     /// Entries that fit, in the asked order.
     pub found: Vec<Found>,
+    /// How many fit, of those that were looked at.
+    pub fitting: u64,
     /// What is left of the range; `None` if nothing is.
     pub rest: Option<Range>,
 }
@@ -81,9 +86,9 @@ impl LogReader {
     ) -> Result<Page, LogError> {
         let limit = range.limit.min(FOUND_MAX);
         let (mut from, mut until) = (range.from, range.until.min(self.size().await?));
-        let mut found = Vec::new();
-        let mut looked_at = 0;
-        while from < until && found.len() < limit && looked_at < LOOKED_AT_MAX {
+        let (mut found, mut fitting, mut looked_at) = (Vec::new(), 0, 0);
+        let is_full = |found: &Vec<Found>| !range.counts_only && found.len() == limit;
+        while from < until && !is_full(&found) && looked_at < LOOKED_AT_MAX {
             let step = STEP.min(until - from);
             let begin = if range.newest_first { until - step } else { from };
             let mut stored: Vec<(u64, StoredEntry)> =
@@ -92,17 +97,19 @@ impl LogReader {
                 stored.reverse();
             }
             for (index, entry) in stored {
-                if found.len() == limit {
+                if is_full(&found) {
                     break;
                 }
-                found.extend(filter.open(audit, deployment, index, &entry)?);
+                let fit = filter.open(audit, deployment, index, &entry)?;
+                fitting += u64::from(fit.is_some());
+                found.extend(fit.filter(|_| !range.counts_only));
                 looked_at += 1;
                 if range.newest_first { until = index } else { from = index + 1 }
             }
             tokio::task::yield_now().await; // opening a step takes some milliseconds
         }
         let rest = (from < until).then_some(Range { from, until, ..range });
-        Ok(Page { found, rest })
+        Ok(Page { found, fitting, rest })
     }
 }
 
@@ -129,16 +136,28 @@ impl Filter {
 
     fn fits_head(&self, entry: &Entry) -> bool {
         // what was refused says in its detail what it was
-        self.action.is_none_or(|action| action == entry.action || entry.action == Action::Refused)
+        (self.takes(entry.action) || entry.action == Action::Refused)
             && self.outcome.is_none_or(|outcome| outcome == entry.outcome)
             && self.since_ms.is_none_or(|since| entry.time_ms >= since)
             && self.until_ms.is_none_or(|until| entry.time_ms < until)
     }
 
+    fn takes(&self, action: Action) -> bool {
+        self.actions.is_empty() || self.actions.contains(&action)
+    }
+
+    fn takes_path(&self, path: &str, mount_bytes: u64) -> bool {
+        let fits = |prefix: &str| {
+            path.starts_with(prefix)
+                || kv_spelling(path, mount_bytes).is_some_and(|path| path.starts_with(prefix))
+        };
+        self.path_prefix.as_deref().is_none_or(fits)
+    }
+
     /// Whether only a detail can tell that `entry` fits.
     fn asks_detail(&self, entry: &Entry) -> bool {
         let texts = [&self.caller, &self.accessor, &self.path_prefix, &self.request_id];
-        texts.into_iter().any(Option::is_some) || self.action.is_some_and(|action| action != entry.action)
+        texts.into_iter().any(Option::is_some) || !self.takes(entry.action)
     }
 
     fn fits_detail(&self, entry: &Entry, detail: &Detail) -> bool {
@@ -151,18 +170,19 @@ impl Filter {
     }
 
     fn fits_request(&self, entry: &Entry, detail: &Detail) -> bool {
-        self.action.is_none_or(|action| action == entry.action || action == detail.action(entry.action))
+        (self.takes(entry.action) || self.takes(detail.action(entry.action)))
             && self.request_id.as_deref().is_none_or(|wanted| wanted == detail.request_id)
-            && self.path_prefix.as_deref().is_none_or(|prefix| detail.path.starts_with(prefix))
+            && self.takes_path(&detail.path, detail.mount_bytes)
     }
 
     /// Whether some of the counted requests fit, as far as the entry shows them.
     fn fits_counted(&self, counts: &Counts) -> bool {
-        let is_kind = |kind: &Kind| self.action.is_none_or(|action| kind.action == Some(action));
+        let is_kind =
+            |kind: &Kind| self.actions.is_empty() || kind.action.is_some_and(|action| self.takes(action));
         let is_asked = |asked: &Asked| {
-            self.action.is_none_or(|action| asked.action == Some(action))
+            (self.actions.is_empty() || asked.action.is_some_and(|action| self.takes(action)))
                 && self.request_id.as_deref().is_none_or(|wanted| wanted == asked.request_id)
-                && self.path_prefix.as_deref().is_none_or(|prefix| asked.path.starts_with(prefix))
+                && self.takes_path(&asked.path, 0)
         };
         match (&self.path_prefix, &self.request_id) {
             (None, None) => counts.kinds.iter().any(is_kind),

@@ -193,7 +193,7 @@ async fn search_finds_by_head_and_by_detail() {
     }
     let reader = LogReader::new(Arc::clone(&bench.store) as Arc<dyn Store>);
     let check = async |filter: Filter, expected: &[u64]| {
-        let range = Range { from: 0, until: u64::MAX, newest_first: false, limit: 100 };
+        let range = Range { from: 0, until: u64::MAX, newest_first: false, limit: 100, counts_only: false };
         let keys = Bench::keys();
         let page = reader.search(&keys.audit, keys.deployment, &filter, range).await.unwrap();
         let found: Vec<u64> = page.found.iter().map(|found| found.entry.index).collect();
@@ -202,7 +202,7 @@ async fn search_finds_by_head_and_by_detail() {
         assert!(page.found.iter().all(|found| found.detail.is_some()));
     };
     check(
-        Filter { action: Some(Action::SecretRead), since_ms: Some(1020), ..Filter::default() },
+        Filter { actions: vec![Action::SecretRead], since_ms: Some(1020), ..Filter::default() },
         &[21, 24, 27],
     )
     .await;
@@ -215,6 +215,22 @@ async fn search_finds_by_head_and_by_detail() {
     )
     .await;
     check(Filter { caller: Some("carol".to_owned()), ..Filter::default() }, &[]).await;
+    let kv = Filter { path_prefix: Some("secret/2".to_owned()), until_ms: Some(1022), ..Filter::default() };
+    check(kv, &[2, 20, 21]).await;
+    let both = vec![Action::SecretRead, Action::Login];
+    check(Filter { actions: both, until_ms: Some(1003), ..Filter::default() }, &[0, 1, 2]).await;
+}
+
+#[tokio::test]
+async fn a_count_goes_on_past_the_limit_and_returns_nothing() {
+    let (_bench, reader) = log_of(600).await;
+    let keys = Bench::keys();
+    let range = Range { from: 0, until: 590, newest_first: true, limit: 7, counts_only: true };
+    let page = reader.search(&keys.audit, keys.deployment, &Filter::default(), range).await.unwrap();
+    assert_eq!((page.found.len(), page.fitting, page.rest), (0, 590, None));
+    let range = Range { counts_only: false, ..range };
+    let page = reader.search(&keys.audit, keys.deployment, &Filter::default(), range).await.unwrap();
+    assert_eq!((page.found.len(), page.fitting), (7, 7));
 }
 
 #[tokio::test]
@@ -222,7 +238,7 @@ async fn search_goes_on_where_it_stopped_both_ways() {
     let (_bench, reader) = log_of(600).await;
     let keys = Bench::keys();
     for newest_first in [false, true] {
-        let mut range = Range { from: 3, until: 590, newest_first, limit: 100 };
+        let mut range = Range { from: 3, until: 590, newest_first, limit: 100, counts_only: false };
         let mut seen = Vec::new();
         loop {
             let page = reader.search(&keys.audit, keys.deployment, &Filter::default(), range).await.unwrap();
@@ -245,7 +261,7 @@ async fn search_goes_on_where_it_stopped_both_ways() {
 async fn a_detail_of_another_key_is_shown_as_closed() {
     let (_bench, reader) = log_of(3).await;
     let keys = Bench::keys();
-    let range = Range { from: 0, until: 3, newest_first: false, limit: 10 };
+    let range = Range { from: 0, until: 3, newest_first: false, limit: 10, counts_only: false };
     let elsewhere = symbolon_proto::id::DeploymentId::from_bytes([9; 16]);
     let page = reader.search(&keys.audit, elsewhere, &Filter::default(), range).await.unwrap();
     assert_eq!(page.found.len(), 3);

@@ -9,8 +9,8 @@ use crate::audit::log::{Filter, Range};
 
 /// The objects of the entries of an action, oldest first.
 async fn objects(bench: &Bench, action: Action) -> Vec<String> {
-    let filter = Filter { action: Some(action), ..Filter::default() };
-    let range = Range { from: 0, until: u64::MAX, newest_first: false, limit: 100 };
+    let filter = Filter { actions: vec![action], ..Filter::default() };
+    let range = Range { from: 0, until: u64::MAX, newest_first: false, limit: 100, counts_only: false };
     let page = bench.as_root(async |who| audit::search(&who, &filter, range).await).await.unwrap();
     page.found.into_iter().map(|found| found.detail.unwrap().object).collect()
 }
@@ -19,7 +19,7 @@ async fn objects(bench: &Bench, action: Action) -> Vec<String> {
 async fn the_log_of_everybody_needs_sudo() {
     let bench = Bench::new().await;
     let search = async |token: &str| {
-        let range = Range { from: 0, until: u64::MAX, newest_first: false, limit: 1 };
+        let range = Range { from: 0, until: u64::MAX, newest_first: false, limit: 1, counts_only: false };
         bench.ask(token, async |who| audit::search(&who, &Filter::default(), range).await).await
     };
     for path in ["sys/*", "sys/symbolon/*", "sys/symbolon/audit"] {

@@ -1,13 +1,15 @@
 //! `sys/symbolon/audit`: searching the audit log. Ours, not Vault's.
 //!
-//! Without parameters it gives the newest entries. `next` in the answer holds the `from` and `until` with
-//! which to go on; it is null when the whole range has been looked at, also if that found nothing.
+//! Without parameters it gives the newest entries, each as the one canonical event
+//! (`docs/audit-events.md`). `next` in the answer holds the `from` and `until` with which to go on; it is
+//! null when the whole range has been looked at, also if that found nothing. With `count` it gives no events,
+//! and `fitting` says how many there would be.
 
 use serde_json::{Value, json};
-use symbolon_core::audit::{Action, Asked, Counts, Kind, Outcome};
+use symbolon_core::audit::{Action, Outcome};
+use symbolon_core::event::Event;
 
-use crate::audit::log::{Filter, Found, Page, Range};
-use crate::dialect::time::rfc3339;
+use crate::audit::log::{Filter, Page, Range};
 use crate::dialect::vault::error::FaceError;
 use crate::dialect::vault::fields::Reader;
 use crate::dialect::vault::{Answer, Call};
@@ -25,15 +27,12 @@ pub(super) async fn search(call: Call<'_>) -> Answer {
 }
 
 fn parse_filter(read: &Reader<'_>) -> Result<Filter, FaceError> {
-    let action = read.string("action")?.map(|name| {
-        Action::from_name(&name)
-            .ok_or(FaceError::Invalid("\"action\" is not the name of an action, such as secret-read"))
-    });
+    let actions = read.string("action")?.map(|names| parse_actions(&names));
     let outcome = read.string("outcome")?.map(|name| {
         Outcome::from_name(&name).ok_or(FaceError::Invalid("\"outcome\" must be allowed, denied or failed"))
     });
     Ok(Filter {
-        action: action.transpose()?,
+        actions: actions.transpose()?.unwrap_or_default(),
         outcome: outcome.transpose()?,
         since_ms: read.time_ms("since")?,
         until_ms: read.time_ms("before")?,
@@ -44,74 +43,28 @@ fn parse_filter(read: &Reader<'_>) -> Result<Filter, FaceError> {
     })
 }
 
+fn parse_actions(names: &str) -> Result<Vec<Action>, FaceError> {
+    let wrong = FaceError::Invalid(
+        "\"action\" is not the name of an action, such as secret-read, or several with commas between them",
+    );
+    names.split(',').map(|name| Action::from_name(name.trim())).collect::<Option<_>>().ok_or(wrong)
+}
+
 fn parse_range(read: &Reader<'_>) -> Result<Range, FaceError> {
     Ok(Range {
         from: read.count("from")?.unwrap_or(0),
         until: read.count("until")?.unwrap_or(u64::MAX),
         newest_first: read.bool("newest_first")?.unwrap_or(true),
         limit: read.limit("limit")?.unwrap_or(LIMIT_DEFAULT),
+        counts_only: read.bool("count")?.unwrap_or(false),
     })
 }
 
 fn page_facts(page: &Page) -> Value {
     let next = page.rest.map(|rest| json!({ "from": rest.from, "until": rest.until }));
-    json!({ "entries": page.found.iter().map(entry_facts).collect::<Vec<_>>(), "next": next })
-}
-
-/// One entry. Its `action` is what was asked for, also where everybody reads only that it was refused
-/// (`head`); `counts` is there if it stands for many requests. `readable` is false if its detail does not
-/// open, which somebody should look into.
-fn entry_facts(found: &Found) -> Value {
-    let detail = found.detail.clone().unwrap_or_default();
-    json!({
-        "index": found.entry.index,
-        "time": rfc3339(found.entry.time_ms),
-        "action": detail.action(found.entry.action).as_str(),
-        "head": found.entry.action.as_str(),
-        "outcome": found.entry.outcome.as_str(),
-        "broker": found.entry.broker.to_string(),
-        "readable": found.detail.is_some(),
-        "request_id": detail.request_id,
-        "caller": detail.caller,
-        "accessor": detail.accessor,
-        "path": detail.path,
-        "version": detail.version,
-        "object": detail.object,
-        "role": detail.role,
-        "remote": detail.remote,
-        "reason": detail.reason,
-        "counts": detail.counts.as_deref().map(count_facts),
-    })
-}
-
-fn count_facts(counts: &Counts) -> Value {
-    let kind = |kind: &Kind| {
-        json!({
-            "action": kind.action.map(Action::as_str),
-            "outcome": kind.outcome.map(Outcome::as_str),
-            "reason": kind.reason,
-            "requests": kind.requests,
-        })
-    };
-    let asked = |asked: &Asked| {
-        json!({
-            "time": rfc3339(asked.time_ms),
-            "action": asked.action.map(Action::as_str),
-            "path": asked.path,
-            "role": asked.role,
-            "remote": asked.remote,
-            "request_id": asked.request_id,
-        })
-    };
-    json!({
-        "requests": counts.requests,
-        "first": rfc3339(counts.first_ms),
-        "last": rfc3339(counts.last_ms),
-        "kinds": counts.kinds.iter().map(kind).collect::<Vec<_>>(),
-        "unlisted": counts.unlisted,
-        "asked": counts.asked.iter().map(asked).collect::<Vec<_>>(),
-        "merged": counts.merged,
-    })
+    let events: Vec<_> =
+        page.found.iter().map(|found| Event::of(&found.entry, found.detail.as_ref())).collect();
+    json!({ "events": events, "fitting": page.fitting, "next": next })
 }
 
 #[cfg(test)]
@@ -122,6 +75,7 @@ mod tests {
     use symbolon_proto::log::Entry;
 
     use super::*;
+    use crate::audit::log::Found;
     use crate::dialect::vault::call::object;
     use crate::dialect::vault::fields::Fields;
 
@@ -136,13 +90,16 @@ mod tests {
             "since": "2024-02-29T12:34:56Z", "limit": "5", "newest_first": "false", "from": "7",
         }));
         let filter = parse_filter(&query.reader()).unwrap();
-        assert_eq!((filter.action, filter.outcome), (Some(Action::SecretRead), Some(Outcome::Denied)));
+        assert_eq!((filter.actions, filter.outcome), (vec![Action::SecretRead], Some(Outcome::Denied)));
         assert_eq!(
             (filter.since_ms, filter.path_prefix.as_deref()),
             (Some(1_709_210_096_000), Some("secret/data/"))
         );
         let range = parse_range(&query.reader()).unwrap();
-        assert_eq!(range, Range { from: 7, until: u64::MAX, newest_first: false, limit: 5 });
+        assert_eq!(
+            range,
+            Range { from: 7, until: u64::MAX, newest_first: false, limit: 5, counts_only: false }
+        );
         let newest = parse_range(&fields(json!({})).reader()).unwrap();
         assert_eq!((newest.newest_first, newest.limit), (true, 100));
         for wrong in [json!({"action": "Fly"}), json!({"outcome": "x"}), json!({"since": "yesterday"})] {
@@ -162,16 +119,19 @@ mod tests {
         };
         let detail =
             Detail { caller: "ci".into(), path: "secret/data/x".into(), version: 2, ..Detail::default() };
-        let rest = Range { from: 0, until: 3, newest_first: true, limit: 1 };
-        let page =
-            Page { found: vec![Found { entry: entry.clone(), detail: Some(detail) }], rest: Some(rest) };
+        let rest = Range { from: 0, until: 3, newest_first: true, limit: 1, counts_only: false };
+        let page = Page {
+            found: vec![Found { entry: entry.clone(), detail: Some(detail) }],
+            fitting: 1,
+            rest: Some(rest),
+        };
         let facts = page_facts(&page);
         assert_eq!(facts["next"], json!({"from": 0, "until": 3}));
         assert_eq!(
-            (&facts["entries"][0]["caller"], &facts["entries"][0]["readable"]),
-            (&json!("ci"), &json!(true))
+            (&facts["events"][0]["actor"]["name"], &facts["events"][0]["unreadable"]),
+            (&json!("ci"), &Value::Null)
         );
-        let closed = page_facts(&Page { found: vec![Found { entry, detail: None }], rest: None });
-        assert_eq!((&closed["entries"][0]["readable"], &closed["next"]), (&json!(false), &Value::Null));
+        let closed = page_facts(&Page { found: vec![Found { entry, detail: None }], fitting: 1, rest: None });
+        assert_eq!((&closed["events"][0]["unreadable"], &closed["next"]), (&json!(true), &Value::Null));
     }
 }

@@ -1,18 +1,22 @@
 //! `symbolon audit`: the log, read and verified.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use symbolon_cli::Operator;
-use symbolon_cli::audit::{Counts, LogError, LogSource, Report, Search, ShownEntry};
-use symbolon_proto::log::{Action, Checkpoint, VerifierKey};
+use symbolon_cli::audit::{LogError, LogSource, Report};
+use symbolon_proto::log::{Checkpoint, VerifierKey};
 
 use crate::failure::Failure;
 use crate::globals::Globals;
 use crate::input;
 use crate::moment::utc;
-use crate::output::{Output, printable};
+use crate::output::printable;
+
+use self::search::{About, CHANGES, READS, SearchFor, Tail};
+
+mod events;
+mod search;
+mod since;
 
 /// `symbolon audit`
 #[derive(Subcommand)]
@@ -22,16 +26,15 @@ pub enum Audit {
     Verify(Verify),
     /// Print the newest entries, and with --follow those that come
     Tail(Tail),
-    /// Print entries that fit, oldest first
+    /// Print entries that fit, newest first
     Search(SearchFor),
+    /// Print who has read a secret, or tried to, newest first
+    WhoRead(About),
+    /// Print who has changed a secret, or tried to, newest first
+    WhoChanged(About),
     /// Copy the public log into a directory, for an auditor
     Copy(CopyTo),
 }
-
-/// Time between two looks of `tail --follow`. Each look is an entry of its own.
-const FOLLOW_EVERY: Duration = Duration::from_secs(2);
-/// Entries of one answer.
-const PAGE_MAX: usize = 1000;
 
 const VERIFY_HELP: &str = "\
 The log's key is printed by `symbolon operator init`. Keep it where the broker cannot change it. Verification asks the
@@ -62,71 +65,14 @@ pub struct CopyTo {
     directory: PathBuf,
 }
 
-/// `symbolon audit tail`
-#[derive(Args)]
-pub struct Tail {
-    /// How many
-    #[arg(long, short = 'n', default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=1000))]
-    lines: u64,
-    /// Go on as entries come, until Ctrl-C
-    #[arg(long, short)]
-    follow: bool,
-    #[command(flatten)]
-    filter: Filter,
-}
-
-/// `symbolon audit search`
-#[derive(Args)]
-pub struct SearchFor {
-    #[command(flatten)]
-    filter: Filter,
-    /// Not before this moment, such as 2026-01-31T12:00:00Z
-    #[arg(long, value_name = "TIME")]
-    since: Option<String>,
-    /// Before this moment
-    #[arg(long, value_name = "TIME")]
-    before: Option<String>,
-    /// Most entries to print
-    #[arg(long, default_value_t = 1000)]
-    limit: usize,
-}
-
-/// Which entries.
-#[derive(Args)]
-pub struct Filter {
-    /// Only this action, such as secret-read
-    #[arg(long)]
-    action: Option<String>,
-    /// Only this outcome
-    #[arg(long, value_parser = ["allowed", "denied", "failed"])]
-    outcome: Option<String>,
-    /// Only this caller
-    #[arg(long)]
-    caller: Option<String>,
-    /// Only the token with this accessor
-    #[arg(long)]
-    accessor: Option<String>,
-    /// Only paths that begin with this
-    #[arg(long, value_name = "PREFIX")]
-    path: Option<String>,
-    /// Only this request
-    #[arg(long, value_name = "ID")]
-    request_id: Option<String>,
-}
-
-impl Filter {
-    fn search(self) -> Search {
-        let Self { action, outcome, caller, accessor, path, request_id } = self;
-        Search { action, outcome, caller, accessor, path, request_id, ..Search::default() }
-    }
-}
-
 impl Audit {
     pub async fn run(self, globals: &Globals) -> Result<(), Failure> {
         match self {
             Self::Verify(command) => command.run(globals).await,
             Self::Tail(command) => command.run(globals).await,
             Self::Search(command) => command.run(globals).await,
+            Self::WhoRead(command) => command.run(globals, READS).await,
+            Self::WhoChanged(command) => command.run(globals, CHANGES).await,
             Self::Copy(command) => {
                 let source = LogSource::Broker(globals.anonymous()?);
                 let copied = symbolon_cli::audit::copy(&source, &command.directory, &mut |_, _| {}).await;
@@ -153,116 +99,6 @@ impl Verify {
         }
         print_report(globals, &report)
     }
-}
-
-impl Tail {
-    async fn run(self, globals: &Globals) -> Result<(), Failure> {
-        let client = globals.client()?;
-        let mut printer = Printer::new(globals.out(), self.follow);
-        let newest = Search { limit: Some(self.lines), ..self.filter.search() };
-        let mut page = client.search_audit(&newest).await?;
-        page.entries.reverse();
-        let next = page.entries.last().map_or(0, |entry| entry.index + 1);
-        printer.print(&page.entries)?;
-        if self.follow {
-            follow(&client, &mut printer, newest, next).await?;
-        }
-        printer.finish()
-    }
-}
-
-/// Prints entries as they come. Our own looks are entries too; they are left out unless somebody asks for
-/// them.
-async fn follow(
-    client: &Operator,
-    printer: &mut Printer,
-    filter: Search,
-    mut next: u64,
-) -> Result<std::convert::Infallible, Failure> {
-    loop {
-        tokio::time::sleep(FOLLOW_EVERY).await;
-        let search = Search { from: Some(next), limit: None, oldest_first: true, ..filter.clone() };
-        let mut page = client.search_audit(&search).await?;
-        let last = page.entries.last().map(|last| last.index + 1);
-        next = page.next.map(|span| span.from).or(last).unwrap_or(next);
-        page.entries.retain(|entry| filter.action.is_some() || entry.action != Action::AuditRead.as_str());
-        printer.print(&page.entries)?;
-    }
-}
-
-impl SearchFor {
-    async fn run(self, globals: &Globals) -> Result<(), Failure> {
-        let client = globals.client()?;
-        let mut printer = Printer::new(globals.out(), false);
-        let mut search =
-            Search { since: self.since, before: self.before, oldest_first: true, ..self.filter.search() };
-        let mut left = self.limit;
-        while left > 0 {
-            search.limit = Some(left.min(PAGE_MAX) as u64);
-            let page = client.search_audit(&search).await?;
-            left -= page.entries.len().min(left);
-            printer.print(&page.entries)?;
-            let Some(span) = page.next else { break };
-            (search.from, search.until) = (Some(span.from), Some(span.until));
-        }
-        printer.finish()
-    }
-}
-
-/// Prints entries as they come: lines for people; for programs one JSON list, or one object a line when
-/// following.
-struct Printer {
-    out: Output,
-    lines: bool,
-    kept: Vec<ShownEntry>,
-}
-
-impl Printer {
-    fn new(out: Output, follows: bool) -> Self {
-        Self { out, lines: follows, kept: Vec::new() }
-    }
-
-    fn print(&mut self, entries: &[ShownEntry]) -> Result<(), Failure> {
-        if self.out.is_json() && !self.lines {
-            self.kept.extend_from_slice(entries);
-            return Ok(());
-        }
-        for entry in entries {
-            if self.out.is_json() {
-                let line = serde_json::to_string(entry).expect("entries are maps with text keys");
-                self.out.line(&line)?;
-            } else {
-                self.out.line(&printable(&entry_line(entry)))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn finish(self) -> Result<(), Failure> {
-        if self.out.is_json() && !self.lines { self.out.json(&self.kept) } else { Ok(()) }
-    }
-}
-
-/// Index, time, how it ended, what it was, on what, by whom, from where; then why not.
-fn entry_line(entry: &ShownEntry) -> String {
-    let ShownEntry { index, time, action, outcome, path, caller, remote, reason, .. } = entry;
-    let about = if entry.object.is_empty() { String::new() } else { format!("  {}", entry.object) };
-    let version = if entry.version > 0 { format!(" v{}", entry.version) } else { String::new() };
-    let by = if caller.is_empty() { "-" } else { caller };
-    let mut line = format!(
-        "{index:>8}  {time:<20.20}  {outcome:<7}  {action:<15}  {path}{version}  {by}  {remote}{about}"
-    );
-    if !reason.is_empty() {
-        line = format!("{line}  ({reason})");
-    }
-    if let Some(counts) = &entry.counts {
-        let Counts { requests, first, last, .. } = counts;
-        line.push_str(&format!("  [{requests} requests from {first:.20} to {last:.20}: --json tells which]"));
-    }
-    if !entry.readable {
-        line.push_str("  [the detail does not open: run `symbolon audit verify`]");
-    }
-    line
 }
 
 /// The key of a log, or a file with it.

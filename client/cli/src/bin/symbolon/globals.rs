@@ -23,6 +23,7 @@ pub enum Format {
     // Without help texts of their own, so that each command's help stays short.
     Table,
     Json,
+    Csv,
 }
 
 /// A group of commands that talk to a broker.

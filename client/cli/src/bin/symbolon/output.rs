@@ -23,6 +23,10 @@ impl Output {
         self.format == Format::Json
     }
 
+    pub fn is_csv(self) -> bool {
+        self.format == Format::Csv
+    }
+
     /// Prints a text as it is.
     pub fn text(self, text: &str) -> Result<(), Failure> {
         written(write!(io::stdout().lock(), "{text}"))
@@ -46,7 +50,7 @@ impl Output {
         }
         let rows: Vec<Vec<String>> =
             facts.iter().map(|(name, fact)| vec![(*name).to_owned(), fact.clone()]).collect();
-        self.text(&columns(&rows))
+        self.more_rows(rows)
     }
 
     /// Prints rows under headings, or the value as JSON.
@@ -61,7 +65,15 @@ impl Output {
         }
         let mut all = vec![headings.iter().map(|heading| (*heading).to_owned()).collect()];
         all.extend(rows);
-        self.text(&columns(&all))
+        self.more_rows(all)
+    }
+
+    /// Prints rows without headings.
+    pub fn more_rows(self, rows: Vec<Vec<String>>) -> Result<(), Failure> {
+        if self.is_csv() {
+            return rows.iter().try_for_each(|row| self.text(&csv(row)));
+        }
+        self.text(&columns(&rows))
     }
 
     /// Prints names, one per line, or as a JSON list.
@@ -105,6 +117,20 @@ pub fn columns(rows: &[Vec<String>]) -> String {
     text
 }
 
+/// A record of RFC 4180. A cell that a spreadsheet would take for a formula begins with a quotation mark,
+/// for some of the texts in it come from elsewhere.
+fn csv(cells: &[String]) -> String {
+    let quoted = |cell: &String| {
+        let formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']);
+        let cell = if formula { format!("'{cell}") } else { cell.clone() };
+        match cell.contains(['"', ',', '\n', '\r']) {
+            true => format!("\"{}\"", cell.replace('"', "\"\"")),
+            false => cell,
+        }
+    };
+    format!("{}\r\n", cells.iter().map(quoted).collect::<Vec<_>>().join(","))
+}
+
 /// A JSON value as people read it: texts bare, everything else as JSON.
 pub fn plain(value: &Value) -> String {
     match value {
@@ -127,6 +153,12 @@ mod tests {
     fn columns_are_aligned_without_trailing_blanks() {
         let rows = [["a", "long", "x"], ["bbb", "c", ""]].map(|row| row.map(str::to_owned).to_vec());
         assert_eq!(columns(&rows), "a    long  x\nbbb  c\n");
+    }
+
+    #[test]
+    fn csv_quotes_what_must_be_and_holds_no_formula() {
+        let row = ["a", "b,c", "d\"e", "=1+1", "", "-"].map(str::to_owned);
+        assert_eq!(csv(&row), "a,\"b,c\",\"d\"\"e\",'=1+1,,'-\r\n");
     }
 
     #[test]
