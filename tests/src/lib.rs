@@ -16,6 +16,7 @@ mod dependencies;
 mod differential;
 mod disk;
 mod eso;
+mod events;
 mod examples;
 mod go;
 mod group;
