@@ -152,12 +152,6 @@ impl Actor {
 }
 
 impl Target {
-    /// Whether this is the path, in the spelling of the API or of `kv` commands.
-    #[must_use]
-    pub fn is_at(&self, path: &str) -> bool {
-        is_path(&self.path, self.mount.len() as u64, path)
-    }
-
     fn of(detail: &Detail, action: Action) -> Self {
         let told = if is_login(action) { "" } else { detail.role.as_str() };
         let object = [detail.object.as_str(), told].into_iter().filter(|text| !text.is_empty());
@@ -175,8 +169,9 @@ impl Target {
     }
 }
 
-/// Whether `asked` is another spelling of a path.
-fn is_path(path: &str, mount_bytes: u64, asked: &str) -> bool {
+/// Whether `asked` is a path or another spelling of it (see [`kv_spelling`]).
+#[must_use]
+pub fn is_path(path: &str, mount_bytes: u64, asked: &str) -> bool {
     let asked = asked.trim_matches('/');
     path == asked || kv_spelling(path, mount_bytes).is_some_and(|kv| kv == asked)
 }

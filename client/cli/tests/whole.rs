@@ -288,7 +288,12 @@ fn questions(dev: &Dev) {
         assert!(changed.iter().all(|event| event["type"] != "secret-read"), "{changed:?}");
         assert!(!events(dev, &["audit", "search", "--path", path]).is_empty(), "{path}");
     }
-    assert!(events(dev, &["audit", "who-read", "secret/team"]).is_empty(), "a folder is no secret");
+    for other in ["secret/team", "secret/team/ap", "secret/team/app/x"] {
+        assert!(events(dev, &["audit", "who-read", other]).is_empty(), "{other} is no secret");
+    }
+    let newest = dev.check(&["audit", "who-read", "secret/team/app", "--limit", "1"], "", 0);
+    let all = events(dev, &["audit", "who-read", "secret/team/app"]).len();
+    assert!(newest.stderr.contains(&format!("showing 1 of {all}, the newest")), "{}", newest.stderr);
     let ahead = events(dev, &["audit", "search", "--since", "2999-01-31"]);
     assert!(ahead.is_empty());
     dev.check(&["audit", "search", "--since", "yesterday"], "", 2);

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use symbolon_proto::moment::utc_millis;
 
-use super::{is_path, is_zero, name, outcome};
+use super::{is_zero, name, outcome};
 use crate::audit;
 
 /// The requests that an event stands for.
@@ -66,14 +66,6 @@ pub struct Asked {
     /// Identifier that the answer carried.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub request_id: String,
-}
-
-impl Asked {
-    /// Whether this is the path, in the spelling of the API or of `kv` commands.
-    #[must_use]
-    pub fn is_at(&self, path: &str) -> bool {
-        is_path(&self.path, 0, path)
-    }
 }
 
 impl From<&audit::Counts> for Counts {

@@ -114,7 +114,7 @@ fn paths_are_found_as_kv_commands_spell_them() {
     ] {
         assert_eq!(kv_spelling(path, mount).as_deref(), kv, "{path}");
     }
-    let target = Target { mount: "secret".into(), path: "secret/data/team/app".into(), ..Target::default() };
-    assert!(target.is_at("secret/team/app") && target.is_at("/secret/data/team/app"));
-    assert!(!target.is_at("secret/team") && !target.is_at("secret/team/app2"));
+    let is = |asked| is_path("secret/data/team/app", 6, asked);
+    assert!(is("secret/team/app") && is("/secret/data/team/app"));
+    assert!(!is("secret/team") && !is("secret/team/app2"));
 }

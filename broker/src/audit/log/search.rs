@@ -1,7 +1,7 @@
 //! Searching the log: heads are looked at first, details opened only where the head fits.
 
 use symbolon_core::audit::{Action, Asked, Counts, Detail, Kind, Outcome};
-use symbolon_core::event::kv_spelling;
+use symbolon_core::event::{is_path, kv_spelling};
 use symbolon_proto::hierarchy::AuditKey;
 use symbolon_proto::id::DeploymentId;
 use symbolon_proto::log::Entry;
@@ -35,6 +35,8 @@ pub struct Filter {
     pub accessor: Option<String>,
     /// Only paths that begin with this, as the API or as `kv` commands spell them.
     pub path_prefix: Option<String>,
+    /// Only this path, in either spelling.
+    pub path: Option<String>,
     /// Only this request.
     pub request_id: Option<String>,
 }
@@ -152,11 +154,12 @@ impl Filter {
                 || kv_spelling(path, mount_bytes).is_some_and(|path| path.starts_with(prefix))
         };
         self.path_prefix.as_deref().is_none_or(fits)
+            && self.path.as_deref().is_none_or(|asked| is_path(path, mount_bytes, asked))
     }
 
     /// Whether only a detail can tell that `entry` fits.
     fn asks_detail(&self, entry: &Entry) -> bool {
-        let texts = [&self.caller, &self.accessor, &self.path_prefix, &self.request_id];
+        let texts = [&self.caller, &self.accessor, &self.path_prefix, &self.path, &self.request_id];
         texts.into_iter().any(Option::is_some) || !self.takes(entry.action)
     }
 
@@ -184,7 +187,7 @@ impl Filter {
                 && self.request_id.as_deref().is_none_or(|wanted| wanted == asked.request_id)
                 && self.takes_path(&asked.path, 0)
         };
-        match (&self.path_prefix, &self.request_id) {
+        match (self.path_prefix.as_ref().or(self.path.as_ref()), &self.request_id) {
             (None, None) => counts.kinds.iter().any(is_kind),
             _ => counts.asked.iter().any(is_asked),
         }

@@ -24,6 +24,8 @@ pub struct Search {
     pub accessor: Option<String>,
     /// Paths that begin with this.
     pub path: Option<String>,
+    /// Exactly this path, as the API or as `kv` commands spell it.
+    pub path_exactly: Option<String>,
     /// Exactly this request.
     pub request_id: Option<String>,
     /// First index.
@@ -70,6 +72,7 @@ impl Operator {
             ("caller", &search.caller),
             ("accessor", &search.accessor),
             ("path", &search.path),
+            ("path_exactly", &search.path_exactly),
             ("request_id", &search.request_id),
         ];
         for (name, text) in texts {

@@ -39,6 +39,7 @@ fn parse_filter(read: &Reader<'_>) -> Result<Filter, FaceError> {
         caller: read.string("caller")?,
         accessor: read.string("accessor")?,
         path_prefix: read.string("path")?,
+        path: read.string("path_exactly")?,
         request_id: read.string("request_id")?,
     })
 }

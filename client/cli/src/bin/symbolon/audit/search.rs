@@ -159,21 +159,16 @@ async fn follow(globals: &Globals, client: &Operator, filter: Search, mut next: 
 impl SearchFor {
     pub async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let search = self.bounds.bound(self.filter.search())?;
-        Newest::new(globals, search, self.bounds.limit)?.print(globals, |_| true).await
+        Newest::new(globals, search, self.bounds.limit)?.print(globals).await
     }
 }
 
 impl About {
     pub async fn run(self, globals: &Globals, actions: &[Action]) -> Result<(), Failure> {
         let names: Vec<&str> = actions.iter().map(|action| action.as_str()).collect();
-        let path = self.path.trim_matches('/').to_owned();
-        let (action, prefix) = (Some(names.join(",")), Some(path.clone()));
-        let search = self.bounds.bound(Search { action, path: prefix, ..Search::default() })?;
-        let is_about = |event: &Event| match &event.counts {
-            None => event.target.is_at(&path),
-            Some(counts) => counts.asked.iter().any(|asked| asked.is_at(&path)),
-        };
-        Newest::new(globals, search, self.bounds.limit)?.print(globals, is_about).await
+        let (action, path_exactly) = (Some(names.join(",")), Some(self.path));
+        let search = self.bounds.bound(Search { action, path_exactly, ..Search::default() })?;
+        Newest::new(globals, search, self.bounds.limit)?.print(globals).await
     }
 }
 
@@ -193,17 +188,18 @@ impl Newest {
     }
 
     /// Prints what fits, and how much more there is.
-    async fn print(mut self, globals: &Globals, fits: impl Fn(&Event) -> bool) -> Result<(), Failure> {
+    async fn print(mut self, globals: &Globals) -> Result<(), Failure> {
         let mut rest = None;
         while self.found.len() < self.limit {
             self.search.limit = Some((self.limit - self.found.len()).min(PAGE_MAX) as u64);
             let page = self.client.search_audit(&self.search).await?;
             rest = self.goes_on(&page);
-            self.found.extend(page.events.into_iter().filter(&fits));
+            self.found.extend(page.events);
             if rest.is_none() {
                 break;
             }
         }
+        end_progress();
         print(globals.out(), &self.found)?;
         match rest {
             Some(_) => self.tell_the_rest().await,
@@ -230,6 +226,7 @@ impl Newest {
                 break;
             }
         }
+        end_progress();
         let shown = self.found.len();
         if more > 0 {
             eprintln!("showing {shown} of {}, the newest; --limit shows more", shown as u64 + more);
@@ -238,10 +235,17 @@ impl Newest {
     }
 }
 
+/// Takes the last progress away.
+fn end_progress() {
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\u{1b}[K");
+    }
+}
+
 /// How much of the log was looked at, for somebody who waits.
 fn progress(looked_at: u64, entries: u64) {
     let terminal = std::io::stderr();
     if terminal.is_terminal() && entries > 0 {
-        eprint!("\r{looked_at} of {entries} entries looked at \r");
+        eprint!("\r{looked_at} of {entries} entries looked at");
     }
 }
