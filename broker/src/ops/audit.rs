@@ -15,7 +15,7 @@ pub async fn search(who: &Asker<'_>, filter: &Filter, range: Range) -> Result<Pa
     let unsealed = request.session().unsealed();
     let page = reader.search(&unsealed.audit(), unsealed.deployment(), filter, range).await;
     let page = request.record_failure(page.map_err(|_| OpError::INTEGRITY)).await?;
-    let object = Object::Named(format!("{} entries", page.found.len()));
+    let object = Object::Named(format!("{} entries", page.fitting));
     let page = Withheld::new(page); // it names things, though it holds no secret
     Ok(page.disclose(request.commit_for_disclosure(object, Vec::new()).await?))
 }

@@ -88,14 +88,16 @@ struct Permissions {
 impl Permissions {
     /// Unites the permissions of two blocks with the same pattern. `deny` wins and clears the rest.
     fn merge(&mut self, other: &Self) {
-        if other.capabilities.denies() && !self.capabilities.denies() {
-            *self = Self { capabilities: Capabilities::DENY, ..Self::default() };
-        } else if self.capabilities.denies() && !other.capabilities.denies() {
-            return;
+        match (self.capabilities.denies(), other.capabilities.denies()) {
+            (true, false) => return,
+            (false, true) => *self = Self { capabilities: Capabilities::DENY, ..Self::default() },
+            (true, true) | (false, false) => {}
         }
-        self.policies.extend(
-            other.policies.iter().filter(|name| !self.policies.contains(name)).cloned().collect::<Vec<_>>(),
-        );
+        for name in &other.policies {
+            if !self.policies.contains(name) {
+                self.policies.push(name.clone());
+            }
+        }
         if self.capabilities.denies() {
             return;
         }
