@@ -4,6 +4,8 @@
 //! and [`Withheld::disclose`] consumes it. `clippy.toml` bans [`Receipt::attest`] everywhere but in the
 //! writer.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use symbolon_proto::Zeroizing;
 pub use symbolon_proto::log::{Action, Outcome};
@@ -34,7 +36,7 @@ impl Draft {
     pub fn by_broker(action: Action, what: impl Into<String>) -> Self {
         let detail = Detail {
             caller: "broker".to_owned(),
-            actor: Actor::of("broker"),
+            actor: Some(Arc::new(Actor::of("broker"))),
             role: what.into(),
             ..Detail::default()
         };
@@ -90,15 +92,15 @@ pub struct Detail {
     #[serde(with = "named::action", skip_serializing_if = "Option::is_none")]
     pub asked: Option<Action>,
     /// Who the caller is to the method that let them in.
-    #[serde(skip_serializing_if = "Actor::is_empty")]
-    pub actor: Actor,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actor: Option<Arc<Actor>>,
     /// How many bytes of `path` are the mount's own; 0 if nothing is mounted there. A length, so that the
     /// sealed entry of a stranger is as long whether or not something is.
     #[serde(skip_serializing_if = "is_zero")]
     pub mount_bytes: u64,
     /// Policies whose rule decided; none if no rule is about the path.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub policies: Vec<PolicyName>,
+    #[serde(skip_serializing_if = "is_nobody")]
+    pub policies: Arc<[PolicyName]>,
     /// The requests that this entry stands for, if it stands for more than one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub counts: Option<Box<Counts>>,
@@ -108,8 +110,9 @@ impl Detail {
     /// The role or user of a login; details of earlier versions have it as their role.
     #[must_use]
     pub fn claim(&self) -> &str {
-        let Actor { role, subject, .. } = &self.actor;
-        [&self.role, role, subject].into_iter().find(|text| !text.is_empty()).map_or("", String::as_str)
+        let actor = self.actor.as_deref();
+        let (role, subject) = actor.map_or(("", ""), |actor| (&actor.role, &actor.subject));
+        [self.role.as_str(), role, subject].into_iter().find(|text| !text.is_empty()).unwrap_or_default()
     }
 
     /// What was asked for: the head's action, or the one that the head does not show.
@@ -117,6 +120,10 @@ impl Detail {
     pub fn action(&self, head: Action) -> Action {
         self.asked.unwrap_or(head)
     }
+}
+
+fn is_nobody(policies: &[PolicyName]) -> bool {
+    policies.is_empty()
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // the shape that serde asks for

@@ -138,7 +138,8 @@ impl Event {
 
 impl Actor {
     fn of(detail: &Detail, action: Action) -> Self {
-        let audit::Actor { method, role, subject, namespace, uid } = detail.actor.clone();
+        let audit::Actor { method, role, subject, namespace, uid } =
+            detail.actor.as_deref().cloned().unwrap_or_default();
         // details of earlier versions name the role of a login and the caller only
         let role = if method.is_empty() && is_login(action) { detail.role.clone() } else { role };
         let subject = if subject.is_empty() { detail.caller.clone() } else { subject };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use symbolon_core::audit::{Action, Detail, Draft, Outcome, Receipt};
 use symbolon_core::json::Map;
-use symbolon_core::path::{ApiPath, PolicyName};
+use symbolon_core::path::ApiPath;
 use symbolon_core::policy::{Acl, Grant, Operation};
 use symbolon_core::token::Caller;
 
@@ -72,7 +72,7 @@ impl<'a> Request<'a> {
         };
         detail.caller.clone_from(&caller.display_name);
         detail.accessor = caller.accessor.clone().unwrap_or_default();
-        detail.actor = caller.actor();
+        detail.actor = Some(caller.actor());
         let acl = session.acl(&caller.policies);
         let asked = Asked { session, caller, acl, action, path, detail };
         let Requester { parameters, wrap_ttl_secs, .. } = who.requester;
@@ -94,12 +94,11 @@ impl<'a> Request<'a> {
     /// Asks the policies. This is the one place that authorises.
     pub async fn authorise(mut self, operation: Operation) -> Result<Authorised, OpError> {
         let Some(grant) = self.grant(operation) else {
-            let deciding = self.asked.acl.deciding(operation, &self.asked.path);
-            self.asked.decided_by(&deciding);
+            self.asked.detail.policies = self.asked.acl.deciding(operation, &self.asked.path);
             self.asked.record(Outcome::Denied, "no policy allows it").await?;
             return Err(OpError::DENIED);
         };
-        self.asked.decided_by(grant.policies());
+        self.asked.detail.policies = Arc::clone(grant.policies());
         Ok(Authorised { asked: self.asked, grant: Some(grant) })
     }
 
@@ -266,14 +265,7 @@ impl Authorised {
     }
 }
 
-/// Most policies that an entry names.
-const POLICIES_MAX: usize = 32;
-
 impl Asked {
-    fn decided_by(&mut self, policies: &[PolicyName]) {
-        self.detail.policies = policies.iter().take(POLICIES_MAX).cloned().collect();
-    }
-
     fn draft(&self, outcome: Outcome, reason: &'static str) -> Draft {
         let detail = Detail { reason: reason.to_owned(), ..self.detail.clone() };
         Draft { action: self.action, outcome, detail }

@@ -57,11 +57,12 @@ impl<'a> Login<'a> {
         let mut detail = describe(session, &who.requester, &path);
         // A name that does not parse is the caller's text and stays out of the log.
         let name = RoleName::parse(claim.name());
-        detail.actor = match (claim, name) {
+        let actor = match (claim, name) {
             (_, Err(_)) => Actor::of(&mount.kind),
             (Claim::Role(_), Ok(name)) => Actor::of(&mount.kind).by_role(&name),
             (Claim::User(_), Ok(name)) => Actor::named(&mount.kind, name.as_str()),
         };
+        detail.actor = Some(actor.into());
         let remote = who.requester.remote;
         Ok(Self { session, mount, remote, detail, evidence: None })
     }
@@ -88,7 +89,7 @@ impl<'a> Login<'a> {
         identity: &VerifiedIdentity,
         spent: Vec<Write>,
     ) -> Result<IssuedToken, OpError> {
-        self.detail.actor = identity.actor().clone();
+        self.detail.actor = Some(identity.actor().clone());
         let (session, detail) = (self.session, self.detail.clone());
         let result = self.issue(identity, spent).await;
         if let Err(error) = &result {

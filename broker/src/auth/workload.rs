@@ -101,7 +101,7 @@ pub async fn issue(
         Ok(Signed { token, jti, subject, actor }) => {
             let mut detail = describe(&session, &who.requester, &path);
             detail.caller = subject;
-            detail.actor = actor;
+            detail.actor = Some(actor);
             detail.role = format!("token {jti} for {}", request.audience());
             let draft = Draft { action: Action::WorkloadToken, outcome: Outcome::Allowed, detail };
             let receipt = session.commit(Vec::new(), draft).await?;
@@ -124,7 +124,7 @@ struct Signed {
     token: Withheld<AccessToken>,
     jti: String,
     subject: String,
-    actor: Actor,
+    actor: Arc<Actor>,
 }
 
 async fn prepare(issuer: &str, who: &Asker<'_>, request: &TokenRequest) -> Result<Signed, WorkloadError> {

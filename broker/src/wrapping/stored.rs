@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-use symbolon_core::audit::{Actor, SecretValue, Withheld};
+use symbolon_core::audit::{SecretValue, Withheld};
 use symbolon_core::path::PolicyName;
 use symbolon_core::token::{CidrList, TokenClaims, TokenHash, TokenKind, TokenShape};
 use symbolon_proto::context::{RecordContext, RecordKind};
@@ -139,7 +139,7 @@ fn claims(origin: Origin<'_>, now_secs: u64) -> TokenClaims {
         num_uses: 1,
         bound_cidrs: CidrList::default(),
         parent: None,
-        who: Actor::default(),
+        who: None,
     }
 }
 

@@ -29,9 +29,9 @@ fn an_event_is_this_line() {
         remote: "127.0.0.1".into(),
         reason: "why".into(),
         asked: Some(Action::SecretRead),
-        actor: audit::Actor::service_account("system:serviceaccount:apps:reader", "apps", "u"),
+        actor: Some(audit::Actor::service_account("system:serviceaccount:apps:reader", "apps", "u").into()),
         mount_bytes: 6,
-        policies: vec![PolicyName::parse("reader").unwrap()],
+        policies: [PolicyName::parse("reader").unwrap()].into(),
         ..Detail::default()
     };
     let line = concat!(
@@ -72,9 +72,9 @@ fn a_detail_keeps_the_members_that_the_version_before_reads() {
     let detail = Detail {
         caller: "c".into(),
         path: "p".into(),
-        actor: audit::Actor::named("token", "c"),
+        actor: Some(audit::Actor::named("token", "c").into()),
         mount_bytes: 1,
-        policies: vec![PolicyName::root()],
+        policies: [PolicyName::root()].into(),
         ..Detail::default()
     };
     let text = serde_json::to_string(&detail).unwrap();

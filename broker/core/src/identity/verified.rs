@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use symbolon_proto::id::TenantId;
 
@@ -24,7 +25,7 @@ pub struct VerifiedIdentity {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Found {
     /// See [`VerifiedIdentity::actor`].
-    pub(super) actor: Actor,
+    pub(super) actor: Arc<Actor>,
     /// See [`VerifiedIdentity::subject`].
     pub(super) subject: String,
     /// See [`VerifiedIdentity::alias`].
@@ -105,7 +106,7 @@ impl VerifiedIdentity {
 
     /// The same as the log names it: never a credential, and only what the evidence itself says.
     #[must_use]
-    pub fn actor(&self) -> &Actor {
+    pub fn actor(&self) -> &Arc<Actor> {
         &self.found.actor
     }
 
@@ -157,7 +158,7 @@ impl VerifiedIdentity {
         let claims = TokenClaims {
             display_name: if display_name.is_empty() { source } else { format!("{source}-{display_name}") },
             meta: meta.clone(),
-            who: actor.clone(),
+            who: Some(Arc::clone(actor)),
             path: match login_name {
                 None => format!("auth/{mount}/login"),
                 Some(name) => format!("auth/{mount}/login/{name}"),

@@ -16,6 +16,7 @@
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use super::capability::{Capabilities, Capability, Operation};
 use super::pattern::{Pattern, SegmentPattern, prefix_rank};
@@ -31,7 +32,7 @@ pub struct Grant {
     operation: Operation,
     root: bool,
     sudo: bool,
-    policies: Vec<PolicyName>,
+    policies: Arc<[PolicyName]>,
 }
 
 impl Grant {
@@ -55,7 +56,7 @@ impl Grant {
 
     /// Policies that say so together.
     #[must_use]
-    pub fn policies(&self) -> &[PolicyName] {
+    pub fn policies(&self) -> &Arc<[PolicyName]> {
         &self.policies
     }
 
@@ -113,7 +114,7 @@ impl Acl {
         for policy in policies.iter().map(Borrow::borrow) {
             acl.root |= policy.is_root();
             for rule in &policy.rules {
-                let policies = vec![policy.name().clone()];
+                let policies = Arc::from([policy.name().clone()]);
                 acl.insert(&rule.pattern, &Permissions { policies, ..rule.permissions.clone() });
             }
         }
@@ -163,7 +164,7 @@ impl Acl {
     ) -> Result<Grant, Denial> {
         let grant = |root, sudo, policies| Grant { path: path.clone(), operation, root, sudo, policies };
         if self.root {
-            return Ok(grant(true, true, vec![PolicyName::root()]));
+            return Ok(grant(true, true, Arc::from([PolicyName::root()])));
         }
         let list = operation == Operation::List;
         let permissions = self.decides(operation, path).ok_or(Denial::NoRule)?;
@@ -189,9 +190,9 @@ impl Acl {
     /// Policies whose rule decides about one operation on a path, granted or not. None if no rule is about
     /// it.
     #[must_use]
-    pub fn deciding(&self, operation: Operation, path: &ApiPath) -> Vec<PolicyName> {
+    pub fn deciding(&self, operation: Operation, path: &ApiPath) -> Arc<[PolicyName]> {
         match self.root {
-            true => vec![PolicyName::root()],
+            true => Arc::from([PolicyName::root()]),
             false => self.decides(operation, path).map(|rule| rule.policies.clone()).unwrap_or_default(),
         }
     }

@@ -23,6 +23,8 @@ pub use capability::{Capabilities, Capability, Operation};
 pub use default::{DEFAULT_POLICY, RESPONSE_WRAPPING_POLICY};
 pub use parse::{POLICY_BYTES_MAX, PolicyError};
 
+use std::sync::Arc;
+
 use crate::path::PolicyName;
 use parameters::ParameterRules;
 use pattern::Pattern;
@@ -72,6 +74,9 @@ struct Rule {
     permissions: Permissions,
 }
 
+/// Most policies that are told of a decision.
+const NAMED_MAX: usize = 32;
+
 /// What a block permits on the paths it matches.
 #[derive(Clone, Debug, Default)]
 struct Permissions {
@@ -82,7 +87,7 @@ struct Permissions {
     /// Seconds; 0 means no bound.
     wrapping_ttl_secs_max: u64,
     /// Policies whose blocks these are, or of whose `deny`; set where they are merged.
-    policies: Vec<PolicyName>,
+    policies: Arc<[PolicyName]>,
 }
 
 impl Permissions {
@@ -93,11 +98,8 @@ impl Permissions {
             (false, true) => *self = Self { capabilities: Capabilities::DENY, ..Self::default() },
             (true, true) | (false, false) => {}
         }
-        for name in &other.policies {
-            if !self.policies.contains(name) {
-                self.policies.push(name.clone());
-            }
-        }
+        let more = other.policies.iter().filter(|name| !self.policies.contains(name));
+        self.policies = self.policies.iter().chain(more).take(NAMED_MAX).cloned().collect();
         if self.capabilities.denies() {
             return;
         }

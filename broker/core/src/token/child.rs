@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 
 use super::ttl::{self, Capped, PastMaxTtl, TtlLimits, TtlRequest};
 use super::{Caller, META_BYTES_MAX, META_ENTRIES_MAX, POLICIES_MAX, TokenClaims, TokenKind};
-use crate::audit::Actor;
 use crate::path::PolicyName;
 
 /// What the caller asks for. Durations in seconds, 0 says nothing.
@@ -117,7 +116,7 @@ pub fn create_child(
             && request.renewable.unwrap_or(true),
         orphan: request.orphan,
         num_uses: request.num_uses,
-        who: Actor::default(), // it may be given to anybody
+        who: None, // it may be given to anybody
         // A parent's bound holds for the child, or creating one would be the way around it, even for root.
         bound_cidrs: parent.bound_cidrs.clone(),
         parent: if request.orphan { None } else { parent.token },

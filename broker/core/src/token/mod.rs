@@ -18,6 +18,7 @@ mod service;
 pub mod ttl;
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Serialize};
 use symbolon_proto::id::TenantId;
@@ -111,8 +112,8 @@ pub struct TokenClaims {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<TokenHash>,
     /// Who logged in for it; nobody if it was made otherwise, or by an earlier version.
-    #[serde(default, skip_serializing_if = "Actor::is_empty")]
-    pub who: Actor,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub who: Option<Arc<Actor>>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // the shape that serde asks for
@@ -151,7 +152,7 @@ impl TokenClaims {
             num_uses: 0,
             bound_cidrs: CidrList::default(),
             parent: None,
-            who: Actor::default(),
+            who: None,
         }
     }
 
@@ -212,7 +213,7 @@ pub struct Caller {
     /// exists.
     pub parent: Option<TokenHash>,
     /// Who logged in for the token; nobody if it was made otherwise, or by an earlier version.
-    pub who: Actor,
+    pub who: Option<Arc<Actor>>,
 }
 
 impl Caller {
@@ -224,11 +225,9 @@ impl Caller {
 
     /// Who asks, for the log. Whoever did not come by a login of their own is known by their token.
     #[must_use]
-    pub fn actor(&self) -> Actor {
-        match self.who.is_empty() {
-            true => Actor::of("token"),
-            false => self.who.clone(),
-        }
+    pub fn actor(&self) -> Arc<Actor> {
+        static BY_TOKEN: LazyLock<Arc<Actor>> = LazyLock::new(|| Arc::new(Actor::of("token")));
+        self.who.clone().unwrap_or_else(|| Arc::clone(&BY_TOKEN))
     }
 
     /// Seconds left; 0 if the token never ends.

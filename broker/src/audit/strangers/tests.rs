@@ -89,7 +89,9 @@ async fn heads_and_lengths_of_refused_requests_tell_nothing() {
         refused(Action::MetadataDelete, "some/path", "x"),
         Draft {
             detail: Detail {
-                actor: Actor::of("kubernetes").by_role(&RoleName::parse(&"r".repeat(128)).unwrap()),
+                actor: Some(
+                    Actor::of("kubernetes").by_role(&RoleName::parse(&"r".repeat(128)).unwrap()).into(),
+                ),
                 mount_bytes: 9,
                 ..refused(Action::Login, "some/path", "the audience is not one that the role takes").detail
             },
@@ -98,7 +100,7 @@ async fn heads_and_lengths_of_refused_requests_tell_nothing() {
         Draft {
             detail: Detail {
                 mount_bytes: 4,
-                policies: vec![PolicyName::parse("who-denies").unwrap()],
+                policies: [PolicyName::parse("who-denies").unwrap()].into(),
                 ..refused(Action::PolicyRead, "some/path", "no policy allows it").detail
             },
             ..refused(Action::PolicyRead, "", "")

@@ -75,7 +75,7 @@ fn entry(asker: &RootAsker, transcript: &Transcript, token: &Caller) -> Draft {
 /// The entry of a custodian's own request: `what` is one of our texts, with names of the set.
 pub(in crate::custody) fn draft(asker: &RootAsker, what: String, detail: Detail) -> Draft {
     let caller = format!("custodian {}", asker.name());
-    let actor = Actor::named("custodian", asker.name());
+    let actor = Some(Actor::named("custodian", asker.name()).into());
     let detail = Detail { caller, actor, role: what, ..detail };
     Draft { action: Action::Ceremony, outcome: Outcome::Allowed, detail }
 }

@@ -20,7 +20,7 @@ fn a_decision_names_the_policies_that_make_it() {
     assert_eq!(deciding(Operation::Read, "x/y/z"), ["d"], "who denies decides alone");
     assert!(deciding(Operation::Read, "z").is_empty());
     let grant = acl.authorise(Operation::Read, &path("x/z"), &Map::new(), false, 0).unwrap();
-    assert_eq!(grant.policies(), acl.deciding(Operation::Read, &path("x/z")));
+    assert_eq!(*grant.policies(), acl.deciding(Operation::Read, &path("x/z")));
     let root = Acl::new(&[Policy::root()]);
-    assert_eq!(root.deciding(Operation::Read, &path("z")), [PolicyName::root()]);
+    assert_eq!(*root.deciding(Operation::Read, &path("z")), [PolicyName::root()]);
 }
