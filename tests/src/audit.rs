@@ -326,6 +326,25 @@ async fn without_a_durable_entry_nothing_leaves() {
     reader.verify_all(&key).await.unwrap();
 }
 
+/// A kill takes back what is only in memory, and an auditor who has seen it would find a log that was cut.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_checkpoint_is_stored_before_it_is_shown() {
+    let frail = Frail::start().await;
+    let source = LogSource::Broker(frail.site.client());
+    let reader = symbolon_broker::audit::log::LogReader::new(Arc::clone(&frail.store) as _);
+    for value in ["one", "two", "three"] {
+        frail.write(value).await.expect(200);
+        let entries = reader.size().await.unwrap();
+        let (shown, stored) = (source.checkpoint().await.unwrap(), reader.checkpoint().await.unwrap());
+        assert!(log_size(&shown) >= entries, "everything that was answered before is covered");
+        assert!(log_size(&stored.unwrap()) >= log_size(&shown));
+    }
+}
+
+fn log_size(checkpoint: &str) -> u64 {
+    checkpoint.lines().nth(1).unwrap().parse().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_waits_for_its_entry() {
     let frail = Frail::start().await;

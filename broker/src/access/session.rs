@@ -142,12 +142,6 @@ impl Session {
         Ok(self.writer.store_checkpoint().await?)
     }
 
-    /// The signed checkpoint of all of them; `None` if there are none.
-    #[must_use]
-    pub fn checkpoint(&self) -> Option<String> {
-        self.writer.checkpoint()
-    }
-
     /// The keys of this unsealed period.
     #[must_use]
     pub fn unsealed(&self) -> &Unsealed {

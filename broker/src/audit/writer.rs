@@ -50,12 +50,10 @@ use crate::random::os_rng;
 use crate::store::{Cause, Store, StoreError, Write};
 
 mod group;
-mod signing;
 mod task;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use signing::Signing;
 use task::Task;
 
 /// Jobs waiting for a group.
@@ -133,8 +131,6 @@ pub enum CommitError {
 /// Hands changes and entries to the one task that commits. Dropping it ends the task after what was queued.
 pub struct Writer {
     jobs: mpsc::Sender<Job>,
-    /// Before the audit key, as in the task.
-    signing: Arc<Signing>,
     audit: Arc<AuditKey>,
     deployment: DeploymentId,
     broker: BrokerId,
@@ -185,7 +181,6 @@ impl Writer {
         shared.signed.send_replace(signed);
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
         let LogKeys { audit, signer, deployment, broker } = keys;
-        let signing = Arc::new(Signing::new(signer, tail.head()));
         let parts = task::Parts {
             store,
             clock,
@@ -193,11 +188,11 @@ impl Writer {
             tail,
             shared: Arc::clone(&shared),
             checkpoint_every,
-            signing: Arc::clone(&signing),
+            signer,
             audit: Arc::clone(&audit),
         };
         let task = tokio::spawn(Task::new(parts).run(queue));
-        Ok(Self { jobs, signing, audit, deployment, broker, shared, task })
+        Ok(Self { jobs, audit, deployment, broker, shared, task })
     }
 
     /// Commits `changes` and the entry of `draft`, all or nothing. Empty changes are for requests that only
@@ -221,20 +216,22 @@ impl Writer {
         self.shared.size.load(Ordering::Acquire)
     }
 
-    /// The signed checkpoint of everything that is durable; `None` if nothing was ever logged.
-    #[must_use]
-    pub fn checkpoint(&self) -> Option<String> {
-        self.signing.checkpoint()
-    }
-
-    /// Waits until the stored checkpoint covers everything that is durable now, for somebody who reads rows.
+    /// Waits until the stored checkpoint covers everything that is durable now, for whoever reads it. What is
+    /// told to others has to be stored: a checkpoint that a kill takes back looks like a log that was cut.
     pub async fn store_checkpoint(&self) -> Result<(), CommitError> {
         let size = self.size();
         let mut signed = self.shared.signed.subscribe();
+        if *signed.borrow() >= size {
+            return Ok(());
+        }
         self.shared.wanted.fetch_max(size, Ordering::AcqRel);
         self.shared.news.notify_one();
-        let written = timeout(QUEUE_WAIT_MAX, signed.wait_for(|signed| *signed >= size)).await;
-        written.map(drop).map_err(|_| CommitError::Busy)
+        let done = signed.wait_for(|signed| *signed >= size || self.is_fenced());
+        match timeout(QUEUE_WAIT_MAX, done).await {
+            Ok(Ok(signed)) if *signed >= size => Ok(()),
+            Ok(_) => Err(self.stopped()),
+            Err(_) => Err(CommitError::Busy),
+        }
     }
 
     /// Another broker took the store; nothing will be committed any more.

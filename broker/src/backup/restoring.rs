@@ -67,7 +67,8 @@ pub enum RestoreError {
 pub struct Restored {
     /// The backup.
     pub whole: Whole,
-    /// Entries of the log, all of them verified.
+    /// Entries of the log that its signed checkpoint covers, all of them verified. The backup's own signature
+    /// covers what came after it, and the next unseal compares that with the head.
     pub entries: u64,
 }
 

@@ -38,14 +38,15 @@ pub async fn resource(State(app): State<Arc<App>>, Path(path): Path<String>) -> 
 }
 
 /// A part of the log; `None` if it has no such thing. The checkpoint of an open broker covers everything
-/// that was answered, that of a sealed one what was signed at the end.
+/// that was answered; if it cannot be written, and of a sealed one, it is the last one that was.
 async fn part(app: &App, path: &str) -> Result<Option<Vec<u8>>, LogError> {
-    let newest =
-        if path == "checkpoint" { app.session().ok().and_then(|open| open.checkpoint()) } else { None };
-    match newest {
-        Some(note) => Ok(Some(note.into_bytes())),
-        None => LogReader::new(Arc::clone(&app.store)).resource(path).await,
+    if path == "checkpoint"
+        && let Ok(open) = app.session()
+        && let Err(error) = open.store_checkpoint().await
+    {
+        tracing::warn!(%error, "no new checkpoint of the audit log could be written; an older one is shown");
     }
+    LogReader::new(Arc::clone(&app.store)).resource(path).await
 }
 
 fn answer(status: StatusCode, kind: &'static str, cache_control: &'static str, bytes: Vec<u8>) -> Response {

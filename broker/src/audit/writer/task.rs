@@ -7,15 +7,14 @@ use std::time::Duration;
 use symbolon_core::clock::Clock;
 use symbolon_proto::hierarchy::AuditKey;
 use symbolon_proto::id::BrokerId;
-use symbolon_proto::log::Entry;
 use symbolon_proto::log::tile::encode_hashes;
 use symbolon_proto::log::tree::leaf_hash;
+use symbolon_proto::log::{Checkpoint, Entry, Head, NoteSigner};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tracing::error;
 
 use super::group::Group;
-use super::signing::Signing;
 use super::{CommitError, Job, Shared};
 use crate::audit::log::rows::{StoredEntry, bundle_key, checkpoint_key, encode_bundle, head_key, tile_key};
 use crate::audit::log::tail::Tail;
@@ -30,7 +29,7 @@ pub(super) struct Parts {
     pub(super) shared: Arc<Shared>,
     /// How long the stored checkpoint may be behind the log.
     pub(super) checkpoint_every: Duration,
-    pub(super) signing: Arc<Signing>,
+    pub(super) signer: NoteSigner,
     /// Held to the end and dropped last, so that whoever waits for the audit key to be gone
     /// also waits for the signing key and for the last commit: a writer started before that would find itself
     /// fenced out.
@@ -75,17 +74,16 @@ impl Task {
             // Those just answered are about to come back: let them, so that one commit serves them all.
             tokio::task::yield_now().await;
             self.commit(Group::gather(first, &mut queue)).await;
-            if self.parts.shared.fenced.get().is_some() {
-                error!("another broker wrote to this store; this one has stopped writing");
-                return;
-            }
         }
         self.write_checkpoint().await; // what an orderly stop leaves is signed to the last entry
+        if self.is_fenced() {
+            error!("another broker wrote to this store; this one has stopped writing");
+        }
     }
 
-    /// The next job. While there is none, a checkpoint when it is due or wanted.
+    /// The next job. While there is none, a checkpoint when it is due or wanted. `None` at the end.
     async fn next(&mut self, queue: &mut mpsc::Receiver<Job>) -> Option<Job> {
-        while self.signed() < self.parts.tail.size() {
+        while self.signed() < self.parts.tail.size() && !self.is_fenced() {
             tokio::select! {
                 biased;
                 job = queue.recv() => return job,
@@ -94,7 +92,15 @@ impl Task {
             }
             self.write_checkpoint().await;
         }
-        queue.recv().await
+        if self.is_fenced() { None } else { queue.recv().await }
+    }
+
+    fn is_fenced(&self) -> bool {
+        self.parts.shared.fenced.get().is_some()
+    }
+
+    fn sign(&self, head: Head) -> String {
+        Checkpoint::sign(head.size, head.root, &self.parts.signer)
     }
 
     fn signed(&self) -> u64 {
@@ -109,17 +115,23 @@ impl Task {
     /// Writes a checkpoint of what is durable, unless there is one. If that fails, the next commit or the
     /// next second tries again; nobody's answer waits for it.
     async fn write_checkpoint(&mut self) {
+        let settled = self.settle().await;
         let head = self.parts.tail.head();
-        if self.signed() == head.size {
-            return;
-        }
-        let note = self.parts.signing.sign(head);
-        // Another broker's checkpoint must not be replaced: the bundle that follows is its fence, as ever.
-        let alone = Write::Delete { key: bundle_key(head.size), expect: Expect::Absent };
-        if self.parts.store.commit(vec![alone, put_checkpoint(note)]).await.is_ok() {
-            self.parts.shared.signed.send_replace(head.size);
+        if settled.is_ok() && !self.is_fenced() && self.signed() < head.size {
+            self.sign_stored(head).await;
         }
         self.due = Instant::now() + self.parts.checkpoint_every;
+    }
+
+    async fn sign_stored(&self, head: Head) {
+        let note = self.sign(head);
+        // Another broker's checkpoint must not be replaced: the bundle that follows is its fence, as ever.
+        let alone = Write::Delete { key: bundle_key(head.size), expect: Expect::Absent };
+        match self.parts.store.commit(vec![alone, put_checkpoint(note)]).await {
+            Ok(()) => drop(self.parts.shared.signed.send_replace(head.size)),
+            Err(StoreError::Conflict { .. }) => drop(self.fence()),
+            Err(_) => {} // said by whoever commits next
+        }
     }
 
     async fn commit(&mut self, mut group: Group) {
@@ -193,9 +205,9 @@ impl Task {
             let key = tile_key(tile.level, tile.number);
             Write::Put { key, value: encode_hashes(&tile.hashes), expect: Expect::Any }
         }));
-        ops.push(Write::Put { key: head_key(), value: self.parts.signing.seal(head), expect: Expect::Any });
+        ops.push(Write::Put { key: head_key(), value: head.seal(&self.parts.signer), expect: Expect::Any });
         let signs = self.signs();
-        ops.extend(signs.then(|| put_checkpoint(self.parts.signing.sign(head))));
+        ops.extend(signs.then(|| put_checkpoint(self.sign(head))));
         (Prepared { first, bundle, tail, signs }, ops)
     }
 
@@ -216,7 +228,6 @@ impl Task {
         let head = prepared.tail.head();
         self.parts.tail = prepared.tail;
         self.parts.shared.size.store(head.size, Ordering::Release);
-        self.parts.signing.advance(head);
         if prepared.signs {
             self.parts.shared.signed.send_replace(head.size);
             self.due = Instant::now() + self.parts.checkpoint_every;
@@ -225,6 +236,7 @@ impl Task {
 
     fn fence(&self) -> Setback {
         let _ = self.parts.shared.fenced.set(()); // already set says the same
+        self.parts.shared.signed.send_modify(|_| ()); // whoever waits for a checkpoint looks again
         Setback::Failed(CommitError::Fenced)
     }
 }
