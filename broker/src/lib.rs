@@ -18,6 +18,7 @@ pub mod key_thread;
 pub mod keys;
 pub mod metrics;
 pub mod ops;
+pub mod place;
 pub mod process;
 pub mod random;
 pub mod recovery;

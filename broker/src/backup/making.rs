@@ -11,22 +11,14 @@ use super::journal::{Backups, Made};
 use super::kept;
 use crate::access::Session;
 use crate::error::{OpError, Text};
+use crate::place::Source;
 use crate::random::os_rng;
-use crate::store::{Snapshot, StoreError};
+use crate::store::Snapshot;
+
+pub use crate::place::BrokenOff;
 
 /// Bytes of rows that are read in one go.
 const READ_BYTES: usize = 256 << 10;
-
-/// Why a backup ended before it was whole.
-#[derive(Debug, thiserror::Error)]
-pub enum BrokenOff {
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// Without keys nothing can be signed.
-    #[error("the broker was sealed")]
-    Sealed,
-}
 
 /// What a backup is signed with: the key of the log.
 pub struct Signing {
@@ -128,6 +120,12 @@ impl Making {
             entries: self.about.entries,
         };
         self.is_whole.then(made)
+    }
+}
+
+impl Source for Making {
+    fn next(&mut self) -> impl Future<Output = Result<Option<Vec<u8>>, BrokenOff>> + Send {
+        self.next()
     }
 }
 

@@ -1,85 +1,22 @@
-//! Where backups lie: a directory, or a bucket that speaks S3.
+//! Where backups lie: what is of backups among the things of a directory or bucket.
 
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path as FilePath, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
-
-use futures_util::{StreamExt, stream::BoxStream};
-use object_store::aws::AmazonS3Builder;
-use object_store::buffered::BufWriter;
-use object_store::client::{ClientOptions, HttpClient, HttpConnector};
-use object_store::local::LocalFileSystem;
-use object_store::path::Path;
-use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, RetryConfig};
-use symbolon_proto::Zeroizing;
 use symbolon_proto::backup::{About, BackupReader};
 use symbolon_proto::id::DeploymentId;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::kept;
-use super::making::{BrokenOff, Making};
+use super::making::Making;
 use crate::config::Bucket;
-use crate::fetch::{self, FetchError};
+use crate::place::{self, Patience};
 
-/// Bytes that are sent to a bucket together: the least that S3 takes for a part.
-const PART_BYTES: usize = 5 << 20;
+pub use crate::place::{Bytes, PlaceError, file};
+
 /// Most backups that are listed; more than ten years of daily ones.
 const LISTED_MAX: usize = 4096;
 /// Bytes in which the head of a backup has room, with 32 recipients.
 const HEAD_BYTES: u64 = 64 << 10;
-/// Longest pieces that are given to a reader.
-const READ_BYTES: usize = 128 << 10;
-/// Bytes that are asked for together, so that a slow reader keeps no request waiting.
-const RANGE_BYTES: u64 = 4 << 20;
-/// Whoever else has an account on the machine has no business with backups.
-const FILE_MODE: u32 = 0o600;
-/// Longest single request to a bucket.
-const REQUEST_TIME: Duration = Duration::from_secs(120);
-/// How long a request that fails is tried again.
-const RETRY_TIME: Duration = Duration::from_secs(60);
 
-/// Why a place cannot be used, or what is in it.
-#[derive(Debug, thiserror::Error)]
-pub enum PlaceError {
-    /// Neither a directory nor a bucket.
-    #[error("backups go to a directory, as an absolute path, or to s3://bucket/prefix; this is neither")]
-    Address,
-    /// A bucket without what it needs.
-    #[error("a bucket needs {what}")]
-    Missing {
-        /// What.
-        what: &'static str,
-    },
-    /// A file of credentials or certificates, or a backup.
-    #[error("cannot read {path}: {source}")]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The HTTP client.
-    #[error("the bucket cannot be reached as configured: {0}")]
-    Client(#[from] FetchError),
-    /// The place's answer.
-    #[error("the place of the backups refuses: {0}")]
-    Store(#[from] object_store::Error),
-    /// Writing to it.
-    #[error("the backup cannot be written: {0}")]
-    Write(#[from] std::io::Error),
-    /// The other side of it.
-    #[error("the backup was broken off: {0}")]
-    BrokenOff(#[from] BrokenOff),
-}
-
-/// A directory or a bucket.
-pub struct Place {
-    store: Arc<dyn ObjectStore>,
-    prefix: Path,
-    /// Where files have to be synced, if it is a directory.
-    directory: Option<PathBuf>,
-}
+/// A directory or a bucket with backups.
+pub struct Place(place::Place);
 
 /// A backup that lies there.
 #[derive(Debug)]
@@ -92,105 +29,26 @@ pub struct Found {
     pub about: Option<About>,
 }
 
-/// The bytes of a backup, in pieces.
-pub struct Bytes {
-    pieces: BoxStream<'static, Result<bytes::Bytes, PlaceError>>,
-    rest: bytes::Bytes,
-}
-
-impl Bytes {
-    /// From wherever they come.
-    #[must_use]
-    pub fn new(pieces: BoxStream<'static, Result<bytes::Bytes, PlaceError>>) -> Self {
-        Self { pieces, rest: bytes::Bytes::new() }
-    }
-
-    /// The next ones; `None` at the end.
-    pub async fn next(&mut self) -> Result<Option<bytes::Bytes>, PlaceError> {
-        while self.rest.is_empty() {
-            match self.pieces.next().await {
-                Some(piece) => self.rest = piece?,
-                None => return Ok(None),
-            }
-        }
-        Ok(Some(self.rest.split_to(self.rest.len().min(READ_BYTES))))
-    }
-}
-
 impl Place {
     /// The directory or bucket at `address`. Nothing is asked of it yet; a directory must exist.
     pub fn open(address: &str, bucket: Option<&Bucket>) -> Result<Self, PlaceError> {
-        match address.strip_prefix("s3://") {
-            Some(rest) => Self::bucket(rest, bucket.unwrap_or(&Bucket::default())),
-            None if FilePath::new(address).is_absolute() => Self::directory(FilePath::new(address)),
-            None => Err(PlaceError::Address),
-        }
+        place::Place::open(address, bucket, Patience::default()).map(Self)
     }
 
-    fn directory(path: &FilePath) -> Result<Self, PlaceError> {
-        let store = LocalFileSystem::new_with_prefix(path)?.with_automatic_cleanup(false).with_fsync(true);
-        Ok(Self { store: Arc::new(store), prefix: Path::default(), directory: Some(path.to_owned()) })
-    }
-
-    fn bucket(address: &str, bucket: &Bucket) -> Result<Self, PlaceError> {
-        let (name, prefix) = address.split_once('/').unwrap_or((address, ""));
-        if name.is_empty() {
-            return Err(PlaceError::Address);
-        }
-        let key_id = bucket.access_key_id_file.as_ref();
-        let key_id = key_id.ok_or(PlaceError::Missing { what: "access_key_id_file" })?;
-        let secret = bucket.secret_access_key_file.as_ref();
-        let secret = secret.ok_or(PlaceError::Missing { what: "secret_access_key_file" })?;
-        let mut builder = AmazonS3Builder::new()
-            .with_bucket_name(name)
-            .with_region(bucket.region.as_deref().unwrap_or("us-east-1"))
-            .with_access_key_id(line(key_id)?.as_str())
-            .with_secret_access_key(line(secret)?.as_str())
-            .with_disable_bulk_delete(true) // some servers have no other than the plain one
-            .with_http_connector(Client(client(bucket)?))
-            .with_retry(RetryConfig { retry_timeout: RETRY_TIME, ..RetryConfig::default() });
-        if let Some(endpoint) = &bucket.endpoint {
-            builder = builder.with_endpoint(endpoint).with_allow_http(endpoint.starts_with("http://"));
-        }
-        let prefix = Path::parse(prefix).map_err(object_store::Error::from)?;
-        Ok(Self { store: Arc::new(builder.build()?), prefix, directory: None })
-    }
-
-    /// Writes a backup as it is made. What is there under its name afterwards is what was given out, synced.
+    /// Writes a backup as it is made.
     pub async fn put(&self, making: &mut Making) -> Result<(), PlaceError> {
-        let path = self.prefix.clone().join(making.name());
-        let out = BufWriter::with_capacity(Arc::clone(&self.store), path, PART_BYTES);
-        let mut out = out.with_max_concurrency(1);
-        if let Err(error) = pour(making, &mut out).await {
-            let _ = out.abort().await; // what is left of it has no name; a bucket's rules remove it
-            return Err(error);
-        }
-        out.shutdown().await?; // a writer that has begun to end must not be aborted
-        match &self.directory {
-            Some(directory) => own(&directory.join(making.name())).await,
-            None => Ok(()),
-        }
+        self.0.put(&making.name(), making).await
     }
 
     /// The bytes of a backup, asked for range by range as they are taken.
     pub async fn get(&self, name: &str) -> Result<Bytes, PlaceError> {
-        let (store, meta) = (Arc::clone(&self.store), self.store.head(&self.path(name)?).await?);
-        let pieces = futures_util::stream::try_unfold(0, move |at| {
-            let (store, meta) = (Arc::clone(&store), meta.clone());
-            async move {
-                if at >= meta.size {
-                    return Ok(None);
-                }
-                let end = meta.size.min(at + RANGE_BYTES);
-                Ok(Some((range(store.as_ref(), &meta, at..end).await?, end)))
-            }
-        });
-        Ok(Bytes::new(pieces.boxed()))
+        self.0.get(of_backup(name)?).await
     }
 
     /// Names of all backups that lie here, the oldest of each deployment first.
     pub async fn names(&self) -> Result<Vec<String>, PlaceError> {
-        let mut names: Vec<_> = self.objects().await?.into_iter().map(|(name, _)| name).collect();
+        let mut names: Vec<_> =
+            self.0.objects(kept::is_name).await?.into_iter().map(|(name, _)| name).collect();
         names.sort();
         Ok(names)
     }
@@ -198,11 +56,12 @@ impl Place {
     /// The newest `LISTED_MAX` with what their heads say, the newest last. One that cannot be read hides no
     /// other.
     pub async fn list(&self) -> Result<Vec<Found>, PlaceError> {
-        let mut objects = self.objects().await?;
+        let mut objects = self.0.objects(kept::is_name).await?;
         objects.sort_by_key(|(_, meta)| std::cmp::Reverse(meta.last_modified));
         let mut all = Vec::new();
         for (name, meta) in objects.into_iter().take(LISTED_MAX) {
-            all.push(Found { name, bytes: meta.size, about: self.about(&meta).await });
+            let head = self.0.head(&meta, HEAD_BYTES).await.ok();
+            all.push(Found { name, bytes: meta.size, about: head.and_then(|bytes| about(&bytes)) });
         }
         all.sort_by_key(|found| found.about.as_ref().map(|about| (about.made, about.entries)));
         Ok(all)
@@ -210,107 +69,21 @@ impl Place {
 
     /// Removes one.
     pub async fn remove(&self, name: &str) -> Result<(), PlaceError> {
-        Ok(self.store.delete(&self.path(name)?).await?)
-    }
-
-    async fn objects(&self) -> Result<Vec<(String, ObjectMeta)>, PlaceError> {
-        let prefix = (!self.prefix.as_ref().is_empty()).then_some(&self.prefix);
-        let found = self.store.list_with_delimiter(prefix).await?.objects.into_iter();
-        let named = found.filter_map(|meta| Some((meta.location.filename()?.to_owned(), meta)));
-        Ok(named.filter(|(name, _)| kept::is_name(name)).collect())
-    }
-
-    async fn about(&self, meta: &ObjectMeta) -> Option<About> {
-        let bytes = range(self.store.as_ref(), meta, 0..meta.size.min(HEAD_BYTES)).await.ok()?;
-        let mut reader = BackupReader::new(None);
-        let _ = reader.feed(&bytes); // an error after the head does not make the head wrong
-        reader.head().map(|head| head.about().clone())
+        self.0.remove(of_backup(name)?).await
     }
 
     /// Removes what a killed process has left of a backup in a directory. Nobody else makes one now.
     pub async fn sweep(&self, deployment: DeploymentId) -> Result<(), PlaceError> {
-        let Some(directory) = self.directory.clone() else { return Ok(()) };
-        let mut files = tokio::fs::read_dir(&directory).await?;
-        while let Some(file) = files.next_entry().await? {
-            if file.file_name().to_str().is_some_and(|name| kept::is_left_over(name, deployment)) {
-                tokio::fs::remove_file(file.path()).await?;
-            }
-        }
-        Ok(())
-    }
-
-    fn path(&self, name: &str) -> Result<Path, PlaceError> {
-        match kept::is_name(name) && !name.contains('/') {
-            true => Ok(self.prefix.clone().join(name)),
-            false => Err(PlaceError::Address),
-        }
+        self.0.sweep(|name| kept::is_left_over(name, deployment)).await
     }
 }
 
-async fn own(path: &FilePath) -> Result<(), PlaceError> {
-    Ok(tokio::fs::set_permissions(path, std::fs::Permissions::from_mode(FILE_MODE)).await?)
+fn about(bytes: &[u8]) -> Option<About> {
+    let mut reader = BackupReader::new(None);
+    let _ = reader.feed(bytes); // an error after the head does not make the head wrong
+    reader.head().map(|head| head.about().clone())
 }
 
-/// Some bytes of an object that is still the same.
-async fn range(
-    store: &dyn ObjectStore,
-    meta: &ObjectMeta,
-    range: std::ops::Range<u64>,
-) -> Result<bytes::Bytes, PlaceError> {
-    if range.is_empty() {
-        return Ok(bytes::Bytes::new());
-    }
-    let options = GetOptions {
-        range: Some(GetRange::Bounded(range)),
-        if_match: meta.e_tag.clone(),
-        ..GetOptions::default()
-    };
-    Ok(store.get_opts(&meta.location, options).await?.bytes().await?)
-}
-
-/// The bytes of one file.
-pub async fn file(path: &FilePath) -> Result<Bytes, PlaceError> {
-    let unreadable = |source| PlaceError::File { path: path.to_owned(), source };
-    let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
-    let pieces = futures_util::stream::try_unfold(file, async |mut file| {
-        let mut piece = bytes::BytesMut::with_capacity(READ_BYTES);
-        let count = file.read_buf(&mut piece).await?;
-        Ok((count > 0).then(|| (piece.freeze(), file)))
-    });
-    Ok(Bytes::new(pieces.boxed()))
-}
-
-async fn pour(making: &mut Making, out: &mut BufWriter) -> Result<(), PlaceError> {
-    while let Some(bytes) = making.next().await? {
-        out.write_all(&bytes).await?;
-    }
-    Ok(())
-}
-
-/// The first line of a file that holds a credential.
-fn line(path: &FilePath) -> Result<Zeroizing<String>, PlaceError> {
-    let text = std::fs::read_to_string(path);
-    let text = Zeroizing::new(text.map_err(|source| PlaceError::File { path: path.to_owned(), source })?);
-    Ok(Zeroizing::new(text.lines().next().unwrap_or_default().trim().to_owned()))
-}
-
-fn client(bucket: &Bucket) -> Result<reqwest::Client, PlaceError> {
-    let authority = bucket.ca_file.as_ref().map(|path| {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| PlaceError::File { path: path.clone(), source })?;
-        // An empty text would mean the system's authorities, and another one was asked for.
-        if text.is_empty() { Err(FetchError::Authority.into()) } else { Ok::<_, PlaceError>(text) }
-    });
-    let client = fetch::builder(&authority.transpose()?.unwrap_or_default())?.timeout(REQUEST_TIME);
-    Ok(client.build().map_err(FetchError::from)?)
-}
-
-/// The HTTP client that everything here uses, handed to the library.
-#[derive(Debug)]
-struct Client(reqwest::Client);
-
-impl HttpConnector for Client {
-    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(HttpClient::new(self.0.clone()))
-    }
+fn of_backup(name: &str) -> Result<&str, PlaceError> {
+    if kept::is_name(name) { Ok(name) } else { Err(PlaceError::Address) }
 }
