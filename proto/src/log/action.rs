@@ -130,6 +130,8 @@ numbered! {
         /// Not authorised. What was asked for stands in the sealed detail, so that heads tell nobody what a
         /// broker serves.
         Refused = 35 "refused"
+        /// Entries of the log counted, exported or pruned, with the range in the detail.
+        Retention = 36 "retention"
     }
 }
 
@@ -159,7 +161,7 @@ mod tests {
             assert_eq!(Outcome::from_u8(outcome.as_u8()), Some(outcome));
             assert_eq!(Outcome::from_name(outcome.as_str()), Some(outcome));
         }
-        assert_eq!((Action::ALL.len(), Outcome::ALL.len()), (35, 3));
+        assert_eq!((Action::ALL.len(), Outcome::ALL.len()), (36, 3));
     }
 
     #[test]
@@ -169,7 +171,8 @@ mod tests {
         assert_eq!(Action::AuthDelete.as_u8(), 26);
         assert_eq!(Action::Other.as_u8(), 32);
         assert_eq!((Action::Ceremony.as_u8(), Action::Backup.as_u8(), Action::Refused.as_u8()), (33, 34, 35));
-        assert_eq!(Action::from_u8(0).or(Action::from_u8(36)), None);
+        assert_eq!(Action::Retention.as_u8(), 36);
+        assert_eq!(Action::from_u8(0).or(Action::from_u8(37)), None);
         assert_eq!(Outcome::from_u8(0).or(Outcome::from_u8(4)), None);
         assert_eq!(Action::from_name("Init"), None);
     }

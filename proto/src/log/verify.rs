@@ -93,6 +93,14 @@ impl Replay {
         Self { checkpoint, entries: Frontier::new(), stored, first_bad: None }
     }
 
+    /// Starts at the first entry that a pruned log keeps. `before` is the tree over those before it; nobody
+    /// has to be believed about it, for only the right one leads to the signed root.
+    #[must_use]
+    pub fn after(checkpoint: Checkpoint, before: Frontier) -> Self {
+        let stored = Stored::Complete { hashes: before.clone(), first_difference: None };
+        Self { checkpoint, entries: before, stored, first_bad: None }
+    }
+
     /// Takes the next entry, and its leaf hash from the level-0 tile if there is one. Returns what could be
     /// read of it.
     pub fn push(&mut self, entry: &[u8], stored: Option<Hash>) -> Result<Option<Entry>, Finding> {
@@ -180,6 +188,24 @@ mod tests {
         entries.iter().for_each(|entry| frontier.append(Entry::leaf_hash(entry)));
         let (size, root) = (frontier.size(), frontier.root());
         Checkpoint { origin: "log".to_owned(), size, root, extensions: vec![] }
+    }
+
+    #[test]
+    fn a_replay_from_the_middle_needs_the_right_beginning() {
+        let (entries, hashes, checkpoint) = log(20);
+        let mut before = Frontier::new();
+        hashes[..8].iter().for_each(|hash| before.append(*hash));
+        let verdict = |before: Frontier| {
+            let mut replay = Replay::after(checkpoint.clone(), before);
+            for (entry, hash) in entries.iter().zip(&hashes).skip(8) {
+                replay.push(entry, Some(*hash)).unwrap();
+            }
+            replay.finish()
+        };
+        assert_eq!(verdict(before).map(|verified| verified.size), Ok(20));
+        let mut other = Frontier::new();
+        (0..8).for_each(|_| other.append(hashes[0]));
+        assert_eq!(verdict(other), Err(Finding::ChangedSomewhere));
     }
 
     fn replay(entries: &[Vec<u8>], stored: &[Hash], checkpoint: &Checkpoint) -> Result<Verified, Finding> {
