@@ -13,6 +13,10 @@ pub enum Alarm {
     Configuration,
     /// No backup has been made for too long, or the last one failed.
     Backup,
+    /// The log has used four fifths of its disk budget, or all of it.
+    LogBudget,
+    /// Segments of the log cannot be exported, or it cannot be pruned.
+    Retention,
     /// The configuration file says something that a running broker cannot take over.
     Restart,
 }
@@ -30,6 +34,12 @@ impl Alarm {
             }
             Self::Backup => {
                 "the last backup failed, or none has been made for twice the time between two; the status and the broker's log say more"
+            }
+            Self::LogBudget => {
+                "the audit log has used four fifths of its disk budget; export and prune it, or raise audit.disk_budget_mib: when all is used up, audit.when_full says what happens"
+            }
+            Self::Retention => {
+                "the audit log cannot be exported or pruned as configured; the status and the broker's log say more"
             }
             Self::Restart => {
                 "the configuration file has changed in settings that need a restart; the broker's log names them"

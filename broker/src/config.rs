@@ -16,10 +16,12 @@ use symbolon_proto::custody::escrow::EscrowKey;
 
 use crate::store::embedded::CACHE_BYTES_DEFAULT;
 
+mod audit;
 mod backup;
 mod lives;
 mod remote;
 
+pub use audit::{AuditConfig, WhenFull};
 pub use backup::{BackupConfig, Bucket};
 pub use lives::{Lives, Living};
 pub use remote::{GroupTerms, Remote, RemoteNode, RemoteTableError};
@@ -68,6 +70,8 @@ struct Written {
     oauth: OauthConfig,
     backup: Option<BackupConfig>,
     #[serde(default)]
+    audit: AuditConfig,
+    #[serde(default)]
     metrics: Metrics,
     #[serde(default)]
     allow_insecure_memory: bool,
@@ -78,8 +82,8 @@ struct Written {
 impl From<Written> for Config {
     fn from(written: Written) -> Self {
         let Written { listen, tls, store, remote, backup, allow_insecure_memory, .. } = written;
-        let Written { high_tier, init, oauth, metrics, vault_compatibility_version, .. } = written;
-        let lives = Lives { high_tier, init, oauth, metrics, vault_compatibility_version };
+        let Written { high_tier, init, oauth, audit, metrics, vault_compatibility_version, .. } = written;
+        let lives = Lives { high_tier, init, oauth, audit, metrics, vault_compatibility_version };
         Self { listen, tls, store, remote, backup, allow_insecure_memory, lives: lives.into() }
     }
 }
@@ -261,6 +265,11 @@ pub enum ConfigError {
         "[backup] wants at least one card in recipients, every_hours from 1 to 744 and keep of at least 1; 24 and 14 are the defaults"
     )]
     Backup,
+    /// A limit for the log that would lose entries nobody said to lose, or that is none.
+    #[error(
+        "[audit] wants keep_days from 1 to 36500, keep_mib and disk_budget_mib of at least 32; with a limit also export: a directory as an absolute path, s3://bucket/prefix, or \"none\" if what is pruned may be lost; when_full = \"prune\" wants a budget and a place to export to"
+    )]
+    Audit,
     /// Plain HTTP beyond this machine.
     #[error("without [tls] the broker listens on loopback only; {listen} is not")]
     PlainHttp {
@@ -296,6 +305,9 @@ impl Config {
         }
         if config.backup.as_ref().is_some_and(|backup| !backup.is_sound()) {
             return Err(ConfigError::Backup);
+        }
+        if !config.lives.now().audit.is_sound() {
+            return Err(ConfigError::Audit);
         }
         Ok(config)
     }

@@ -10,6 +10,8 @@
 //! | `symbolon_lease_seconds`, `symbolon_deadman_seconds` | none; until they end |
 //! | `symbolon_generation` | none |
 //! | `symbolon_backup_timestamp_seconds`, `symbolon_backup_failed` | none |
+//! | `symbolon_log_minimum`, `symbolon_log_exported` | none |
+//! | `symbolon_log_bytes`, `symbolon_log_budget_bytes` | none |
 //! | `symbolon_certificate_end_timestamp_seconds` | none |
 //! | `symbolon_log_entries` | none |
 //! | `symbolon_refusals_coalesced_total` | none |
@@ -139,6 +141,7 @@ struct State {
     generation: IntGauge,
     backup_seconds: IntGauge,
     backup_failed: IntGauge,
+    log: [IntGauge; 4],
 }
 
 impl State {
@@ -162,6 +165,15 @@ impl State {
                 "When the newest backup was made; 0 if none is known.",
             )?,
             backup_failed: gauge("backup_failed", "Whether the last attempt to make a backup failed.")?,
+            log: [
+                gauge("log_minimum", "The first entry of the log that is kept.")?,
+                gauge("log_exported", "Entries before this one were exported, or pruned.")?,
+                gauge(
+                    "log_bytes",
+                    "Bytes that the log takes in the store, about; 0 if nothing is configured.",
+                )?,
+                gauge("log_budget_bytes", "Bytes that it may take; 0 without a budget.")?,
+            ],
         })
     }
 
@@ -177,6 +189,9 @@ impl State {
         let backup = status.backup.as_ref();
         let made = backup.and_then(|backup| backup.last.as_ref()).map_or(0, |made| made.at);
         self.backup_seconds.set(number(made));
+        let log = &status.log;
+        let numbers = [log.minimum, log.exported_until, log.bytes, log.budget_bytes.unwrap_or(0)];
+        self.log.iter().zip(numbers).for_each(|(gauge, value)| gauge.set(number(value)));
         self.backup_failed.set(backup.is_some_and(|backup| backup.failed.is_some()).into());
     }
 }

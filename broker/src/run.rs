@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use crate::audit::retention::journal::Retention;
 use crate::backup::Backups;
 use crate::clock::SystemClock;
 use crate::config::{Config, Lives};
@@ -138,10 +139,10 @@ impl Broker {
 
 /// What a session gets from rooms that custody does not see.
 #[must_use]
-pub fn furnishing(backups: &Arc<Backups>) -> Furnishing {
-    let backups = Arc::clone(backups);
+pub fn furnishing(backups: &Arc<Backups>, retention: &Arc<Retention>) -> Furnishing {
+    let (backups, retention) = (Arc::clone(backups), Arc::clone(retention));
     let begin = move |session: &_, link, intervals, alarm: &_| {
-        heartbeat::start(session, link, intervals, alarm, &backups);
+        heartbeat::start(session, link, intervals, alarm, (&backups, &retention));
     };
     Furnishing { shape: ops::shape(), begin: Arc::new(begin) }
 }
@@ -152,10 +153,11 @@ pub fn assemble(config: Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>, se
     let (shape, remote, lives) = (ops::shape(), config.remote.clone(), config.lives.clone());
     let alarms = Arc::default();
     let backups = Arc::new(Backups::new(config.backup.clone(), Arc::clone(&alarms)));
-    let furnishing = furnishing(&backups);
+    let retention = Arc::new(Retention::new(lives.clone(), Arc::clone(&alarms)));
+    let furnishing = furnishing(&backups, &retention);
     let unsealer = Unsealer::new(Arc::clone(&store), Arc::clone(&clock), remote, furnishing).sharing(lives);
     let seal = SealHandle::start(sealed, unsealer, Arc::clone(&clock));
-    App { config, store, seal, clock, shape, init: Initialising::default(), alarms, backups }
+    App { config, store, seal, clock, shape, init: Initialising::default(), alarms, backups, retention }
 }
 
 /// A file that is not there is created only for a new deployment, and only if the operator has said that it

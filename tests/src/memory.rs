@@ -238,8 +238,12 @@ async fn needles(site: &Site) -> Needles {
     let all = rows::rows_of(store.as_ref()).await;
     own_secrets(&mut needles, &all, &unsealed);
     let config = site.world.broker_config(false).unwrap();
-    let session =
-        Unsealer::new(Arc::clone(&store), Arc::new(SystemClock), config.remote, furnishing(&Arc::default()));
+    let session = Unsealer::new(
+        Arc::clone(&store),
+        Arc::new(SystemClock),
+        config.remote,
+        furnishing(&Arc::default(), &Arc::default()),
+    );
     let session =
         session.open_with(&sealed, Arc::new(unsealed), "test", &Alarm::new().0).await.unwrap().session;
     let id = |bytes: &[u8]| -> [u8; 16] { bytes.try_into().unwrap() };

@@ -14,6 +14,7 @@ use super::object::Object;
 use super::route::Route;
 use super::session::{Session, Turn};
 use super::{Asker, Requester, tokens};
+use crate::audit::retention::Changes;
 use crate::error::{Absent, OpError};
 use crate::store::Write;
 
@@ -219,6 +220,13 @@ impl Authorised {
         let mut draft = self.asked.draft(Outcome::Allowed, "");
         object.describe(&mut draft.detail);
         self.session().commit(changes, draft).await
+    }
+
+    /// Like [`Self::commit`], for changes of the log's own rows that retention makes.
+    pub async fn commit_retention(&self, object: Object, changes: Changes) -> Result<(), OpError> {
+        let mut draft = self.asked.draft(Outcome::Allowed, "");
+        object.describe(&mut draft.detail);
+        self.session().retain(changes, draft).await.map(drop)
     }
 
     /// Passes a result on, after a failure has left its entry.

@@ -21,6 +21,7 @@ use super::mounts::{MountList, MountTables, Mounts, Side};
 use super::policies::Policies;
 use super::shape::Shape;
 use super::state::State;
+use crate::audit::retention::Changes;
 use crate::audit::strangers::Strangers;
 use crate::audit::writer::Writer;
 use crate::error::OpError;
@@ -277,6 +278,16 @@ impl Session {
     /// Writes all that was counted, before the session ends.
     pub async fn settle_strangers(&self) {
         self.strangers.close(&self.writer, self.now()).await;
+    }
+
+    /// Commits changes of the log's own rows that retention makes.
+    pub async fn retain(&self, changes: Changes, draft: Draft) -> Result<Receipt, OpError> {
+        Ok(self.writer.retain(changes, draft).await?)
+    }
+
+    /// From now on nothing is entered but retention, because the disk budget is used up; or everything again.
+    pub fn refuse_entries(&self, is_full: bool) {
+        self.writer.refuse(is_full);
     }
 
     /// Commits changes together with their entry.

@@ -1,5 +1,6 @@
 //! The audit log.
 
 pub mod log;
+pub mod retention;
 pub mod strangers;
 pub mod writer;

@@ -28,7 +28,7 @@
 //! the signed checkpoint say: whoever moves a detail changes a leaf. A key per bundle would have saved
 //! derivations and cost a second format beside SKB1's box.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -45,6 +45,7 @@ use super::log::LogError;
 use super::log::detail::{self, DetailPlace};
 use super::log::rows::is_log_key;
 use super::log::tail::{Tail, TailError};
+use super::retention::Changes;
 use crate::error::{OpError, Text};
 use crate::random::os_rng;
 use crate::store::{Cause, Store, StoreError, Write};
@@ -117,6 +118,9 @@ pub enum CommitError {
     /// No space for entries, therefore no answers. Nothing was written.
     #[error("no space left for the audit log; free space and repeat the request")]
     Full,
+    /// The log has used up what the configuration gives it. Nothing was written.
+    #[error("the audit log has used up its disk budget; prune it, or raise audit.disk_budget_mib")]
+    Budget,
     /// The store did not answer, or not readably. Whether it was written is unknown.
     #[error("the audit log cannot be written")]
     Unavailable(#[source] Cause),
@@ -149,6 +153,8 @@ struct Shared {
     wanted: AtomicU64,
     /// That this has changed.
     news: Notify,
+    /// The disk budget is used up: only retention writes.
+    full: AtomicBool,
 }
 
 struct Job {
@@ -200,7 +206,28 @@ impl Writer {
     ///
     /// A dropped future does not take the job back once it is queued.
     pub async fn commit(&self, changes: Vec<Write>, draft: Draft) -> Result<Receipt, CommitError> {
+        if self.shared.full.load(Ordering::Relaxed) {
+            return Err(CommitError::Budget);
+        }
         check_job(&changes)?;
+        self.queue(changes, draft).await
+    }
+
+    /// The same for changes of the log's own rows that retention makes, also at the end of the disk budget.
+    pub async fn retain(&self, changes: Changes, draft: Draft) -> Result<Receipt, CommitError> {
+        let changes = changes.into_writes();
+        if changes.len() > JOB_OPS_MAX {
+            return Err(CommitError::TooLarge);
+        }
+        self.queue(changes, draft).await
+    }
+
+    /// From now on nothing but retention is written, or everything again.
+    pub fn refuse(&self, is_full: bool) {
+        self.shared.full.store(is_full, Ordering::Relaxed);
+    }
+
+    async fn queue(&self, changes: Vec<Write>, draft: Draft) -> Result<Receipt, CommitError> {
         // Here and nowhere else, so that no head can say what somebody was refused.
         let draft = if draft.outcome == Outcome::Denied { draft.veiled() } else { draft };
         let sealed_detail = self.seal(&draft)?;
@@ -320,6 +347,7 @@ impl From<CommitError> for OpError {
             CommitError::TooLarge => Self::Invalid(Text::of(&error)),
             CommitError::NotAllowed { .. }
             | CommitError::Full
+            | CommitError::Budget
             | CommitError::Unavailable(_)
             | CommitError::Fenced
             | CommitError::Stopped => Self::UNLOGGED,

@@ -9,6 +9,7 @@ use super::seal::SealHandle;
 use crate::access::Session;
 use crate::access::shape::Shape;
 use crate::alarms::Alarms;
+use crate::audit::retention::journal::Retention;
 use crate::backup::Backups;
 use crate::config::Config;
 use crate::error::OpError;
@@ -32,6 +33,8 @@ pub struct App {
     pub alarms: Arc<Alarms>,
     /// What is known of backups.
     pub backups: Arc<Backups>,
+    /// What is known of the log's retention.
+    pub retention: Arc<Retention>,
 }
 
 impl App {

@@ -5,6 +5,7 @@ pub mod backup;
 pub mod ceremony;
 pub mod mount;
 pub mod policy;
+pub mod retention;
 pub mod root;
 pub mod rotate;
 pub mod rules;

@@ -8,6 +8,7 @@ use symbolon_proto::secret::memory_mode;
 use symbolon_proto::share::{Share, ShareTextError};
 
 use crate::access::{Channel, Object, Request, Requester, Route};
+use crate::audit::retention::journal;
 use crate::backup::journal::Journal;
 use crate::custody::App;
 use crate::custody::seal::View;
@@ -58,6 +59,8 @@ pub struct SealStatus {
     pub alarms: Vec<&'static str>,
     /// What is known of backups; `None` if the broker makes none by itself.
     pub backup: Option<Journal>,
+    /// What is known of the log's retention.
+    pub log: journal::Journal,
 }
 
 /// What anyone may know about the seal.
@@ -65,7 +68,8 @@ pub struct SealStatus {
 pub fn status(app: &App) -> SealStatus {
     app.backups.look(app.clock.now().unix_ms / 1000);
     let backup = app.backups.plan.as_ref().map(|_| app.backups.journal());
-    let mut status = SealStatus { alarms: app.alarms.texts(), backup, ..blank() };
+    let mut status =
+        SealStatus { alarms: app.alarms.texts(), backup, log: app.retention.journal(), ..blank() };
     match app.seal.view() {
         View::Uninitialised => {
             status.enrolling = app.init.enrolling();
@@ -118,6 +122,7 @@ fn blank() -> SealStatus {
         generation: 0,
         alarms: Vec::new(),
         backup: None,
+        log: journal::Journal::default(),
     }
 }
 

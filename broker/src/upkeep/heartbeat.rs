@@ -12,8 +12,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{error, warn};
 
 use super::group::Changer;
-use super::{backup, collect, enrolment, escrow, rotation};
+use super::{backup, collect, enrolment, escrow, retention, rotation};
 use crate::access::Session;
+use crate::audit::retention::journal::{self, Retention};
 use crate::auth::workload;
 use crate::backup::{Backups, Known};
 use crate::custody::unseal::alarm::{Alarm, Reason};
@@ -38,12 +39,15 @@ pub fn start(
     link: Link,
     intervals: Intervals,
     alarm: &Alarm,
-    backups: &Arc<Backups>,
+    (backups, kept): (&Arc<Backups>, &Arc<Retention>),
 ) {
     Rotation::begin(session, Arc::clone(&link.remote) as _);
     let keys = session.keys.clone();
     let weak = || Arc::downgrade(session);
     tokio::spawn(until_closed(keys.closing(), end_leases(keys.clone())));
+    let _ = session.of::<journal::Known>().set(Arc::clone(kept));
+    let retaining = retention::run(weak(), Arc::clone(kept), Arc::clone(&link.anchor));
+    tokio::spawn(until_closed(keys.closing(), retaining));
     tokio::spawn(until_closed(keys.closing(), keep_lease(weak(), link, intervals.heartbeat, alarm.clone())));
     tokio::spawn(until_closed(
         keys.closing(),

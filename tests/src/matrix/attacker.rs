@@ -198,8 +198,12 @@ impl<'a> Loot<'a> {
         let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(copy.path(), 1 << 20).unwrap());
         let sealed = sealed(disk);
         let keys = EpochKeys::derive(&self.fragment(), &sealed);
-        let unsealer =
-            Unsealer::new(store, Arc::new(SystemClock), self.address.clone(), furnishing(&Arc::default()));
+        let unsealer = Unsealer::new(
+            store,
+            Arc::new(SystemClock),
+            self.address.clone(),
+            furnishing(&Arc::default(), &Arc::default()),
+        );
         unsealer.open(&sealed, keys, &[], &Alarm::new().0).await.ok().map(|opened| opened.session)
     }
 }

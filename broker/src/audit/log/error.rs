@@ -1,5 +1,6 @@
 //! Why the log cannot be read.
 
+use symbolon_proto::log::pruned::PrunedError;
 use symbolon_proto::log::{CheckpointError, HeadError};
 
 use crate::store::StoreError;
@@ -16,6 +17,15 @@ pub enum LogError {
     /// The head row is not a head.
     #[error(transparent)]
     Head(#[from] HeadError),
+    /// What was pruned cannot be told.
+    #[error("the record of what was pruned from the log is damaged")]
+    Pruned(#[from] PrunedError),
+    /// Asked for what is not kept any more.
+    #[error("the entries before {minimum} were pruned; they are where they were exported to")]
+    Gone {
+        /// The first entry that is kept.
+        minimum: u64,
+    },
     /// A bundle is missing or is not one.
     #[error("the bundle that holds entry {index} is missing or damaged")]
     Bundle {

@@ -2,17 +2,23 @@
 
 use std::sync::Arc;
 
-use symbolon_proto::log::tile::{TILE_WIDTH, TileError, decode_hashes, encode_bundle, encode_hashes};
+use symbolon_proto::log::pruned::PrunedError;
+use symbolon_proto::log::segment::is_kept;
+use symbolon_proto::log::tile::{
+    TILE_HEIGHT, TILE_WIDTH, TileError, decode_hashes, encode_bundle, encode_hashes,
+};
 use symbolon_proto::log::tree::leaf_hash;
-use symbolon_proto::log::{Checkpoint, CheckpointError, Hash, Head, SignedNote, Tile, TileKind};
+use symbolon_proto::log::{
+    Checkpoint, CheckpointError, Frontier, Hash, Head, Node, Pruned, SignedNote, Tile, TileKind,
+};
 
 use super::end::later;
 use super::error::LogError;
 use super::rows::{
     BUNDLE_ENTRIES_MAX, StoredEntry, bundle_key, bundles_end, checkpoint_key, decode_bundle, first_index,
-    head_key, tile_key,
+    head_key, pruned_key, tile_key,
 };
-use super::tail::{first_loose, root_with, tile_roots};
+use super::tail::{first_loose, frontier_at, level_hashes, root_with, subtree_root};
 use crate::store::{Scan, Store};
 
 /// Most entries that one call reads.
@@ -54,30 +60,68 @@ impl LogReader {
         Ok(Some(later(Head { size, root }, head)))
     }
 
+    /// What was pruned. The default if nothing ever was.
+    pub async fn pruned(&self) -> Result<Pruned, LogError> {
+        let Some(row) = self.store.get(&pruned_key()).await? else { return Ok(Pruned::default()) };
+        let text = String::from_utf8(row.value).map_err(|_| PrunedError)?;
+        Ok(Pruned::parse(&text)?)
+    }
+
+    /// The tree over what was pruned: over the first `minimum` entries, which is a minimum index of this log
+    /// or a whole number of bundles beyond it.
+    pub async fn frontier(&self, minimum: u64) -> Result<Frontier, LogError> {
+        frontier_at(self.store.as_ref(), minimum).await
+    }
+
+    /// The hash of a complete node of the tree over the first `size` entries.
+    pub async fn node(&self, node: Node, size: u64) -> Result<Hash, LogError> {
+        let level = node.level / TILE_HEIGHT;
+        let first = node.index << (node.level % TILE_HEIGHT);
+        let missing = LogError::Tile { level, number: first / u64::from(TILE_WIDTH) };
+        let name = Tile::in_tree(TileKind::Hashes(level), first / u64::from(TILE_WIDTH), size);
+        let Some(name) = name else { return Err(missing) };
+        let from = name.index() * u64::from(TILE_WIDTH);
+        let hashes = self.hashes(level, from, from + u64::from(name.width())).await?;
+        let begin = usize::try_from(first - from).unwrap_or(usize::MAX);
+        let end = begin.saturating_add(1 << (node.level % TILE_HEIGHT));
+        hashes.get(begin..end).map(subtree_root).ok_or(missing)
+    }
+
     /// Entries from index `from` on, in order: at most `limit` and [`READ_ENTRIES_MAX`], none beyond the
     /// end.
     pub async fn entries(&self, from: u64, limit: usize) -> Result<Vec<StoredEntry>, LogError> {
         let limit = limit.min(READ_ENTRIES_MAX);
+        let minimum = self.pruned().await?.minimum;
+        if from < minimum {
+            return Err(LogError::Gone { minimum });
+        }
         let until = self.size().await?.min(from.saturating_add(limit as u64));
         self.read(from, until).await
     }
 
     /// Root of the tree over the first `size` entries, as it was when the log had so many; `None` if it never
-    /// had.
+    /// had. An error below the minimum index, where it cannot be told any more.
     pub async fn root_at(&self, size: u64) -> Result<Option<Hash>, LogError> {
         if self.size().await? < size {
             return Ok(None);
+        }
+        let minimum = self.pruned().await?.minimum;
+        if size < minimum {
+            return Err(LogError::Gone { minimum });
         }
         let loose = self.read(first_loose(size), size).await?;
         let leaves = loose.iter().map(|entry| leaf_hash(&entry.bytes)).collect();
         root_with(self.store.as_ref(), size, leaves).await.map(Some)
     }
 
-    /// The bytes of `checkpoint`, `tile/<L>/<N>[.p/<W>]` or `tile/entries/<N>[.p/<W>]`; `None` if there is no
-    /// such thing, or not yet.
+    /// The bytes of `checkpoint`, `pruned`, `tile/<L>/<N>[.p/<W>]` or `tile/entries/<N>[.p/<W>]`; `None` if
+    /// there is no such thing, or not yet.
     pub async fn resource(&self, path: &str) -> Result<Option<Vec<u8>>, LogError> {
         if path == "checkpoint" {
             return Ok(self.checkpoint().await?.map(String::into_bytes));
+        }
+        if path == "pruned" {
+            return Ok(Some(self.pruned().await?.text().into_bytes()));
         }
         match Tile::parse(path) {
             Ok(tile) => self.tile(tile).await,
@@ -89,6 +133,9 @@ impl LogReader {
     pub async fn tile(&self, tile: Tile) -> Result<Option<Vec<u8>>, LogError> {
         let existing = Tile::in_tree(tile.kind(), tile.index(), self.size().await?);
         if existing.is_none_or(|existing| existing.width() < tile.width()) {
+            return Ok(None);
+        }
+        if !is_kept(tile, self.pruned().await?.minimum) {
             return Ok(None);
         }
         let from = tile.index() * u64::from(TILE_WIDTH);
@@ -106,15 +153,15 @@ impl LogReader {
 
     /// Tile hashes `from..until` of one tile of a level.
     async fn hashes(&self, level: u8, from: u64, until: u64) -> Result<Vec<Hash>, LogError> {
+        if level > 0 {
+            return level_hashes(self.store.as_ref(), level, from, until).await;
+        }
         let number = from / u64::from(TILE_WIDTH);
-        if let Some(row) = self.store.get(&tile_key(level, number)).await? {
+        if let Some(row) = self.store.get(&tile_key(0, number)).await? {
             let width = u16::try_from(until - from).unwrap_or(TILE_WIDTH);
             return decode_hashes(&row.value, width).map_err(|_| LogError::Tile { level, number });
         }
-        match level.checked_sub(1) {
-            None => Ok(self.read(from, until).await?.into_iter().map(|entry| entry.leaf).collect()),
-            Some(below) => tile_roots(self.store.as_ref(), below, from, until).await,
-        }
+        Ok(self.read(from, until).await?.into_iter().map(|entry| entry.leaf).collect())
     }
 
     /// Entries `from..until`, all of which the log has.

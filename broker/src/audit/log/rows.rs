@@ -1,10 +1,12 @@
-//! How the log lies in the store: three tables of the deployment itself, outside every tenant.
+//! How the log lies in the store: tables of the deployment itself, outside every tenant.
 //!
 //! ```text
 //! 0x20 ‖ first index(8)       bundle: the entries of one group commit, in order
 //! 0x21 ‖ level(1) ‖ N(8)      tile: 256 hashes of 32 bytes, written when complete
 //! 0x22                        the latest signed checkpoint, a signed note; at most a second behind
 //! 0x24                        the head: where the log ends, authenticated (`docs/skb1.md` 16.82)
+//! 0x25 ‖ 0                    what was pruned (`symbolon_proto::log::pruned`); absent before the first cut
+//! 0x25 ‖ 1 ‖ segment(8)       what is known of a whole segment (`audit::retention::segments`)
 //! ```
 //!
 //! A bundle is `format(1)=1 ‖ count(2) ‖ count × (leaf hash(32) ‖ LP32(entry))`. The leaf hash is redundant
@@ -28,12 +30,16 @@ pub const TABLE_CHECKPOINT: u8 = 0x22;
 /// Where the log ends.
 pub const TABLE_HEAD: u8 = 0x24;
 
+/// What is known of segments, and what was pruned.
+pub const TABLE_RETENTION: u8 = 0x25;
+
 /// The same for the list of all tables.
 pub const TABLES: &[Table] = &[
     Table::new(TABLE_BUNDLES, "entries of the log", Layout::Log, Life::Kept),
     Table::new(TABLE_TILES, "tiles of the log", Layout::Log, Life::Kept),
     Table::new(TABLE_CHECKPOINT, "checkpoint of the log", Layout::Log, Life::Kept),
     Table::new(TABLE_HEAD, "end of the log", Layout::Log, Life::Kept),
+    Table::new(TABLE_RETENTION, "segments of the log", Layout::Log, Life::Kept),
 ];
 
 /// Most entries in a bundle, which is most jobs in a group.
@@ -72,6 +78,31 @@ pub fn checkpoint_key() -> Vec<u8> {
 #[must_use]
 pub fn head_key() -> Vec<u8> {
     key(TABLE_HEAD, &[])
+}
+
+/// The key of what was pruned.
+#[must_use]
+pub fn pruned_key() -> Vec<u8> {
+    key(TABLE_RETENTION, &[&[0]])
+}
+
+/// The key of what is known of a segment.
+#[must_use]
+pub fn segment_key(number: u64) -> Vec<u8> {
+    key(TABLE_RETENTION, &[&[1], &number.to_be_bytes()])
+}
+
+/// The first key after all segments.
+#[must_use]
+pub fn segments_end() -> Vec<u8> {
+    key(TABLE_RETENTION, &[&[2]])
+}
+
+/// The number in the key of a segment.
+#[must_use]
+pub fn segment_number(segment_key: &[u8]) -> Option<u64> {
+    let number = segment_key.strip_prefix(key(TABLE_RETENTION, &[&[1]]).as_slice())?;
+    Some(u64::from_be_bytes(number.try_into().ok()?))
 }
 
 /// The first key after all bundles.
@@ -165,11 +196,15 @@ mod tests {
         assert_eq!(first_index(&bundle_key(77)), Some(77));
         assert_eq!(first_index(&tile_key(0, 77)), None);
         assert!(bundles_end() <= tile_key(0, 0));
+        assert_eq!(segment_number(&segment_key(300)), Some(300));
+        assert!(pruned_key() < segment_key(0) && segment_key(u64::MAX) < segments_end());
     }
 
     #[test]
     fn log_keys_are_told_from_others() {
-        for own in [bundle_key(0), tile_key(3, 9), checkpoint_key(), head_key()] {
+        for own in
+            [bundle_key(0), tile_key(3, 9), checkpoint_key(), head_key(), pruned_key(), segment_key(1)]
+        {
             assert!(is_log_key(&own));
         }
         let mut other_tenant = checkpoint_key();

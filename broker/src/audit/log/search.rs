@@ -87,7 +87,8 @@ impl LogReader {
         range: Range,
     ) -> Result<Page, LogError> {
         let limit = range.limit.min(FOUND_MAX);
-        let (mut from, mut until) = (range.from, range.until.min(self.size().await?));
+        let from = range.from.max(self.pruned().await?.minimum); // what was pruned is not there to be found
+        let (mut from, mut until) = (from, range.until.min(self.size().await?));
         let (mut found, mut fitting, mut looked_at) = (Vec::new(), 0, 0);
         let is_full = |found: &Vec<Found>| !range.counts_only && found.len() == limit;
         while from < until && !is_full(&found) && looked_at < LOOKED_AT_MAX {

@@ -208,7 +208,7 @@ async fn levels_above(store: &dyn Store, size: u64, leaves: Vec<Hash>) -> Result
             break;
         }
         let from = nodes - nodes % u64::from(TILE_WIDTH);
-        levels.push(tile_roots(store, below, from, nodes).await?);
+        levels.push(level_hashes(store, below + 1, from, nodes).await?);
         nodes >>= TILE_HEIGHT;
     }
     Ok(levels)
@@ -282,13 +282,35 @@ async fn last_leaves(store: &dyn Store, from: u64, size: u64) -> Result<Vec<Hash
     Ok(leaves)
 }
 
-/// Roots of the tiles `from..until` of a level, which are hashes of the level above.
-pub(super) async fn tile_roots(
+/// Hashes `from..until` of one tile of a level above the leaves, `from` being its first: what is stored
+/// of it, and the roots of the tiles below for the rest. Of an unfinished tile something is stored only
+/// where what lies below was pruned.
+pub(in crate::audit) async fn level_hashes(
     store: &dyn Store,
     level: u8,
     from: u64,
     until: u64,
 ) -> Result<Vec<Hash>, LogError> {
+    let number = from / u64::from(TILE_WIDTH);
+    let row = store.get(&tile_key(level, number)).await?;
+    let bytes = row.map(|row| row.value).unwrap_or_default();
+    let width = u16::try_from(bytes.len() / 32).unwrap_or(TILE_WIDTH);
+    let mut hashes = decode_hashes(&bytes, width).map_err(|_| LogError::Tile { level, number })?;
+    hashes.truncate(usize::try_from(until - from).unwrap_or(TILE_HASHES));
+    let stored = hashes.len() as u64;
+    hashes.extend(tile_roots(store, level - 1, from + stored, until).await?);
+    Ok(hashes)
+}
+
+/// The tree over the first `size` entries, all of which complete tiles hold: no log shorter than its minimum
+/// index is asked for, and that is a whole number of bundles.
+pub(super) async fn frontier_at(store: &dyn Store, size: u64) -> Result<Frontier, LogError> {
+    let levels = levels_above(store, size, Vec::new()).await?;
+    Frontier::read(size, &mut |node| node_in(&levels, node))
+}
+
+/// Roots of the tiles `from..until` of a level, which are hashes of the level above.
+async fn tile_roots(store: &dyn Store, level: u8, from: u64, until: u64) -> Result<Vec<Hash>, LogError> {
     let mut roots = Vec::new();
     for number in from..until {
         let row = store.get(&tile_key(level, number)).await?;

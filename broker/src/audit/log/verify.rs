@@ -23,6 +23,12 @@ pub enum VerifyError {
         /// The first bad index.
         index: u64,
     },
+    /// What was pruned is not what the record of it says, or the record is not one.
+    #[error("the log begins at entry {minimum}, and what is kept of the tree before it is not as it was")]
+    Beginning {
+        /// The first entry that is kept.
+        minimum: u64,
+    },
     /// The entries are not those that were signed.
     #[error(transparent)]
     Finding(#[from] Finding),
@@ -42,26 +48,31 @@ impl VerifyError {
             Self::Finding(Finding::ChangedSomewhere)
             | Self::Read(_)
             | Self::CheckpointMissing
+            | Self::Beginning { .. }
             | Self::Checkpoint(_) => None,
         }
     }
 }
 
 impl LogReader {
-    /// Recomputes everything that the latest checkpoint covers. Reads the whole log, a few bundles at a time.
+    /// Recomputes everything that the latest checkpoint covers and that was not pruned. Reads all of it, a
+    /// few bundles at a time.
     pub async fn verify_all(&self, key: &VerifierKey) -> Result<Verified, VerifyError> {
         let note = self.checkpoint().await?.ok_or(VerifyError::CheckpointMissing)?;
         let checkpoint = Checkpoint::open(&note, key)?;
         let size = checkpoint.size;
-        let mut replay = Replay::new(checkpoint);
-        let mut next = 0;
+        let (mut replay, mut next) = self.beginning(checkpoint).await?;
+        let begin = next;
         while next < size {
             for (first, entries) in self.bundles(next).await? {
-                if first != next {
-                    return Err(VerifyError::Gap { index: next });
-                }
+                let skipped = next.checked_sub(first).filter(|skipped| *skipped < entries.len() as u64);
+                // Only the bundle that straddles the minimum index begins before the next entry.
+                let skipped = skipped.filter(|skipped| *skipped == 0 || next == begin);
+                let skipped = skipped.and_then(|skipped| usize::try_from(skipped).ok());
+                let skipped = skipped.ok_or(VerifyError::Gap { index: next })?;
                 // A writer at work may have gone on since the checkpoint was read.
-                for entry in entries.iter().take(usize::try_from(size - next).unwrap_or(usize::MAX)) {
+                let left = usize::try_from(size - next).unwrap_or(usize::MAX);
+                for entry in entries.iter().skip(skipped).take(left) {
                     replay.push(&entry.bytes, Some(entry.leaf))?;
                     next += 1;
                 }
@@ -73,6 +84,16 @@ impl LogReader {
         }
         Ok(replay.finish()?)
     }
+
+    /// Where the log begins: at its first entry, or after what was pruned.
+    async fn beginning(&self, checkpoint: Checkpoint) -> Result<(Replay, u64), VerifyError> {
+        let pruned = self.pruned().await?;
+        let before = self.frontier(pruned.minimum).await?;
+        if before.root() != pruned.root || pruned.minimum > checkpoint.size {
+            return Err(VerifyError::Beginning { minimum: pruned.minimum });
+        }
+        Ok((Replay::after(checkpoint, before), pruned.minimum))
+    }
 }
 
 impl From<LogError> for VerifyError {
@@ -80,7 +101,11 @@ impl From<LogError> for VerifyError {
         match error {
             LogError::Bundle { index } => Self::Gap { index },
             LogError::Checkpoint(error) => Self::Checkpoint(error),
-            error @ (LogError::Store(_) | LogError::Head(_) | LogError::Tile { .. }) => Self::Read(error),
+            error @ (LogError::Store(_)
+            | LogError::Head(_)
+            | LogError::Tile { .. }
+            | LogError::Pruned(_)
+            | LogError::Gone { .. }) => Self::Read(error),
         }
     }
 }

@@ -15,7 +15,7 @@
 //! can deny service, and nothing else.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use symbolon_core::seal::Unsealed;
 use symbolon_proto::frame::AnchorValue;
@@ -71,6 +71,7 @@ pub struct Anchor {
     unsealed: Arc<Unsealed>,
     confirmed: AtomicBool,
     forgotten: AtomicBool,
+    anchored: AtomicU64,
 }
 
 /// What the nodes said, counted.
@@ -91,6 +92,7 @@ impl Anchor {
             unsealed,
             confirmed: AtomicBool::new(false),
             forgotten: AtomicBool::new(false),
+            anchored: AtomicU64::new(0),
         }
     }
 
@@ -105,6 +107,12 @@ impl Anchor {
     #[must_use]
     pub fn is_forgotten(&self) -> bool {
         self.forgotten.load(Ordering::Acquire)
+    }
+
+    /// Entries of the log that enough nodes remember since this unseal; nothing of it is pruned beyond.
+    #[must_use]
+    pub fn anchored(&self) -> u64 {
+        self.anchored.load(Ordering::Acquire)
     }
 
     /// Asks the service, unless that has succeeded before. Until then no key is opened.
@@ -128,7 +136,10 @@ impl Anchor {
         let Some(anchor) = self.current().await? else { return Ok(()) };
         // What a node holds instead is another put of ours that was faster, or the anchor of somebody else's
         // log.
-        self.judge(self.remote.put_anchor(anchor).await).await
+        let size = anchor.counter;
+        self.judge(self.remote.put_anchor(anchor).await).await?;
+        self.anchored.store(size, Ordering::Release);
+        Ok(())
     }
 
     async fn judge(&self, remembered: Vec<Remembered>) -> Result<(), AnchorError> {
@@ -155,7 +166,18 @@ impl Anchor {
     /// How our log contradicts an anchor, if it does.
     async fn contradiction(&self, anchor: &AnchorValue) -> Result<Option<RolledBack>, LogError> {
         let expected = anchor.counter;
-        let Some(root) = self.log.root_at(expected).await? else {
+        let root = match self.log.root_at(expected).await {
+            Err(LogError::Gone { minimum }) => {
+                warn!(
+                    expected,
+                    minimum,
+                    "a fragment service node remembers a log older than what is kept, as one does that has lost what it was told since"
+                );
+                return Ok(None);
+            }
+            root => root?,
+        };
+        let Some(root) = root else {
             return Ok(Some(RolledBack::Older { found: self.log.size().await?, expected }));
         };
         let ours = self.unsealed.state().made_anchor(anchor, &root);

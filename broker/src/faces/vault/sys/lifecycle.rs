@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use symbolon_proto::Zeroizing;
 use symbolon_proto::custody::receipt::Receipt;
 
-use super::{backup, ceremony, root};
+use super::{backup, ceremony, retention, root};
 use crate::access::Channel;
 use crate::custody::App;
 use crate::custody::init::{Init, InitAnswer};
@@ -139,6 +139,7 @@ fn seal_body(status: &SealStatus, version: &str) -> Value {
         "generation": status.generation,
         "alarms": status.alarms,
         "backup": status.backup.as_ref().map(backup::facts),
+        "log": retention::facts(&status.log),
         "symbolon_version": env!("CARGO_PKG_VERSION"),
     });
     name_cluster(&mut body, status);
@@ -321,6 +322,7 @@ mod tests {
             generation: 4,
             alarms: Vec::new(),
             backup: None,
+            log: Default::default(),
         }
     }
 

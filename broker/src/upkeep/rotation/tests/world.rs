@@ -220,6 +220,7 @@ impl World {
         let seal = SealHandle::holding(sealed, Arc::clone(&session));
         let app = App {
             backups: Arc::default(),
+            retention: Arc::default(),
             config,
             store,
             seal,
