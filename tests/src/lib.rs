@@ -32,6 +32,7 @@ mod metrics;
 mod nodes;
 mod recorded;
 mod remote;
+mod retention;
 mod rollback;
 mod root_token;
 mod routes;

@@ -4,6 +4,8 @@
 //! in a directory with the same names. [`verify`] recomputes the whole tree from the entries and compares its
 //! root with the one that the log's key signed; who holds that key's public half needs nothing else.
 
+mod archive;
+mod beginning;
 mod copy;
 mod search;
 
@@ -11,14 +13,16 @@ use std::path::{Path, PathBuf};
 
 use symbolon_proto::log::checkpoint::CheckpointError;
 use symbolon_proto::log::note::NOTE_BYTES_MAX;
+use symbolon_proto::log::pruned::PRUNED_BYTES_MAX;
 use symbolon_proto::log::tile::{BUNDLE_BYTES_MAX, TILE_BYTES_MAX, TILE_WIDTH, TileError, decode_hashes};
 use symbolon_proto::log::{
-    Checkpoint, Entry, Finding, Frontier, Hash, Replay, Tile, TileKind, Verified, VerifierKey,
+    Checkpoint, Entry, Finding, Frontier, Hash, Pruned, Replay, Tile, TileKind, Verified, VerifierKey,
 };
 
 use crate::operator::Operator;
 use symbolon::{Error, Method};
 
+pub use self::archive::Archive;
 pub use self::copy::copy;
 pub use self::search::{Page, Search, Span};
 
@@ -28,6 +32,8 @@ pub enum LogSource {
     Directory(PathBuf),
     /// A broker, which serves the same below `/log/`.
     Broker(Operator),
+    /// Segments that were exported, and whatever they do not have from elsewhere.
+    Exported(Archive, Box<LogSource>),
 }
 
 /// Why a log was not accepted.
@@ -65,6 +71,34 @@ pub enum LogError {
         /// First entry of it.
         index: u64,
     },
+    /// An exported segment is not whole.
+    #[error(
+        "the exported segment {path} is not whole: {problem}; fetch it again from where it was exported to"
+    )]
+    Segment {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// What is told of what was pruned does not fit the log.
+    #[error(
+        "what the broker says was pruned does not fit what was signed: the log does not begin at entry {minimum} as it says"
+    )]
+    Pruned {
+        /// The first entry that is said to be kept.
+        minimum: u64,
+    },
+    /// An earlier checkpoint is of entries that were pruned.
+    #[error(
+        "the earlier log of {old} entries ended before entry {minimum}, the first that is kept: give the exported segments with --segments"
+    )]
+    Before {
+        /// Size of the earlier log.
+        old: u64,
+        /// The first entry that is kept.
+        minimum: u64,
+    },
     /// The checkpoint is not one, or not signed by this key.
     #[error("the checkpoint does not hold")]
     Checkpoint(#[from] CheckpointError),
@@ -96,7 +130,12 @@ pub struct Report {
     pub verified: Verified,
     /// Name of the log.
     pub origin: String,
-    /// When the first entry was written, milliseconds since the Unix epoch; 0 for an empty log.
+    /// The first entry that was verified: 0, or the minimum index of a pruned log without its segments.
+    pub begin: u64,
+    /// What the broker says was pruned. Where it begins is proven; when and by whose order is not.
+    pub pruned: Pruned,
+    /// When the first entry that was verified was written, milliseconds since the Unix epoch; 0 for an empty
+    /// log.
     pub first_ms: u64,
     /// When the last entry was written.
     pub last_ms: u64,
@@ -113,6 +152,10 @@ impl LogSource {
                 let failed = |source| LogError::File { path: shown, source };
                 read.unwrap_or_else(|join| Err(std::io::Error::other(join))).map_err(failed)
             }
+            Self::Exported(archive, rest) => match archive.read(path, limit).await? {
+                Some(bytes) => Ok(Some(bytes)),
+                None => Box::pin(rest.read(path, limit)).await,
+            },
             Self::Broker(client) => {
                 let call = client.public(Method::GET, &format!("log/{path}")).limit(limit).accept(&[404]);
                 let failed = |source| LogError::Broker { path: path.to_owned(), source: Box::new(source) };
@@ -127,6 +170,14 @@ impl LogSource {
         let missing = || LogError::Missing { path: "checkpoint".to_owned(), index: 0 };
         let bytes = self.read("checkpoint", NOTE_BYTES_MAX).await?.ok_or_else(missing)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// What was pruned, as whoever keeps the log says; the default if nothing is said, as by older brokers.
+    async fn pruned(&self) -> Result<Pruned, LogError> {
+        let said = self.read("pruned", PRUNED_BYTES_MAX).await?;
+        let Some(bytes) = said else { return Ok(Pruned::default()) };
+        let text = String::from_utf8_lossy(&bytes);
+        Pruned::parse(&text).map_err(|_| LogError::Pruned { minimum: 0 })
     }
 
     /// A tile; a full one where the partial one has been replaced since the checkpoint.
@@ -177,7 +228,7 @@ pub async fn verify(
     {
         return Err(LogError::NotGrown { old: earlier.size });
     }
-    let mut walk = Walk::new(source, checkpoint, earlier);
+    let mut walk = Walk::begin(source, checkpoint, earlier).await?;
     while walk.bundle().await? {
         progress(walk.read, walk.checkpoint.size);
     }
@@ -190,16 +241,35 @@ struct Walk<'a> {
     checkpoint: Checkpoint,
     replay: Replay,
     read: u64,
+    begin: u64,
+    pruned: Pruned,
+    /// The tree before the first entry.
+    before: Frontier,
+    /// The tree up to what was pruned, where that is read as well.
+    cut: Frontier,
     times: Option<(u64, u64)>,
     /// The earlier checkpoint and the tree up to its size.
     earlier: Option<(&'a Checkpoint, Frontier)>,
 }
 
 impl<'a> Walk<'a> {
-    fn new(source: &'a LogSource, checkpoint: Checkpoint, earlier: Option<&'a Checkpoint>) -> Self {
-        let replay = Replay::new(checkpoint.clone());
-        let earlier = earlier.map(|earlier| (earlier, Frontier::new()));
-        Self { source, checkpoint, replay, read: 0, times: None, earlier }
+    /// At the first entry that there is: of all, if the source has that, and otherwise of those that are
+    /// kept.
+    async fn begin(
+        source: &'a LogSource,
+        checkpoint: Checkpoint,
+        earlier: Option<&'a Checkpoint>,
+    ) -> Result<Self, LogError> {
+        let pruned = source.pruned().await?;
+        let before = beginning::find(source, &checkpoint, &pruned).await?;
+        let begin = before.size();
+        if let Some(old) = earlier.map(|earlier| earlier.size).filter(|old| *old < begin) {
+            return Err(LogError::Before { old, minimum: begin });
+        }
+        let replay = Replay::after(checkpoint.clone(), before.clone());
+        let earlier = earlier.map(|earlier| (earlier, before.clone()));
+        let cut = before.clone();
+        Ok(Self { source, checkpoint, replay, read: begin, begin, pruned, before, cut, times: None, earlier })
     }
 
     /// Takes the next bundle; false if there is none.
@@ -230,6 +300,9 @@ impl<'a> Walk<'a> {
         {
             tree.append(Entry::leaf_hash(entry));
         }
+        if self.cut.size() < self.pruned.minimum {
+            self.cut.append(Entry::leaf_hash(entry));
+        }
         if let Some(entry) = self.replay.push(entry, stored)? {
             let first = self.times.map_or(entry.time_ms, |(first, _)| first);
             self.times = Some((first, entry.time_ms));
@@ -248,9 +321,10 @@ impl<'a> Walk<'a> {
 
     /// Finds the first changed entry of a bundle that does not even have the form of one.
     async fn locate(&self, intact: &[&[u8]], width: u16, source: TileError) -> Result<LogError, LogError> {
-        let mut tree = Frontier::new();
+        let mut tree = self.before.clone();
         let mut changed = None;
-        for index in 0..self.checkpoint.size.div_ceil(u64::from(TILE_WIDTH)) {
+        for index in self.begin / u64::from(TILE_WIDTH)..self.checkpoint.size.div_ceil(u64::from(TILE_WIDTH))
+        {
             let Some(hashes) = self.stored_hashes(index).await? else { break };
             if index == self.read / u64::from(TILE_WIDTH) {
                 let differs = |(entry, hash): (&&[u8], &Hash)| Entry::leaf_hash(entry) != *hash;
@@ -273,8 +347,13 @@ impl<'a> Walk<'a> {
         {
             return Err(LogError::NotGrown { old: earlier.size });
         }
+        let Pruned { minimum, root, .. } = self.pruned;
+        if self.cut.size() != minimum || self.cut.root() != root {
+            return Err(LogError::Pruned { minimum });
+        }
         let (first_ms, last_ms) = self.times.unwrap_or((0, 0));
-        Ok(Report { verified, origin: self.checkpoint.origin, first_ms, last_ms })
+        let (origin, begin, pruned) = (self.checkpoint.origin, self.begin, self.pruned);
+        Ok(Report { verified, origin, begin, pruned, first_ms, last_ms })
     }
 }
 

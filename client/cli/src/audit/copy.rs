@@ -3,12 +3,16 @@
 use std::path::Path;
 
 use symbolon_proto::log::checkpoint::CheckpointError;
+use symbolon_proto::log::segment::lost_tiles;
 use symbolon_proto::log::tile::{TILE_LEVEL_MAX, TILE_WIDTH};
 use symbolon_proto::log::{Checkpoint, SignedNote, Tile, TileKind};
 
 use super::{LogError, LogSource, split};
 
 /// Copies a log into a directory, checkpoint last, so that [`super::verify`] works there. Returns its size.
+///
+/// What was pruned is not there to be copied; what an earlier copy has of it in the directory stays, so that
+/// a copy that was made before a cut goes on across it.
 ///
 /// Nothing is verified on the way; the checkpoint must only be readable.
 pub async fn copy(
@@ -18,10 +22,13 @@ pub async fn copy(
 ) -> Result<u64, LogError> {
     let note = source.checkpoint().await?;
     let size = unverified_size(&note)?;
+    let pruned = source.pruned().await?;
+    let log = (size, pruned.minimum);
     for level in 0..=TILE_LEVEL_MAX {
-        copy_kind(source, into, TileKind::Hashes(level), size, &mut |_, _| {}).await?;
+        copy_kind(source, into, TileKind::Hashes(level), log, &mut |_, _| {}).await?;
     }
-    copy_kind(source, into, TileKind::Entries, size, progress).await?;
+    copy_kind(source, into, TileKind::Entries, log, progress).await?;
+    write(into, "pruned", pruned.text().into_bytes()).await?;
     write(into, "checkpoint", note.into_bytes()).await?;
     Ok(size)
 }
@@ -35,10 +42,13 @@ async fn copy_kind(
     source: &LogSource,
     into: &Path,
     kind: TileKind,
-    size: u64,
+    (size, minimum): (u64, u64),
     progress: &mut (dyn FnMut(u64, u64) + Send),
 ) -> Result<(), LogError> {
-    let mut index = 0;
+    let mut index = match kind {
+        TileKind::Hashes(level) => lost_tiles(level, minimum),
+        TileKind::Entries => lost_tiles(0, minimum),
+    };
     while let Some(name) = Tile::in_tree(kind, index, size) {
         let missing = || LogError::Missing { path: name.to_string(), index: index * u64::from(TILE_WIDTH) };
         let bytes = source.tile(name).await?.ok_or_else(missing)?;

@@ -4,6 +4,7 @@
 mod backup;
 mod custody;
 mod policy;
+mod retention;
 mod root;
 mod rotation;
 mod sys;
@@ -18,6 +19,7 @@ pub use self::custody::{
     Ceremony, CeremonyState, Collected, KeptCeremony, Proving, Refused, RootWish, Wanted, WantedCustodian,
 };
 pub use self::policy::Policies;
+pub use self::retention::{LogCut, LogSegment, LogState};
 pub use self::root::{RootAnswer, RootTerms, WaitingToken};
 pub use self::rotation::{
     FragmentKeys, GroupChange, LeavingNode, MountKeks, OwnKeks, RemoteKeyStatus, RewrapProgress,

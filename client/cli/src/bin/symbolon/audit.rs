@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use symbolon_cli::audit::{LogError, LogSource, Report};
+use symbolon_cli::audit::{Archive, LogError, LogSource, Report};
 use symbolon_proto::log::{Checkpoint, VerifierKey};
 
 use crate::failure::Failure;
@@ -15,8 +15,11 @@ use crate::output::printable;
 use self::search::{About, CHANGES, READS, SearchFor, Tail};
 
 mod events;
+mod retention;
 mod search;
 mod since;
+
+pub use retention::Prune;
 
 /// `symbolon audit`
 #[derive(Subcommand)]
@@ -32,6 +35,10 @@ pub enum Audit {
     WhoRead(About),
     /// Print who has changed a secret, or tried to, newest first
     WhoChanged(About),
+    /// Show how the log is kept: segments, where they were exported to, what was pruned by whose order
+    Segments,
+    /// Prune the oldest entries, in whole segments
+    Prune(Prune),
     /// Copy the public log into a directory, for an auditor
     Copy(CopyTo),
 }
@@ -50,6 +57,10 @@ pub struct Verify {
     /// Directory with a copy of the log, instead of the broker
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    /// Directory with exported segments, as files or unpacked: verify everything from the first entry on,
+    /// also what was pruned
+    #[arg(long, value_name = "DIR")]
+    segments: Option<PathBuf>,
     /// Checkpoint of an earlier verification: this log must continue that one
     #[arg(long, value_name = "FILE")]
     since: Option<PathBuf>,
@@ -73,6 +84,8 @@ impl Audit {
             Self::Search(command) => command.run(globals).await,
             Self::WhoRead(command) => command.run(globals, READS).await,
             Self::WhoChanged(command) => command.run(globals, CHANGES).await,
+            Self::Segments => retention::segments(globals).await,
+            Self::Prune(command) => command.run(globals).await,
             Self::Copy(command) => {
                 let source = LogSource::Broker(globals.anonymous()?);
                 let copied = symbolon_cli::audit::copy(&source, &command.directory, &mut |_, _| {}).await;
@@ -91,6 +104,13 @@ impl Verify {
         let source = match self.dir {
             Some(directory) => LogSource::Directory(directory),
             None => LogSource::Broker(globals.anonymous()?),
+        };
+        let source = match &self.segments {
+            Some(segments) => {
+                let archive = Archive::open(segments, &key).map_err(failure)?;
+                LogSource::Exported(archive, Box::new(source))
+            }
+            None => source,
         };
         let verified = symbolon_cli::audit::verify(&source, &key, earlier.as_ref(), &mut |_, _| {}).await;
         let report = verified.map_err(failure)?;
@@ -141,12 +161,15 @@ fn print_report(globals: &Globals, report: &Report) -> Result<(), Failure> {
         "root": root,
         "first": utc(report.first_ms),
         "last": utc(report.last_ms),
+        "begin": report.begin,
+        "pruned": retention::cut_facts(&report.pruned),
     });
-    let mut facts = vec![
-        ("log", printable(&report.origin)),
-        ("entries", format!("{}, each one as it was signed", report.verified.size)),
-        ("root", root),
-    ];
+    let entries = match report.begin {
+        0 => format!("{}, each one as it was signed", report.verified.size),
+        begin => format!("{} from entry {begin} on, each one as it was signed", report.verified.size - begin),
+    };
+    let mut facts = vec![("log", printable(&report.origin)), ("entries", entries), ("root", root)];
+    facts.extend(retention::cut_lines(&report.pruned).into_iter().map(|line| ("pruned", line)));
     if report.verified.size > 0 {
         facts.push(("first", utc(report.first_ms)));
         facts.push(("last", utc(report.last_ms)));
@@ -162,7 +185,10 @@ fn failure(error: LogError) -> Failure {
         LogError::File { .. } | LogError::Write { .. } => {
             Failure::general("the log could not be copied or read").because(&error)
         }
+        LogError::Before { .. } => Failure::usage("the earlier log cannot be compared").because(&error),
         LogError::Missing { .. }
+        | LogError::Segment { .. }
+        | LogError::Pruned { .. }
         | LogError::Checkpoint(_)
         | LogError::Finding(_)
         | LogError::Bundle { .. }
