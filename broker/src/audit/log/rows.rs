@@ -202,8 +202,7 @@ mod tests {
 
     #[test]
     fn log_keys_are_told_from_others() {
-        for own in
-            [bundle_key(0), tile_key(3, 9), checkpoint_key(), head_key(), pruned_key(), segment_key(1)]
+        for own in [bundle_key(0), tile_key(3, 9), checkpoint_key(), head_key(), pruned_key(), segment_key(1)]
         {
             assert!(is_log_key(&own));
         }
