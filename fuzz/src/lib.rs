@@ -14,7 +14,7 @@ use symbolon_proto::frame::{
 use symbolon_proto::id::DeploymentId;
 use symbolon_proto::lease::Lease;
 use symbolon_proto::log::tile::{decode_bundle, decode_hashes, encode_bundle, encode_hashes};
-use symbolon_proto::log::{Checkpoint, Entry, Frontier, SignedNote, Tile, VerifierKey};
+use symbolon_proto::log::{Checkpoint, Entry, Frontier, Pruned, SignedNote, Tile, VerifierKey};
 use symbolon_proto::manifest::VerifiedManifest;
 use symbolon_proto::secret::Secret;
 use symbolon_proto::share::{Share, ShareSetManifest};
@@ -118,11 +118,14 @@ pub fn entry(data: &[u8]) {
     }
 }
 
-/// Signed notes and checkpoints.
+/// Signed notes, checkpoints, and what was pruned.
 pub fn checkpoint(data: &[u8]) {
     let Ok(text) = core::str::from_utf8(data) else { return };
     if let Ok(checkpoint) = Checkpoint::parse_text(text) {
         assert_eq!(checkpoint.text(), text);
+    }
+    if let Ok(pruned) = Pruned::parse(text) {
+        assert_eq!(pruned.text(), text);
     }
     if let Ok(note) = SignedNote::parse(text) {
         assert!(text.starts_with(note.unverified_text()));

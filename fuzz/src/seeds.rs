@@ -29,7 +29,7 @@ use symbolon_proto::id::{
 };
 use symbolon_proto::lease::{KeyState, Lease, LeaseHolder, LeaseTerms};
 use symbolon_proto::log::tile::{encode_bundle, encode_hashes};
-use symbolon_proto::log::{Action, Checkpoint, Entry, Frontier, NoteSigner, Outcome};
+use symbolon_proto::log::{Action, Checkpoint, Entry, Frontier, NoteSigner, Outcome, Pruned};
 use symbolon_proto::manifest::{Manifest, ManifestNode};
 use symbolon_proto::share::{Dealing, Holder, ShareKind, Threshold};
 use symbolon_proto::signing::SigningSeed;
@@ -307,6 +307,7 @@ fn log() -> io::Result<()> {
     let signer = NoteSigner::new("symbolon.example/log", seed_root()).expect("a valid name");
     let note = Checkpoint::sign(frontier.size(), frontier.root(), &signer);
     seed("checkpoint", "signed", note.as_bytes())?;
+    seed("checkpoint", "pruned", Pruned::default().text().as_bytes())?;
     seed(
         "checkpoint",
         "text",
