@@ -84,7 +84,7 @@ async fn cut(request: &Authorised, retention: &Retention, wanted: Wanted) -> Res
     Ok(end)
 }
 
-const NOTHING: &str = "nothing can be pruned before this entry: whole segments of 4096 entries go that were counted, that the fragment service has been told of, and that were exported unless `unexported` is true; `symbolon audit segments` shows them";
+const NOTHING: &str = "nothing can be pruned before this entry: whole segments of 4096 entries go that the fragment service has been told of, and that were exported unless `unexported` is true; `symbolon audit segments` shows them";
 
 async fn read(session: &Session) -> Result<State, OpError> {
     let retention = of(session)?;

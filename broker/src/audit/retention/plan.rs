@@ -30,7 +30,9 @@ pub struct Limits {
 /// The log as it is.
 #[derive(Clone, Copy, Debug)]
 pub struct Stock<'a> {
-    /// What is known of its whole segments, from its first kept entry on.
+    /// Its first kept entry.
+    pub minimum: u64,
+    /// What is known of its whole segments, from there on.
     pub segments: &'a [(Segment, Known)],
     /// Entries after those.
     pub loose: u64,
@@ -102,10 +104,24 @@ impl Limits {
     /// was not exported.
     #[must_use]
     pub fn cut_by_hand(&self, stock: &Stock<'_>, until: u64, takes_unexported: bool) -> Option<u64> {
-        let may_go = |known: &Known| takes_unexported || self.place.is_some_and(|place| known.is_in(place));
-        let goes =
-            |(segment, known): &&(Segment, Known)| segment.end() <= until.min(stock.floor) && may_go(known);
+        let until = until.min(stock.floor);
+        if takes_unexported {
+            let end = until / SEGMENT_ENTRIES * SEGMENT_ENTRIES;
+            return (end > stock.minimum).then_some(end);
+        }
+        let is_exported = |known: &Known| self.place.is_some_and(|place| known.is_in(place));
+        let goes = |(segment, known): &&(Segment, Known)| segment.end() <= until && is_exported(known);
         stock.segments.iter().take_while(goes).last().map(|(segment, _)| segment.end())
+    }
+
+    /// Whether everything from `first` to `end` lies in the place.
+    #[must_use]
+    pub fn is_exported(&self, stock: &[(Segment, Known)], first: u64, end: u64) -> bool {
+        let is_there = |known: &Known| self.place.is_some_and(|place| known.is_in(place));
+        let there = stock
+            .iter()
+            .filter(|(segment, known)| segment.first() >= first && segment.end() <= end && is_there(known));
+        there.count() as u64 * SEGMENT_ENTRIES == end.saturating_sub(first)
     }
 
     fn may_go(&self, known: &Known) -> bool {
@@ -133,7 +149,7 @@ mod tests {
     }
 
     fn stock(segments: &[(Segment, Known)]) -> Stock<'_> {
-        Stock { segments, loose: 0, now_ms: 10 * 86_400_000, floor: 9 * SEGMENT_ENTRIES }
+        Stock { minimum: 0, segments, loose: 0, now_ms: 10 * 86_400_000, floor: 9 * SEGMENT_ENTRIES }
     }
 
     fn cut(limits: Limits, exported: u64) -> Option<u64> {
@@ -178,5 +194,10 @@ mod tests {
         assert_eq!(limits.cut_by_hand(&stock(&some), until, true), Some(5 * SEGMENT_ENTRIES));
         assert_eq!(limits.cut_by_hand(&stock(&all), u64::MAX, false), Some(9 * SEGMENT_ENTRIES));
         assert_eq!(Limits::default().cut_by_hand(&stock(&all), until, false), None);
+        let uncounted = Stock { minimum: SEGMENT_ENTRIES, ..stock(&[]) };
+        assert_eq!(limits.cut_by_hand(&uncounted, until, true), Some(5 * SEGMENT_ENTRIES));
+        assert_eq!(limits.cut_by_hand(&uncounted, 5000, true), None, "it begins there already");
+        assert!(limits.is_exported(&all, SEGMENT_ENTRIES, 3 * SEGMENT_ENTRIES));
+        assert!(!limits.is_exported(&some, 0, 4 * SEGMENT_ENTRIES) && !limits.is_exported(&[], 0, 4096));
     }
 }

@@ -59,7 +59,7 @@ pub async fn round(
     let minimum = sweep(session, pace).await?;
     if limits.is_idle() {
         alive(session)?.refuse_entries(false);
-        retention.looked(&limits, minimum, &Stock { segments: &[], loose: 0, now_ms: 0, floor: 0 });
+        retention.looked(&limits, minimum, &Stock { minimum, segments: &[], loose: 0, now_ms: 0, floor: 0 });
         return Ok(());
     }
     let turn = retention.turn().await;
@@ -115,13 +115,11 @@ pub async fn stock<'a>(
 ) -> Result<Stock<'a>, LogError> {
     let (log, now) = (reader(session), session.now());
     let size = log.size().await?;
-    let counted = match segments.last() {
-        Some((segment, _)) => segment.end(),
-        None => log.pruned().await?.minimum,
-    };
+    let minimum = log.pruned().await?.minimum;
+    let counted = segments.last().map_or(minimum, |(segment, _)| segment.end());
     let floor = retention.anchored().min(size.saturating_sub(u64::from(TILE_WIDTH)));
     let now_ms = retention.judged_ms().unwrap_or(0).min(now.unix_ms);
-    Ok(Stock { segments, loose: size.saturating_sub(counted), now_ms, floor })
+    Ok(Stock { minimum, segments, loose: size.saturating_sub(counted), now_ms, floor })
 }
 
 /// Counts every whole segment, and exports it if there is a place. A place that fails keeps nothing from
@@ -246,8 +244,7 @@ pub async fn prepare(
 ) -> Result<(Prepared, String), RoundError> {
     let log = reader(session);
     let first = log.pruned().await?.minimum;
-    let mut going = segments.iter().take_while(|(segment, _)| segment.end() <= end);
-    let exported = order.limits.place.is_some_and(|place| going.all(|(_, known)| known.is_in(place)));
+    let exported = order.limits.is_exported(segments, first, end);
     let time_ms = session.now().unix_ms;
     let cut = Cut { first, end, time_ms, order: order.order, exported };
     let Prepared { changes, pruned } = cutting::prepare(session.rows.store(), &log, cut).await?;
