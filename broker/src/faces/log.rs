@@ -19,13 +19,14 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const BYTES: &str = "application/octet-stream";
 /// Full tiles never change.
 const FOREVER: &str = "public, max-age=31536000, immutable";
-/// The checkpoint always does, and partial tiles disappear.
+/// The checkpoint and what was pruned do, and partial tiles disappear.
 const NEVER: &str = "no-store";
 
 /// `GET /log/…`.
 pub async fn resource(State(app): State<Arc<App>>, Path(path): Path<String>) -> Response {
     match part(&app, &path).await {
         Ok(Some(bytes)) if path == "checkpoint" => answer(StatusCode::OK, TEXT, NEVER, bytes),
+        Ok(Some(bytes)) if path == "pruned" => answer(StatusCode::OK, TEXT, NEVER, bytes),
         Ok(Some(bytes)) if path.contains(".p/") => answer(StatusCode::OK, BYTES, NEVER, bytes),
         Ok(Some(bytes)) => answer(StatusCode::OK, BYTES, FOREVER, bytes),
         Ok(None) => answer(StatusCode::NOT_FOUND, TEXT, NEVER, b"the log has no such part\n".to_vec()),

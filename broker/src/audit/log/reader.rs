@@ -60,6 +60,13 @@ impl LogReader {
         Ok(Some(later(Head { size, root }, head)))
     }
 
+    /// Entries that the stored checkpoint covers, as it says.
+    pub async fn signed(&self) -> Result<u64, LogError> {
+        let Some(note) = self.checkpoint().await? else { return Ok(0) };
+        let note = SignedNote::parse(&note).map_err(CheckpointError::from)?;
+        Ok(Checkpoint::parse_text(note.unverified_text())?.size)
+    }
+
     /// What was pruned. The default if nothing ever was.
     pub async fn pruned(&self) -> Result<Pruned, LogError> {
         let Some(row) = self.store.get(&pruned_key()).await? else { return Ok(Pruned::default()) };

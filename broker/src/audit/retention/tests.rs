@@ -94,7 +94,7 @@ impl Written {
 
     /// A start finds the end, and what is kept verifies.
     async fn holds(&self) {
-        let found = Tail::recover(self.store.as_ref(), signer().verifier()).await.unwrap();
+        let (found, _) = Tail::recover(self.store.as_ref(), &signer()).await.unwrap();
         assert_eq!(found, self.tail);
         let verified = self.log().verify_all(signer().verifier()).await.unwrap();
         assert_eq!(verified.size, self.tail.size());

@@ -117,7 +117,8 @@ pub async fn stock<'a>(
     let size = log.size().await?;
     let minimum = log.pruned().await?.minimum;
     let counted = segments.last().map_or(minimum, |(segment, _)| segment.end());
-    let floor = retention.anchored().min(size.saturating_sub(u64::from(TILE_WIDTH)));
+    let signed = log.signed().await?;
+    let floor = retention.anchored().min(signed.saturating_sub(u64::from(TILE_WIDTH)));
     let now_ms = retention.judged_ms().unwrap_or(0).min(now.unix_ms);
     Ok(Stock { minimum, segments, loose: size.saturating_sub(counted), now_ms, floor })
 }
@@ -133,7 +134,8 @@ async fn keep_segments(
     let mut target = target(session, &retention.plan(), retention.patience).await;
     let open = alive(session)?;
     let (minimum, known) = look(&open).await?;
-    let size = reader(&open).size().await?;
+    open.store_checkpoint().await?; // what is exported is proven against it
+    let size = reader(&open).signed().await?;
     drop(open);
     let mut known = known.into_iter().map(|(_, known)| known);
     for segment in Segment::whole(minimum, size) {

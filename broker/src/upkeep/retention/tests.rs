@@ -10,7 +10,7 @@ use symbolon_core::clock::{Clock, Now};
 use symbolon_core::seal::Unsealed;
 use symbolon_proto::log::pruned::{Cut, Order};
 use symbolon_proto::log::segment::SEGMENT_ENTRIES;
-use symbolon_proto::log::{Segment, VerifierKey};
+use symbolon_proto::log::{NoteSigner, Segment, VerifierKey};
 use symbolon_proto::secret::Secret;
 use symbolon_proto::signing::SigningSeed;
 
@@ -66,9 +66,14 @@ struct World {
     home: tempfile::TempDir,
 }
 
-fn key() -> VerifierKey {
+/// As [`Ground`] signs its log.
+fn signer() -> NoteSigner {
     let seed = SigningSeed::from_secret(Secret::filled_by(|out| out.fill(4)));
-    VerifierKey::new("symbolon/test", seed.public_key()).unwrap()
+    NoteSigner::new("symbolon/test", seed).unwrap()
+}
+
+fn key() -> VerifierKey {
+    signer().verifier().clone()
 }
 
 /// What a read leaves, about.
@@ -238,7 +243,7 @@ async fn a_round_that_ends_anywhere_leaves_a_log_that_holds_and_goes_on() {
         world.retention.is_anchored(u64::MAX);
         let mut rounds = 0;
         loop {
-            world.store.fail_commit(rounds % 4, failure);
+            world.store.fail_commit(rounds, failure);
             let ended = world.round().await;
             rounds += 1;
             let minimum = world.minimum().await;
@@ -254,7 +259,7 @@ async fn a_round_that_ends_anywhere_leaves_a_log_that_holds_and_goes_on() {
             }
             assert!(rounds < 60, "{failure:?}: it does not come to an end");
         }
-        assert!(rounds > 2, "{failure:?}");
+        assert!(rounds > 1, "{failure:?}");
     }
 }
 
