@@ -13,6 +13,8 @@ use symbolon_proto::log::segment::SEGMENT_ENTRIES;
 use symbolon_proto::log::{NoteSigner, Segment, VerifierKey};
 use symbolon_proto::secret::Secret;
 use symbolon_proto::signing::SigningSeed;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 use super::error::RoundError;
 use super::ledger::Ledger;
@@ -370,17 +372,16 @@ async fn a_beginning_that_the_broker_did_not_make_removes_nothing() {
 }
 
 /// A server that takes connections and answers 500, or nothing.
-fn broken_bucket(answer: &'static str) -> u16 {
-    use std::io::{Read as _, Write as _};
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+async fn broken_bucket(answer: &'static str) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
+    tokio::spawn(async move {
         let mut held = Vec::new();
-        for connection in listener.incoming().take(64) {
-            let mut connection = connection.unwrap();
+        for _ in 0..64 {
+            let (mut connection, _) = listener.accept().await.unwrap();
             if !answer.is_empty() {
-                let _ = connection.read(&mut [0; 1024]);
-                let _ = connection.write_all(answer.as_bytes());
+                let _ = connection.read(&mut [0; 1024]).await;
+                let _ = connection.write_all(answer.as_bytes()).await;
             }
             held.push(connection);
         }
@@ -402,7 +403,7 @@ async fn a_bucket_that_hangs_or_answers_500_keeps_nobody_and_loses_nothing() {
         let file = world.home.path().join("credential");
         std::fs::write(&file, "x").unwrap();
         let bucket = Bucket {
-            endpoint: Some(format!("http://127.0.0.1:{}", broken_bucket(answer))),
+            endpoint: Some(format!("http://127.0.0.1:{}", broken_bucket(answer).await)),
             access_key_id_file: Some(file.clone()),
             secret_access_key_file: Some(file),
             ..Bucket::default()
