@@ -203,6 +203,7 @@ impl Run {
         self.put("sys/symbolon/ceremony/begin", json!({ "type": "drill" })).await;
         self.put("sys/symbolon/ceremony/cancel", json!({})).await;
         self.site.root_put("sys/symbolon/backup", &json!({})).await; // nobody has said where to
+        self.site.root_get("sys/symbolon/audit/segments").await;
         self.site.root_get("none/at/all").await.expect(400);
         // what a fragment service tells by itself, when a test cannot wait for it
         let told = Draft::by_broker(Action::Remote, "newer manifest of the fragment service");

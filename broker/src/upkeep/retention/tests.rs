@@ -178,8 +178,8 @@ impl World {
 
     /// What entries of retention say, the oldest first.
     async fn told(&self) -> Vec<String> {
-        let filter = Filter { action: Some(Action::Retention), ..Filter::default() };
-        let range = Range { from: 0, until: u64::MAX, newest_first: false, limit: 1000 };
+        let filter = Filter { actions: vec![Action::Retention], ..Filter::default() };
+        let range = Range { from: 0, until: u64::MAX, newest_first: false, limit: 1000, counts_only: false };
         let (audit, deployment) = (self.session.unsealed().audit(), self.session.unsealed().deployment());
         let (mut all, mut next) = (Vec::new(), Some(range));
         while let Some(range) = next {
