@@ -7,7 +7,7 @@
 //! heartbeat, orderly seal ── log has grown? ─▶ put (size, HMAC(K_state, root ‖ size))
 //! ```
 //!
-//! The log stands for the whole store because every commit carries an entry. A crash before a put leaves a
+//! The log stands for the whole store because every change carries an entry. A crash before a put leaves a
 //! log that is longer than the anchor and continues it, which is fine. A store passes if t of the n nodes
 //! remember nothing else than it holds, and is refused if so many contradict it that no t are left; with
 //! fewer answers nothing is known yet. So a rolled-back store passes only if t nodes have forgotten or missed
