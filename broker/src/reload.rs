@@ -318,6 +318,7 @@ mod tests {
             ("init", "[init]\nrecovery = \"none\""),
             ("oauth", "[oauth]\nissuer = \"https://other.example\""),
             ("metrics", "[metrics]\nopen = true"),
+            ("audit", "[audit]\ndisk_budget_mib = 1000"),
             ("allow_insecure_memory", "allow_insecure_memory = true"),
         ];
         assert!(before.names().iter().all(|name| all.iter().any(|(setting, _)| setting == name)));

@@ -162,9 +162,10 @@ async fn told_by_name(kept: &Kept) {
     let from = size(&kept.site).await - 200;
     let all = entries(&kept.site, from).await;
     let cut = all.iter().find(|entry| {
-        entry["action"] == "retention" && entry["object"].as_str().unwrap().contains("are pruned by order of")
+        let object = entry["target"]["object"].as_str().unwrap_or_default();
+        entry["type"] == "retention" && object.contains("are pruned by order of")
     });
-    assert_eq!(cut.unwrap()["caller"], json!(by), "{cut:?}");
+    assert_eq!(cut.unwrap()["actor"]["name"], json!(by), "{cut:?}");
     let public = kept.site.send(kept.site.request("GET", "log/pruned")).await.expect(200);
     assert!(public.text.contains("operator exported") && !public.text.contains(&by), "{}", public.text);
     let gone = kept.site.send(kept.site.request("GET", "log/tile/entries/000")).await;

@@ -6,6 +6,7 @@
 //! cutting.rs    the commits of a cut: first the minimum index, then rows below it, a few at a time
 //! plan.rs       how far the log may be cut, and what keeps it from it
 //! age.rs        what time it is at least, when a clock may have jumped
+//! ledger.rs     who ordered which cut, under the keys of the deployment
 //! journal.rs    what is known of all this, sealed or not
 //! ```
 //!
@@ -17,6 +18,7 @@
 pub mod age;
 pub mod cutting;
 pub mod journal;
+pub mod ledger;
 pub mod packing;
 pub mod plan;
 pub mod segments;

@@ -22,8 +22,11 @@ use symbolon_proto::frame::AnchorValue;
 use symbolon_proto::log::Head;
 
 use crate::audit::log::{LogError, LogReader};
+use crate::audit::retention::ledger::Ledger;
+use crate::error::OpError;
 use crate::remote::nodes::Remembered;
 use crate::remote::{EvaluateError, NodeFailure, Remote};
+use crate::rows::Rows;
 use crate::store::Store;
 use tracing::warn;
 
@@ -68,6 +71,7 @@ pub enum AnchorError {
 pub struct Anchor {
     remote: Arc<Remote>,
     log: LogReader,
+    rows: Rows,
     unsealed: Arc<Unsealed>,
     confirmed: AtomicBool,
     forgotten: AtomicBool,
@@ -88,7 +92,8 @@ impl Anchor {
     pub fn new(remote: Arc<Remote>, store: Arc<dyn Store>, unsealed: Arc<Unsealed>) -> Self {
         Self {
             remote,
-            log: LogReader::new(store),
+            log: LogReader::new(Arc::clone(&store)),
+            rows: Rows::new(store, Arc::clone(&unsealed)),
             unsealed,
             confirmed: AtomicBool::new(false),
             forgotten: AtomicBool::new(false),
@@ -167,14 +172,7 @@ impl Anchor {
     async fn contradiction(&self, anchor: &AnchorValue) -> Result<Option<RolledBack>, LogError> {
         let expected = anchor.counter;
         let root = match self.log.root_at(expected).await {
-            Err(LogError::Gone { minimum }) => {
-                warn!(
-                    expected,
-                    minimum,
-                    "a fragment service node remembers a log older than what is kept, as one does that has lost what it was told since"
-                );
-                return Ok(None);
-            }
+            Err(LogError::Gone { minimum }) => return self.pruned_contradiction(expected, minimum).await,
             root => root?,
         };
         let Some(root) = root else {
@@ -182,6 +180,29 @@ impl Anchor {
         };
         let ours = self.unsealed.state().made_anchor(anchor, &root);
         Ok((!ours).then_some(RolledBack::OtherHistory { size: expected }))
+    }
+
+    /// The same of an anchor before everything that is kept. Where the log begins stands in a row that
+    /// whoever has the disk can write; it counts if the sealed ledger names the same beginning and the log
+    /// reaches it. Then t nodes knew that much of it once, and this one has lost what it was told since.
+    async fn pruned_contradiction(
+        &self,
+        expected: u64,
+        minimum: u64,
+    ) -> Result<Option<RolledBack>, LogError> {
+        let ledger = match Ledger::of(&self.rows).await {
+            Err(OpError::Unavailable(_)) => return Err(LogError::Gone { minimum }),
+            ledger => ledger.unwrap_or_default(),
+        };
+        if ledger.minimum() != minimum || self.log.size().await? < minimum {
+            return Ok(Some(RolledBack::OtherHistory { size: expected }));
+        }
+        warn!(
+            expected,
+            minimum,
+            "a fragment service node remembers a log older than what is kept, as one does that has lost what it was told since"
+        );
+        Ok(None)
     }
 }
 

@@ -5,9 +5,13 @@ use std::sync::Arc;
 use symbolon_core::seal::Unsealed;
 use symbolon_kms_fragment::Options;
 use symbolon_proto::frame::AnchorValue;
+use symbolon_proto::log::Hash;
+use symbolon_proto::log::pruned::{Cut, Order, Pruned};
+use symbolon_proto::log::segment::SEGMENT_ENTRIES;
 
 use super::real::{Party, Running};
 use super::*;
+use crate::audit::log::rows::pruned_key;
 use crate::audit::writer::Writer;
 use crate::audit::writer::tests::{Bench, draft};
 use crate::custody::unseal::anchor::{Anchor, AnchorError, RolledBack};
@@ -105,6 +109,29 @@ async fn an_old_copy_is_refused_whether_it_stood_still_or_went_on() {
     scene.grow(&strayed, 5).await;
     assert_eq!(scene.rolled_back(old).await, RolledBack::OtherHistory { size: 272 });
     scene.anchor().confirm().await.unwrap();
+}
+
+/// An anchor before the minimum index cannot be compared. Whoever writes the disk must not be able to say
+/// that all of them are.
+#[tokio::test]
+async fn a_forged_beginning_does_not_make_an_old_copy_the_newest() {
+    let scene = Scene::new().await;
+    let writer = scene.bench.start().await;
+    scene.grow(&writer, 270).await;
+    let old = copy(&scene.bench.store);
+    scene.grow(&writer, 2).await;
+    let anchor = scene.anchor();
+    anchor.confirm().await.unwrap();
+    anchor.update().await.unwrap();
+    let clock = Arc::clone(&scene.bench.clock);
+    let strayed = Writer::start(Arc::clone(&old) as Arc<dyn Store>, clock, Bench::keys()).await.unwrap();
+    scene.grow(&strayed, 5).await;
+    for end in [SEGMENT_ENTRIES, 1 << 32] {
+        let cut = Cut { first: 0, end, time_ms: 0, order: Order::Policy, exported: true };
+        let forged = Pruned::default().after(cut, Hash::EMPTY_ROOT);
+        old.tamper(&pruned_key(), Some(forged.text().into_bytes()));
+        assert_eq!(scene.rolled_back(Arc::clone(&old)).await, RolledBack::OtherHistory { size: 272 });
+    }
 }
 
 #[tokio::test]
