@@ -362,7 +362,7 @@ fn who_and_what(events: &[Value]) {
     };
     let read = find("secret-read", "allowed", "secret/data/app/db");
     let actor = json!({
-        "method": "kubernetes", "role": "reader", "subject": "system:serviceaccount:apps:reader",
+        "method": "kubernetes", "mount": "auth/kubernetes", "role": "reader", "subject": "system:serviceaccount:apps:reader",
         "namespace": "apps", "uid": read["actor"]["uid"], "name": "kubernetes-apps-reader",
     });
     assert_eq!((&read["actor"], &read["policy"]), (&actor, &json!(["reader"])));
@@ -376,7 +376,7 @@ fn who_and_what(events: &[Value]) {
     let login = find("login", "allowed", "auth/approle/login");
     assert_eq!((&login["actor"]["subject"], &login["actor"]["role"]), (&json!("ci"), &json!("ci")));
     let login = find("login", "denied", "auth/userpass/login/ana");
-    assert_eq!(login["actor"], json!({ "method": "userpass", "subject": "ana" }));
+    assert_eq!(login["actor"], json!({ "method": "userpass", "mount": "auth/userpass", "subject": "ana" }));
     assert_eq!(login["target"]["mount"], "auth/userpass");
     let own = find("token-renew", "allowed", "auth/token/renew-self")["actor"].clone();
     let child =

@@ -65,6 +65,9 @@ pub struct Actor {
     /// Kind of the login method, or `token`, `custodian` or `broker`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub method: String,
+    /// The login mount: two of one method know different people by the same names.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub mount: String,
     /// Role by which they came.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub role: String,
@@ -138,13 +141,18 @@ impl Event {
 
 impl Actor {
     fn of(detail: &Detail, action: Action) -> Self {
-        let audit::Actor { method, role, subject, namespace, uid } =
+        let audit::Actor { method, mount, role, subject, namespace, uid } =
             detail.actor.as_deref().cloned().unwrap_or_default();
         // details of earlier versions name the role of a login and the caller only
         let role = if method.is_empty() && is_login(action) { detail.role.clone() } else { role };
+        // a login is asked for at its mount
+        let mount = match mount.is_empty() && !method.is_empty() && is_login(action) {
+            true => mount_of(detail).to_owned(),
+            false => mount,
+        };
         let subject = if subject.is_empty() { detail.caller.clone() } else { subject };
         let (name, accessor) = (detail.caller.clone(), detail.accessor.clone());
-        Self { method, role, subject, namespace, uid, name, accessor }
+        Self { method, mount, role, subject, namespace, uid, name, accessor }
     }
 
     fn is_empty(&self) -> bool {
@@ -156,9 +164,8 @@ impl Target {
     fn of(detail: &Detail, action: Action) -> Self {
         let told = if is_login(action) { "" } else { detail.role.as_str() };
         let object = [detail.object.as_str(), told].into_iter().filter(|text| !text.is_empty());
-        let mount = usize::try_from(detail.mount_bytes).ok().and_then(|bytes| detail.path.get(..bytes));
         Self {
-            mount: mount.unwrap_or_default().to_owned(),
+            mount: mount_of(detail).to_owned(),
             path: detail.path.clone(),
             version: detail.version,
             object: object.collect::<Vec<_>>().join("; "),
@@ -168,6 +175,12 @@ impl Target {
     fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// The beginning of the path that is the mount's own.
+fn mount_of(detail: &Detail) -> &str {
+    let bytes = usize::try_from(detail.mount_bytes).ok();
+    bytes.and_then(|bytes| detail.path.get(..bytes)).unwrap_or_default()
 }
 
 /// Whether `asked` is a path or another spelling of it (see [`kv_spelling`]).

@@ -62,6 +62,7 @@ impl<'a> Login<'a> {
             (Claim::Role(_), Ok(name)) => Actor::of(&mount.kind).by_role(&name),
             (Claim::User(_), Ok(name)) => Actor::named(&mount.kind, name.as_str()),
         };
+        // Not the mount: the path and `mount_bytes` say it, and the length of a refused entry must not.
         detail.actor = Some(actor.into());
         let remote = who.requester.remote;
         Ok(Self { session, mount, remote, detail, evidence: None })
@@ -89,7 +90,7 @@ impl<'a> Login<'a> {
         identity: &VerifiedIdentity,
         spent: Vec<Write>,
     ) -> Result<IssuedToken, OpError> {
-        self.detail.actor = Some(identity.actor().clone());
+        self.detail.actor = Some(identity.actor(&self.mount.path));
         let (session, detail) = (self.session, self.detail.clone());
         let result = self.issue(identity, spent).await;
         if let Err(error) = &result {

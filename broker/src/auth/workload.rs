@@ -146,7 +146,7 @@ async fn prepare(issuer: &str, who: &Asker<'_>, request: &TokenRequest) -> Resul
     let signature = signer.sign(unsigned.signing_input()).await.map_err(OpError::from)?;
     let token = unsigned.with_signature(&signature).map_err(|_| OpError::from(SignError::NotSigned))?;
     let jti = token.jti().to_owned();
-    Ok(Signed { token: Withheld::new(token), jti, subject, actor: identity.actor().clone() })
+    Ok(Signed { token: Withheld::new(token), jti, subject, actor: identity.actor(&mount) })
 }
 
 /// Both rows were read, and they belong together.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::path::RoleName;
+use crate::path::{MountPath, RoleName};
 
 /// Most bytes of one text: who somebody is may come from a token of somebody else, of any length.
 const TEXT_BYTES_MAX: usize = 256;
@@ -15,6 +15,11 @@ pub struct Actor {
     /// Kind of the login method, or `token`, `custodian` or `broker`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub method: String,
+    /// The login mount as paths name it, `auth/kubernetes`. Two mounts of one
+    /// method know different people by the same names. Empty in tokens
+    /// of earlier versions, and in entries of refused logins, whose path begins with it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub mount: String,
     /// Role by which they came.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub role: String,
@@ -53,6 +58,12 @@ impl Actor {
     #[must_use]
     pub fn by_role(self, role: &RoleName) -> Self {
         Self { role: role.to_string(), ..self }
+    }
+
+    /// The same, having come through a login mount.
+    #[must_use]
+    pub fn through(self, mount: &MountPath) -> Self {
+        Self { mount: format!("auth/{mount}"), ..self }
     }
 
     /// Whether nothing is known.

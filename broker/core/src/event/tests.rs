@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use symbolon_proto::id::BrokerId;
 
 use super::*;
-use crate::path::PolicyName;
+use crate::path::{MountPath, PolicyName};
 
 fn entry(action: Action, outcome: Outcome) -> Entry {
     let (index, time_ms, broker) = (7, 951_827_696_007, BrokerId::from_bytes([9; 16]));
@@ -29,15 +29,19 @@ fn an_event_is_this_line() {
         remote: "127.0.0.1".into(),
         reason: "why".into(),
         asked: Some(Action::SecretRead),
-        actor: Some(audit::Actor::service_account("system:serviceaccount:apps:reader", "apps", "u").into()),
+        actor: Some(
+            audit::Actor::service_account("system:serviceaccount:apps:reader", "apps", "u")
+                .through(&MountPath::parse("eu/k8s").unwrap())
+                .into(),
+        ),
         mount_bytes: 6,
         policies: [PolicyName::parse("reader").unwrap()].into(),
         ..Detail::default()
     };
     let line = concat!(
         r#"{"time":"2000-02-29T12:34:56.007Z","type":"secret-read","outcome":"denied","reason":"why","#,
-        r#""actor":{"method":"kubernetes","subject":"system:serviceaccount:apps:reader","namespace":"apps","#,
-        r#""uid":"u","name":"kubernetes-apps-reader","accessor":"a"},"client":"127.0.0.1","#,
+        r#""actor":{"method":"kubernetes","mount":"auth/eu/k8s","subject":"system:serviceaccount:apps:reader","#,
+        r#""namespace":"apps","uid":"u","name":"kubernetes-apps-reader","accessor":"a"},"client":"127.0.0.1","#,
         r#""target":{"mount":"secret","path":"secret/data/app","version":3,"object":"o"},"policy":["reader"],"#,
         r#""request_id":"r","node":"09090909090909090909090909090909","index":7,"head":"refused"}"#,
     );
@@ -56,6 +60,11 @@ fn details_of_earlier_versions_are_told_with_what_they_have() {
     );
     let actor = json!({ "role": "reader", "subject": "kubernetes-a", "name": "kubernetes-a" });
     assert_eq!((&login["actor"], &login["target"]), (&actor, &json!({ "path": "auth/kubernetes/login" })));
+    let refused = told(
+        &entry(Action::Login, Outcome::Denied),
+        r#"{"actor":{"method":"jwt","role":"ci"},"path":"auth/forge/login","mount_bytes":10}"#,
+    );
+    assert_eq!(refused["actor"], json!({ "method": "jwt", "mount": "auth/forge", "role": "ci" }));
     let own = told(
         &entry(Action::TokenRevoke, Outcome::Allowed),
         r#"{"caller":"broker","object":"token x","role":"one use of a counted token"}"#,

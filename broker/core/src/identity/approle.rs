@@ -274,7 +274,7 @@ impl AppRole {
         // the role id is half of a credential, so the role's name stands for it
         let actor = Actor::named("approle", self.name.as_str()).by_role(&self.name);
         Ok(Found {
-            actor: actor.into(),
+            actor,
             subject: self.role_id.clone(),
             alias: self.role_id.clone(),
             display_name: String::new(),

@@ -312,7 +312,7 @@ impl JwtRole {
         let user = self.user(jwt).ok_or(JwtRefusal::UserClaim)?;
         let subject = jwt.subject().unwrap_or(&user).to_owned();
         let found = Found {
-            actor: Actor::named("jwt", &subject).by_role(&self.name).into(),
+            actor: Actor::named("jwt", &subject).by_role(&self.name),
             subject,
             display_name: user.clone(),
             alias: user,

@@ -356,7 +356,7 @@ impl KubernetesRole {
             attributes.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect();
         let subject = format!("system:serviceaccount:{namespace}:{name}");
         Found {
-            actor: Actor::service_account(&subject, &namespace, &uid).by_role(&self.name).into(),
+            actor: Actor::service_account(&subject, &namespace, &uid).by_role(&self.name),
             subject,
             alias: match self.alias_name_source {
                 AliasNameSource::ServiceaccountUid => uid,

@@ -25,7 +25,7 @@ pub struct VerifiedIdentity {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Found {
     /// See [`VerifiedIdentity::actor`].
-    pub(super) actor: Arc<Actor>,
+    pub(super) actor: Actor,
     /// See [`VerifiedIdentity::subject`].
     pub(super) subject: String,
     /// See [`VerifiedIdentity::alias`].
@@ -104,10 +104,11 @@ impl VerifiedIdentity {
         &self.found.subject
     }
 
-    /// The same as the log names it: never a credential, and only what the evidence itself says.
+    /// The same as the log names it, with the login mount through which it came: never a credential, and only
+    /// what the evidence itself says.
     #[must_use]
-    pub fn actor(&self) -> &Arc<Actor> {
-        &self.found.actor
+    pub fn actor(&self, mount: &MountPath) -> Arc<Actor> {
+        self.found.actor.clone().through(mount).into()
     }
 
     /// What an identity would be filed under together with the mount: service-account uid, user claim, role
@@ -151,14 +152,14 @@ impl VerifiedIdentity {
         limits: TtlLimits,
         now_secs: u64,
     ) -> Result<Issued, IssueError> {
-        let Found { actor, params, display_name, meta, evidence_ends_at, login_name, .. } = &self.found;
+        let Found { params, display_name, meta, evidence_ends_at, login_name, .. } = &self.found;
         let kind = params.kind(kinds)?;
         let (claims, capped) = params.claims(kind, limits, *evidence_ends_at, now_secs)?;
         let source = mount.as_str().replace('/', "-");
         let claims = TokenClaims {
             display_name: if display_name.is_empty() { source } else { format!("{source}-{display_name}") },
             meta: meta.clone(),
-            who: Some(Arc::clone(actor)),
+            who: Some(self.actor(mount)),
             path: match login_name {
                 None => format!("auth/{mount}/login"),
                 Some(name) => format!("auth/{mount}/login/{name}"),

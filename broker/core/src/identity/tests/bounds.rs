@@ -98,7 +98,11 @@ fn params(params: Value) -> TokenParams {
 
 /// The claims of a service token of a mount whose tokens live for half an hour, and an hour at most.
 fn issued(identity: &VerifiedIdentity) -> TokenClaims {
-    let (mount, limits) = (MountPath::parse("m").unwrap(), TtlLimits::of_mount(1800, 3600));
+    issued_through("m", identity)
+}
+
+fn issued_through(mount: &str, identity: &VerifiedIdentity) -> TokenClaims {
+    let (mount, limits) = (MountPath::parse(mount).unwrap(), TtlLimits::of_mount(1800, 3600));
     let issued = identity.issue(TenantId::SYSTEM, &mount, TokenType::DefaultService, limits, NOW).unwrap();
     let IssuedKind::Service(claims) = issued.token else { panic!("expected a service token") };
     claims
@@ -114,6 +118,18 @@ fn every_method_admits_from_the_addresses_of_its_role_only() {
             assert_eq!(admit(&bound, elsewhere), refused, "{name} from {elsewhere:?}");
         }
         assert!(admit(&TokenParams::default(), None).is_ok(), "{name} without a bound");
+    }
+}
+
+/// Two clusters, or two forges, have the same names for different people.
+#[test]
+fn people_of_two_mounts_are_told_apart() {
+    for (name, admit) in METHODS {
+        let identity = admit(&TokenParams::default(), None).unwrap();
+        let [one, other] = ["eu/k8s", "us/k8s"].map(|mount| issued_through(mount, &identity).who.unwrap());
+        assert_eq!((one.mount.as_str(), other.mount.as_str()), ("auth/eu/k8s", "auth/us/k8s"), "{name}");
+        assert_eq!((&one.method, &one.subject), (&other.method, &other.subject), "{name}");
+        assert_eq!(*one, *identity.actor(&MountPath::parse("eu/k8s").unwrap()), "{name}");
     }
 }
 

@@ -70,7 +70,7 @@ impl User {
     fn found(&self) -> Found {
         let name = self.name.to_string();
         Found {
-            actor: Actor::named("userpass", &name).into(),
+            actor: Actor::named("userpass", &name),
             subject: name.clone(),
             alias: name.clone(),
             display_name: name.clone(),
