@@ -45,8 +45,12 @@ pub struct Event {
     pub request_id: String,
     /// The broker that wrote it.
     pub node: String,
-    /// Its place in the log, from 0: with the log's name it is unique for ever.
+    /// Its place in the log, from 0. A store that was restored from a backup gives the same places to other
+    /// entries.
     pub index: u64,
+    /// Leaf hash of the entry in the log's Merkle tree, 64 hex digits: no other entry has it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub hash: String,
     /// What everybody who has the log reads in place of `type`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub head: String,
@@ -126,6 +130,7 @@ impl Event {
             request_id: detail.request_id.clone(),
             node: entry.broker.to_string(),
             index: entry.index,
+            hash: entry.encode().map(|bytes| Entry::leaf_hash(&bytes).to_string()).unwrap_or_default(),
             head: if action == entry.action { String::new() } else { entry.action.as_str().to_owned() },
             counts: detail.counts.as_deref().map(Counts::from),
             unreadable,

@@ -43,7 +43,8 @@ fn an_event_is_this_line() {
         r#""actor":{"method":"kubernetes","mount":"auth/eu/k8s","subject":"system:serviceaccount:apps:reader","#,
         r#""namespace":"apps","uid":"u","name":"kubernetes-apps-reader","accessor":"a"},"client":"127.0.0.1","#,
         r#""target":{"mount":"secret","path":"secret/data/app","version":3,"object":"o"},"policy":["reader"],"#,
-        r#""request_id":"r","node":"09090909090909090909090909090909","index":7,"head":"refused"}"#,
+        r#""request_id":"r","node":"09090909090909090909090909090909","index":7,"#,
+        r#""hash":"f89e22051eabb2b98d9632454eb1bebd9323b2b5091ae1ce45c4d6fc17e91840","head":"refused"}"#,
     );
     let event = Event::of(&entry(Action::Refused, Outcome::Denied), Some(&detail));
     assert_eq!(event.line(), line);
@@ -72,7 +73,7 @@ fn details_of_earlier_versions_are_told_with_what_they_have() {
     assert_eq!(own["target"]["object"], "token x; one use of a counted token");
     let nothing = told(&entry(Action::Other, Outcome::Failed), "{}");
     let members: Vec<_> = nothing.as_object().unwrap().keys().collect();
-    assert_eq!(members, ["time", "type", "outcome", "node", "index"]);
+    assert_eq!(members, ["time", "type", "outcome", "node", "index", "hash"]);
 }
 
 /// Both ways: the version before ignores members that it does not know, and finds its own as they were.
@@ -99,7 +100,18 @@ fn a_detail_keeps_the_members_that_the_version_before_reads() {
 fn what_does_not_open_is_told_as_everybody_may_read_it() {
     let event = Event::of(&entry(Action::Refused, Outcome::Denied), None);
     assert_eq!((event.action.as_str(), event.unreadable, event.head.as_str()), ("refused", true, ""));
-    assert!(event.line().ends_with(r#""index":7,"unreadable":true}"#));
+    assert!(event.line().ends_with(r#","unreadable":true}"#));
+}
+
+/// A store that was restored goes on with places that other entries had, perhaps within the same millisecond.
+#[test]
+fn other_entries_of_one_place_have_other_hashes() {
+    let one = Entry { detail: vec![1], ..entry(Action::SecretRead, Outcome::Allowed) };
+    let other = Entry { detail: vec![2], ..one.clone() };
+    let [told, again, differs] = [&one, &one, &other].map(|entry| Event::of(entry, None));
+    assert_eq!((told.index, &told.node, &told.time), (differs.index, &differs.node, &differs.time));
+    assert!(told.hash == again.hash && told.hash != differs.hash);
+    assert_eq!(told.hash, Entry::leaf_hash(&one.encode().unwrap()).to_string());
 }
 
 #[test]
