@@ -56,9 +56,10 @@ pub(crate) fn encode(detail: &Detail) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(serde_json::to_vec(detail).expect("strings and numbers always serialise"))
 }
 
-/// Bytes that everything takes which a refused caller did not send, so that the length of the sealed detail,
-/// which everybody sees, says neither what was asked for nor why it was refused. Roles, reasons and actions
-/// of strangers are shorter than that together; what belongs to a known token may be longer.
+/// Step of the length of what a refused caller did not send, so that the length of the sealed detail, which
+/// everybody sees, says neither what was asked for nor why it was refused. Who the caller is and what became
+/// of the request take steps of their own: the latter is shorter than one step always, so a caller whose name
+/// nearly fills one learns nothing from it. The claims of a stranger are shorter than one step too.
 const REFUSED_BYTES: usize = 512;
 /// Bytes of a detail that counts requests, always.
 const COUNTS_BYTES: usize = 4096;
@@ -80,11 +81,13 @@ pub(crate) fn encode_refused(mut detail: Detail) -> Zeroizing<Vec<u8>> {
     plain
 }
 
-/// What the caller sent and knows, and in steps what it does not know.
+/// What the caller sent, in steps who it is, and in steps what it does not know.
 fn refused_bytes(detail: &Detail, bytes: usize) -> usize {
-    let Detail { request_id, path, remote, .. } = detail.clone();
+    let Detail { request_id, path, remote, caller, accessor, actor, policies, .. } = detail.clone();
     let sent = encode(&Detail { request_id, path, remote, ..Detail::default() }).len();
-    sent + bytes.saturating_sub(sent).max(1).next_multiple_of(REFUSED_BYTES)
+    let caller = encode(&Detail { caller, accessor, actor, policies, ..Detail::default() }).len();
+    let steps = |bytes: usize| bytes.max(1).next_multiple_of(REFUSED_BYTES);
+    sent + steps(caller) + steps(bytes.saturating_sub(sent + caller))
 }
 
 /// Seals encoded detail.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use symbolon_core::audit::{Action, Actor, Detail, Outcome};
-use symbolon_core::path::{PolicyName, RoleName};
+use symbolon_core::path::{PATH_BYTES_MAX, PolicyName, RoleName};
 use symbolon_core::strangers::{ENTRIES_AT_ONCE, WINDOW_MS};
 use symbolon_proto::log::Entry;
 
@@ -119,6 +119,41 @@ async fn heads_and_lengths_of_refused_requests_tell_nothing() {
         assert_eq!(shown(entry), (Action::Refused, Outcome::Denied, entries[0].detail.len()));
     }
     assert_eq!(open(&entries[5]).asked, Some(Action::MetadataDelete));
+}
+
+/// Whatever the length of a caller's name: a denied request for a path is as long in the log if something is
+/// mounted there as if nothing is, and a name takes whole steps.
+#[test]
+fn lengths_of_denied_requests_of_any_caller_tell_nothing() {
+    let denied = |action, actor: &Actor, mount_bytes, reason: &str| {
+        let detail = Detail {
+            caller: "kubernetes-apps-reader".to_owned(),
+            actor: Some(actor.clone().into()),
+            mount_bytes,
+            policies: [PolicyName::parse("reader").unwrap()].into(),
+            ..refused(action, "some/path", reason).detail
+        };
+        let draft = Draft { action, outcome: Outcome::Denied, detail }.veiled();
+        detail::encode_refused(draft.detail).len()
+    };
+    let mut lengths = std::collections::BTreeSet::new();
+    let longest = PATH_BYTES_MAX + RoleName::parse(&"r".repeat(128)).unwrap().as_str().len() + 6 * 3 * 256;
+    for bytes in 0..=longest {
+        let part = |at: usize, most: usize| "x".repeat(bytes.saturating_sub(at).min(most));
+        let actor = Actor {
+            mount: part(0, PATH_BYTES_MAX),
+            role: part(PATH_BYTES_MAX, 128),
+            subject: part(PATH_BYTES_MAX + 128, longest),
+            ..Actor::of("kubernetes")
+        };
+        let nothing = denied(Action::Other, &actor, 0, "no policy allows it");
+        let mounted = denied(Action::MetadataDelete, &actor, 9, "no policy allows it");
+        let malformed = denied(Action::WorkloadToken, &actor, 1024, "token missing, unknown or expired");
+        assert_eq!((mounted, malformed), (nothing, nothing), "{bytes} bytes of a name");
+        lengths.insert(nothing);
+    }
+    let lengths: Vec<_> = lengths.into_iter().collect();
+    assert!(lengths.windows(2).all(|pair| pair[1] - pair[0] == 512), "{lengths:?}");
 }
 
 #[tokio::test]
