@@ -117,8 +117,9 @@ impl<'a> Request<'a> {
     /// Ends a request that no route takes in this form. Why, may be told to callers whose policies give them
     /// something at this path; to others it is denied like any path, so that strangers cannot find out what
     /// is mounted where.
-    pub async fn refuse(self) -> Result<(), OpError> {
+    pub async fn refuse(mut self) -> Result<(), OpError> {
         let has = self.asked.acl.capabilities(&self.asked.path);
+        self.asked.detail.policies = self.asked.acl.behind_capabilities(&self.asked.path);
         if has.is_empty() || has.denies() {
             self.asked.record(Outcome::Denied, "no policy allows it").await?;
             return Err(OpError::DENIED);

@@ -166,9 +166,8 @@ impl Acl {
         if self.root {
             return Ok(grant(true, true, Arc::from([PolicyName::root()])));
         }
-        let list = operation == Operation::List;
         let permissions = self.decides(operation, path).ok_or(Denial::NoRule)?;
-        if permissions.capabilities.denies() || (list && self.denies_folder(path.as_str())) {
+        if permissions.capabilities.denies() {
             return Err(Denial::Denied);
         }
         if !permissions.capabilities.has(operation.capability()) {
@@ -198,9 +197,14 @@ impl Acl {
     }
 
     fn decides(&self, operation: Operation, path: &ApiPath) -> Option<&Permissions> {
-        match operation {
-            Operation::List => self.find_folder(path.as_str()),
-            _ => self.find(path.as_str()),
+        self.decides_as(operation == Operation::List, path)
+    }
+
+    /// All steps: the one rule that decides, for LIST or for everything else.
+    fn decides_as(&self, list: bool, path: &ApiPath) -> Option<&Permissions> {
+        match list {
+            true => self.denies_folder(path.as_str()).or_else(|| self.find_folder(path.as_str())),
+            false => self.find(path.as_str()),
         }
     }
 
@@ -210,12 +214,20 @@ impl Acl {
         if self.root {
             return Capabilities::ROOT;
         }
-        let list = path.is_list_form();
-        if list && self.denies_folder(path.as_str()) {
-            return Capabilities::DENY;
-        }
-        let found = if list { self.find_folder(path.as_str()) } else { self.find(path.as_str()) };
+        let found = self.decides_as(path.is_list_form(), path);
         found.map_or(Capabilities::NONE, |permissions| permissions.capabilities)
+    }
+
+    /// Policies whose rule says what [`Self::capabilities`] of a path are. None if no rule is about it.
+    #[must_use]
+    pub fn behind_capabilities(&self, path: &ApiPath) -> Arc<[PolicyName]> {
+        match self.root {
+            true => Arc::from([PolicyName::root()]),
+            false => self
+                .decides_as(path.is_list_form(), path)
+                .map(|rule| rule.policies.clone())
+                .unwrap_or_default(),
+        }
     }
 
     /// Whether any rule grants something at or below a mount, as the preflight of `sys/internal/ui/mounts`
@@ -262,11 +274,10 @@ impl Acl {
             .or_else(|| self.best_wildcard(path))
     }
 
-    /// Step 4 for LIST: whether a rule denies the folder in either spelling, though the one that decides does
-    /// not.
-    fn denies_folder(&self, path: &str) -> bool {
-        let denied = |path: &str| self.find(path).is_some_and(|found| found.capabilities.denies());
-        denied(path) || denied(&format!("{path}/"))
+    /// Step 4 for LIST: the rule that denies the folder in either spelling, whatever steps 1 to 3 found.
+    fn denies_folder(&self, path: &str) -> Option<&Permissions> {
+        let denied = |path: &str| self.find(path).filter(|found| found.capabilities.denies());
+        denied(&format!("{path}/")).or_else(|| denied(path))
     }
 
     fn best_wildcard(&self, path: &str) -> Option<&Permissions> {

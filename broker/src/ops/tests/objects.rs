@@ -1,6 +1,6 @@
 //! What entries are about beside the path, as somebody reads them back.
 
-use symbolon_core::audit::Action;
+use symbolon_core::audit::{Action, Outcome};
 use symbolon_core::identity::approle::SecretIdRequest;
 use symbolon_core::token::CreateRequest;
 
@@ -167,4 +167,21 @@ async fn a_refused_login_names_the_secret_id_that_was_presented() {
     assert!(bench.as_root(log_in).await.is_err(), "from no known address");
     let said = format!("secret id {} of role ci", made.record.accessor);
     assert_eq!(objects(&bench, Action::Login).await, [said]);
+}
+
+/// Also where no route takes the request: a `deny` decided, so its policy is named.
+#[tokio::test]
+async fn a_request_of_no_known_form_names_the_policy_that_denies() {
+    let bench = Bench::new().await;
+    let path = api("secret/data/x");
+    for (word, outcome) in [("deny", Outcome::Denied), ("read", Outcome::Failed)] {
+        let token =
+            bench.token_with(&format!(r#"path "secret/data/x" {{ capabilities = ["{word}"] }}"#)).await;
+        let _ = bench.ask(&token, async |who| access::malformed(&who, &path).await).await;
+        let filter = Filter { path: Some("secret/data/x".to_owned()), ..Filter::default() };
+        let range = Range { from: 0, until: u64::MAX, newest_first: true, limit: 1, counts_only: false };
+        let page = bench.as_root(async |who| audit::search(&who, &filter, range).await).await.unwrap();
+        let detail = page.found[0].detail.clone().unwrap();
+        assert_eq!((page.found[0].entry.outcome, detail.policies.len()), (outcome, 1), "{word}");
+    }
 }
