@@ -1,4 +1,5 @@
-//! Searching the log: heads are looked at first, details opened only where the head fits.
+//! Searching the log: heads are looked at first, details opened only where the head fits and cannot decide by
+//! itself. Times never go back within a log, so a search ends where they leave what was asked for.
 
 use symbolon_core::audit::{Action, Asked, Counts, Detail, Kind, Outcome};
 use symbolon_core::event::{is_path, kv_spelling};
@@ -99,11 +100,15 @@ impl LogReader {
             if range.newest_first {
                 stored.reverse();
             }
-            for (index, entry) in stored {
+            for (index, stored) in stored {
                 if is_full(&found) {
                     break;
                 }
-                let fit = filter.open(audit, deployment, index, &entry)?;
+                let entry = Entry::decode(&stored.bytes).map_err(|_| LogError::Bundle { index })?;
+                if filter.ends_at(&entry, range.newest_first) {
+                    return Ok(Page { found, fitting, rest: None });
+                }
+                let fit = filter.look(entry, range.counts_only, |entry| open(audit, deployment, entry));
                 fitting += u64::from(fit.is_some());
                 found.extend(fit.filter(|_| !range.counts_only));
                 looked_at += 1;
@@ -116,25 +121,38 @@ impl LogReader {
     }
 }
 
+fn open(audit: &AuditKey, deployment: DeploymentId, entry: &Entry) -> Option<Detail> {
+    let place =
+        DetailPlace { deployment, broker: entry.broker, action: entry.action, outcome: entry.outcome };
+    detail::open(audit, &place, &entry.detail).ok()
+}
+
 impl Filter {
-    /// The entry with its detail if it fits.
-    fn open(
+    /// The entry if it fits, with its detail. A count that the head alone decides opens none.
+    fn look(
         &self,
-        audit: &AuditKey,
-        deployment: DeploymentId,
-        index: u64,
-        stored: &StoredEntry,
-    ) -> Result<Option<Found>, LogError> {
-        let entry = Entry::decode(&stored.bytes).map_err(|_| LogError::Bundle { index })?;
+        entry: Entry,
+        counts_only: bool,
+        open: impl FnOnce(&Entry) -> Option<Detail>,
+    ) -> Option<Found> {
         if !self.fits_head(&entry) {
-            return Ok(None);
+            return None;
         }
-        let place =
-            DetailPlace { deployment, broker: entry.broker, action: entry.action, outcome: entry.outcome };
-        let detail = detail::open(audit, &place, &entry.detail).ok();
-        let fits =
-            detail.as_ref().map_or(!self.asks_detail(&entry), |detail| self.fits_detail(&entry, detail));
-        Ok(fits.then_some(Found { entry, detail }))
+        let asks_detail = self.asks_detail(&entry);
+        if counts_only && !asks_detail {
+            return Some(Found { entry, detail: None });
+        }
+        let detail = open(&entry);
+        let fits = detail.as_ref().map_or(!asks_detail, |detail| self.fits_detail(&entry, detail));
+        fits.then_some(Found { entry, detail })
+    }
+
+    /// Whether neither this entry nor any that follows in the asked order is of the asked time.
+    fn ends_at(&self, entry: &Entry, newest_first: bool) -> bool {
+        match newest_first {
+            true => self.since_ms.is_some_and(|since| entry.time_ms < since),
+            false => self.until_ms.is_some_and(|until| entry.time_ms >= until),
+        }
     }
 
     fn fits_head(&self, entry: &Entry) -> bool {
@@ -192,5 +210,34 @@ impl Filter {
             (None, None) => counts.kinds.iter().any(is_kind),
             _ => counts.asked.iter().any(is_asked),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use symbolon_proto::id::BrokerId;
+
+    use super::*;
+
+    /// Opening costs far more than a head, and a count may be of the whole log.
+    #[test]
+    fn a_count_opens_a_detail_only_if_the_head_does_not_decide() {
+        let (index, time_ms, broker, outcome) = (0, 7, BrokerId::from_bytes([9; 16]), Outcome::Denied);
+        let entry = |action| Entry { index, time_ms, action, outcome, broker, detail: Vec::new() };
+        let opened = std::cell::Cell::new(0);
+        let count = |filter: &Filter, action| {
+            let look = |_: &Entry| {
+                opened.set(opened.get() + 1);
+                None
+            };
+            (filter.look(entry(action), true, look).is_some(), opened.replace(0))
+        };
+        let reads = Filter { actions: vec![Action::SecretRead], since_ms: Some(7), ..Filter::default() };
+        assert_eq!(count(&reads, Action::SecretRead), (true, 0));
+        assert_eq!(count(&reads, Action::Login), (false, 0));
+        assert_eq!(count(&reads, Action::Refused), (false, 1), "only the detail says what was refused");
+        assert_eq!(count(&Filter::default(), Action::Refused), (true, 0));
+        let by = Filter { caller: Some("ci".to_owned()), ..Filter::default() };
+        assert_eq!(count(&by, Action::SecretRead), (false, 1));
     }
 }

@@ -233,6 +233,32 @@ async fn a_count_goes_on_past_the_limit_and_returns_nothing() {
     assert_eq!((page.found.len(), page.fitting), (7, 7));
 }
 
+/// Both ways: what lies beyond is not even read, or a question about today would read the log of years.
+#[tokio::test]
+async fn a_search_ends_where_times_leave_what_was_asked_for() {
+    let bench = Bench::new();
+    let writer = bench.start().await;
+    for number in 0..600_u64 {
+        bench.clock.0.store(1000 + number, Ordering::Relaxed);
+        let _ = writer.commit(Vec::new(), draft()).await.unwrap();
+    }
+    let reader = LogReader::new(Arc::clone(&bench.store) as Arc<dyn Store>);
+    let keys = Bench::keys();
+    let range = Range { from: 0, until: 600, newest_first: true, limit: 900, counts_only: false };
+    let since = Filter { since_ms: Some(1590), ..Filter::default() };
+    let before = Filter { until_ms: Some(1010), ..Filter::default() };
+    for (broken, filter, newest_first) in [(0, since, true), (599, before, false)] {
+        let bundle = bench.store.rows().get(&bundle_key(broken)).unwrap().value.clone();
+        bench.store.tamper(&bundle_key(broken), Some(vec![0]));
+        let range = Range { newest_first, ..range };
+        let page = reader.search(&keys.audit, keys.deployment, &filter, range).await.unwrap();
+        assert_eq!((page.found.len(), page.rest), (10, None));
+        let all = reader.search(&keys.audit, keys.deployment, &Filter::default(), range).await;
+        assert!(all.is_err(), "what is broken would have been seen");
+        bench.store.tamper(&bundle_key(broken), Some(bundle));
+    }
+}
+
 #[tokio::test]
 async fn search_goes_on_where_it_stopped_both_ways() {
     let (_bench, reader) = log_of(600).await;
