@@ -117,12 +117,27 @@ pub fn columns(rows: &[Vec<String>]) -> String {
     text
 }
 
-/// A record of RFC 4180. A cell that a spreadsheet would take for a formula begins with a quotation mark,
-/// for some of the texts in it come from elsewhere.
+/// A cell without formulas: some of its texts come from elsewhere. Whatever a spreadsheet would take for the
+/// beginning of a formula has a mark before it, also where one that separates cells by semicolons or tabs, or
+/// does not know quoted line feeds, would begin a cell.
+fn without_formulas(cell: &str) -> String {
+    let mut text = String::with_capacity(cell.len());
+    let mut begins = true;
+    for c in cell.chars() {
+        if begins && matches!(c, '=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠') {
+            text.push('\'');
+        }
+        // blanks and quotation marks are skipped by some
+        begins = c == ';' || (begins && c == '"') || (c.is_whitespace() && (begins || c.is_control()));
+        text.push(c);
+    }
+    text
+}
+
+/// A record of RFC 4180, of cells without formulas.
 fn csv(cells: &[String]) -> String {
     let quoted = |cell: &String| {
-        let formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']);
-        let cell = if formula { format!("'{cell}") } else { cell.clone() };
+        let cell = without_formulas(cell);
         match cell.contains(['"', ',', '\n', '\r']) {
             true => format!("\"{}\"", cell.replace('"', "\"\"")),
             false => cell,
@@ -159,6 +174,24 @@ mod tests {
     fn csv_quotes_what_must_be_and_holds_no_formula() {
         let row = ["a", "b,c", "d\"e", "=1+1", "", "-"].map(str::to_owned);
         assert_eq!(csv(&row), "a,\"b,c\",\"d\"\"e\",'=1+1,,'-\r\n");
+    }
+
+    /// Half of the world separates cells by semicolons.
+    #[test]
+    fn no_part_of_a_cell_is_a_formula_elsewhere() {
+        for (cell, printed) in [
+            ("secret/x;=HYPERLINK(1)", "secret/x;'=HYPERLINK(1)"),
+            ("x\t+1", "x\t'+1"),
+            ("x\n-1", "\"x\n'-1\""),
+            ("x\r@a", "\"x\r'@a\""),
+            ("\t=1", "\t'=1"),
+            ("x; \"=1", "\"x; \"\"'=1\""),
+            ("＝1", "'＝1"),
+            ("a=b", "a=b"),
+            ("a -b;c", "a -b;c"),
+        ] {
+            assert_eq!(csv(&[cell.to_owned()]), format!("{printed}\r\n"));
+        }
     }
 
     #[test]
