@@ -2,12 +2,12 @@
 
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value};
-use symbolon::{Cas, Error, MetadataChange, Secret, SecretData};
+use symbolon::{Cas, Error, MetadataChange, Secret, SecretData, VersionMetadata};
 
 use crate::failure::Failure;
 use crate::globals::Globals;
 use crate::input;
-use crate::output::{plain, printable};
+use crate::output::{SecretOutput, plain, printable};
 
 /// `symbolon kv`
 #[derive(Subcommand)]
@@ -192,6 +192,7 @@ async fn list(globals: &Globals, place: &Place) -> Result<(), Failure> {
 impl Get {
     async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let (mount, path) = self.place.secret()?;
+        let out = self.field.is_none().then(|| globals.out().for_secrets()).transpose()?;
         let client = globals.client()?;
         let kv = client.kv(mount);
         let got = match self.version {
@@ -199,9 +200,9 @@ impl Get {
             None => kv.get(path).await,
         };
         let secret = got.map_err(gone)?;
-        match &self.field {
-            Some(field) => print_field(globals, &secret, field),
-            None => print_secret(globals, &secret),
+        match (out, &self.field) {
+            (Some(out), _) => print_secret(out, &secret),
+            (None, field) => print_field(globals, &secret, field.as_deref().unwrap_or_default()),
         }
     }
 }
@@ -230,14 +231,18 @@ fn print_field(globals: &Globals, secret: &Secret, field: &str) -> Result<(), Fa
     if std::io::stdout().is_terminal() { out.line(&printable(&text)) } else { out.text(&text) }
 }
 
-fn print_secret(globals: &Globals, secret: &Secret) -> Result<(), Failure> {
-    let out = globals.out();
-    if out.is_json() {
-        return out.json(&serde_json::json!({ "data": &secret.data, "metadata": &secret.metadata }));
-    }
+/// A secret as JSON.
+#[derive(serde::Serialize)]
+struct Shown<'a> {
+    data: &'a SecretData,
+    metadata: &'a VersionMetadata,
+}
+
+fn print_secret(out: SecretOutput, secret: &Secret) -> Result<(), Failure> {
+    let value = Shown { data: &secret.data, metadata: &secret.metadata };
     let rows =
         secret.data.fields().map(|(name, value)| vec![printable(name), printable(&plain(value))]).collect();
-    out.rows(&(), &["FIELD", "VALUE"], rows)
+    out.rows(&value, &["FIELD", "VALUE"], rows)
 }
 
 impl Put {

@@ -66,9 +66,10 @@ impl Login {
         if let Method::Token = self.method {
             return self.with_token(globals, &client).await;
         }
+        let shown = self.no_store.then(|| globals.out().for_secrets()).transpose()?;
         let auth = self.exchange(&client).await?;
-        if self.no_store {
-            return print_auth(globals, &auth);
+        if let Some(out) = shown {
+            return print_auth(out, &auth);
         }
         let path = token_file::store(&auth.token)?;
         let facts = [

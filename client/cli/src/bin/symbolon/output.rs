@@ -27,6 +27,17 @@ impl Output {
         self.format == Format::Csv
     }
 
+    /// For secrets, which no CSV holds. To be asked for before the broker is asked for them.
+    pub fn for_secrets(self) -> Result<SecretOutput, Failure> {
+        if self.is_csv() {
+            return Err(Failure::usage(
+                "secrets are not printed as CSV: spreadsheets would run or alter them",
+            )
+            .hint("use -o json, or for one field of a secret `symbolon kv get --field NAME`"));
+        }
+        Ok(SecretOutput(self))
+    }
+
     /// Prints a text as it is.
     pub fn text(self, text: &str) -> Result<(), Failure> {
         written(write!(io::stdout().lock(), "{text}"))
@@ -87,6 +98,28 @@ impl Output {
     /// Says that something was done; programs read the exit code instead.
     pub fn done(self, text: &str) -> Result<(), Failure> {
         if self.is_json() { Ok(()) } else { self.line(text) }
+    }
+}
+
+/// Output that secrets may go to as they are. A spreadsheet takes `=…` and `+…` for formulas, so CSV has a
+/// mark before them; a secret with a mark is another secret, so there is no CSV of them.
+#[derive(Clone, Copy)]
+pub struct SecretOutput(Output);
+
+impl SecretOutput {
+    /// Prints facts: one per line, or the value as JSON.
+    pub fn facts(self, value: &impl Serialize, facts: &[(&str, String)]) -> Result<(), Failure> {
+        self.0.facts(value, facts)
+    }
+
+    /// Prints rows under headings, or the value as JSON.
+    pub fn rows(
+        self,
+        value: &impl Serialize,
+        headings: &[&str],
+        rows: Vec<Vec<String>>,
+    ) -> Result<(), Failure> {
+        self.0.rows(value, headings, rows)
     }
 }
 
@@ -191,6 +224,14 @@ mod tests {
             ("a -b;c", "a -b;c"),
         ] {
             assert_eq!(csv(&[cell.to_owned()]), format!("{printed}\r\n"));
+        }
+    }
+
+    #[test]
+    fn secrets_are_printed_as_they_are_or_not_at_all() {
+        assert!(Output::new(Format::Csv).for_secrets().is_err());
+        for format in [Format::Table, Format::Json] {
+            assert!(Output::new(format).for_secrets().is_ok());
         }
     }
 

@@ -7,7 +7,7 @@ use symbolon_cli::CreateToken;
 use crate::failure::Failure;
 use crate::globals::Globals;
 use crate::input;
-use crate::output::printable;
+use crate::output::{SecretOutput, printable};
 
 /// `symbolon token`
 #[derive(Subcommand)]
@@ -90,9 +90,10 @@ impl Token {
     pub async fn run(self, globals: &Globals) -> Result<(), Failure> {
         match self {
             Self::Create(command) => {
+                let out = globals.out().for_secrets()?;
                 let (auth, warnings) = globals.client()?.create_token(&command.wishes()?).await?;
                 warn(&warnings)?;
-                print_auth(globals, &auth)
+                print_auth(out, &auth)
             }
             Self::Lookup(which) => {
                 let client = globals.client()?;
@@ -147,7 +148,7 @@ impl Create {
 }
 
 /// Prints a new token; it is not shown again.
-pub fn print_auth(globals: &Globals, auth: &Auth) -> Result<(), Failure> {
+pub fn print_auth(out: SecretOutput, auth: &Auth) -> Result<(), Failure> {
     let value = serde_json::json!({
         "token": auth.token.expose(),
         "accessor": auth.accessor,
@@ -165,7 +166,7 @@ pub fn print_auth(globals: &Globals, auth: &Auth) -> Result<(), Failure> {
     facts.push(("lifetime", lifetime(auth.lease_duration)));
     facts.push(("renewable", auth.renewable.to_string()));
     facts.push(("type", auth.token_type.clone()));
-    globals.out().facts(&value, &facts)
+    out.facts(&value, &facts)
 }
 
 fn print_info(globals: &Globals, info: &TokenInfo) -> Result<(), Failure> {
