@@ -7,12 +7,13 @@
 //! **Sweeping** removes what lies below the minimum, whoever left it there: bundles, tiles, what was known of
 //! segments. The bundle that straddles the minimum stays.
 
-use symbolon_proto::log::Pruned;
 use symbolon_proto::log::pruned::Cut;
 use symbolon_proto::log::segment::{SEGMENT_ENTRIES, lost_tiles, straddling};
 use symbolon_proto::log::tile::{TILE_LEVEL_MAX, TILE_WIDTH, encode_hashes};
+use symbolon_proto::log::{Checkpoint, CheckpointError, Pruned, VerifierKey, tree};
 
 use super::Changes;
+use super::packing::{PackError, consistency};
 use crate::audit::log::rows::{bundle_key, first_index, pruned_key, segment_key, tile_key};
 use crate::audit::log::tail::level_hashes;
 use crate::audit::log::{LogError, LogReader};
@@ -41,6 +42,17 @@ pub async fn prepare(store: &dyn Store, log: &LogReader, cut: Cut) -> Result<Pre
         writes.extend(kept_of_tile(store, level, cut.end).await?);
     }
     Ok(Prepared { changes: Changes(writes), pruned })
+}
+
+/// Proves that the root of a cut is that of the tree which `key` signed: it comes out of stored hashes, and
+/// what they could be told from goes with the cut.
+pub async fn prove(log: &LogReader, key: &VerifierKey, pruned: &Pruned) -> Result<(), PackError> {
+    let note = log.checkpoint().await?.ok_or(CheckpointError::Layout)?;
+    let checkpoint = Checkpoint::open(&note, key)?;
+    let (end, size) = (pruned.minimum, checkpoint.size);
+    let proof = consistency(log, end, size).await?;
+    let proven = tree::verify_consistency(end, size, &pruned.root, &checkpoint.root, &proof);
+    proven.map_err(|_| PackError::Beginning { end })
 }
 
 /// What is stored of the tile of a level that straddles `minimum`, unless it is there already.

@@ -3,16 +3,15 @@
 //! Every entry is hashed on its way. Before the last bytes leave, the node over them must be the one that the
 //! signed checkpoint covers: an object of entries that were damaged in the store never gets its name.
 
-use std::convert::Infallible;
-
 use sha2::{Digest as _, Sha256};
-use symbolon_proto::log::tile::decode_bundle;
+use symbolon_proto::log::tile::{TILE_HEIGHT, TILE_WIDTH, decode_bundle, decode_hashes, encode_hashes};
 use symbolon_proto::log::tree::{self, Frontier, ProveError, leaf_hash, node_hash};
 use symbolon_proto::log::{
     Checkpoint, CheckpointError, Entry, Finding, Hash, Node, Segment, Tile, TileKind, VerifierKey,
 };
 
 use super::segments::{Exported, Known, PlaceId};
+use crate::audit::log::tail::subtree_root;
 use crate::audit::log::{LogError, LogReader};
 use crate::place::{BrokenOff, Source};
 use crate::store::Cause;
@@ -45,6 +44,22 @@ pub enum PackError {
         /// The last.
         last: u64,
     },
+    /// Hashes that are stored beside the entries are not those of the entries.
+    #[error(
+        "the stored hashes {tile} are not those of the entries that were signed: somebody else wrote to the store; keep a copy of it for an investigation, and restore these hashes from a backup"
+    )]
+    Hashes {
+        /// Which.
+        tile: Tile,
+    },
+    /// The stored hashes do not lead from a cut to what was signed.
+    #[error(
+        "the stored hashes of what lies before entry {end} are not those that were signed: nothing is pruned; keep a copy of the store for an investigation, and restore them from a backup"
+    )]
+    Beginning {
+        /// The end of the cut that was not made.
+        end: u64,
+    },
     /// A number that a tar does not hold.
     #[error("a part of the segment is too long for a tar")]
     Tar(#[source] std::io::Error),
@@ -60,6 +75,10 @@ pub struct Packing {
     is_whole: bool,
     tree: Frontier,
     first_leaf: Hash,
+    leaves: Vec<Hash>,
+    wrong: Option<Tile>,
+    upper: Vec<(Tile, Hash)>,
+    body: [u8; 32],
     entry_bytes: u64,
     last_ms: u64,
     hash: Sha256,
@@ -86,6 +105,10 @@ impl Packing {
             is_whole: false,
             tree,
             first_leaf,
+            leaves: Vec::new(),
+            wrong: None,
+            upper: Vec::new(),
+            body: [0; 32],
             entry_bytes,
             last_ms,
             hash,
@@ -108,11 +131,16 @@ impl Packing {
     }
 
     /// Goes to the end without an object: what is in it is proven all the same.
-    pub async fn look(mut self) -> Result<Known, PackError> {
+    pub async fn look(self) -> Result<Known, PackError> {
+        Ok(self.prove_all().await?.known)
+    }
+
+    /// The same, with what an object of it must hold.
+    pub async fn prove_all(mut self) -> Result<Proven, PackError> {
         while self.next().await?.is_some() {
             tokio::task::yield_now().await;
         }
-        Ok(self.known())
+        Ok(Proven { known: self.known(), root: self.tree.root(), body: self.body })
     }
 
     /// What is known of the segment after its last bytes.
@@ -130,8 +158,14 @@ impl Packing {
     async fn tile(&mut self, tile: Tile) -> Result<Vec<u8>, PackError> {
         let missing = LogError::Bundle { index: tile.index() };
         let bytes = self.log.tile(tile).await?.ok_or(missing)?;
-        if tile.kind() == TileKind::Entries {
-            self.take(&bytes)?;
+        match tile.kind() {
+            TileKind::Entries => self.take(&bytes)?,
+            TileKind::Hashes(0) if bytes == encode_hashes(&self.leaves) => {}
+            TileKind::Hashes(0) => self.wrong = self.wrong.or(Some(tile)), // or its entries: see at the end
+            TileKind::Hashes(_) => {
+                let hashes = decode_hashes(&bytes, TILE_WIDTH).map_err(|_| PackError::Hashes { tile })?;
+                self.upper.push((tile, subtree_root(&hashes)));
+            }
         }
         file(&tile.to_string(), &bytes)
     }
@@ -140,6 +174,7 @@ impl Packing {
     fn take(&mut self, bundle: &[u8]) -> Result<(), PackError> {
         let at = self.segment.first() + self.tree.size();
         let entries = decode_bundle(bundle).map_err(|_| LogError::Bundle { index: at })?;
+        self.leaves.clear();
         for (index, bytes) in (at..).zip(entries) {
             let entry = Entry::decode(bytes).map_err(|error| Finding::Unreadable { index, error })?;
             let leaf = leaf_hash(bytes);
@@ -147,6 +182,7 @@ impl Packing {
                 self.first_leaf = leaf;
             }
             self.tree.append(leaf);
+            self.leaves.push(leaf);
             self.entry_bytes += bytes.len() as u64 + OVERHEAD_BYTES;
             self.last_ms = entry.time_ms;
         }
@@ -155,25 +191,51 @@ impl Packing {
 
     async fn end(&mut self) -> Result<Vec<u8>, PackError> {
         self.prove().await?;
+        self.body = self.hash.clone().finalize().into();
         let mut bytes = file("checkpoint", self.note.as_bytes())?;
         bytes.resize(bytes.len() + 2 * BLOCK, 0);
         self.is_whole = true;
         Ok(bytes)
     }
 
-    /// The first leaf is in the signed tree, and so is everything on its way up; one node of that way stands
-    /// for the segment, and must be the root over what was read.
+    /// The first leaf is in the signed tree, and so is everything on its way up; nodes of that way stand for
+    /// the segment, and for each tile above the leaves, and must be the roots over what was read.
     async fn prove(&self) -> Result<(), PackError> {
         let (first, size) = (self.segment.first(), self.checkpoint.size);
-        let altered = PackError::Altered { first, last: self.segment.end() - 1 };
         let proof = inclusion(&self.log, first, size).await?;
         let root = &self.checkpoint.root;
-        let inner = proof.get(..usize::from(self.segment.node().level));
-        let node =
-            inner.map(|inner| inner.iter().fold(self.first_leaf, |left, right| node_hash(&left, right)));
         let is_signed = tree::verify_inclusion(first, size, &self.first_leaf, &proof, root).is_ok();
-        if is_signed && node == Some(self.tree.root()) { Ok(()) } else { Err(altered) }
+        if !is_signed || self.above(&proof, self.segment.node().level) != Some(self.tree.root()) {
+            return Err(PackError::Altered { first, last: self.segment.end() - 1 });
+        }
+        let is_wrong = |(tile, found): &&(Tile, Hash)| match tile.kind() {
+            TileKind::Hashes(level) => self.above(&proof, (level + 1) * TILE_HEIGHT) != Some(*found),
+            TileKind::Entries => false,
+        };
+        let wrong = self.wrong.or_else(|| self.upper.iter().find(is_wrong).map(|(tile, _)| *tile));
+        wrong.map_or(Ok(()), |tile| Err(PackError::Hashes { tile }))
     }
+
+    /// The whole node at `level` above the first leaf, from the proof that this is in the tree.
+    fn above(&self, proof: &[Hash], level: u8) -> Option<Hash> {
+        let climb = |hash: Hash, (height, sibling): (usize, &Hash)| match self.segment.first() >> height & 1 {
+            0 => node_hash(&hash, sibling),
+            _ => node_hash(sibling, &hash),
+        };
+        let inner = proof.get(..usize::from(level))?;
+        Some(inner.iter().enumerate().fold(self.first_leaf, climb))
+    }
+}
+
+/// What was proven of a segment in the store.
+#[derive(Clone, Copy, Debug)]
+pub struct Proven {
+    /// What its row should say, but for an export.
+    pub known: Known,
+    /// Root over its entries.
+    pub root: Hash,
+    /// SHA-256 of an object of it as far as the checkpoint, which is another one each time.
+    pub body: [u8; 32],
 }
 
 impl Source for Packing {
@@ -187,23 +249,38 @@ impl Source for Packing {
 
 /// Proof that the entry at `index` is in the tree of the first `size`, from stored tiles.
 pub async fn inclusion(log: &LogReader, index: u64, size: u64) -> Result<Vec<Hash>, LogError> {
+    let prove = |read: &mut Read<'_>| tree::prove_inclusion(index, size, read);
+    proof(log, index, size, &prove).await
+}
+
+/// Proof that the tree of the first `old` entries is the beginning of that of the first `size`, from stored
+/// tiles.
+pub async fn consistency(log: &LogReader, old: u64, size: u64) -> Result<Vec<Hash>, LogError> {
+    let prove = |read: &mut Read<'_>| tree::prove_consistency(old, size, read);
+    proof(log, old, size, &prove).await
+}
+
+type Read<'a> = dyn FnMut(Node) -> Result<Hash, LogError> + 'a;
+type Prove<'a> = dyn Fn(&mut Read<'_>) -> Result<Vec<Hash>, ProveError<LogError>> + Send + Sync + 'a;
+
+/// A proof: first told which nodes it asks for, then made of them.
+async fn proof(log: &LogReader, at: u64, size: u64, prove: &Prove<'_>) -> Result<Vec<Hash>, LogError> {
+    let failed = |error| match error {
+        ProveError::Read(error) => error,
+        ProveError::Range { .. } => LogError::Bundle { index: at },
+    };
     let mut nodes: Vec<Node> = Vec::new();
-    let mut collect = |node| -> Result<Hash, Infallible> {
+    let mut collect = |node| {
         nodes.push(node);
         Ok(Hash::EMPTY_ROOT)
     };
-    let outside = |_: ProveError<Infallible>| LogError::Bundle { index };
-    tree::prove_inclusion(index, size, &mut collect).map_err(outside)?;
+    prove(&mut collect).map_err(failed)?;
     let mut hashes = Vec::with_capacity(nodes.len());
     for node in nodes {
         hashes.push(log.node(node, size).await?);
     }
     let mut hashes = hashes.into_iter();
-    let mut read = |_| hashes.next().ok_or(LogError::Bundle { index });
-    tree::prove_inclusion(index, size, &mut read).map_err(|error| match error {
-        ProveError::Read(error) => error,
-        ProveError::Range { .. } => LogError::Bundle { index },
-    })
+    prove(&mut |_| hashes.next().ok_or(LogError::Bundle { index: at })).map_err(failed)
 }
 
 /// A file of a tar: head, bytes, and zeros up to a whole block.

@@ -252,3 +252,30 @@ async fn an_object_unpacks_to_tiles_and_none_is_made_of_altered_entries() {
     packed(&written, 0).await.unwrap();
     assert_eq!(TILE_WIDTH, 256);
 }
+
+#[tokio::test]
+async fn no_object_is_made_of_hashes_that_are_not_those_of_its_entries() {
+    let mut written = Written::new();
+    written.grow_to(16 * SEGMENT_ENTRIES + 300);
+    for (level, number, place) in
+        [(0, 240, 0), (0, 247, 255), (0, 255, 9), (1, 0, 3), (1, 0, 241), (1, 0, 255)]
+    {
+        let key = tile_key(level, number);
+        let right = written.store.get(&key).await.unwrap().unwrap().value;
+        let mut altered = right.clone();
+        altered[place * 32] ^= 1;
+        written.store.tamper(&key, Some(altered));
+        let made = packed(&written, 15).await;
+        let is_found = matches!(made, Err(PackError::Hashes { .. } | PackError::Altered { .. }));
+        assert!(is_found, "hash {place} of tile {number} at level {level}");
+        let cut =
+            Cut { first: 0, end: 15 * SEGMENT_ENTRIES, time_ms: 5, order: Order::Policy, exported: true };
+        if level > 0 && place < 240 {
+            let prepared = cutting::prepare(written.store.as_ref(), &written.log(), cut).await.unwrap();
+            let proven = cutting::prove(&written.log(), signer().verifier(), &prepared.pruned).await;
+            assert!(matches!(proven, Err(PackError::Beginning { .. })), "{proven:?}");
+        }
+        written.store.tamper(&key, Some(right));
+    }
+    packed(&written, 15).await.unwrap();
+}
