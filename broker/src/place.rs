@@ -77,6 +77,14 @@ pub enum PlaceError {
     BrokenOff(#[from] BrokenOff),
 }
 
+impl PlaceError {
+    /// Whether the place answers, and there is nothing of that name.
+    #[must_use]
+    pub const fn is_not_found(&self) -> bool {
+        matches!(self, Self::Store(object_store::Error::NotFound { .. }))
+    }
+}
+
 /// A directory or a bucket.
 pub struct Place {
     store: Arc<dyn ObjectStore>,

@@ -7,17 +7,20 @@ use std::sync::Arc;
 
 use symbolon_core::audit::Action;
 use symbolon_core::policy::Operation;
-use symbolon_proto::log::Segment;
 use symbolon_proto::log::pruned::Order;
+use symbolon_proto::log::{Segment, VerifierKey};
 
 use crate::access::{Asker, Authorised, Object, Request, Route, Session};
 use crate::audit::retention::journal::{Journal, Known as OfSession, Retention};
 use crate::audit::retention::plan::Limits;
 use crate::audit::retention::segments::Known;
+use crate::config::AuditConfig;
+use crate::custody::deployment::backup_signing;
 use crate::error::{OpError, Text};
-use crate::upkeep::retention::RoundError;
+use crate::upkeep::retention::judging::Judge;
 use crate::upkeep::retention::ledger::{Ledger, Ordered};
 use crate::upkeep::retention::round::{self, Ordering};
+use crate::upkeep::retention::{Pace, RoundError};
 
 /// Most segments that are shown: the newest.
 const SHOWN_MAX: usize = 1000;
@@ -58,7 +61,7 @@ pub async fn prune(who: &Asker<'_>, wanted: Wanted) -> Result<u64, OpError> {
     let retention = request.record_failure(of(request.session())).await?;
     let turn = retention.turn().await;
     for _ in 0..CUT_TRIES {
-        match cut(&request, &retention, wanted).await {
+        match cut((&request, who.session), &retention, wanted).await {
             Err(OpError::Conflict(_)) => {} // a tile was completed in between
             done => {
                 drop(turn);
@@ -70,18 +73,41 @@ pub async fn prune(who: &Asker<'_>, wanted: Wanted) -> Result<u64, OpError> {
     request.record_failure(Err(OpError::CONFLICT)).await
 }
 
-async fn cut(request: &Authorised, retention: &Retention, wanted: Wanted) -> Result<u64, OpError> {
-    let (session, plan) = (request.session(), retention.plan());
+async fn cut(
+    (request, session): (&Authorised, &Arc<Session>),
+    retention: &Retention,
+    wanted: Wanted,
+) -> Result<u64, OpError> {
+    let plan = retention.plan();
     let limits = Limits::from(&plan);
     let (_, segments) = round::look(session).await.map_err(RoundError::from)?;
     let stock = round::stock(session, retention, &segments).await.map_err(RoundError::from)?;
     let end = limits.cut_by_hand(&stock, wanted.before, wanted.unexported);
     let end = end.ok_or(OpError::Refused(Text::fixed(NOTHING)))?;
+    let key = backup_signing(session).await?.key;
+    let (segments, end) = match wanted.unexported {
+        true => (Vec::new(), end), // nothing is said of what was not read back
+        false => proven(session, retention, (&plan, &key), &segments, end).await?,
+    };
     let by = request.caller().display_name.as_str();
-    let order = Ordering { order: Order::Operator, by, limits: &limits };
+    let order = Ordering { order: Order::Operator, by, limits: &limits, key: &key };
     let (prepared, what) = round::prepare(session, retention, &segments, end, &order, &plan).await?;
     request.commit_retention(Object::Named(what), prepared.changes).await?;
     Ok(end)
+}
+
+/// As far as what goes was read back, from the store and from the place; an error if nothing was.
+async fn proven(
+    session: &Arc<Session>,
+    retention: &Retention,
+    (plan, key): (&AuditConfig, &VerifierKey),
+    rows: &[(Segment, Known)],
+    end: u64,
+) -> Result<(Vec<(Segment, Known)>, u64), OpError> {
+    let session = &Arc::downgrade(session);
+    let judge = Judge { session, retention, key, plan, pace: Pace::FULL };
+    let judged = judge.by_hand(rows, end).await.strictly()?;
+    Ok((judged.segments, judged.end.ok_or(OpError::Refused(Text::fixed(NOTHING)))?))
 }
 
 const NOTHING: &str = "nothing can be pruned before this entry: whole segments of 4096 entries go that the fragment service has been told of, and that were exported unless `unexported` is true; `symbolon audit segments` shows them";

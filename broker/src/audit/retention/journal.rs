@@ -1,17 +1,19 @@
 //! What is known of the log's retention, sealed or not, and what the configuration says of it now.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use sha2::{Digest as _, Sha256};
 use symbolon_core::clock::Now;
+use symbolon_proto::log::Segment;
 use tokio::sync::{Mutex as Turns, Notify};
 
 use super::age::Judged;
 use super::plan::{Limits, Stock};
-use super::segments::PlaceId;
+use super::segments::{self, PlaceId};
 use crate::alarms::{Alarm, Alarms};
-use crate::config::{AuditConfig, Living, WhenFull};
+use crate::config::{AuditConfig, Bucket, Living, WhenFull};
 use crate::place::Patience;
 
 const DAY_MS: u64 = 86_400_000;
@@ -28,6 +30,8 @@ pub enum Fault {
     Place,
     /// What came back was not what was written.
     ReadBack,
+    /// An object of the same name has other entries.
+    Occupied,
     /// The log was cut, and not by this broker.
     Foreign,
     /// The broker itself.
@@ -45,6 +49,9 @@ impl Fault {
             Self::Place => "the place in audit.export did not take a segment; the broker's log says more",
             Self::ReadBack => {
                 "a segment could not be read back whole from audit.export; the broker's log says more"
+            }
+            Self::Occupied => {
+                "audit.export holds a segment of the same name with other entries, perhaps the only copy of a log that was lost; the broker's log names it: move it elsewhere and keep it, or give this broker another place; nothing is pruned"
             }
             Self::Foreign => {
                 "the log begins elsewhere than where this broker cut it last: somebody else wrote to the store; keep a copy of it for an investigation, nothing more is pruned"
@@ -89,6 +96,7 @@ pub struct Retention {
     journal: Mutex<Journal>,
     judged: Mutex<Option<Judged>>,
     anchored: AtomicU64,
+    seen: Mutex<BTreeMap<Segment, segments::Known>>,
     wake: Notify,
     turns: Turns<()>,
 }
@@ -141,6 +149,23 @@ impl Retention {
         self.anchored.load(Ordering::Relaxed)
     }
 
+    /// A segment was read in the store, and proven against the signed checkpoint.
+    pub fn saw(&self, segment: Segment, proven: segments::Known) {
+        locked(&self.seen).insert(segment, segments::Known { exported: None, ..proven });
+    }
+
+    /// What was proven of a segment since this process began. Rows are nobody's word.
+    #[must_use]
+    pub fn seen(&self, segment: Segment) -> Option<segments::Known> {
+        locked(&self.seen).get(&segment).copied()
+    }
+
+    /// Forgets what lies before a segment: it is gone.
+    pub fn forget_before(&self, first: Segment) {
+        let mut seen = locked(&self.seen);
+        *seen = seen.split_off(&first);
+    }
+
     /// The turn to count, export or cut.
     pub async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.turns.lock().await
@@ -159,8 +184,7 @@ impl Retention {
     /// A round has looked at the log.
     pub fn looked(&self, limits: &Limits, minimum: u64, stock: &Stock<'_>) {
         let bytes = stock.bytes();
-        let is_exported =
-            |known: &super::segments::Known| limits.place.is_some_and(|place| known.is_in(place));
+        let is_exported = |known: &segments::Known| limits.place.is_some_and(|place| known.is_in(place));
         let exported = stock.segments.iter().take_while(|(_, known)| is_exported(known)).last();
         let mut journal = locked(&self.journal);
         journal.minimum = minimum;
@@ -197,15 +221,20 @@ impl From<&AuditConfig> for Limits {
             keep_bytes: plan.keep_mib.map(|mib| mib.saturating_mul(MIB)),
             budget_bytes: plan.disk_budget_mib.map(|mib| mib.saturating_mul(MIB)),
             prunes_when_full: plan.when_full == WhenFull::Prune,
-            place: plan.place().map(place_id),
+            place: plan.place().map(|address| place_id(address, plan.bucket.as_ref())),
         }
     }
 }
 
-/// What stands for an address in rows that anybody with the disk can read.
+/// What stands for a place in rows that anybody with the disk can read: its address, and of a bucket the
+/// server too, for another server has other objects.
 #[must_use]
-pub fn place_id(address: &str) -> PlaceId {
-    Sha256::digest(address).into()
+pub fn place_id(address: &str, bucket: Option<&Bucket>) -> PlaceId {
+    let endpoint =
+        bucket.filter(|_| address.starts_with("s3://")).and_then(|bucket| bucket.endpoint.as_ref());
+    let hash = Sha256::new().chain_update(address);
+    let hash = endpoint.iter().fold(hash, |hash, endpoint| hash.chain_update([0]).chain_update(endpoint));
+    hash.finalize().into()
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! packing.rs    a segment as one object, proven against the signed checkpoint as it is made
+//! unpacking.rs  an object as it lies in its place, and whose entries are in it
 //! segments.rs   what is known of a whole segment: bytes, time, where it was exported to
 //! cutting.rs    the commits of a cut: first the minimum index, then rows below it, a few at a time
 //! plan.rs       how far the log may be cut, and what keeps it from it
@@ -22,6 +23,7 @@ pub mod ledger;
 pub mod packing;
 pub mod plan;
 pub mod segments;
+pub mod unpacking;
 
 #[cfg(test)]
 mod tests;

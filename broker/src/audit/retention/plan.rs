@@ -47,7 +47,8 @@ impl Stock<'_> {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         let each = self.segments.last().map_or(ENTRY_BYTES, |(_, known)| known.bytes / SEGMENT_ENTRIES);
-        self.segments.iter().map(|(_, known)| known.bytes).sum::<u64>() + self.loose * each
+        let whole = self.segments.iter().fold(0_u64, |sum, (_, known)| sum.saturating_add(known.bytes));
+        whole.saturating_add(self.loose.saturating_mul(each))
     }
 
     /// Days until `budget` is used up at the pace of the known segments; `None` if no pace can be told.
@@ -55,7 +56,8 @@ impl Stock<'_> {
     pub fn days_left(&self, budget: u64) -> Option<u64> {
         let ((_, first), (_, last)) = (self.segments.first()?, self.segments.last()?);
         let ms = last.last_ms.checked_sub(first.last_ms).filter(|ms| *ms > 0)?;
-        let grown: u64 = self.segments.iter().skip(1).map(|(_, known)| known.bytes).sum();
+        let later = self.segments.iter().skip(1);
+        let grown = later.fold(0_u64, |sum, (_, known)| sum.saturating_add(known.bytes));
         let left = u128::from(budget.saturating_sub(self.bytes()));
         let days = left * u128::from(ms) / u128::from(grown.max(1)) / 86_400_000;
         u64::try_from(days).ok()
@@ -67,6 +69,12 @@ impl Limits {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Whether anything is ever pruned by them.
+    #[must_use]
+    pub const fn prunes(&self) -> bool {
+        self.keep_ms.is_some() || self.keep_bytes.is_some() || self.prunes_when_full
     }
 
     /// Whether the budget is used up.

@@ -3,7 +3,7 @@
 use crate::audit::log::LogError;
 use crate::audit::retention::journal::Fault;
 use crate::audit::retention::packing::PackError;
-use crate::error::OpError;
+use crate::error::{OpError, Text};
 use crate::place::PlaceError;
 use crate::store::Cause;
 
@@ -33,6 +33,22 @@ pub enum RoundError {
         /// Read.
         found: u64,
     },
+    /// What was exported is not there any more as it was.
+    #[error(
+        "{name} was exported and read back, and is missing now or not whole; it is exported again before it is pruned"
+    )]
+    Lost {
+        /// The name of the object.
+        name: String,
+    },
+    /// What has the name of an object is a whole one with other entries.
+    #[error(
+        "{name} holds other entries than this log: perhaps the only copy of a log that was lost, or another broker writes there; keep it elsewhere, or give this broker another place"
+    )]
+    Occupied {
+        /// The name of the object.
+        name: String,
+    },
     /// The public record of cuts and the one under the keys of the deployment say different things.
     #[error("the log begins at entry {found}, and this broker cut it last at {cut}")]
     Foreign {
@@ -55,7 +71,8 @@ impl RoundError {
             Self::Log(_) | Self::Pack(_) | Self::Unreadable(_) => Fault::Log,
             Self::Foreign { .. } => Fault::Foreign,
             Self::Place(_) => Fault::Place,
-            Self::ReadBack { .. } => Fault::ReadBack,
+            Self::Occupied { .. } => Fault::Occupied,
+            Self::ReadBack { .. } | Self::Lost { .. } => Fault::ReadBack,
         }
     }
 }
@@ -65,6 +82,10 @@ impl From<RoundError> for OpError {
         match error {
             RoundError::Broker(error) => error,
             RoundError::Log(LogError::Store(error)) => error.into(),
+            error @ (RoundError::Place(_)
+            | RoundError::ReadBack { .. }
+            | RoundError::Lost { .. }
+            | RoundError::Occupied { .. }) => Self::Refused(Text::fixed(error.fault().text())),
             _ => Self::INTEGRITY,
         }
     }

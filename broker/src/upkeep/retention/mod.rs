@@ -4,6 +4,7 @@
 //! error.rs       why not
 //! round.rs       one round: count or export, sweep, plan, cut
 //! exporting.rs   one segment into its place and back
+//! judging.rs     what goes, by what is there and not by what was noted of it
 //! ledger.rs      who ordered which cut, and where it lies: a row of its own
 //! ```
 
@@ -21,6 +22,7 @@ use crate::custody::unseal::anchor::Anchor;
 
 pub mod error;
 pub mod exporting;
+pub mod judging;
 pub mod ledger;
 pub mod round;
 

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use super::error::RoundError;
 use super::exporting::Target;
+use super::judging::Judge;
 use super::ledger::{Ledger, Ordered};
 use crate::access::Session;
 use crate::audit::log::{LogError, LogReader};
@@ -41,7 +42,7 @@ impl Pace {
     /// Without rest: for tests.
     pub const FULL: Self = Self { rest: 0 };
 
-    async fn rest_since(self, begun: Instant) {
+    pub(super) async fn rest_since(self, begun: Instant) {
         sleep(begun.elapsed() * self.rest).await;
     }
 }
@@ -67,19 +68,30 @@ pub async fn round(
     let open = alive(session)?;
     let ledger = Ledger::read(&open).await?;
     retention.judge(ledger.judged_ms, open.now());
-    let (_, segments) = look(&open).await?;
-    let stock = stock(&open, retention, &segments).await?;
-    let cut = limits.cut(&stock);
-    if let Some(end) = cut {
-        let order = Ordering { order: Order::Policy, by: "[audit] of the configuration", limits: &limits };
-        make(&open, retention, &segments, end, &order, &plan).await?;
-    }
-    drop((open, turn));
-    if cut.is_some() {
+    drop(open);
+    let cut = match &exported {
+        Err(RoundError::Occupied { .. }) => Ok(false), // whose log this is has to be found out first
+        _ => cut(&Judge { session, retention, key, plan: &plan, pace }).await,
+    };
+    drop(turn);
+    if cut.is_ok() {
         sweep(session, pace).await?;
     }
     tell(session, retention, &limits).await?;
-    exported
+    exported.and(cut.map(drop))
+}
+
+/// Cuts what the configuration says and what was proven; whether it did. An error if more should go that could
+/// not be proven.
+async fn cut(judge: &Judge<'_>) -> Result<bool, RoundError> {
+    let judged = judge.by_policy().await?;
+    if let Some(end) = judged.end {
+        let (open, limits) = (alive(judge.session)?, Limits::from(judge.plan));
+        let (order, by) = (Order::Policy, "[audit] of the configuration");
+        let order = Ordering { order, by, limits: &limits, key: judge.key };
+        make(&open, judge.retention, &judged.segments, end, &order, judge.plan).await?;
+    }
+    judged.failed.map_or(Ok(judged.end.is_some()), Err)
 }
 
 /// That the log begins where this broker cut it. Whoever can write the store can move the beginning, and what
@@ -147,12 +159,15 @@ async fn keep_segments(
         if is_done {
             continue;
         }
-        let kept = keep_segment(session, target.as_ref().ok().and_then(Option::as_ref), segment, key).await;
+        let place = target.as_ref().ok().and_then(Option::as_ref);
+        let kept = keep_segment(session, retention, place, segment, key).await;
         match kept {
-            Err(error @ (RoundError::Place(_) | RoundError::ReadBack { .. })) => {
+            Err(
+                error @ (RoundError::Place(_) | RoundError::ReadBack { .. } | RoundError::Occupied { .. }),
+            ) => {
                 target = Err(error);
                 if before.is_none() {
-                    keep_segment(session, None, segment, key).await?;
+                    keep_segment(session, retention, None, segment, key).await?;
                 }
             }
             kept => kept?,
@@ -163,7 +178,7 @@ async fn keep_segments(
 }
 
 /// The place of the configuration, if it names one.
-async fn target(
+pub(super) async fn target(
     session: &Weak<Session>,
     plan: &AuditConfig,
     patience: Patience,
@@ -171,7 +186,7 @@ async fn target(
     let Some(address) = plan.place() else { return Ok(None) };
     let place = Place::open(address, plan.bucket.as_ref(), patience)?;
     let deployment = alive(session)?.unsealed().deployment();
-    let id = crate::audit::retention::journal::place_id(address);
+    let id = crate::audit::retention::journal::place_id(address, plan.bucket.as_ref());
     let target = Target { place, address: address.to_owned(), id, deployment };
     target.sweep().await?;
     Ok(Some(target))
@@ -180,6 +195,7 @@ async fn target(
 /// Counts or exports one, and says so in a row and an entry. The session is not held meanwhile.
 async fn keep_segment(
     session: &Weak<Session>,
+    retention: &Retention,
     target: Option<&Target>,
     segment: Segment,
     key: &VerifierKey,
@@ -203,6 +219,7 @@ async fn keep_segment(
         }
     };
     drop(alive(session)?.retain(known.put(segment), entry(what)).await?);
+    retention.saw(segment, known);
     Ok(())
 }
 
@@ -214,6 +231,8 @@ pub struct Ordering<'a> {
     pub by: &'a str,
     /// What tells whether something was exported.
     pub limits: &'a Limits,
+    /// What the log is signed with.
+    pub key: &'a VerifierKey,
 }
 
 /// Cuts the log, with an entry of the broker's own.
@@ -250,6 +269,7 @@ pub async fn prepare(
     let time_ms = session.now().unix_ms;
     let cut = Cut { first, end, time_ms, order: order.order, exported };
     let Prepared { changes, pruned } = cutting::prepare(session.rows.store(), &log, cut).await?;
+    cutting::prove(&log, order.key, &pruned).await?;
     let place = if exported { plan.place().unwrap_or_default() } else { "" };
     let ordered = Ordered {
         first,
@@ -298,10 +318,10 @@ pub fn entry(what: String) -> Draft {
     Draft::by_broker(Action::Retention, what)
 }
 
-fn reader(session: &Session) -> LogReader {
+pub(super) fn reader(session: &Session) -> LogReader {
     LogReader::new(session.rows.shared_store())
 }
 
-fn alive(session: &Weak<Session>) -> Result<Arc<Session>, RoundError> {
+pub(super) fn alive(session: &Weak<Session>) -> Result<Arc<Session>, RoundError> {
     session.upgrade().ok_or(RoundError::Sealed)
 }

@@ -34,6 +34,7 @@ use crate::store::Store;
 use crate::store::memory::{Failure, MemoryStore};
 use crate::testing::{Away, Ground, unsealed};
 
+mod judging;
 mod year;
 
 const DAY_MS: u64 = 86_400_000;
