@@ -44,9 +44,9 @@ impl Target {
         segment.object(&digits(self.deployment))
     }
 
-    /// Writes a segment, and reads it back. Half an object that is there already, or one with the same entries,
-    /// is replaced: whoever wrote it did not come as far as to say so. A whole one with other entries is left
-    /// alone: it can be the only copy of a log that was lost, or another broker's.
+    /// Writes a segment, and reads it back. Half an object that is there already, or one with the same
+    /// entries, is replaced: whoever wrote it did not come as far as to say so. A whole one with other
+    /// entries is left alone: it can be the only copy of a log that was lost, or another broker's.
     pub async fn export(
         &self,
         log: LogReader,

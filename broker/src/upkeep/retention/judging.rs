@@ -12,9 +12,9 @@ use symbolon_proto::log::segment::SEGMENT_ENTRIES;
 use symbolon_proto::log::{Segment, VerifierKey};
 use tokio::time::Instant;
 
+use super::basis::{Pace, alive, entry, look, reader, stock, target};
 use super::error::RoundError;
 use super::exporting::{Held, Target};
-use super::round::{Pace, alive, entry, look, reader, stock, target};
 use crate::access::Session;
 use crate::audit::retention::journal::Retention;
 use crate::audit::retention::packing::Packing;

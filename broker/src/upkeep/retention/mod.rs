@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! error.rs       why not
+//! basis.rs       what is known, the place, and the pace
 //! round.rs       one round: count or export, sweep, plan, cut
 //! exporting.rs   one segment into its place and back
 //! judging.rs     what goes, by what is there and not by what was noted of it
@@ -20,6 +21,7 @@ use crate::audit::retention::journal::Retention;
 use crate::custody::deployment::backup_signing;
 use crate::custody::unseal::anchor::Anchor;
 
+pub mod basis;
 pub mod error;
 pub mod exporting;
 pub mod judging;

@@ -1,51 +1,30 @@
 //! One round: count or export whole segments, remove what lies below the minimum index, see how far the log
 //! may be cut, and cut it. What fails is tried again in the next one; what is done stays done.
 
-use std::sync::{Arc, Weak};
+use std::sync::Weak;
 use std::time::Duration;
 
-use symbolon_core::audit::{Action, Draft};
 use symbolon_proto::log::pruned::{Cut, Order};
-use symbolon_proto::log::segment::SEGMENT_ENTRIES;
-use symbolon_proto::log::tile::TILE_WIDTH;
 use symbolon_proto::log::{Pruned, Segment, VerifierKey};
 use tokio::time::{Instant, sleep};
 
+pub use super::basis::{Pace, entry, look, stock};
+use super::basis::{alive, reader, target};
 use super::error::RoundError;
 use super::exporting::Target;
 use super::judging::Judge;
 use super::ledger::{Ledger, Ordered};
 use crate::access::Session;
-use crate::audit::log::{LogError, LogReader};
 use crate::audit::retention::cutting::{self, Prepared};
 use crate::audit::retention::journal::Retention;
 use crate::audit::retention::packing::Packing;
 use crate::audit::retention::plan::{Limits, Stock};
-use crate::audit::retention::segments::{self, Known};
+use crate::audit::retention::segments::Known;
 use crate::config::AuditConfig;
 use crate::error::OpError;
-use crate::place::{Patience, Place};
 
 /// Attempts of one cut. The writer completes a tile of a level that matters once in 65,536 entries.
 const CUT_TRIES: usize = 4;
-
-/// How much of the time a round may work.
-#[derive(Clone, Copy, Debug)]
-pub struct Pace {
-    /// Rest after each segment and each commit, as a multiple of what it took.
-    pub rest: u32,
-}
-
-impl Pace {
-    /// A fifth of one core.
-    pub const SERVING: Self = Self { rest: 4 };
-    /// Without rest: for tests.
-    pub const FULL: Self = Self { rest: 0 };
-
-    pub(super) async fn rest_since(self, begun: Instant) {
-        sleep(begun.elapsed() * self.rest).await;
-    }
-}
 
 /// One round, with the key that the log is verified with.
 pub async fn round(
@@ -81,8 +60,8 @@ pub async fn round(
     exported.and(cut.map(drop))
 }
 
-/// Cuts what the configuration says and what was proven; whether it did. An error if more should go that could
-/// not be proven.
+/// Cuts what the configuration says and what was proven; whether it did. An error if more should go that
+/// could not be proven.
 async fn cut(judge: &Judge<'_>) -> Result<bool, RoundError> {
     let judged = judge.by_policy().await?;
     if let Some(end) = judged.end {
@@ -110,29 +89,6 @@ async fn tell(session: &Weak<Session>, retention: &Retention, limits: &Limits) -
     retention.looked(limits, minimum, &stock);
     open.refuse_entries(limits.is_full(stock.bytes()));
     Ok(())
-}
-
-/// The minimum index, and what is known of the segments from there on.
-pub async fn look(session: &Session) -> Result<(u64, Vec<(Segment, Known)>), LogError> {
-    let minimum = reader(session).pruned().await?.minimum;
-    let first = Segment::new(minimum / SEGMENT_ENTRIES).ok_or(LogError::Bundle { index: minimum })?;
-    Ok((minimum, segments::known(session.rows.store(), first).await?))
-}
-
-/// The log as it is. Nothing is cut that is not signed, not anchored, or that the end of the log needs.
-pub async fn stock<'a>(
-    session: &Session,
-    retention: &Retention,
-    segments: &'a [(Segment, Known)],
-) -> Result<Stock<'a>, LogError> {
-    let (log, now) = (reader(session), session.now());
-    let size = log.size().await?;
-    let minimum = log.pruned().await?.minimum;
-    let counted = segments.last().map_or(minimum, |(segment, _)| segment.end());
-    let signed = log.signed().await?;
-    let floor = retention.anchored().min(signed.saturating_sub(u64::from(TILE_WIDTH)));
-    let now_ms = retention.judged_ms().unwrap_or(0).min(now.unix_ms);
-    Ok(Stock { minimum, segments, loose: size.saturating_sub(counted), now_ms, floor })
 }
 
 /// Counts every whole segment, and exports it if there is a place. A place that fails keeps nothing from
@@ -175,21 +131,6 @@ async fn keep_segments(
         pace.rest_since(begun).await;
     }
     target.map(drop)
-}
-
-/// The place of the configuration, if it names one.
-pub(super) async fn target(
-    session: &Weak<Session>,
-    plan: &AuditConfig,
-    patience: Patience,
-) -> Result<Option<Target>, RoundError> {
-    let Some(address) = plan.place() else { return Ok(None) };
-    let place = Place::open(address, plan.bucket.as_ref(), patience)?;
-    let deployment = alive(session)?.unsealed().deployment();
-    let id = crate::audit::retention::journal::place_id(address, plan.bucket.as_ref());
-    let target = Target { place, address: address.to_owned(), id, deployment };
-    target.sweep().await?;
-    Ok(Some(target))
 }
 
 /// Counts or exports one, and says so in a row and an entry. The session is not held meanwhile.
@@ -310,18 +251,4 @@ async fn sweep(session: &Weak<Session>, pace: Pace) -> Result<u64, RoundError> {
         sleep(Duration::from_millis(1)).await; // whoever waits comes first
         pace.rest_since(begun).await;
     }
-}
-
-/// The entry of what is done about the log.
-#[must_use]
-pub fn entry(what: String) -> Draft {
-    Draft::by_broker(Action::Retention, what)
-}
-
-pub(super) fn reader(session: &Session) -> LogReader {
-    LogReader::new(session.rows.shared_store())
-}
-
-pub(super) fn alive(session: &Weak<Session>) -> Result<Arc<Session>, RoundError> {
-    session.upgrade().ok_or(RoundError::Sealed)
 }
