@@ -43,7 +43,7 @@ const WRITERS: usize = 4;
 const PAUSE: Duration = Duration::from_millis(40);
 
 /// Somebody who can open backups.
-fn recipient() -> (KeyPair, String) {
+pub fn recipient() -> (KeyPair, String) {
     let keys = KeyPair::generate(KeyKind::Custodian, &mut rand_core::UnwrapErr(getrandom::SysRng));
     let card = keys.card("ops").unwrap().to_text();
     (keys, card)
@@ -215,7 +215,7 @@ async fn last(site: &Site) -> Value {
     site.get("sys/seal-status", "").await.expect(200).json()["backup"].clone()
 }
 
-async fn until_backup(site: &Site, name_before: &Value) -> Value {
+pub async fn until_backup(site: &Site, name_before: &Value) -> Value {
     let looking = until("a backup in its place", || async {
         let backup = last(site).await;
         Ok((!backup["last"].is_null() && backup["last"]["name"] != *name_before).then_some(backup))

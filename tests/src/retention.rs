@@ -13,6 +13,7 @@ use symbolon_proto::log::segment::SEGMENT_ENTRIES;
 use symbolon_proto::log::{Checkpoint, Finding, VerifierKey};
 
 use crate::audit::{entries, size};
+use crate::backups::{recipient, until_backup};
 use crate::site::{BRISK, Site};
 use crate::tools::go;
 
@@ -138,6 +139,89 @@ async fn auditors_and_go_verify_across_a_cut_that_names_who_ordered_it() {
     kept.site.restart(async |_| {}).await;
     kept.site.unseal().await;
     assert_eq!(kept.verify(&kept.broker(), Some(&before)).await.unwrap().begin, SEGMENT_ENTRIES);
+}
+
+/// A broker that may take 64 MiB for its log, makes backups, and has a user.
+async fn tight(places: &Path) -> Site {
+    let mut world = World::new(BRISK, None).unwrap();
+    let (card, (_, text)) = (world.path("ops.card"), recipient());
+    std::fs::write(&card, text).unwrap();
+    world.tables(&format!(
+        "[audit]\nexport = \"none\"\ndisk_budget_mib = 64\nwhen_full = \"refuse\"\n[backup]\nrecipients = [{card:?}]\nto = {places:?}\n"
+    ));
+    world.start_fragment().await.unwrap();
+    world.start_broker(true).await.unwrap();
+    let site = Site::initialise(world).await;
+    site.begin().await;
+    site.root_put("sys/auth/userpass", &json!({ "type": "userpass" })).await.expect(204);
+    site.root_put("auth/userpass/users/ops", &json!({ "password": "correct horse" })).await.expect(204);
+    site.write("x", "1").await;
+    site
+}
+
+/// A little more than the budget in large entries of what retention says, which has no limit.
+async fn fill(site: &Site) {
+    let session = site.world.session().unwrap();
+    while session.entries() < SEGMENT_ENTRIES + 300 {
+        let draft = || Draft::by_broker(Action::Retention, "x".repeat(15_700));
+        let mut all = tokio::task::JoinSet::new();
+        for _ in 0..50 {
+            let (session, draft) = (Arc::clone(&session), draft());
+            all.spawn(async move { session.record(draft).await.unwrap() });
+        }
+        all.join_all().await;
+    }
+}
+
+async fn until_full(site: &Site) {
+    for _ in 0..600 {
+        site.world.session().unwrap().of::<Known>().get().unwrap().hurry();
+        if site.read("x").await.status == 500 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("the budget is not used up");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn at_the_end_of_the_budget_the_ways_out_are_open() {
+    let places = tempfile::tempdir().unwrap();
+    let site = tight(places.path()).await;
+    let first = until_backup(&site, &Value::Null).await["last"]["name"].clone();
+    let stolen = site.token_with("stolen", r#"path "secret/data/*" { capabilities = ["read"] }"#).await;
+    fill(&site).await;
+    until_full(&site).await;
+    let password = r#"{"password":"correct horse"}"#;
+    site.ask("PUT", "auth/userpass/login/ops", "", password).await.expect(200);
+    site.ask("PUT", "auth/userpass/login/ops", "", r#"{"password":"wrong"}"#).await.expect(400);
+    site.root_put("auth/token/revoke", &json!({ "token": stolen })).await.expect(204);
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await; // names are to the second
+    site.root_put("sys/symbolon/backup", &json!({})).await.expect(204);
+    until_backup(&site, &first).await;
+    let status = site.get("sys/seal-status", "").await.expect(200).json();
+    assert_eq!(status["log"]["full"], json!(true), "{status}");
+    site.root_get("sys/symbolon/audit/segments").await.expect(200);
+    let none = site.root_put("sys/symbolon/audit/prune", &json!({ "before": 5 })).await.expect(400);
+    assert!(none.text.contains("nothing can be pruned"), "{}", none.text);
+
+    let before = site.world.session().unwrap().entries();
+    site.ask("PUT", "sys/seal", &site.root, "").await.expect(204);
+    site.unseal().await;
+    until_full(&site).await;
+    let wanted = json!({ "before": SEGMENT_ENTRIES, "unexported": true });
+    for tries in 0.. {
+        match site.root_put("sys/symbolon/audit/prune", &wanted).await.status {
+            200 => break,
+            _ if tries > 600 => panic!("it is never anchored"),
+            _ => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+        }
+    }
+    assert_eq!(site.read("x").await.status, 200, "at once");
+    let told = entries(&site, before).await;
+    for action in ["seal", "unseal"] {
+        assert!(told.iter().any(|entry| entry["type"] == action), "{action}");
+    }
 }
 
 async fn only_with_sudo(kept: &Kept) {

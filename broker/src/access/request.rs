@@ -48,6 +48,7 @@ impl<'a> Request<'a> {
     /// all.
     pub async fn begin(who: &Asker<'a>, action: Action, route: &Route) -> Result<Self, OpError> {
         let path = route.path_for(who)?;
+        who.session.require_room(action)?; // before a counted token loses a use for nothing
         let caller = tokens::authenticate(who.session, who.requester.token, who.requester.remote).await;
         Self::by(caller, who, action, path).await
     }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use symbolon_core::audit::{Draft, Receipt};
+use symbolon_core::audit::{Action, Draft, Receipt};
 use symbolon_core::clock::{Clock, Now};
 use symbolon_core::dead_man::DeadMan;
 use symbolon_core::path::{ApiPath, PolicyName};
@@ -22,6 +22,7 @@ use super::policies::Policies;
 use super::shape::Shape;
 use super::state::State;
 use crate::audit::retention::Changes;
+use crate::audit::retention::reserve::Reserve;
 use crate::audit::strangers::Strangers;
 use crate::audit::writer::Writer;
 use crate::error::OpError;
@@ -285,9 +286,15 @@ impl Session {
         Ok(self.writer.retain(changes, draft).await?)
     }
 
-    /// From now on nothing is entered but retention, because the disk budget is used up; or everything again.
-    pub fn refuse_entries(&self, is_full: bool) {
-        self.writer.refuse(is_full);
+    /// From now on nothing is entered but what frees space or protects, because the disk budget is used up;
+    /// or everything again.
+    pub fn limit_entries(&self, reserve: Option<Reserve>) {
+        self.writer.limit(reserve);
+    }
+
+    /// That an entry of this action would be taken now.
+    pub fn require_room(&self, action: Action) -> Result<(), OpError> {
+        Ok(self.writer.require_room(action)?)
     }
 
     /// Commits changes together with their entry.

@@ -28,7 +28,7 @@
 //! the signed checkpoint say: whoever moves a detail changes a leaf. A key per bundle would have saved
 //! derivations and cost a second format beside SKB1's box.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -46,6 +46,7 @@ use super::log::detail::{self, DetailPlace};
 use super::log::rows::is_log_key;
 use super::log::tail::{Tail, TailError};
 use super::retention::Changes;
+use super::retention::reserve::{Reserve, Room};
 use crate::error::{OpError, Text};
 use crate::random::os_rng;
 use crate::store::{Cause, Store, StoreError, Write};
@@ -153,8 +154,8 @@ struct Shared {
     wanted: AtomicU64,
     /// That this has changed.
     news: Notify,
-    /// The disk budget is used up: only retention writes.
-    full: AtomicBool,
+    /// What may be entered at the end of the disk budget.
+    room: Room,
 }
 
 struct Job {
@@ -206,10 +207,10 @@ impl Writer {
     ///
     /// A dropped future does not take the job back once it is queued.
     pub async fn commit(&self, changes: Vec<Write>, draft: Draft) -> Result<Receipt, CommitError> {
-        if self.shared.full.load(Ordering::Relaxed) {
+        check_job(&changes)?;
+        if !self.shared.room.take(&draft) {
             return Err(CommitError::Budget);
         }
-        check_job(&changes)?;
         self.queue(changes, draft).await
     }
 
@@ -222,9 +223,15 @@ impl Writer {
         self.queue(changes, draft).await
     }
 
-    /// From now on nothing but retention is written, or everything again.
-    pub fn refuse(&self, is_full: bool) {
-        self.shared.full.store(is_full, Ordering::Relaxed);
+    /// From now on only what frees space or protects is entered, as far as the reserve goes; or everything
+    /// again.
+    pub fn limit(&self, reserve: Option<Reserve>) {
+        self.shared.room.set(reserve);
+    }
+
+    /// That an entry of this action would be taken now, for whoever does something before it.
+    pub fn require_room(&self, action: Action) -> Result<(), CommitError> {
+        if self.shared.room.has(action) { Ok(()) } else { Err(CommitError::Budget) }
     }
 
     async fn queue(&self, changes: Vec<Write>, draft: Draft) -> Result<Receipt, CommitError> {

@@ -38,7 +38,8 @@ pub struct AuditConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WhenFull {
-    /// Nothing is answered that needs an entry, until somebody prunes, or raises the budget.
+    /// Nothing is answered that needs an entry and has no reserve, until somebody prunes, or raises the
+    /// budget.
     #[default]
     Refuse,
     /// The oldest entries that were exported are pruned, whatever `keep_days` and `keep_mib` say. If none

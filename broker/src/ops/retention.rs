@@ -64,6 +64,8 @@ pub async fn prune(who: &Asker<'_>, wanted: Wanted) -> Result<u64, OpError> {
         match cut((&request, who.session), &retention, wanted).await {
             Err(OpError::Conflict(_)) => {} // a tile was completed in between
             done => {
+                // What it freed may be used at once; the next round tells it again.
+                let _ = round::tell(request.session(), &retention).await;
                 drop(turn);
                 retention.hurry();
                 return request.record_failure(done).await;

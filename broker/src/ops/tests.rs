@@ -39,12 +39,14 @@ use crate::testing::{Away, Ground, unsealed};
 use crate::upkeep::rotation::Rotation;
 use crate::upkeep::rotation::remote::{RemoteRotation, Rotated};
 
+mod budget;
 mod collected;
 mod freshness;
 mod issuers;
 mod logins;
 mod objects;
 mod policies;
+
 mod tables;
 
 pub(crate) use tables::{example, with_example};

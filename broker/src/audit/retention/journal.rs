@@ -76,7 +76,7 @@ pub struct Journal {
     pub budget_bytes: Option<u64>,
     /// Days until they are used up at the pace of the kept segments, if it can be told.
     pub days_left: Option<u64>,
-    /// Whether nothing is written but retention, because they are.
+    /// Whether nothing is written but what has a reserve, because they are used up.
     pub is_full: bool,
     /// Whether age is judged by less than the clock says, because that jumped.
     pub is_clock_doubted: bool,

@@ -6,6 +6,7 @@
 //! segments.rs   what is known of a whole segment: bytes, time, where it was exported to
 //! cutting.rs    the commits of a cut: first the minimum index, then rows below it, a few at a time
 //! plan.rs       how far the log may be cut, and what keeps it from it
+//! reserve.rs    what is still entered at the end of the disk budget
 //! age.rs        what time it is at least, when a clock may have jumped
 //! ledger.rs     who ordered which cut, under the keys of the deployment
 //! journal.rs    what is known of all this, sealed or not
@@ -22,6 +23,7 @@ pub mod journal;
 pub mod ledger;
 pub mod packing;
 pub mod plan;
+pub mod reserve;
 pub mod segments;
 pub mod unpacking;
 

@@ -3,12 +3,15 @@
 use symbolon_proto::log::Segment;
 use symbolon_proto::log::segment::SEGMENT_ENTRIES;
 
+use super::reserve::Reserve;
 use super::segments::{Known, PlaceId};
 
 /// Bytes of an entry before any was counted.
 const ENTRY_BYTES: u64 = 600;
 /// Where pruning at a full budget ends, so that it does not begin again with the next entry: in percent.
 const LOW_WATER_PERCENT: u64 = 90;
+/// What may be entered beyond a budget that is used up: thousands of entries that free space or protect.
+const RESERVE_BYTES: u64 = 8 << 20;
 /// From here on it is told that the budget will be used up.
 const ALARM_PERCENT: u64 = 80;
 
@@ -21,7 +24,8 @@ pub struct Limits {
     pub keep_bytes: Option<u64>,
     /// Bytes that the log may take.
     pub budget_bytes: Option<u64>,
-    /// Whether the oldest go when the budget is used up; otherwise nothing is written any more.
+    /// Whether the oldest go when the budget is used up; otherwise nothing is written but
+    /// what has a reserve.
     pub prunes_when_full: bool,
     /// Where everything that goes must lie; `None` if nothing is exported.
     pub place: Option<PlaceId>,
@@ -46,9 +50,13 @@ impl Stock<'_> {
     /// Bytes that the log takes, about.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        let each = self.segments.last().map_or(ENTRY_BYTES, |(_, known)| known.bytes / SEGMENT_ENTRIES);
         let whole = self.segments.iter().fold(0_u64, |sum, (_, known)| sum.saturating_add(known.bytes));
-        whole.saturating_add(self.loose.saturating_mul(each))
+        whole.saturating_add(self.loose.saturating_mul(self.each()))
+    }
+
+    /// Bytes of an entry.
+    fn each(&self) -> u64 {
+        self.segments.last().map_or(ENTRY_BYTES, |(_, known)| known.bytes / SEGMENT_ENTRIES).max(1)
     }
 
     /// Days until `budget` is used up at the pace of the known segments; `None` if no pace can be told.
@@ -81,6 +89,15 @@ impl Limits {
     #[must_use]
     pub fn is_full(&self, bytes: u64) -> bool {
         self.budget_bytes.is_some_and(|budget| bytes >= budget)
+    }
+
+    /// What is left beyond the budget for what frees space or protects; `None` if it is not used up.
+    #[must_use]
+    pub fn reserve(&self, stock: &Stock<'_>) -> Option<Reserve> {
+        let bytes = stock.bytes();
+        let budget = self.budget_bytes.filter(|_| self.is_full(bytes))?;
+        let left = budget.saturating_add(RESERVE_BYTES).saturating_sub(bytes);
+        Some(Reserve { left: left / stock.each(), of: RESERVE_BYTES / stock.each() })
     }
 
     /// Whether it soon will be.
@@ -189,6 +206,15 @@ mod tests {
         assert_eq!(cut(budget(10_000, true), 0), None, "nothing was exported");
         assert!(budget(10_000, false).is_full(10_000) && !budget(10_001, false).is_full(10_000));
         assert!(budget(12_500, false).is_scarce(10_000) && !budget(12_600, false).is_scarce(10_000));
+        assert_eq!(budget(10_001, false).reserve(&stock(&segments(0))), None);
+        let large = |bytes| {
+            let mut all = segments(0);
+            all.iter_mut().for_each(|(_, known)| known.bytes = bytes);
+            budget(10 * SEGMENT_ENTRIES * 100, false).reserve(&stock(&all)).unwrap()
+        };
+        let whole = RESERVE_BYTES / 100;
+        assert_eq!(large(100 * SEGMENT_ENTRIES), Reserve { left: whole, of: whole });
+        assert_eq!(large(1000 * SEGMENT_ENTRIES).left, 0, "beyond the reserve");
         assert_eq!(stock(&segments(0)).days_left(15_000), Some(5));
     }
 

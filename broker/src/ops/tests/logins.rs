@@ -24,12 +24,12 @@ const ISSUER: &str = "https://symbolon.test";
 /// Longest life of tokens of the mounts, in seconds.
 const MOUNT_MAX_SECS: u64 = 600;
 const PASSWORD: &str = "correct horse";
-const INSIDE: &str = "10.1.1.1";
+pub(super) const INSIDE: &str = "10.1.1.1";
 const OUTSIDE: [Option<&str>; 3] = [Some("11.1.1.1"), Some("2001:db8::1"), None];
 
 /// A broker with one mount of each method, whose one role is bound to 10.0.0.0/8 and gives service tokens.
-struct House {
-    bench: Bench,
+pub(super) struct House {
+    pub(super) bench: Bench,
     issuer: LocalKey,
     secret_id: Zeroizing<String>,
 }
@@ -48,7 +48,7 @@ fn base64(bytes: impl AsRef<[u8]>) -> String {
 }
 
 impl House {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let bench = Bench::new().await;
         for kind in ["approle", "jwt", "kubernetes", "userpass"] {
             let spec = Enable { kind: kind.to_owned(), max_ttl_secs: MOUNT_MAX_SECS, ..Enable::default() };
@@ -141,7 +141,7 @@ impl House {
         ask(who.of(&self.bench.session)).await
     }
 
-    async fn log_in(&self, kind: &str, remote: Option<&str>) -> Result<IssuedToken, OpError> {
+    pub(super) async fn log_in(&self, kind: &str, remote: Option<&str>) -> Result<IssuedToken, OpError> {
         let mount = self.mount(kind);
         let evidence = self.evidence(kind).await;
         self.from(remote, async |who| match kind {

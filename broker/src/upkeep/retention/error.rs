@@ -86,6 +86,7 @@ impl From<RoundError> for OpError {
             | RoundError::ReadBack { .. }
             | RoundError::Lost { .. }
             | RoundError::Occupied { .. }) => Self::Refused(Text::fixed(error.fault().text())),
+            RoundError::Foreign { .. } => Self::Refused(Text::fixed(Fault::Foreign.text())),
             _ => Self::INTEGRITY,
         }
     }

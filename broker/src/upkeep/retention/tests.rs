@@ -35,6 +35,7 @@ use crate::store::memory::{Failure, MemoryStore};
 use crate::testing::{Away, Ground, unsealed};
 
 mod judging;
+mod limits;
 mod year;
 
 const DAY_MS: u64 = 86_400_000;

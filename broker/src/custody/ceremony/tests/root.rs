@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use symbolon_core::audit::{Action, Detail, Draft};
 use symbolon_core::root_requests::ROOT_IDLE_MS_MAX;
 use symbolon_core::seal::Unsealed;
 use symbolon_proto::custody::transcript::{Event, EventKind};
@@ -15,6 +16,7 @@ use super::*;
 use crate::access::mounts::Mounts;
 use crate::access::shape::Shape;
 use crate::access::{Session, tokens};
+use crate::audit::retention::reserve::Reserve;
 use crate::audit::writer::tests::HandClock;
 use crate::custody::deployment::Deployment;
 use crate::error::OpError;
@@ -159,6 +161,19 @@ async fn a_root_token_is_sealed_to_who_asked_and_ends_by_itself() {
     open.clock.0.store(waiting.ends_secs * 1000, Ordering::Relaxed);
     let ended = tokens::authenticate(&open.session, Some(&token), None).await;
     assert_eq!(ended.unwrap_err(), OpError::BAD_TOKEN);
+}
+
+/// Whoever has lost every token needs one to prune.
+#[tokio::test]
+async fn a_root_token_is_made_at_the_end_of_the_disk_budget() {
+    let open = Open::new().await;
+    open.session.limit_entries(Some(Reserve { left: 0, of: 1000 }));
+    let begun =
+        super::super::root::draft(&open.people.asker(), "ceremony root begins".to_owned(), Detail::default());
+    open.session.record(begun).await.unwrap();
+    open.issue().await.unwrap();
+    let read = Draft::by_broker(Action::SecretRead, "x");
+    assert!(matches!(open.session.record(read).await, Err(OpError::Unlogged(_))));
 }
 
 #[tokio::test]
