@@ -174,9 +174,8 @@ impl Round<'_> {
             }
             match self.keep(target, *segment).await {
                 Err(
-                    error @ (RoundError::Place(_)
-                    | RoundError::ReadBack { .. }
-                    | RoundError::Occupied { .. }),
+                    error
+                    @ (RoundError::Place(_) | RoundError::ReadBack { .. } | RoundError::Occupied { .. }),
                 ) => {
                     self.failed = Some(error);
                     if before.is_none() {

@@ -49,7 +49,10 @@ async fn a_raised_budget_and_a_prune_by_hand_wait_for_no_place() {
     world.export_to_a_bucket_that_hangs().await;
     world.configure(|audit| audit.disk_budget_mib = Some(1000));
     let asked = async {
+        let mut tries = 0;
         while world.session.record(entries()).await.is_err() {
+            tries += 1;
+            assert!(tries < 4000, "nobody told that the log may grow");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         tokio::time::sleep(Duration::from_millis(50)).await; // the bucket is asked by now
