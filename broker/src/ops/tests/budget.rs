@@ -66,6 +66,7 @@ impl<'a> Kept<'a> {
                 done.unwrap();
             }
         }
+        session.store_checkpoint().await.unwrap(); // nothing is cut that it does not cover
     }
 
     async fn round(&self) -> Result<(), RoundError> {
