@@ -13,6 +13,7 @@ use symbolon_core::path::{ApiPath, PolicyName};
 use symbolon_core::policy::{Acl, Policy};
 use symbolon_core::seal::Unsealed;
 use symbolon_proto::hierarchy::AuditKey;
+use symbolon_proto::log::VerifierKey;
 use symbolon_proto::source::Source;
 use tokio::sync::OwnedMutexGuard;
 
@@ -131,6 +132,12 @@ impl Session {
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// What verifies the checkpoints of the log.
+    #[must_use]
+    pub fn log_key(&self) -> &VerifierKey {
+        self.writer.verifier()
     }
 
     /// Entries of the log that are durable.

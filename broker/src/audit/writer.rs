@@ -36,7 +36,7 @@ use symbolon_core::audit::{Action, Draft, Outcome, Receipt};
 use symbolon_core::clock::Clock;
 use symbolon_proto::hierarchy::AuditKey;
 use symbolon_proto::id::{BrokerId, DeploymentId};
-use symbolon_proto::log::NoteSigner;
+use symbolon_proto::log::{NoteSigner, VerifierKey};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -136,6 +136,7 @@ pub enum CommitError {
 /// Hands changes and entries to the one task that commits. Dropping it ends the task after what was queued.
 pub struct Writer {
     jobs: mpsc::Sender<Job>,
+    verifier: VerifierKey,
     audit: Arc<AuditKey>,
     deployment: DeploymentId,
     broker: BrokerId,
@@ -188,6 +189,7 @@ impl Writer {
         shared.signed.send_replace(signed);
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
         let LogKeys { audit, signer, deployment, broker } = keys;
+        let verifier = signer.verifier().clone();
         let parts = task::Parts {
             store,
             clock,
@@ -199,7 +201,7 @@ impl Writer {
             audit: Arc::clone(&audit),
         };
         let task = tokio::spawn(Task::new(parts).run(queue));
-        Ok(Self { jobs, audit, deployment, broker, shared, task })
+        Ok(Self { jobs, verifier, audit, deployment, broker, shared, task })
     }
 
     /// Commits `changes` and the entry of `draft`, all or nothing. Empty changes are for requests that only
@@ -242,6 +244,12 @@ impl Writer {
         let job = Job { changes, action: draft.action, outcome: draft.outcome, sealed_detail, answer };
         self.enqueue(job).await?;
         wait.await.map_err(|_| self.stopped())?
+    }
+
+    /// What verifies the checkpoints of this log.
+    #[must_use]
+    pub fn verifier(&self) -> &VerifierKey {
+        &self.verifier
     }
 
     /// Entries that are durable.

@@ -15,7 +15,6 @@ use crate::audit::retention::journal::{Journal, Known as OfSession, Retention};
 use crate::audit::retention::plan::Limits;
 use crate::audit::retention::segments::Known;
 use crate::config::AuditConfig;
-use crate::custody::deployment::backup_signing;
 use crate::error::{OpError, Text};
 use crate::upkeep::retention::judging::Judge;
 use crate::upkeep::retention::ledger::{Ledger, Ordered};
@@ -86,13 +85,13 @@ async fn cut(
     let stock = round::stock(session, retention, &segments).await.map_err(RoundError::from)?;
     let end = limits.cut_by_hand(&stock, wanted.before, wanted.unexported);
     let end = end.ok_or(OpError::Refused(Text::fixed(NOTHING)))?;
-    let key = backup_signing(session).await?.key;
+    let key = session.log_key();
     let (segments, end) = match wanted.unexported {
         true => (Vec::new(), end), // nothing is said of what was not read back
-        false => proven(session, retention, (&plan, &key), &segments, end).await?,
+        false => proven(session, retention, (&plan, key), &segments, end).await?,
     };
     let by = request.caller().display_name.as_str();
-    let order = Ordering { order: Order::Operator, by, limits: &limits, key: &key };
+    let order = Ordering { order: Order::Operator, by, limits: &limits, key };
     let (prepared, what) = round::prepare(session, retention, &segments, end, &order, &plan).await?;
     request.commit_retention(Object::Named(what), prepared.changes).await?;
     Ok(end)

@@ -12,13 +12,11 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use symbolon_proto::log::VerifierKey;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tracing::error;
 
 use crate::access::Session;
 use crate::audit::retention::journal::Retention;
-use crate::custody::deployment::backup_signing;
 use crate::custody::unseal::anchor::Anchor;
 
 pub mod basis;
@@ -41,7 +39,7 @@ const AGAIN: Duration = Duration::from_secs(60);
 
 /// Goes round until the session ends.
 pub async fn run(session: Weak<Session>, retention: Arc<Retention>, anchor: Arc<Anchor>) {
-    let Some(key) = log_key(&session).await else { return };
+    let Some(key) = session.upgrade().map(|open| open.log_key().clone()) else { return };
     loop {
         let Some(open) = session.upgrade() else { return };
         drop(open);
@@ -60,18 +58,5 @@ pub async fn run(session: Weak<Session>, retention: Arc<Retention>, anchor: Arc<
             }
         };
         let _ = timeout(pause, retention.hurried()).await; // either is a reason to go round
-    }
-}
-
-/// The key that everybody verifies the log with. It is needed once, and the store may be busy.
-async fn log_key(session: &Weak<Session>) -> Option<VerifierKey> {
-    loop {
-        let open = session.upgrade()?;
-        match backup_signing(&open).await {
-            Ok(signing) => return Some(signing.key),
-            Err(error) => error!(%error, "the key of the log cannot be read; retention waits"),
-        }
-        drop(open);
-        sleep(TICK).await;
     }
 }
