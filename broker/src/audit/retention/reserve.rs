@@ -1,5 +1,5 @@
 //! What is still entered when the log has used up its disk budget: whatever frees space or protects, because
-//! the way out must not need an entry that nobody gets. The one list of it is [`Claim::of`].
+//! the way out must not need an entry that nobody gets. The one list of it is `Claim::of`.
 //!
 //! ```text
 //! bytes of the log:  0 ─────────────── budget ────────── half ────────── all of the reserve
