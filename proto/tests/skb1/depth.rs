@@ -13,11 +13,12 @@ use symbolon_proto::custody::{
 use symbolon_proto::evaluate::RemoteKey;
 use symbolon_proto::hierarchy::{Fragment, NameKey};
 use symbolon_proto::id::CapsuleId;
-use symbolon_proto::log::Hash;
+use symbolon_proto::log::{Hash, Head, NoteSigner};
 use symbolon_proto::possession::PossessionClaim;
 use symbolon_proto::record;
 use symbolon_proto::secret::gauge;
 use symbolon_proto::share::{Ceremony, Dealing, Holder, Share, ShareKind, Threshold};
+use symbolon_proto::signing::SigningSeed;
 use symbolon_proto::xwing::XWingSeed;
 
 use crate::group::Group;
@@ -49,6 +50,8 @@ fn hierarchy(world: &mut World) {
     let _ = keys.state.anchor(5, &Hash::from_bytes([1; 32]));
     let _ = NameKey::of(&keys.index).name_hash(1, &world.capsule_context(Scope::Bucket).mount, b"a name");
     let _ = world.node_seed.public_key();
+    let log = NoteSigner::new("log", SigningSeed::random(world.rng())).unwrap();
+    let _ = Head { size: 7, root: Hash::from_bytes([1; 32]) }.seal(&log);
     let claim = PossessionClaim { deployment: world.holder.deployment, key: world.holder.key, key_epoch: 1 };
     RemoteKey::generate(world.rng()).prove_possession(&claim, world.rng());
 }
