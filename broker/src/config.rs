@@ -319,19 +319,21 @@ impl Config {
     }
 }
 
+/// The least that a configuration says, for tests.
+#[cfg(test)]
+pub(crate) const SMALL: &str = r#"
+    listen = "127.0.0.1:8200"
+    [store]
+    path = "data/symbolon.redb"
+    [remote]
+    url = "https://fragment.example:8300"
+    fingerprint = "0000-0000"
+"#;
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    const SMALL: &str = r#"
-        listen = "127.0.0.1:8200"
-        [store]
-        path = "data/symbolon.redb"
-        [remote]
-        url = "https://fragment.example:8300"
-        fingerprint = "0000-0000"
-    "#;
 
     #[test]
     fn the_small_configuration_is_enough() {

@@ -75,17 +75,8 @@ impl AuditConfig {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::super::{Config, ConfigError};
+    use super::super::{Config, ConfigError, SMALL};
     use super::*;
-
-    const SMALL: &str = r#"
-        listen = "127.0.0.1:8200"
-        [store]
-        path = "data/symbolon.redb"
-        [remote]
-        url = "https://fragment.example:8300"
-        fingerprint = "0000-0000"
-    "#;
 
     #[test]
     fn limits_say_where_entries_go_and_what_happens_at_the_end() {

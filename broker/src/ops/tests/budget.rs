@@ -15,20 +15,11 @@ use crate::audit::retention::cutting;
 use crate::audit::retention::journal::{Known, Retention};
 use crate::audit::retention::reserve::Reserve;
 use crate::backup::{Backups, Known as KnownBackups};
-use crate::config::{AuditConfig, Config, Lives, Living};
+use crate::config::{AuditConfig, Config, Lives, Living, SMALL};
 use crate::upkeep::retention::RoundError;
 use crate::upkeep::retention::ledger::Ledger;
 use crate::upkeep::retention::round::{Pace, round};
 
-/// As much as a test needs, of the configuration.
-const SMALL: &str = r#"
-    listen = "127.0.0.1:8200"
-    [store]
-    path = "data/symbolon.redb"
-    [remote]
-    url = "https://fragment.example:8300"
-    fingerprint = "0000-0000"
-"#;
 /// A budget that is used up, and a reserve that is not.
 const RESERVE: Option<Reserve> = Some(Reserve { left: 1000, of: 1000 });
 /// The same at its end.

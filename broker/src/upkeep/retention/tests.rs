@@ -26,7 +26,7 @@ use crate::alarms::Alarms;
 use crate::audit::log::{Filter, LogReader, Range};
 use crate::audit::retention::cutting;
 use crate::audit::retention::journal::{Fault, Retention};
-use crate::config::{AuditConfig, Bucket, Config, Lives, Living, WhenFull};
+use crate::config::{AuditConfig, Bucket, Config, Lives, Living, SMALL, WhenFull};
 use crate::error::OpError;
 use crate::place::Patience;
 use crate::remote::Leases;
@@ -39,14 +39,6 @@ mod limits;
 mod year;
 
 const DAY_MS: u64 = 86_400_000;
-const SMALL: &str = r#"
-    listen = "127.0.0.1:8200"
-    [store]
-    path = "data/symbolon.redb"
-    [remote]
-    url = "https://fragment.example:8300"
-    fingerprint = "0000-0000"
-"#;
 
 /// Wall and boot clock, in milliseconds.
 struct Hands(AtomicU64, AtomicU64);
