@@ -2,11 +2,11 @@
 //! the way out must not need an entry that nobody gets. The one list of it is `Claim::of`.
 //!
 //! ```text
-//! bytes of the log:  0 ─────────────── budget ────────── half ────────── all of the reserve
-//! everything         ████████████████████
-//! strangers          ██████████████████████████████████████              logins, what was refused
-//! holders of tokens  ██████████████████████████████████████████████████  revocations, backups
-//! way out            ████████████████████████████████████████████████████████████████████████ …
+//! bytes of the log:  0 -------- budget ---- half ---- all of the reserve
+//! everything         ###########
+//! strangers          ######################              logins, what was refused
+//! holders of tokens  ###################################  revocations, backups
+//! way out            ################################################# ...
 //! ```
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
