@@ -117,9 +117,9 @@ async fn a_year_of_entries_takes_no_more_than_a_month() {
     }
     let most = total * (days + 365 / ROUNDS) / 365 + 3 * SEGMENT_ENTRIES;
     assert!(kept.iter().skip(4).all(|kept| *kept <= most), "more than {most} are kept: {kept:?}");
-    let (half, last) = (sizes[sizes.len() / 2], sizes[sizes.len() - 1]);
-    // The file doubles now and then; all of the year would be ten times as much.
-    assert!(days > 180 || last <= half * 2 + 8, "the store goes on growing: {sizes:?}");
+    let (quarter, last) = (sizes[sizes.len() / 4], sizes[sizes.len() - 1]);
+    // The file may double once; if nothing were pruned it would be three to four times as large.
+    assert!(days > 90 || last <= quarter * 2, "the store goes on growing: {sizes:?}");
     LogReader::new(Arc::clone(&embedded)).verify_all(&key()).await.unwrap();
     let objects = world.session.entries() / SEGMENT_ENTRIES;
     assert!(world.objects().len() as u64 + 1 >= objects, "all of the year is there");
