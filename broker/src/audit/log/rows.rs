@@ -1,7 +1,7 @@
 //! How the log lies in the store: tables of the deployment itself, outside every tenant.
 //!
 //! ```text
-//! 0x20 ‖ first index(8)       bundle: the entries of one group commit, in order
+//! 0x20 ‖ first index(8)       bundle: entries of one group commit, in order
 //! 0x21 ‖ level(1) ‖ N(8)      tile: 256 hashes of 32 bytes, written when complete
 //! 0x22                        the latest signed checkpoint, a signed note; at most a second behind
 //! 0x24                        the head: where the log ends, authenticated (`docs/skb1.md` 16.82)
@@ -9,9 +9,10 @@
 //! 0x25 ‖ 1 ‖ segment(8)       what is known of a whole segment (`audit::retention::segments`)
 //! ```
 //!
-//! A bundle is `format(1)=1 ‖ count(2) ‖ count × (leaf hash(32) ‖ LP32(entry))`. The leaf hash is redundant
-//! on purpose: when the root is wrong, it tells which entry was changed, also before its tile is complete.
-//! Entries are public but for their sealed detail, so nothing here is encrypted a second time.
+//! The entries of a group commit are one bundle or several. A bundle is
+//! `format(1)=1 ‖ count(2) ‖ count × (leaf hash(32) ‖ LP32(entry))`. The leaf hash is redundant on purpose:
+//! when the root is wrong, it tells which entry was changed, also before its tile is complete. Entries are
+//! public but for their sealed detail, so nothing here is encrypted a second time.
 
 use symbolon_proto::codec::{Reader, Writer};
 use symbolon_proto::id::TenantId;
@@ -46,6 +47,14 @@ pub const TABLES: &[Table] = &[
 pub const BUNDLE_ENTRIES_MAX: usize = 256;
 
 const BUNDLE_FORMAT: u8 = 1;
+/// Before the entries of a bundle.
+const BUNDLE_HEAD_BYTES: usize = 3;
+/// Before each entry: its leaf hash and its length.
+const ENTRY_HEAD_BYTES: usize = 36;
+/// Least page of the stores that we know; a row of more takes a power of two of them.
+const PAGE_BYTES: usize = 4096;
+/// What a page has beside the value of its only row.
+const PAGE_HEAD_BYTES: usize = 64;
 
 /// An entry as a bundle holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,11 +135,42 @@ pub fn first_index(bundle_key: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(index.try_into().ok()?))
 }
 
+/// The entries of a group as bundles that fill the pages of the store: a row is given a power of two of
+/// pages, so the row of a whole group would leave a third of its pages empty.
+pub fn bundles(mut entries: &[StoredEntry]) -> impl Iterator<Item = &[StoredEntry]> {
+    std::iter::from_fn(move || {
+        let (bundle, rest) =
+            entries.split_at_checked(fitting(entries)).filter(|(bundle, _)| !bundle.is_empty())?;
+        entries = rest;
+        Some(bundle)
+    })
+}
+
+/// How many of the first entries fit the largest row that all of them fill. At least one.
+fn fitting(entries: &[StoredEntry]) -> usize {
+    let mut room = row_bytes(bundle_bytes(entries)).saturating_sub(PAGE_HEAD_BYTES + BUNDLE_HEAD_BYTES);
+    let fits = entries.iter().take_while(|entry| {
+        let rest = room.checked_sub(ENTRY_HEAD_BYTES + entry.bytes.len());
+        room = rest.unwrap_or(room);
+        rest.is_some()
+    });
+    fits.count().max(1).min(entries.len())
+}
+
+/// Largest power of two of pages that so many bytes fill; one page if they do not fill it.
+fn row_bytes(bytes: usize) -> usize {
+    let pages = ((bytes + PAGE_HEAD_BYTES) / PAGE_BYTES).max(1);
+    PAGE_BYTES << pages.ilog2()
+}
+
+fn bundle_bytes(entries: &[StoredEntry]) -> usize {
+    BUNDLE_HEAD_BYTES + entries.iter().map(|entry| ENTRY_HEAD_BYTES + entry.bytes.len()).sum::<usize>()
+}
+
 /// Bytes of a bundle of these entries.
 #[must_use]
 pub fn encode_bundle(entries: &[StoredEntry]) -> Vec<u8> {
-    let bytes: usize = entries.iter().map(|entry| entry.bytes.len() + 36).sum();
-    let mut out = Writer::with_capacity(3 + bytes);
+    let mut out = Writer::with_capacity(bundle_bytes(entries));
     out.u8(BUNDLE_FORMAT);
     out.u16(u16::try_from(entries.len()).expect("a bundle has at most 256 entries"));
     for entry in entries {
@@ -187,6 +227,27 @@ mod tests {
         assert_eq!(decode_bundle(&[bundle, vec![0]].concat()), None);
         assert_eq!(decode_bundle(&encode_bundle(&[])), None);
         assert_eq!(decode_bundle(&[2, 0, 1, 0, 0, 0, 0]), None);
+    }
+
+    #[test]
+    fn the_bundles_of_a_group_fill_the_pages_of_their_rows() {
+        let stored = |bytes: usize| StoredEntry { leaf: Hash::EMPTY_ROOT, bytes: vec![7; bytes] };
+        let rows = |entries: &[StoredEntry]| bundles(entries).map(<[_]>::to_vec).collect::<Vec<_>>();
+        for group in [1, 2, 9, 33, 64, 255] {
+            let entries: Vec<_> = (0..group).map(|number| stored(480 + number % 40)).collect();
+            assert_eq!(rows(&entries).concat(), entries, "in order, each once");
+            let takes = |bytes: usize| (bytes + PAGE_HEAD_BYTES).div_ceil(PAGE_BYTES).next_power_of_two();
+            let pages: usize = bundles(&entries).map(|bundle| takes(bundle_bytes(bundle))).sum();
+            let least = bundle_bytes(&entries).div_ceil(PAGE_BYTES);
+            assert!(pages <= least + least / 8 + 1, "{pages} pages where {least} are enough for {group}");
+        }
+        assert_eq!(
+            rows(&[stored(60_000), stored(1)]).len(),
+            2,
+            "what fits no row that it fills stands alone"
+        );
+        assert_eq!(rows(&[stored(1), stored(60_000)]).len(), 2);
+        assert!(rows(&[]).is_empty());
     }
 
     #[test]

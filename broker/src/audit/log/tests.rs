@@ -12,7 +12,7 @@ use symbolon_proto::log::{Checkpoint, Entry, Finding, TileHashes};
 
 use super::rows::{bundle_key, checkpoint_key, encode_bundle, tile_key};
 use super::*;
-use crate::audit::writer::tests::{Bench, draft, flip, together};
+use crate::audit::writer::tests::{Bench, bundle_with, draft, flip, together};
 use crate::store::Store;
 use crate::store::memory::MemoryStore;
 
@@ -121,13 +121,7 @@ async fn a_changed_entry_is_named() {
     let head = 3 + 2 * (32 + 4);
     for index in [2, 300, 599] {
         let error = check_fails(600, Some(index), |store| {
-            let first = if index < 257 {
-                1
-            } else if index < 513 {
-                257
-            } else {
-                513
-            };
+            let first = bundle_with(store, index);
             let value = store.rows().get(&bundle_key(first)).unwrap().value.clone();
             let entry_bytes = value.len() / rows::decode_bundle(&value).unwrap().len();
             let before = usize::try_from(index - first).unwrap() * entry_bytes;

@@ -66,6 +66,11 @@ impl Group {
         Self { jobs }
     }
 
+    /// How many jobs there are.
+    pub(super) fn jobs(&self) -> usize {
+        self.jobs.len()
+    }
+
     /// Jobs that go into the commit.
     pub(super) fn live(&self) -> impl Iterator<Item = &Job> {
         self.jobs.iter().filter(|(_, verdict)| *verdict == Verdict::Live).map(|(job, _)| job)

@@ -16,7 +16,9 @@ use tracing::error;
 
 use super::group::Group;
 use super::{CommitError, Job, Shared};
-use crate::audit::log::rows::{StoredEntry, bundle_key, checkpoint_key, encode_bundle, head_key, tile_key};
+use crate::audit::log::rows::{
+    StoredEntry, bundle_key, bundles, checkpoint_key, encode_bundle, head_key, tile_key,
+};
 use crate::audit::log::tail::Tail;
 use crate::store::{Expect, Store, StoreError, Write};
 
@@ -48,6 +50,7 @@ pub(super) struct Task {
 /// The log's part of a commit, and the end of the log once it has happened.
 struct Prepared {
     first: u64,
+    /// The first of its bundles.
     bundle: Vec<u8>,
     tail: Tail,
     /// Whether a checkpoint goes with it.
@@ -70,10 +73,15 @@ impl Task {
     /// Commits group after group until every handle is gone, or another broker has taken the store. Ending
     /// drops the queue, which tells whoever still waits.
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Job>) {
+        let mut before = 1;
         while let Some(first) = self.next(&mut queue).await {
-            // Those just answered are about to come back: let them, so that one commit serves them all.
-            tokio::task::yield_now().await;
-            self.commit(Group::gather(first, &mut queue)).await;
+            if before > 1 {
+                // Those just answered are about to come back: let them, so that one commit serves them all.
+                tokio::task::yield_now().await;
+            }
+            let group = Group::gather(first, &mut queue);
+            before = group.jobs();
+            self.commit(group).await;
         }
         self.write_checkpoint().await; // what an orderly stop leaves is signed to the last entry
         if self.is_fenced() {
@@ -157,10 +165,8 @@ impl Task {
         ops.extend(group.live().flat_map(|job| job.changes.iter().cloned()));
         match self.parts.store.commit(ops).await {
             Ok(()) => self.adopt(prepared),
-            Err(StoreError::Conflict { op: 0 }) => return Err(self.fence()),
-            Err(StoreError::Conflict { op }) if op >= log_ops && group.lose(op - log_ops) => {
-                return Err(Setback::Retry);
-            }
+            Err(StoreError::Conflict { op }) if op < log_ops => return Err(self.fence()),
+            Err(StoreError::Conflict { op }) if group.lose(op - log_ops) => return Err(Setback::Retry),
             Err(error) => {
                 self.unsettled = Some(prepared);
                 return Err(error.into());
@@ -184,8 +190,8 @@ impl Task {
         Ok(())
     }
 
-    /// Bundle, tiles and head of the live jobs, and a checkpoint if it is time for one. The bundle comes
-    /// first: it is what fences.
+    /// Bundles, tiles and head of the live jobs, and a checkpoint if it is time for one. The first bundle
+    /// comes first: it is what fences.
     fn prepare(&self, group: &Group) -> (Prepared, Vec<Write>) {
         let mut tail = self.parts.tail.clone();
         tail.advance_time(self.parts.clock.now().unix_ms);
@@ -197,10 +203,10 @@ impl Task {
             entries.push(StoredEntry { leaf, bytes });
         }
         let first = self.parts.tail.size();
-        let bundle = encode_bundle(&entries);
         let head = tail.head();
-        let mut ops = Vec::with_capacity(3 + tiles.len());
-        ops.push(Write::Put { key: bundle_key(first), value: bundle.clone(), expect: Expect::Absent });
+        let bundles: Vec<_> = bundles(&entries).map(|bundle| (bundle.len(), encode_bundle(bundle))).collect();
+        let bundle = bundles.first().map(|(_, bytes)| bytes.clone()).unwrap_or_default();
+        let mut ops = put_bundles(first, bundles);
         ops.extend(tiles.into_iter().map(|tile| {
             let key = tile_key(tile.level, tile.number);
             Write::Put { key, value: encode_hashes(&tile.hashes), expect: Expect::Any }
@@ -239,6 +245,16 @@ impl Task {
         self.parts.shared.signed.send_modify(|_| ()); // whoever waits for a checkpoint looks again
         Setback::Failed(CommitError::Fenced)
     }
+}
+
+fn put_bundles(first: u64, bundles: Vec<(usize, Vec<u8>)>) -> Vec<Write> {
+    let mut index = first;
+    let put = |(entries, value)| {
+        let key = bundle_key(index);
+        index += entries as u64;
+        Write::Put { key, value, expect: Expect::Absent }
+    };
+    bundles.into_iter().map(put).collect()
 }
 
 fn put_checkpoint(note: String) -> Write {
