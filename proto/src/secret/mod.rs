@@ -236,6 +236,15 @@ pub fn protect_stack() -> bool {
     pages::protect_stack()
 }
 
+/// Has ordinary memory kept in at most two heaps of the system's allocator; to be called before the process
+/// has a second thread. Answers whether it will be. Otherwise each thread that waits for another's heap
+/// makes its own, up to eight for a core: what one thread frees is then no use to the next, and a broker
+/// under load holds ten MiB more (`docs/benchmarks.md`).
+#[must_use]
+pub fn keep_two_heaps() -> bool {
+    pages::keep_two_heaps()
+}
+
 /// Where a panic ends the process, has it end every secret first; called once at process start. Where a panic
 /// unwinds (in tests), the owners of secrets wipe them.
 pub fn wipe_before_abort() {

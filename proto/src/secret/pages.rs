@@ -188,6 +188,19 @@ pub(super) fn protect_stack() -> bool {
     false
 }
 
+/// Has glibc's allocator keep ordinary memory in at most two heaps. Answers whether it will; other allocators
+/// have one anyway.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub(super) fn keep_two_heaps() -> bool {
+    // SAFETY: sets a number of the allocator; there is one thread yet, as the caller's contract says.
+    unsafe { libc::mallopt(libc::M_ARENA_MAX, 2) == 1 }
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub(super) fn keep_two_heaps() -> bool {
+    true
+}
+
 /// The arena. A panic under the lock happens only before anything was changed, so a poisoned lock is still
 /// sound.
 fn arena() -> MutexGuard<'static, Arena> {

@@ -98,6 +98,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    let _ = symbolon_proto::secret::keep_two_heaps(); // without it only more memory is used
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return Failure::general("the runtime cannot start").because(&error).report(),
