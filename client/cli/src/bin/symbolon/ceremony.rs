@@ -13,7 +13,7 @@ use crate::cards::{self, card_text};
 use crate::failure::Failure;
 use crate::globals::Globals;
 use crate::key_file::write_new;
-use crate::output::{Output, columns, printable};
+use crate::output::{Output, printable};
 use crate::token::lifetime;
 
 /// `symbolon ceremony`
@@ -117,7 +117,7 @@ async fn list(globals: &Globals) -> Result<(), Failure> {
         return globals.out().json(&ceremonies);
     }
     let rows: Vec<Vec<String>> = ceremonies.iter().map(row).collect();
-    globals.out().text(&columns(&rows))
+    globals.out().more_rows(rows)
 }
 
 fn row(ceremony: &KeptCeremony) -> Vec<String> {

@@ -1,11 +1,16 @@
-//! Completion scripts.
+//! Completion: a few lines for the shell, which ask this binary each time.
 
-use clap::{Args, CommandFactory};
+use clap::Args;
 use clap_complete::Shell;
+use clap_complete::env::Shells;
 
 use crate::failure::Failure;
 use crate::globals::Format;
 use crate::output::Output;
+
+/// The variable with which a shell asks.
+pub const VARIABLE: &str = "COMPLETE";
+const NAME: &str = "symbolon";
 
 /// `symbolon completion`
 #[derive(Args)]
@@ -16,8 +21,11 @@ pub struct Completion {
 
 impl Completion {
     pub fn run(self) -> Result<(), Failure> {
-        let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut crate::Cli::command(), "symbolon", &mut script);
-        Output::new(Format::Table).text(&String::from_utf8_lossy(&script))
+        let mut stub = Vec::new();
+        let shells = Shells::builtins();
+        let shell = shells.completer(&self.shell.to_string());
+        let shell = shell.ok_or_else(|| Failure::usage("no completion is made for this shell"))?;
+        shell.write_registration(VARIABLE, NAME, NAME, NAME, &mut stub)?;
+        Output::new(Format::Table).text(&String::from_utf8_lossy(&stub))
     }
 }

@@ -79,7 +79,9 @@ impl Eso {
         let Self::Manifest(manifest) = self;
         let store = manifest.store(globals)?;
         let secret = manifest.external_secret()?;
-        globals.out().text(&format!("{}---\n{}", store.to_yaml(), secret.to_yaml(&store)))
+        globals
+            .out()
+            .yaml_document("manifest", &format!("{}---\n{}", store.to_yaml(), secret.to_yaml(&store)))
     }
 }
 

@@ -38,7 +38,7 @@ pub enum Code {
 /// Why a command failed.
 #[derive(Debug)]
 pub struct Failure {
-    code: Code,
+    code: u8,
     message: String,
     hint: Option<String>,
 }
@@ -46,7 +46,7 @@ pub struct Failure {
 impl Failure {
     /// A failure with its exit code.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), hint: None }
+        Self { code: code as u8, message: message.into(), hint: None }
     }
 
     /// Anything without a code of its own.
@@ -86,6 +86,12 @@ impl Failure {
         self
     }
 
+    /// Another exit code than `docs/cli.md` has for all commands: that of another program.
+    pub fn exits(mut self, code: u8) -> Self {
+        self.code = code;
+        self
+    }
+
     /// Says first what was being done.
     pub fn prefixed(mut self, text: &str) -> Self {
         self.message = format!("{text}: {}", self.message);
@@ -100,7 +106,7 @@ impl Failure {
         if let Some(hint) = self.hint {
             let _ = writeln!(stderr, "hint: {hint}");
         }
-        ExitCode::from(self.code as u8)
+        ExitCode::from(self.code)
     }
 }
 

@@ -23,6 +23,7 @@ pub enum Format {
     // Without help texts of their own, so that each command's help stays short.
     Table,
     Json,
+    Yaml,
     Csv,
 }
 
@@ -53,8 +54,11 @@ pub struct Globals {
     #[arg(long, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     timeout: Option<u64>,
     /// How to print: for people, or for programs
-    #[arg(long, short, global = true, value_enum, default_value_t = Format::Table)]
+    #[arg(long, short, alias = "format", global = true, value_enum, default_value_t = Format::Table)]
     output: Format,
+    /// Print this field of the answer only, such as auth.client_token
+    #[arg(long, global = true, value_name = "NAME")]
+    field: Option<String>,
 }
 
 impl Globals {
@@ -102,7 +106,7 @@ impl Globals {
 
     /// Where to print.
     pub fn out(&self) -> Output {
-        Output::new(self.output)
+        Output::new(self.output).only(self.field.as_deref())
     }
 }
 

@@ -1,10 +1,10 @@
 //! `symbolon kv`: secrets.
 
 use clap::{Args, Subcommand};
-use serde_json::{Map, Value};
 use symbolon::{Cas, Error, MetadataChange, Secret, SecretData, VersionMetadata};
 
 use crate::failure::Failure;
+use crate::fields::{self, FIELDS_HELP};
 use crate::globals::Globals;
 use crate::input;
 use crate::output::{SecretOutput, plain, printable};
@@ -32,13 +32,6 @@ pub enum Kv {
     #[command(subcommand)]
     Metadata(Metadata),
 }
-
-const FIELDS_HELP: &str = "\
-Fields:
-  name=value      a text (it shows in the shell's history and in process lists)
-  name=@file      the content of a file, byte for byte
-  name=-          typed without echo, or standard input without its last line feed
-  @file.json, -   a whole JSON object";
 
 /// A mount and a path in it.
 #[derive(Args)]
@@ -192,7 +185,7 @@ async fn list(globals: &Globals, place: &Place) -> Result<(), Failure> {
 impl Get {
     async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let (mount, path) = self.place.secret()?;
-        let out = self.field.is_none().then(|| globals.out().for_secrets()).transpose()?;
+        let out = self.field.is_none().then(|| globals.out().only(None).for_secrets()).transpose()?;
         let client = globals.client()?;
         let kv = client.kv(mount);
         let got = match self.version {
@@ -216,19 +209,14 @@ fn gone(error: Error) -> Failure {
 }
 
 fn print_field(globals: &Globals, secret: &Secret, field: &str) -> Result<(), Failure> {
-    use std::io::IsTerminal;
     let Some(value) = secret.data.field(field) else {
         let names: Vec<String> = secret.data.fields().map(|(name, _)| printable(name)).collect();
         return Err(
             Failure::general("the secret has no such field").hint(format!("it has: {}", names.join(", ")))
         );
     };
-    let out = globals.out();
-    if out.is_json() {
-        return out.json(value);
-    }
-    let text = plain(value);
-    if std::io::stdout().is_terminal() { out.line(&printable(&text)) } else { out.text(&text) }
+    let out = globals.out().only(None);
+    if out.is_json() { out.json(value) } else { out.bare(&plain(value)) }
 }
 
 /// A secret as JSON.
@@ -248,7 +236,7 @@ fn print_secret(out: SecretOutput, secret: &Secret) -> Result<(), Failure> {
 impl Put {
     async fn run(self, globals: &Globals, is_patch: bool) -> Result<(), Failure> {
         let (mount, path) = self.place.secret()?;
-        let data = fields(&self.fields)?;
+        let data = SecretData::new(fields::read(&self.fields)?);
         let client = globals.client()?;
         let kv = client.kv(mount);
         let cas = match self.cas {
@@ -260,43 +248,6 @@ impl Put {
         let facts = [("version", wrote.version.to_string()), ("created", wrote.created_time.clone())];
         globals.out().facts(&wrote, &facts)
     }
-}
-
-/// Turns `name=value`, `name=@file`, `name=-`, `@file` and `-` into fields.
-fn fields(arguments: &[String]) -> Result<SecretData, Failure> {
-    if let [whole] = arguments
-        && (whole == "-" || whole.starts_with('@'))
-    {
-        let text =
-            if whole == "-" { input::secret("JSON object")? } else { input::file(whole[1..].as_ref())? };
-        let object: Map<String, Value> = serde_json::from_str(&text).map_err(|_| {
-            Failure::usage("the input is not a JSON object").hint(r#"such as {"password": "…"}"#)
-        })?;
-        return Ok(SecretData::new(object));
-    }
-    if arguments.iter().filter(|argument| argument.ends_with("=-")).count() > 1
-        && !std::io::IsTerminal::is_terminal(&std::io::stdin())
-    {
-        return Err(Failure::usage("only one field can come from standard input")
-            .hint("use name=@file for the others"));
-    }
-    let mut object = Map::new();
-    for argument in arguments {
-        let Some((name, value)) = argument.split_once('=').filter(|(name, _)| !name.is_empty()) else {
-            return Err(Failure::usage("a field is written name=value").hint("see `symbolon kv put --help`"));
-        };
-        let text = match value {
-            "-" => input::secret(name)?.to_string(),
-            _ => match value.strip_prefix('@') {
-                Some(path) => input::file(path.as_ref())?.to_string(),
-                None => value.to_owned(),
-            },
-        };
-        if object.insert(name.to_owned(), Value::String(text)).is_some() {
-            return Err(Failure::usage(format!("the field {} is given twice", printable(name))));
-        }
-    }
-    Ok(SecretData::new(object))
 }
 
 impl Metadata {
@@ -362,7 +313,7 @@ fn print_metadata(globals: &Globals, metadata: &symbolon::SecretMetadata) -> Res
         };
         vec![number.clone(), version.created_time.clone(), state]
     };
-    out.line("")?;
+    out.gap()?;
     out.rows(&(), &["VERSION", "CREATED", "STATE"], versions.into_iter().map(row).collect())
 }
 
@@ -383,24 +334,5 @@ mod tests {
         assert_eq!(place("secret", None).split().unwrap(), ("secret", ""));
         assert!(place("secret", None).secret().is_err());
         assert!(place("/", None).split().is_err());
-    }
-
-    #[test]
-    fn fields_come_from_arguments_and_files() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "line\n").unwrap();
-        let data = fields(&["a=b=c".to_owned(), format!("f=@{}", file.path().display())]).unwrap();
-        assert_eq!(data.field("a").unwrap(), "b=c");
-        assert_eq!(data.field("f").unwrap(), "line\n");
-        assert!(fields(&["novalue".to_owned()]).is_err());
-        assert!(fields(&["a=1".to_owned(), "a=2".to_owned()]).is_err());
-    }
-
-    #[test]
-    fn a_whole_object_comes_from_a_file() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), r#"{"n": 12345678901234567890.5, "s": "x"}"#).unwrap();
-        let data = fields(&[format!("@{}", file.path().display())]).unwrap();
-        assert_eq!(data.field("n").unwrap().to_string(), "12345678901234567890.5");
     }
 }

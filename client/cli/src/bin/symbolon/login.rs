@@ -8,7 +8,7 @@ use symbolon::{Auth, Client, KUBERNETES_TOKEN_FILE, Token};
 use crate::failure::Failure;
 use crate::globals::Globals;
 use crate::input;
-use crate::token::{lifetime, print_auth};
+use crate::token::{as_value, lifetime, print_auth};
 use crate::token_file;
 
 /// `symbolon login`
@@ -78,12 +78,9 @@ impl Login {
             ("type", auth.token_type.clone()),
             ("stored in", path.display().to_string()),
         ];
-        let value = serde_json::json!({
-            "policies": auth.policies,
-            "lease_duration": auth.lease_duration,
-            "token_type": auth.token_type,
-            "stored_in": path,
-        });
+        // Programs that ask for JSON get the token, as from Vault.
+        let mut value = as_value(&auth);
+        value["stored_in"] = serde_json::json!(path);
         globals.out().facts(&value, &facts)
     }
 
@@ -97,7 +94,16 @@ impl Login {
         if !self.no_store {
             facts.push(("stored in", token_file::store(&token)?.display().to_string()));
         }
-        globals.out().facts(&info, &facts)
+        let mut value = serde_json::json!(info);
+        value["auth"] = serde_json::json!({
+            "client_token": token.expose(),
+            "accessor": info.accessor,
+            "policies": info.policies,
+            "lease_duration": info.ttl,
+            "renewable": info.renewable,
+            "token_type": info.kind,
+        });
+        globals.out().facts(&value, &facts)
     }
 
     async fn exchange(&self, client: &Client) -> Result<Auth, Failure> {

@@ -5,6 +5,7 @@
 //! (`docs/cli.md`).
 
 mod advice;
+mod arguments;
 mod audit;
 #[cfg(feature = "servers")]
 mod backup;
@@ -16,7 +17,9 @@ mod envelopes;
 mod environment;
 mod eso;
 mod failure;
+mod fields;
 mod globals;
+mod help;
 mod indent;
 mod input;
 mod key_file;
@@ -24,33 +27,38 @@ mod kv;
 #[cfg(feature = "servers")]
 mod load;
 mod login;
+mod man;
 mod moment;
+mod mounts;
 mod officer;
 mod operator;
 mod operator_init;
 mod operator_root;
 mod operator_rotate;
 mod output;
+mod paths;
 mod policy;
 mod promised;
 #[cfg(feature = "servers")]
 mod recovery;
+mod role;
 #[cfg(feature = "servers")]
 mod servers;
 mod token;
 mod token_file;
 mod workload;
+mod yaml;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::failure::{EXIT_CODES_HELP, Failure};
-use crate::globals::Asking;
+use crate::globals::{Asking, Globals};
 
 /// Split-key secrets and identity broker: servers, and the tools of those who run them.
 #[derive(Parser)]
-#[command(name = "symbolon", version, after_help = EXIT_CODES_HELP)]
+#[command(name = "symbolon", version = VERSION, after_help = EXIT_CODES_HELP)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -74,6 +82,22 @@ enum Command {
     /// Back up everything that the broker stores, prove backups, restore from them
     #[cfg(feature = "servers")]
     Backup(Asking<backup::Backup>),
+    /// Print the state of the seal, with Vault's exit codes: 0 open, 2 sealed, 1 neither
+    Status(StatusOf),
+    /// Read any path of the API
+    Read(paths::Read),
+    /// Write to any path of the API
+    Write(paths::Write),
+    /// List names below any path of the API
+    List(paths::List),
+    /// Delete at any path of the API
+    Delete(paths::Delete),
+    /// Secrets engines: mount, unmount, list, tune
+    Secrets(Asking<mounts::Secrets>),
+    /// Login methods: enable, disable, list, tune
+    Auth(Asking<mounts::Auth>),
+    /// Who may log in through a login method, and with which policies
+    Role(Asking<role::Role>),
     /// Manage policies
     Policy(Asking<policy::Policy>),
     /// Make, look up, renew and revoke tokens
@@ -86,8 +110,10 @@ enum Command {
     Audit(Asking<audit::Audit>),
     /// Manifests for the External Secrets Operator
     Eso(Asking<eso::Eso>),
-    /// Print a completion script for a shell
+    /// Print what makes a shell complete commands
     Completion(completion::Completion),
+    /// Write manual pages, one per command
+    Man(man::Man),
     #[cfg(feature = "servers")]
     #[command(flatten)]
     Servers(servers::Servers),
@@ -96,8 +122,42 @@ enum Command {
     Load(load::Load),
 }
 
+/// The version, and the commit if the build knows it.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), env!("SYMBOLON_COMMIT_SUFFIX"));
+
+/// The command line as it is parsed, shown and completed.
+pub fn command() -> clap::Command {
+    help::grouped(Cli::command())
+}
+
+/// What was typed. A usage error of `status` must not look like its code for "sealed".
+fn parsed() -> Result<Cli, ExitCode> {
+    let arguments = arguments::with_long_options(std::env::args_os(), &command());
+    let is_status = arguments.get(1).is_some_and(|word| word == "status");
+    let matches = command().try_get_matches_from(arguments);
+    matches.and_then(|matches| Cli::from_arg_matches(&matches)).map_err(|error| {
+        let _ = error.print(); // if nobody reads it, nobody is told
+        match error.exit_code() {
+            0 => ExitCode::SUCCESS,
+            _ if is_status => ExitCode::FAILURE,
+            _ => ExitCode::from(2),
+        }
+    })
+}
+
+/// `symbolon status`
+#[derive(Args)]
+struct StatusOf {
+    #[command(flatten)]
+    globals: Globals,
+}
+
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    clap_complete::CompleteEnv::with_factory(command).complete(); // ends here if a shell asks
+    let cli = match parsed() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
     let _ = symbolon_proto::secret::keep_two_heaps(); // without it only more memory is used
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -120,6 +180,14 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Recovery(asking) => asking.command.run(asking.globals.out()).await,
         #[cfg(feature = "servers")]
         Command::Backup(asking) => asking.command.run(&asking.globals).await,
+        Command::Status(status) => operator::status_as_vault(&status.globals).await,
+        Command::Read(command) => command.run().await,
+        Command::Write(command) => command.run().await,
+        Command::List(command) => command.run().await,
+        Command::Delete(command) => command.run().await,
+        Command::Secrets(asking) => asking.command.run(&asking.globals).await,
+        Command::Auth(asking) => asking.command.run(&asking.globals).await,
+        Command::Role(asking) => asking.command.run(&asking.globals).await,
         Command::Policy(asking) => asking.command.run(&asking.globals).await,
         Command::Token(asking) => asking.command.run(&asking.globals).await,
         Command::Login(login) => login.run().await,
@@ -127,6 +195,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Audit(asking) => asking.command.run(&asking.globals).await,
         Command::Eso(asking) => asking.command.run(&asking.globals),
         Command::Completion(completion) => completion.run(),
+        Command::Man(man) => man.run(),
         #[cfg(feature = "servers")]
         Command::Servers(command) => command.run().await,
         #[cfg(feature = "servers")]
@@ -136,10 +205,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     #[test]
     fn no_two_options_share_a_name() {
-        super::Cli::command().debug_assert();
+        super::command().debug_assert();
     }
 }

@@ -82,7 +82,7 @@ impl Sign {
         let text = order.to_text();
         match &self.out {
             Some(path) => write_new(path, text.as_bytes())?,
-            None => out.text(&text)?,
+            None => out.document("order", &text)?,
         }
         let signed = order.signers().count();
         let next =

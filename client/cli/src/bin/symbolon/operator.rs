@@ -71,7 +71,8 @@ impl Unseal {
                 .hint("an operator must run `symbolon operator init`"));
         }
         if !before.sealed {
-            return globals.out().done("the broker is already open");
+            let out = globals.out();
+            return if out.is_json() { out.json(&before) } else { out.line("the broker is already open") };
         }
         let text = input::secret("Share (skf1…)")?;
         // A typing error is found here, and the share of a wrong machine never leaves this one.
@@ -113,8 +114,20 @@ fn backup_facts(status: &SealStatus) -> Vec<(&'static str, String)> {
     std::iter::once(("last backup", printable(last))).chain(failed).collect()
 }
 
+/// `symbolon status`: the same, with Vault's exit codes, which scripts wait for: 0 open, 2 sealed, 1 neither.
+pub async fn status_as_vault(globals: &Globals) -> Result<(), Failure> {
+    let status = globals.anonymous().map_err(|failure| failure.exits(1))?.seal_status().await;
+    let status = status.map_err(|error| Failure::from(error).exits(1))?;
+    let code = if status.sealed || !status.initialized { 2 } else { 1 };
+    print_status(globals, &status).map_err(|failure| failure.exits(code))
+}
+
 async fn status(globals: &Globals) -> Result<(), Failure> {
-    let status = globals.anonymous()?.seal_status().await?;
+    print_status(globals, &globals.anonymous()?.seal_status().await?)
+}
+
+/// Prints the state; an error unless the broker is open and reads would succeed.
+fn print_status(globals: &Globals, status: &SealStatus) -> Result<(), Failure> {
     let degraded = status.fact("degraded").filter(|reason| !reason.is_empty());
     let state = match (status.initialized, status.sealed) {
         (false, _) => "not initialised",
@@ -127,7 +140,7 @@ async fn status(globals: &Globals) -> Result<(), Failure> {
         facts.push(("shares", format!("{} of {} open it", status.threshold, status.shares)));
     }
     if status.sealed && status.progress > 0 {
-        facts.push(("given", format!("{} ({})", status.progress, given(&status))));
+        facts.push(("given", format!("{} ({})", status.progress, given(status))));
     }
     for (label, name) in [
         ("recovery policy", "recovery"),
@@ -148,10 +161,10 @@ async fn status(globals: &Globals) -> Result<(), Failure> {
     if let Some(left) = degraded.as_ref().and_then(|_| status.fact("dead_man_left_secs")) {
         facts.push(("seals itself in seconds", printable(&left)));
     }
-    facts.extend(backup_facts(&status));
+    facts.extend(backup_facts(status));
     let alarms = status.more.get("alarms").and_then(|alarms| alarms.as_array()).into_iter().flatten();
     facts.extend(alarms.filter_map(|alarm| Some(("alarm", printable(alarm.as_str()?)))));
-    globals.out().facts(&status, &facts)?;
+    globals.out().facts(status, &facts)?;
     if state == "open" {
         return Ok(());
     }

@@ -57,6 +57,7 @@ pub struct Init {
 
 impl Init {
     pub async fn run(self, globals: &Globals) -> Result<(), Failure> {
+        let is_json = globals.out().whole()?.is_json();
         let request = self.request()?;
         if !self.cards.is_empty() && !self.yes {
             cards::compare("New shares are sealed to these cards", &request.cards)?;
@@ -73,7 +74,6 @@ impl Init {
             _ = interrupt.recv() => return Err(interrupted()),
         };
         let (shares, failed) = Shares::of(&request, &answer, envelopes.as_mut());
-        let is_json = globals.out().is_json();
         let shown = shown_once(&if is_json {
             as_json(&shares, &request, &answer)
         } else {

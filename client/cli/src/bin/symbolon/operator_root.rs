@@ -112,6 +112,7 @@ async fn wait_for_shares(client: &Operator, nonce: RootNonce) -> Result<(), Fail
 
 /// The broker keeps the token until it knows that it was printed.
 async fn finish(out: Output, client: &Operator, keys: &KeyPair) -> Result<(), Failure> {
+    let out = out.whole()?;
     let fetch = signed(RootAsk::Fetch, &terms(client).await?, keys)?;
     let waiting = client.ask_for_root(&fetch).await?.token;
     let waiting = waiting.ok_or_else(|| Failure::integrity("the broker answered without a token"))?;

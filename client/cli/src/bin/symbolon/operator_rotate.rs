@@ -329,7 +329,7 @@ fn print(out: Output, status: &RotationStatus) -> Result<(), Failure> {
     if status.keks.is_empty() {
         return Ok(());
     }
-    out.line("")?;
+    out.gap()?;
     let rows = status.keks.iter().map(|(path, keks)| row(path, keks)).collect();
     out.rows(&(), &["MOUNT", "TIER", "KEK EPOCH", "STATE", "MOVED", "STARTED", "ENDED"], rows)
 }

@@ -91,7 +91,7 @@ impl Fmt {
             return if same { Ok(()) } else { Err(Failure::general(format!("{name} is not formatted"))) };
         }
         if self.file == std::path::Path::new("-") {
-            return globals.out().text(&formatted);
+            return globals.out().document("policy", &formatted);
         }
         if formatted != text.as_str() {
             std::fs::write(&self.file, &formatted)?;

@@ -106,7 +106,11 @@ impl Token {
             }
             Self::Renew(command) => {
                 let auth = globals.client()?.renew_self(command.increment.as_deref()).await?;
-                globals.out().done(&format!("renewed for {}", lifetime(auth.lease_duration)))
+                let out = globals.out();
+                match out.is_json() {
+                    true => out.json(&as_value(&auth)),
+                    false => out.line(&format!("renewed for {}", lifetime(auth.lease_duration))),
+                }
             }
             Self::Revoke(command) => {
                 let client = globals.client()?;
@@ -149,15 +153,7 @@ impl Create {
 
 /// Prints a new token; it is not shown again.
 pub fn print_auth(out: SecretOutput, auth: &Auth) -> Result<(), Failure> {
-    let value = serde_json::json!({
-        "token": auth.token.expose(),
-        "accessor": auth.accessor,
-        "policies": auth.policies,
-        "lease_duration": auth.lease_duration,
-        "renewable": auth.renewable,
-        "token_type": auth.token_type,
-        "metadata": auth.metadata,
-    });
+    let value = as_value(auth);
     let mut facts = vec![("token", auth.token.expose().to_owned())];
     if !auth.accessor.is_empty() {
         facts.push(("accessor", auth.accessor.clone()));
@@ -167,6 +163,24 @@ pub fn print_auth(out: SecretOutput, auth: &Auth) -> Result<(), Failure> {
     facts.push(("renewable", auth.renewable.to_string()));
     facts.push(("type", auth.token_type.clone()));
     out.facts(&value, &facts)
+}
+
+/// What programs get: `auth` as in Vault, and what earlier versions of this command printed beside it.
+pub fn as_value(auth: &Auth) -> serde_json::Value {
+    let mut value = serde_json::json!({
+        "accessor": auth.accessor,
+        "policies": auth.policies,
+        "lease_duration": auth.lease_duration,
+        "renewable": auth.renewable,
+        "token_type": auth.token_type,
+        "metadata": auth.metadata,
+    });
+    let mut inner = value.clone();
+    inner["client_token"] = auth.token.expose().into();
+    inner["token_policies"] = inner["policies"].clone();
+    value["token"] = auth.token.expose().into();
+    value["auth"] = inner;
+    value
 }
 
 fn print_info(globals: &Globals, info: &TokenInfo) -> Result<(), Failure> {

@@ -32,8 +32,8 @@ impl Workload {
         let Self::Token(command) = self;
         let text = input::secret_file(&command.subject_token_file, "Subject token")?;
         let subject = Token::new(&text).map_err(symbolon::Error::from)?;
+        let out = globals.out().for_secrets()?;
         let token = globals.anonymous()?.exchange_token(&subject, &command.audience).await?;
-        let out = globals.out();
         if out.is_json() {
             return out.json(&serde_json::json!({
                 "access_token": token.expose(),
@@ -41,6 +41,6 @@ impl Workload {
                 "expires_in": token.lifetime().as_secs(),
             }));
         }
-        out.line(token.expose())
+        globals.out().line(token.expose())
     }
 }

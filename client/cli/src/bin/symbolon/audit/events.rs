@@ -15,7 +15,7 @@ pub const HEADINGS: [&str; 12] = [
 /// Prints events, under headings where there are columns.
 pub fn print(out: Output, events: &[Event]) -> Result<(), Failure> {
     if out.is_json() {
-        return events.iter().try_for_each(|event| out.line(&event.line()));
+        return events.iter().try_for_each(|event| out.json_line(&event.line()));
     }
     out.rows(&(), &HEADINGS, events.iter().map(cells).collect())
 }

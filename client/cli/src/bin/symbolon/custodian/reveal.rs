@@ -53,6 +53,9 @@ impl ShowShare {
 /// Prints a share in the form that was asked for.
 pub fn print_share(out: Output, share: &Share, holder: &str, print: Print) -> Result<(), Failure> {
     let text = share.to_text();
+    if out.is_json() {
+        return out.json(&serde_json::json!({ "holder": holder, "share": &*text }));
+    }
     match print {
         Print::Text => out.line(&text),
         Print::Qr => out.line(&terminal_code(&text, std::io::stdout().is_terminal())?),

@@ -115,7 +115,9 @@ impl Keygen {
                     out.done(&printable(&format!("{path} for {}", custodian.name)))?;
                 }
                 (_, Some(print)) => {
-                    out.line(&printable(&format!("\n{} holds:", custodian.name)))?;
+                    if !out.is_json() {
+                        out.line(&printable(&format!("\n{} holds:", custodian.name)))?;
+                    }
                     print_share(out, share, &custodian.name, print)?;
                 }
                 _ => return Err(Failure::usage("neither --envelopes nor --print was given")),
