@@ -88,7 +88,12 @@ fn a_key_file_shows_whose_it_is_and_opens_with_its_passphrase_only() {
     assert!(wrong.stdout.is_empty() && wrong.stderr.contains("the passphrase is wrong"), "{}", wrong.stderr);
     assert!(!wrong.stderr.contains("horse"), "a passphrase is never repeated");
 
+    let card = std::fs::read_to_string(desk.path("ann.card")).unwrap();
+    assert_eq!(card, made["card"].as_str().unwrap(), "the card lies beside the key file");
     let again = ["custodian", "keygen", "--name", "Ann", "--passphrase-file", "phrase", "--out"];
+    desk.run(&[&again[..], &["other.key", "--card", "ann.card"]].concat())
+        .refused(USAGE, "ann.card exists already");
+    assert!(!desk.path("other.key").exists());
     desk.run(&[&again[..], &["ann.key"]].concat()).refused(USAGE, "nothing is ever overwritten");
     std::fs::write(desk.path("phrase"), "short\n").unwrap();
     desk.run(&[&again[..], &["new.key"]].concat()).refused(USAGE, "shorter than 12 characters");

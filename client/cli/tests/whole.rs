@@ -11,6 +11,7 @@ mod support;
 use serde_json::Value;
 
 use crate::dev::Dev;
+use crate::support::{command, run};
 
 /// One deployment for all: starting one takes longer than everything that is asked of it.
 #[test]
@@ -88,14 +89,23 @@ fn policies_and_tokens(dev: &Dev) {
     assert_eq!(read.stdout, "12345678901234567890.10", "{}", read.stderr);
     let denied = dev.run_as(Some(token), &["kv", "get", "secret/example/database"], "");
     assert_eq!(denied.code, 3);
-    assert!(denied.stderr.contains("error: permission denied\nhint: log in"), "{}", denied.stderr);
+    assert!(
+        denied.stderr.contains("error: permission denied\nhint: the token is good, and none of its policies"),
+        "{}",
+        denied.stderr
+    );
     let own = dev.run_as(Some(token), &["token", "lookup"], "");
     assert!(own.stdout.contains("reader") && !own.stdout.contains(token), "{}", own.stdout);
     assert_eq!(dev.run_as(Some(token), &["token", "renew", "--increment", "30m"], "").code, 0);
     let lookup = dev.check(&["token", "lookup", "-"], token, 0);
     assert!(lookup.stdout.contains("token-ci"), "{}", lookup.stdout);
     dev.ok(&["token", "revoke", "--accessor", made["accessor"].as_str().unwrap()]);
-    assert_eq!(dev.run_as(Some(token), &["token", "lookup"], "").code, 3);
+    let ended = dev.run_as(Some(token), &["token", "lookup"], "").expect(3).stderr;
+    assert!(ended.contains("hint: the broker does not know the token in SYMBOLON_TOKEN"), "{ended}");
+    let nowhere = dev.check(&["read", "nowhere/x"], "", 1).stderr;
+    assert!(nowhere.contains("hint: `symbolon secrets list`"), "{nowhere}");
+    let namespaced = dev.check(&["token", "lookup", "--tenant", "team"], "", 1).stderr;
+    assert!(namespaced.contains("hint: leave --tenant out"), "{namespaced}");
     dev.ok(&["policy", "delete", "reader"]);
     dev.check(&["policy", "read", "reader"], "", 4);
 }
@@ -121,7 +131,13 @@ fn logins(dev: &Dev) {
 
     let shown = dev.run_as(None, &[&login[..], &["--no-store", "--output", "json"]].concat(), &dev.secret_id);
     assert!(serde_json::from_str::<Value>(&shown.stdout).unwrap()["token"].is_string());
+    let mut shadowed = command(&login);
+    shadowed.env("HOME", dev.home.path()).env("BAO_TOKEN", "hvs.other");
+    shadowed.env("BAO_ADDR", &dev.address).env("SYMBOLON_CACERT", &dev.ca_file);
+    let shadowed = run(&mut shadowed, &dev.secret_id).expect(0).stderr;
+    assert!(shadowed.contains("warning: BAO_TOKEN is set and goes before the stored token"), "{shadowed}");
     let kept = dev.run_as(None, &["login", "token"], &dev.token);
+    assert!(!kept.stderr.contains("warning"), "{}", kept.stderr);
     assert!(kept.code == 0 && kept.stdout.contains("root"), "{}", kept.stderr);
     let no_method = dev.run_as(None, &["login", "kubernetes", "--role", "x", "--jwt-file", "-"], "a.b.c");
     assert_ne!(no_method.code, 0);

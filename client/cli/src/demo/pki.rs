@@ -18,6 +18,11 @@ impl ServerIdentity {
     /// A fresh CA, used once, and a certificate for `127.0.0.1`, `::1` and `localhost`. The CA's key is
     /// dropped here.
     pub fn for_loopback(name: &str) -> Result<Self, rcgen::Error> {
+        Self::for_names(name, &[])
+    }
+
+    /// The same, also for these names and addresses.
+    pub fn for_names(name: &str, others: &[String]) -> Result<Self, rcgen::Error> {
         let ca_key = KeyPair::generate()?;
         let mut ca = CertificateParams::default();
         ca.distinguished_name.push(DnType::CommonName, format!("{name} CA"));
@@ -26,7 +31,8 @@ impl ServerIdentity {
         let ca_pem = ca.self_signed(&ca_key)?.pem();
 
         let key = KeyPair::generate()?;
-        let names = ["127.0.0.1", "::1", "localhost"].map(str::to_owned);
+        let own = ["127.0.0.1", "::1", "localhost"].map(str::to_owned);
+        let names: Vec<String> = own.into_iter().chain(others.iter().cloned()).collect();
         let mut server = CertificateParams::new(names)?;
         server.distinguished_name.push(DnType::CommonName, name);
         server.use_authority_key_identifier_extension = true;

@@ -1,6 +1,6 @@
 //! One fragment service and one broker in this process, on loopback and TLS, in a temporary directory.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -43,7 +43,7 @@ pub struct Pace {
 
 /// Everything that runs.
 pub struct World {
-    directory: TempDir,
+    directory: Place,
     pace: Pace,
     identity: ServerIdentity,
     fragment: Option<Running<Arc<Service>>>,
@@ -53,6 +53,23 @@ pub struct World {
     init_defaults: String,
     tables: String,
     remote: Option<String>,
+}
+
+/// Where the files of a world lie.
+enum Place {
+    /// Gone with the world.
+    Passing(TempDir),
+    /// Of somebody who wants to find them again.
+    Kept(PathBuf),
+}
+
+impl Place {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Passing(directory) => directory.path(),
+            Self::Kept(directory) => directory,
+        }
+    }
 }
 
 /// A server's task, how to stop it, and how to reach inside.
@@ -109,11 +126,41 @@ pub enum WorldError {
 impl World {
     /// A directory, certificates, and two ports, the broker's at `listen` if that is given. Nothing runs yet.
     pub fn new(pace: Pace, listen: Option<SocketAddr>) -> Result<Self, WorldError> {
-        symbolon::install_crypto_provider();
-        let directory = tempfile::Builder::new().prefix("symbolon-").tempdir()?;
+        let broker_address = listen.map_or_else(free_port, Ok)?;
         let identity = ServerIdentity::for_loopback("symbolon broker")?;
-        let (fragment_address, broker_address) = (free_port()?, listen.map_or_else(free_port, Ok)?);
-        let world = Self {
+        let world = Self::passing(pace, broker_address, identity)?;
+        world.write_identity()?;
+        Ok(world)
+    }
+
+    /// The same with another certificate, whose files are not written yet.
+    pub fn passing(pace: Pace, listen: SocketAddr, identity: ServerIdentity) -> Result<Self, WorldError> {
+        symbolon::install_crypto_provider();
+        let directory = Place::Passing(tempfile::Builder::new().prefix("symbolon-").tempdir()?);
+        Ok(Self::at(directory, pace, listen, free_port()?, identity))
+    }
+
+    /// A world in a directory that stays, with the fragment service at this address.
+    #[must_use]
+    pub fn kept(
+        directory: &Path,
+        pace: Pace,
+        listen: SocketAddr,
+        fragment: SocketAddr,
+        identity: ServerIdentity,
+    ) -> Self {
+        symbolon::install_crypto_provider();
+        Self::at(Place::Kept(directory.to_owned()), pace, listen, fragment, identity)
+    }
+
+    fn at(
+        directory: Place,
+        pace: Pace,
+        broker_address: SocketAddr,
+        fragment_address: SocketAddr,
+        identity: ServerIdentity,
+    ) -> Self {
+        Self {
             directory,
             pace,
             identity,
@@ -124,11 +171,22 @@ impl World {
             init_defaults: String::new(),
             tables: String::new(),
             remote: None,
-        };
-        std::fs::write(world.path("ca.pem"), &world.identity.ca_pem)?;
-        std::fs::write(world.path("broker.pem"), &world.identity.cert_pem)?;
-        write_private(&world.path("broker.key"), world.identity.key_pem.as_bytes())?;
-        Ok(world)
+        }
+    }
+
+    /// Writes the certificate's files. An existing key is never replaced.
+    pub fn write_identity(&self) -> Result<(), WorldError> {
+        std::fs::write(self.path("ca.pem"), &self.identity.ca_pem)?;
+        std::fs::write(self.path("broker.pem"), &self.identity.cert_pem)?;
+        Ok(write_private(&self.path("broker.key"), self.identity.key_pem.as_bytes())?)
+    }
+
+    /// Deletes what does not stay. Both servers must have stopped.
+    pub fn clear(self) -> Result<(), WorldError> {
+        match self.directory {
+            Place::Passing(directory) => Ok(directory.close()?),
+            Place::Kept(_) => Ok(()),
+        }
     }
 
     /// Lines for `[init]` of the broker's configuration, for clients that cannot choose a recovery policy
@@ -168,7 +226,13 @@ impl World {
     /// Where the broker's clients go.
     #[must_use]
     pub fn broker_url(&self) -> String {
-        format!("https://{}", self.broker_address)
+        format!("https://{}", reachable(self.broker_address))
+    }
+
+    /// Where the fragment service listens.
+    #[must_use]
+    pub fn fragment_address(&self) -> SocketAddr {
+        self.fragment_address
     }
 
     /// Where the broker goes.
@@ -359,6 +423,15 @@ async fn end<T>(running: Running<T>) -> Result<(), WorldError> {
     let _ = stop.send(()); // if nobody listens, it has stopped already
     drop(inside);
     task.await.map_err(|join| WorldError::Machine(std::io::Error::other(join)))?
+}
+
+/// Where this machine reaches what listens everywhere.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, address.port()).into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => (Ipv6Addr::LOCALHOST, address.port()).into(),
+        _ => address,
+    }
 }
 
 /// A port on loopback that is free now. It lies below those that systems give to outgoing connections, so

@@ -1,7 +1,9 @@
 //! How commands fail: what happened, what to do next, and an exit code that scripts can rely on.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
+
+use crate::environment::has_colours;
 
 /// Exit codes, as `--help` and `docs/cli.md` state them.
 pub const EXIT_CODES_HELP: &str = "\
@@ -101,10 +103,14 @@ impl Failure {
     /// Prints to standard error and gives the exit code.
     pub fn report(self) -> ExitCode {
         let mut stderr = std::io::stderr().lock();
+        let (red, green, plain) = match has_colours(stderr.is_terminal()) {
+            true => ("\x1b[1;31m", "\x1b[32m", "\x1b[0m"),
+            false => ("", "", ""),
+        };
         // If standard error is closed there is nobody to tell.
-        let _ = writeln!(stderr, "error: {}", self.message);
+        let _ = writeln!(stderr, "{red}error:{plain} {}", self.message);
         if let Some(hint) = self.hint {
-            let _ = writeln!(stderr, "hint: {hint}");
+            let _ = writeln!(stderr, "{green}hint:{plain} {hint}");
         }
         ExitCode::from(self.code)
     }

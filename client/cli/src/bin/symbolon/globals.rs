@@ -40,14 +40,14 @@ pub struct Asking<C: Subcommand> {
 #[derive(Args)]
 #[command(next_help_heading = "Broker and output")]
 pub struct Globals {
-    /// Address of the broker [env: SYMBOLON_ADDR or VAULT_ADDR] [default: https://127.0.0.1:8200]
+    /// Address of the broker [env: SYMBOLON_ADDR, BAO_ADDR, VAULT_ADDR] [default: https://127.0.0.1:8200]
     #[arg(long, global = true, value_name = "URL")]
     address: Option<String>,
-    /// PEM file with the CA of the broker; without it the system's roots count [env: SYMBOLON_CACERT or
-    /// VAULT_CACERT]
+    /// PEM file with the CA of the broker; without it the system's roots count [env: SYMBOLON_CACERT,
+    /// BAO_CACERT, VAULT_CACERT]
     #[arg(long, global = true, value_name = "FILE")]
     ca_cert: Option<PathBuf>,
-    /// Namespace, if the broker has several [env: SYMBOLON_NAMESPACE or VAULT_NAMESPACE]
+    /// Namespace, if the broker has several [env: SYMBOLON_NAMESPACE, BAO_NAMESPACE, VAULT_NAMESPACE]
     #[arg(long, global = true, value_name = "NAME")]
     tenant: Option<String>,
     /// Seconds that a call may take [default: 60, and 900 for `operator init`]
@@ -64,14 +64,13 @@ pub struct Globals {
 impl Globals {
     /// Where the broker is.
     pub fn address(&self) -> String {
-        let from_environment = || environment::first_of(&["SYMBOLON_ADDR", "VAULT_ADDR"]);
+        let from_environment = || environment::first_of(&environment::ADDRESS);
         self.address.clone().or_else(from_environment).unwrap_or_else(|| DEFAULT_ADDRESS.to_owned())
     }
 
     /// The CA file, if one was named.
     pub fn ca_cert(&self) -> Option<PathBuf> {
-        let from_environment =
-            || environment::first_of(&["SYMBOLON_CACERT", "VAULT_CACERT"]).map(PathBuf::from);
+        let from_environment = || environment::first_of(&environment::CA_CERT).map(PathBuf::from);
         self.ca_cert.clone().or_else(from_environment)
     }
 
@@ -97,7 +96,7 @@ impl Globals {
         if let Some(path) = self.ca_cert() {
             builder = builder.ca_file(path);
         }
-        let from_environment = || environment::first_of(&["SYMBOLON_NAMESPACE", "VAULT_NAMESPACE"]);
+        let from_environment = || environment::first_of(&environment::NAMESPACE);
         if let Some(namespace) = self.tenant.clone().or_else(from_environment) {
             builder = builder.namespace(&namespace);
         }
@@ -112,7 +111,7 @@ impl Globals {
 
 /// The caller's token.
 pub fn token() -> Result<Token, Failure> {
-    let stored = match environment::first_of(&["SYMBOLON_TOKEN", "VAULT_TOKEN"]) {
+    let stored = match environment::first_of(&environment::TOKEN) {
         Some(text) => Some(Token::new(&text).map_err(symbolon::Error::from)?),
         None => token_file::load()?,
     };

@@ -13,6 +13,7 @@ use symbolon_cli::load::{Endpoint, LoadError, Plan, SECRETS_MAX, Target};
 use crate::failure::Failure;
 use crate::globals::token;
 use crate::input;
+use crate::stop::Stop;
 
 /// `symbolon load`
 #[derive(Args)]
@@ -56,13 +57,11 @@ impl Load {
             seconds: self.seconds,
             rounds: self.rounds,
         };
+        let mut stop = Stop::new()?;
         let report = tokio::select! {
             report = self.load(plan) => report?,
             // What was started and made ends and goes with the future that is dropped here.
-            pressed = tokio::signal::ctrl_c() => {
-                pressed?;
-                return Err(Failure::general("the load was interrupted"));
-            }
+            () = stop.asked() => return Err(Failure::general("the load was interrupted")),
         };
         let report = report.map_err(|error| Failure::general("the load ended early").because(&error))?;
         write!(std::io::stdout().lock(), "{report}")?;

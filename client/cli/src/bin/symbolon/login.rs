@@ -1,10 +1,12 @@
 //! `symbolon login`: evidence for a token, which is kept in `~/.symbolon-token`.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use symbolon::{Auth, Client, KUBERNETES_TOKEN_FILE, Token};
+use symbolon::{Auth, Client, Error, KUBERNETES_TOKEN_FILE, Token};
 
+use crate::environment;
 use crate::failure::Failure;
 use crate::globals::Globals;
 use crate::input;
@@ -59,6 +61,28 @@ enum Method {
     },
 }
 
+/// A token of the environment goes before the one that was stored.
+fn warn_of_shadow() -> Result<(), Failure> {
+    let Some((name, _)) = environment::first_named(&environment::TOKEN) else { return Ok(()) };
+    Ok(writeln!(
+        std::io::stderr().lock(),
+        "warning: {name} is set and goes before the stored token: unset it, or commands go on as whoever it names"
+    )?)
+}
+
+/// A login carries no token that could be unknown.
+fn refused(error: Error) -> Failure {
+    let is_denied = matches!(error, Error::Denied(_));
+    let failure = Failure::from(error);
+    match is_denied {
+        true => failure.hint(
+            "the role does not fit what was presented: its names, namespaces, audience, claims or addresses; the \
+             broker's operator reads which with `symbolon audit search --outcome denied`",
+        ),
+        false => failure,
+    }
+}
+
 impl Login {
     pub async fn run(self) -> Result<(), Failure> {
         let globals = &self.globals;
@@ -72,6 +96,7 @@ impl Login {
             return print_auth(out, &auth);
         }
         let path = token_file::store(&auth.token)?;
+        warn_of_shadow()?;
         let facts = [
             ("policies", auth.policies.join(", ")),
             ("lifetime", lifetime(auth.lease_duration)),
@@ -87,12 +112,13 @@ impl Login {
     /// Checks the token with the broker before keeping it.
     async fn with_token(&self, globals: &Globals, client: &Client) -> Result<(), Failure> {
         let text = input::secret("Token")?;
-        let token = Token::new(&text).map_err(symbolon::Error::from)?;
+        let token = Token::new(&text).map_err(Error::from)?;
         let info = client.with_token(token.clone()).lookup_self().await?;
         let mut facts =
             vec![("display name", info.display_name.clone()), ("policies", info.policies.join(", "))];
         if !self.no_store {
             facts.push(("stored in", token_file::store(&token)?.display().to_string()));
+            warn_of_shadow()?;
         }
         let mut value = serde_json::json!(info);
         value["auth"] = serde_json::json!({
@@ -124,6 +150,6 @@ impl Login {
             }
         };
         let mount = self.mount.as_deref().unwrap_or_else(|| login.default_mount());
-        Ok(client.login(mount.trim_matches('/'), &login).await?)
+        client.login(mount.trim_matches('/'), &login).await.map_err(refused)
     }
 }

@@ -44,6 +44,8 @@ mod recovery;
 mod role;
 #[cfg(feature = "servers")]
 mod servers;
+#[cfg(feature = "servers")]
+mod stop;
 mod token;
 mod token_file;
 mod workload;

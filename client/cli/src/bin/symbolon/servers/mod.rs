@@ -17,6 +17,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::environment;
 use crate::failure::Failure;
+use crate::stop::Stop;
 
 /// Server roles.
 #[derive(Subcommand)]
@@ -77,11 +78,11 @@ impl Servers {
             }
             Self::Dev(command) => {
                 // The wait for approval is over before anybody could read of it.
-                log_to_stderr("warn,symbolon_broker::custody::init=error");
+                log_to_stderr("warn,symbolon_broker::custody::enrolling=error");
                 command.run().await
             }
             // No log: the story says what matters, and a withdrawn lease is part of it.
-            Self::Demo => match tell().await {
+            Self::Demo => match tell().await? {
                 None => Err(Failure::general("interrupted")),
                 Some(true) => Ok(()),
                 Some(false) => Err(Failure::integrity("not everything held")
@@ -110,14 +111,15 @@ fn refused(error: CliError) -> Failure {
     failure("the fragment service's command failed").because(&error)
 }
 
-/// Whether everything held; `None` if somebody pressed Ctrl-C. Either way the temporary directory is gone
+/// Whether everything held; `None` if somebody stopped it. Either way the temporary directory is gone
 /// afterwards.
-async fn tell() -> Option<bool> {
+async fn tell() -> std::io::Result<Option<bool>> {
+    let mut stop = Stop::new()?;
     let mut narrator = Narrator::to_stdout();
-    tokio::select! {
+    Ok(tokio::select! {
         held = symbolon_cli::demo::acts::tell(&mut narrator) => Some(held),
-        _ = stop_signal() => None,
-    }
+        () = stop.asked() => None,
+    })
 }
 
 impl RunBroker {
@@ -169,7 +171,7 @@ fn log_to_stderr(usual: &str) {
     let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_ansi(is_terminal)
+        .with_ansi(environment::has_colours(is_terminal))
         .with_writer(std::io::stderr)
         .init();
 }
