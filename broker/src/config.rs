@@ -18,11 +18,13 @@ use crate::store::embedded::CACHE_BYTES_DEFAULT;
 
 mod audit;
 mod backup;
+mod examine;
 mod lives;
 mod remote;
 
 pub use audit::{AuditConfig, WhenFull};
 pub use backup::{BackupConfig, Bucket};
+pub use examine::Named;
 pub use lives::{Lives, Living};
 pub use remote::{GroupTerms, Remote, RemoteNode, RemoteTableError};
 
@@ -293,23 +295,24 @@ impl Config {
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         let config: Self = toml::from_str(text)
             .map_err(|source| ConfigError::Parse { path: PathBuf::new(), source: Box::new(source) })?;
-        if config.tls.is_none() && !config.listen.ip().is_loopback() {
-            return Err(ConfigError::PlainHttp { listen: config.listen });
+        match config.refusals().into_iter().next() {
+            Some(error) => Err(error),
+            None => Ok(config),
         }
-        let hours = config.remote.dead_man_hours;
-        if !(1..=DEAD_MAN_HOURS_MAX).contains(&hours) {
-            return Err(ConfigError::DeadMan { hours });
-        }
-        if !config.lives.now().high_tier.is_sound() {
-            return Err(ConfigError::Shares);
-        }
-        if config.backup.as_ref().is_some_and(|backup| !backup.is_sound()) {
-            return Err(ConfigError::Backup);
-        }
-        if !config.lives.now().audit.is_sound() {
-            return Err(ConfigError::Audit);
-        }
-        Ok(config)
+    }
+
+    /// What is well-formed and cannot be meant.
+    fn refusals(&self) -> Vec<ConfigError> {
+        let (hours, lives) = (self.remote.dead_man_hours, self.lives.now());
+        let plain = self.tls.is_none() && !self.listen.ip().is_loopback();
+        let checks = [
+            (plain, ConfigError::PlainHttp { listen: self.listen }),
+            (!(1..=DEAD_MAN_HOURS_MAX).contains(&hours), ConfigError::DeadMan { hours }),
+            (!lives.high_tier.is_sound(), ConfigError::Shares),
+            (self.backup.as_ref().is_some_and(|backup| !backup.is_sound()), ConfigError::Backup),
+            (!lives.audit.is_sound(), ConfigError::Audit),
+        ];
+        checks.into_iter().filter_map(|(is_wrong, error)| is_wrong.then_some(error)).collect()
     }
 
     /// The issuer of workload tokens.

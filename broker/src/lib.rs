@@ -6,6 +6,7 @@ pub mod alarms;
 pub mod audit;
 pub mod auth;
 pub mod backup;
+pub mod check;
 pub mod clock;
 pub mod config;
 pub mod custody;

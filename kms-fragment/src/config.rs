@@ -226,19 +226,21 @@ impl Config {
     /// Checks a text.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         let config: Self = toml::from_str(text).map_err(Box::new)?;
-        if config.key_file.is_some() == config.passphrase_file.is_some() {
-            return Err(ConfigError::Sealing);
+        match config.refusals().into_iter().next() {
+            Some(error) => Err(error),
+            None => Ok(config),
         }
-        config.grants.check()?;
-        for deployment in &config.deployments {
-            deployment.over(config.grants).check()?;
-        }
-        config.destruction.check()?;
-        config.limits.check()?;
-        if config.deployment_grants().len() != config.deployments.len() {
-            return Err(ConfigError::SameDeployment);
-        }
-        Ok(config)
+    }
+
+    /// What is well-formed and cannot be meant.
+    pub(crate) fn refusals(&self) -> Vec<ConfigError> {
+        let ways = self.key_file.is_some() == self.passphrase_file.is_some();
+        let same = self.deployment_grants().len() != self.deployments.len();
+        let grants = self.deployments.iter().map(|deployment| deployment.over(self.grants).check());
+        let ranges = std::iter::once(self.grants.check()).chain(grants);
+        let ranges = ranges.chain([self.destruction.check(), self.limits.check()]).filter_map(Result::err);
+        let sealing = ways.then_some(ConfigError::Sealing).into_iter();
+        sealing.chain(ranges).chain(same.then_some(ConfigError::SameDeployment)).collect()
     }
 
     /// What single deployments are granted.

@@ -17,6 +17,7 @@ mod status;
 mod tombstones;
 
 pub mod admin;
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use symbolon_kms_fragment::cli::{self, FragmentCommand};
+use symbolon_kms_fragment::cli::{self, FragmentCommand, LogFormat};
 use tracing_subscriber::EnvFilter;
 
 /// Holds one half of every key and answers one question.
@@ -18,7 +18,11 @@ struct Arguments {
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let filter = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).from_env_lossy();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match arguments.command.log_format() {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
     match cli::run(arguments.command).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

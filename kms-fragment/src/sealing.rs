@@ -40,6 +40,16 @@ pub enum Sealing {
     },
 }
 
+impl Sealing {
+    /// Whether the key file can be read and is one. A passphrase is tried by opening the state only.
+    pub fn check(&self) -> Result<(), SealingError> {
+        match self {
+            Self::KeyFile(path) => read_key_file(path).map(drop),
+            Self::Passphrase { .. } => Ok(()),
+        }
+    }
+}
+
 /// `sealing.toml`. Public and versioned; a changed parameter gives another key, so tampering only fails to
 /// open.
 #[derive(Debug, Serialize, Deserialize)]

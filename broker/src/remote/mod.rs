@@ -54,6 +54,7 @@ pub use progress::Progress;
 pub use quota::Quota;
 pub use tls::SpkiHash;
 pub use wire::RemoteConfigError;
+pub use wire::check_url;
 
 /// What an evaluation gives: one secret per capsule, in the order they were blinded.
 pub type Evaluated<'a> = Pin<Box<dyn Future<Output = Result<Vec<SharedSecret>, EvaluateError>> + Send + 'a>>;

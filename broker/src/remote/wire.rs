@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http2;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::http::uri::Authority;
 use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::CertificateError;
@@ -64,18 +65,29 @@ pub(crate) struct Wire {
     connector: TlsConnector,
 }
 
+/// Whether this can be the address of a fragment service.
+pub fn check_url(url: &str) -> Result<(), RemoteConfigError> {
+    authority(url).map(drop)
+}
+
+/// Where it is, and the name that is looked up there.
+fn authority(url: &str) -> Result<(Authority, String, ServerName<'static>), RemoteConfigError> {
+    let uri: Uri = url.parse().map_err(|_| RemoteConfigError::Url)?;
+    let plain = matches!(uri.path(), "" | "/") && uri.query().is_none();
+    let (Some("https"), Some(authority), true) = (uri.scheme_str(), uri.authority(), plain) else {
+        return Err(RemoteConfigError::Url);
+    };
+    if authority.as_str().contains('@') {
+        return Err(RemoteConfigError::Url);
+    }
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+    let name = ServerName::try_from(host.clone()).map_err(|_| RemoteConfigError::Url)?;
+    Ok((authority.clone(), host, name))
+}
+
 impl Wire {
     pub(crate) fn new(url: &str, client: &ClientKey, pin: Pin) -> Result<Self, RemoteConfigError> {
-        let uri: Uri = url.parse().map_err(|_| RemoteConfigError::Url)?;
-        let plain = matches!(uri.path(), "" | "/") && uri.query().is_none();
-        let (Some("https"), Some(authority), true) = (uri.scheme_str(), uri.authority(), plain) else {
-            return Err(RemoteConfigError::Url);
-        };
-        if authority.as_str().contains('@') {
-            return Err(RemoteConfigError::Url);
-        }
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-        let name = ServerName::try_from(host.clone()).map_err(|_| RemoteConfigError::Url)?;
+        let (authority, host, name) = authority(url)?;
         let route = format!("https://{authority}{ROUTE}").parse().map_err(|_| RemoteConfigError::Url)?;
         let config = client_config(client, pin).map_err(|_| RemoteConfigError::Tls)?;
         let connector = TlsConnector::from(Arc::new(config));

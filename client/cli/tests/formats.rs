@@ -96,7 +96,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("completion", "a script for a shell"),
     ("custodian-", "tests/custodians.rs, with --output json"),
     ("demo", "a story"),
-    ("dev", "tests/dev.rs"),
+    ("dev", "a server: it says how to use it"),
     ("eso-", "asks a cluster's operator"),
     ("fragment-", "the fragment service's own --output"),
     ("load", "a measurement, in words"),

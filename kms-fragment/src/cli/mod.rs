@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::{Ask, AskError, Reply, ask};
+use crate::check;
 use crate::config::{Config, ConfigError};
 use crate::error::ServiceError;
 use crate::report::Status;
@@ -26,7 +27,7 @@ pub enum FragmentCommand {
     /// Make the keys of a new service and print the fingerprint that brokers' operators must be told.
     Init(Common),
     /// Run the service until it is told to stop.
-    Serve(Common),
+    Serve(Serving),
     /// List brokers that wait for approval.
     Pending(Asking),
     /// Let a broker in, after its operator has read the fingerprint to you.
@@ -106,6 +107,40 @@ pub struct Common {
     pub config: PathBuf,
 }
 
+/// How to run.
+#[derive(Clone, Debug, Args)]
+pub struct Serving {
+    #[command(flatten)]
+    common: Common,
+    /// Look at the configuration and the files that it names, name everything that is wrong, and end.
+    #[arg(long)]
+    check_config: bool,
+    /// Form of the log on standard error.
+    #[arg(long, value_enum, env = "SYMBOLON_LOG_FORMAT", default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+/// Form of a server's log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs: one object a line.
+    Json,
+}
+
+impl FragmentCommand {
+    /// Form of the log that this command writes.
+    #[must_use]
+    pub fn log_format(&self) -> LogFormat {
+        match self {
+            Self::Serve(serving) => serving.log_format,
+            _ => LogFormat::Text,
+        }
+    }
+}
+
 /// How to ask a running service.
 #[derive(Clone, Debug, Args)]
 pub struct Asking {
@@ -115,7 +150,7 @@ pub struct Asking {
     #[arg(long, value_name = "DIR", env = "SYMBOLON_FRAGMENT_STATE")]
     state_dir: Option<PathBuf>,
     /// Form of the answer.
-    #[arg(long, value_enum, default_value_t = Output::Table)]
+    #[arg(long, short, value_enum, default_value_t = Output::Table)]
     output: Output,
 }
 
@@ -145,6 +180,16 @@ pub enum CliError {
     /// The configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The configuration, with everything that is wrong.
+    #[error("{count} faults in {path}:\n  {text}")]
+    Faults {
+        /// Which file.
+        path: PathBuf,
+        /// How many.
+        count: usize,
+        /// One a line.
+        text: String,
+    },
     /// The state.
     #[error(transparent)]
     Service(#[from] ServiceError),
@@ -206,7 +251,8 @@ pub fn explain(error: &CliError) {
 pub async fn run(command: FragmentCommand) -> Result<(), CliError> {
     match command {
         FragmentCommand::Init(common) => init(&common),
-        FragmentCommand::Serve(common) => serve(&common).await,
+        FragmentCommand::Serve(serving) if serving.check_config => check(&serving.common),
+        FragmentCommand::Serve(serving) => serve(&serving.common).await,
         FragmentCommand::Pending(asking) => pending(&asking).await,
         FragmentCommand::Approve { fingerprint, join, asking } => {
             approve(&asking, fingerprint.join(" "), join).await
@@ -249,6 +295,14 @@ fn init(common: &Common) -> Result<(), CliError> {
     writeln!(out, "  {}\n", service.root_fingerprint())?;
     writeln!(out, "Start it with: symbolon fragment serve --config {}", common.config.display())?;
     Ok(())
+}
+
+fn check(common: &Common) -> Result<(), CliError> {
+    let faults = check::faults(&common.config);
+    if faults.is_empty() {
+        return Ok(writeln!(io::stdout().lock(), "{} can be used", common.config.display())?);
+    }
+    Err(CliError::Faults { path: common.config.clone(), count: faults.len(), text: faults.join("\n  ") })
 }
 
 /// Opens the service that a configuration describes, for a command that needs nobody else.

@@ -2,6 +2,7 @@
 
 mod dev;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use symbolon_broker::reload::Reload;
 use symbolon_broker::run::Broker;
 use symbolon_cli::demo::narrator::Narrator;
 use symbolon_kms_fragment::admin::AskError;
-use symbolon_kms_fragment::cli::{CliError, FragmentCommand};
+use symbolon_kms_fragment::cli::{CliError, FragmentCommand, LogFormat};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -61,24 +62,30 @@ allow = true
 #[command(after_help = format!("Example of a configuration:\n\n{EXAMPLE}"))]
 pub struct RunBroker {
     /// Configuration file
-    #[arg(long, value_name = "FILE", default_value = "/etc/symbolon/broker.toml")]
+    #[arg(long, value_name = "FILE", env = "SYMBOLON_CONFIG", default_value = "/etc/symbolon/broker.toml")]
     config: PathBuf,
+    /// Look at the configuration and the files that it names, name everything that is wrong, and end
+    #[arg(long)]
+    check_config: bool,
+    /// Form of the log on standard error
+    #[arg(long, value_enum, env = "SYMBOLON_LOG_FORMAT", default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
 }
 
 impl Servers {
     pub async fn run(self) -> Result<(), Failure> {
         match self {
             Self::Broker(command) => {
-                log_to_stderr("info");
+                log_to_stderr("info", command.log_format);
                 command.run().await
             }
             Self::Fragment(command) => {
-                log_to_stderr("info");
+                log_to_stderr("info", command.log_format());
                 symbolon_kms_fragment::cli::run(command).await.map_err(refused)
             }
             Self::Dev(command) => {
                 // The wait for approval is over before anybody could read of it.
-                log_to_stderr("warn,symbolon_broker::custody::enrolling=error");
+                log_to_stderr("warn,symbolon_broker::custody::enrolling=error", LogFormat::Text);
                 command.run().await
             }
             // No log: the story says what matters, and a withdrawn lease is part of it.
@@ -95,7 +102,7 @@ impl Servers {
 /// The exit code of a command of the fragment service, as `docs/cli.md` has it for all commands.
 fn refused(error: CliError) -> Failure {
     let failure = match &error {
-        CliError::Config(_) | CliError::Fingerprint(_) => Failure::usage,
+        CliError::Config(_) | CliError::Faults { .. } | CliError::Fingerprint(_) => Failure::usage,
         CliError::Ask(AskError::NotRunning | AskError::Silent) => Failure::unavailable,
         CliError::Certificate(_) => Failure::integrity,
         CliError::Service(_)
@@ -123,7 +130,21 @@ async fn tell() -> std::io::Result<Option<bool>> {
 }
 
 impl RunBroker {
+    /// The store is not opened, so this may be asked while the broker runs.
+    fn check(&self) -> Result<(), Failure> {
+        let (faults, path) = (symbolon_broker::check::faults(&self.config), self.config.display());
+        if faults.is_empty() {
+            return Ok(writeln!(std::io::stdout().lock(), "{path} can be used")?);
+        }
+        let text = faults.join("\n  ");
+        Err(Failure::usage(format!("{} faults in {path}:\n  {text}", faults.len()))
+            .hint("`symbolon broker --help` shows an example"))
+    }
+
     async fn run(self) -> Result<(), Failure> {
+        if self.check_config {
+            return self.check();
+        }
         let hangup = signal(SignalKind::hangup())?; // before anything else: from now on it kills nobody
         let config = Config::load(&self.config).map_err(|error| {
             Failure::usage("the broker does not start")
@@ -164,16 +185,16 @@ async fn stop_signal() -> std::io::Result<()> {
 }
 
 /// Logs go to standard error; `SYMBOLON_LOG` chooses what, as in `info,symbolon_broker=debug`.
-fn log_to_stderr(usual: &str) {
+fn log_to_stderr(usual: &str, format: LogFormat) {
     let chosen = environment::first_of(&["SYMBOLON_LOG", "RUST_LOG"]);
     let filter =
         EnvFilter::try_new(chosen.as_deref().unwrap_or(usual)).unwrap_or_else(|_| EnvFilter::new(usual));
     let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(environment::has_colours(is_terminal))
-        .with_writer(std::io::stderr)
-        .init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.with_ansi(environment::has_colours(is_terminal)).init(),
+        LogFormat::Json => log.with_ansi(false).json().flatten_event(true).init(),
+    }
 }
 
 #[cfg(test)]
