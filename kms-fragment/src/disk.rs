@@ -25,6 +25,9 @@ use crate::rng::os_rng;
 /// Largest file that is read back, in bytes.
 pub const FILE_BYTES_MAX: u64 = 16 << 20;
 
+const LOCK: &str = "lock";
+const KEYS: &str = "keys";
+
 /// Why the state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DiskError {
@@ -78,16 +81,23 @@ pub(crate) struct StateDir {
 }
 
 impl StateDir {
-    /// Makes and locks an empty directory.
-    pub(crate) fn create(path: &Path) -> Result<Self, DiskError> {
+    /// Makes and locks an empty directory. `first` are the files of an `init` that came to no end: where
+    /// nothing else is, they go.
+    pub(crate) fn create(path: &Path, first: &[&str]) -> Result<Self, DiskError> {
         let io = |source| DiskError::Io { path: path.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io)?;
-        if std::fs::read_dir(path).map_err(io)?.next().is_some() {
+        if !is_unfinished(path, first).map_err(io)? {
             return Err(DiskError::NotEmpty { path: path.to_owned() });
         }
         let dir = Self::locked(path)?;
-        DirBuilder::new().mode(0o700).create(path.join("keys")).map_err(io)?;
+        dir.clear(first)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(path.join(KEYS)).map_err(io)?;
         Ok(dir)
+    }
+
+    /// Removes what an `init` has made, before anybody could rely on it.
+    pub(crate) fn clear(&self, first: &[&str]) -> Result<(), DiskError> {
+        first.iter().try_for_each(|name| self.erase(name))
     }
 
     /// Locks an existing directory. `marker` is the file that shows that `init` has finished there.
@@ -108,7 +118,7 @@ impl StateDir {
             .create(true)
             .truncate(false)
             .mode(0o600)
-            .open(path.join("lock"))
+            .open(path.join(LOCK))
             .map_err(io)?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self {
@@ -179,6 +189,23 @@ impl StateDir {
         let done = change(&path);
         done.map_err(|source| DiskError::Io { path, source })
     }
+}
+
+/// Whether a directory holds nothing but what comes before the end of an `init`.
+fn is_unfinished(path: &Path, first: &[&str]) -> io::Result<bool> {
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let is_ours = match name.to_str() {
+            Some(KEYS) => std::fs::read_dir(entry.path())?.next().is_none(),
+            Some(name) => name == LOCK || first.contains(&name.trim_end_matches(".new")),
+            None => false,
+        };
+        if !is_ours {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
@@ -266,10 +293,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_an_init_without_an_end_left_goes_and_nothing_else() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("state");
+        let first = ["sealing.toml", "identity"];
+        let dir = StateDir::create(&path, &first).unwrap();
+        dir.write("identity", b"x").unwrap();
+        std::fs::write(dir.path("sealing.new"), b"x").unwrap();
+        drop(dir);
+        std::fs::rename(path.join("sealing.new"), path.join("sealing.toml.new")).unwrap();
+        let again = StateDir::create(&path, &first).unwrap();
+        assert_eq!(again.read("identity").unwrap(), None);
+        again.write("identity", b"x").unwrap();
+        again.write("evaluations.log", b"").unwrap();
+        drop(again);
+        assert!(matches!(StateDir::create(&path, &first), Err(DiskError::NotEmpty { .. })));
+        assert!(path.join("identity").exists(), "that service was in use");
+        std::fs::remove_file(path.join("evaluations.log")).unwrap();
+        std::fs::write(path.join("keys/a"), b"x").unwrap();
+        assert!(matches!(StateDir::create(&path, &first), Err(DiskError::NotEmpty { .. })));
+    }
+
+    #[test]
     fn a_second_process_is_refused() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("state");
-        let dir = StateDir::create(&path).unwrap();
+        let dir = StateDir::create(&path, &[]).unwrap();
         dir.write("marker", b"x").unwrap();
         assert!(matches!(StateDir::open(&path, "marker"), Err(DiskError::Locked { .. })));
         drop(dir);
@@ -280,7 +329,7 @@ mod tests {
     fn nothing_is_created_where_something_is() {
         let root = tempfile::tempdir().unwrap();
         std::fs::write(root.path().join("thing"), b"").unwrap();
-        assert!(matches!(StateDir::create(root.path()), Err(DiskError::NotEmpty { .. })));
+        assert!(matches!(StateDir::create(root.path(), &[]), Err(DiskError::NotEmpty { .. })));
     }
 
     #[test]
@@ -296,7 +345,7 @@ mod tests {
     fn a_directory_open_to_others_is_refused() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("state");
-        StateDir::create(&path).unwrap().write("marker", b"x").unwrap();
+        StateDir::create(&path, &[]).unwrap().write("marker", b"x").unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         assert!(matches!(StateDir::open(&path, "marker"), Err(DiskError::Exposed { .. })));
     }
@@ -304,7 +353,7 @@ mod tests {
     #[test]
     fn a_file_is_replaced_whole() {
         let root = tempfile::tempdir().unwrap();
-        let dir = StateDir::create(&root.path().join("state")).unwrap();
+        let dir = StateDir::create(&root.path().join("state"), &[]).unwrap();
         dir.write("a", b"first").unwrap();
         dir.write("a", b"second").unwrap();
         assert_eq!(dir.read("a").unwrap().unwrap(), b"second");
@@ -314,7 +363,7 @@ mod tests {
     #[test]
     fn what_is_written_over_is_not_left_behind() {
         let root = tempfile::tempdir().unwrap();
-        let dir = StateDir::create(&root.path().join("state")).unwrap();
+        let dir = StateDir::create(&root.path().join("state"), &[]).unwrap();
         dir.write_over("keys/a", b"precious").unwrap();
         let link = root.path().join("link");
         std::fs::hard_link(dir.path("keys/a"), &link).unwrap();
@@ -327,7 +376,7 @@ mod tests {
     #[test]
     fn an_erased_file_was_overwritten_first_and_is_gone() {
         let root = tempfile::tempdir().unwrap();
-        let dir = StateDir::create(&root.path().join("state")).unwrap();
+        let dir = StateDir::create(&root.path().join("state"), &[]).unwrap();
         dir.write("keys/a", b"precious").unwrap();
         let link = root.path().join("link");
         std::fs::hard_link(dir.path("keys/a"), &link).unwrap();

@@ -4,9 +4,9 @@
 //! passphrase, the parameters. Everything else there is a SealedBox under the key that comes out of here. The
 //! context of each box names its file, so boxes cannot be swapped.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
@@ -95,7 +95,7 @@ pub enum SealingError {
     },
     /// The key file of a new service cannot be made.
     #[error(
-        "the key file {path} cannot be made; check that its folder exists, has room and belongs to this user"
+        "the key file {path} cannot be made; check that its folder has room and belongs to this user"
     )]
     KeyFileNotMade {
         /// Which file.
@@ -241,13 +241,14 @@ fn file_context(name: &str, index: usize, is_last: bool) -> Vec<u8> {
 
 fn create_key_file(path: &Path) -> Result<(), SealingError> {
     let failed = |source| SealingError::KeyFileNotMade { path: path.to_owned(), source };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
     let mut key = Zeroizing::new([0; KEY_FILE_BYTES]);
     os_rng().fill_bytes(&mut *key);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
     file.write_all(&*key).and_then(|()| file.sync_all()).map_err(failed)?;
     // Its name must survive a power cut too: without this file nothing in the state directory ever opens
     // again.
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
 }
 
@@ -277,7 +278,7 @@ mod tests {
     /// Each text says what the person in front of it can do; what was never there cannot be restored.
     #[test]
     fn a_key_file_that_cannot_be_made_is_not_said_to_be_missing() {
-        let sealing = Sealing::KeyFile("/nowhere/at/all/key".into());
+        let sealing = Sealing::KeyFile("/proc/nowhere/key".into());
         let made = SealKey::create(&sealing).err().unwrap();
         assert!(matches!(made, SealingError::KeyFileNotMade { .. }), "{made}");
         let opened = SealKey::open(&sealing, &Header::KeyFile { format: 1 }).err().unwrap();

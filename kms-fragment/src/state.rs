@@ -37,6 +37,8 @@ const TABLES_FILE: &str = "tables";
 pub(crate) const TOMBSTONES_FILE: &str = "tombstones";
 const LOG_FILE: &str = "evaluations.log";
 const HEAD_FILE: &str = "evaluations.head";
+/// What is there before a service is. [`TABLES_FILE`] ends that, and is none of them.
+const FIRST_FILES: [&str; 3] = [SEALING_FILE, IDENTITY_FILE, HEAD_FILE];
 
 /// What may differ between services.
 #[derive(Clone, Debug)]
@@ -126,7 +128,18 @@ impl Service {
     /// Makes the keys of a new service in an empty or absent directory, and reads them back.
     pub(crate) fn create(path: &Path, sealing: &Sealing, options: Options) -> Result<Self, ServiceError> {
         options.grants.check()?;
-        let dir = StateDir::create(path)?;
+        let dir = StateDir::create(path, &FIRST_FILES)?;
+        match Self::first_files(&dir, sealing) {
+            Ok(seal) => Self::load(dir, seal, options),
+            Err(error) => {
+                // The same command again would clear them as well.
+                drop(dir.clear(&FIRST_FILES));
+                Err(error)
+            }
+        }
+    }
+
+    fn first_files(dir: &StateDir, sealing: &Sealing) -> Result<SealKey, ServiceError> {
         let (seal, header) = SealKey::create(sealing)?;
         let header = toml::to_string(&header).map_err(|_| SealingError::HeaderNotMade)?;
         dir.write(SEALING_FILE, header.as_bytes())?;
@@ -134,7 +147,7 @@ impl Service {
         dir.write(HEAD_FILE, &seal.seal(HEAD_FILE, &Anchor::EMPTY.to_bytes()))?;
         // Last, because its presence says that the others are complete.
         dir.write(TABLES_FILE, &seal.seal(TABLES_FILE, &Tables::default().to_json()))?;
-        Self::load(dir, seal, options)
+        Ok(seal)
     }
 
     /// Reads the state of an existing service.
