@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
+use symbolon_net::certificate::{self, Complaint};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
@@ -32,6 +33,14 @@ pub enum CertificateError {
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// It cannot be used, for a reason that people meet again and again.
+    #[error("{path} and its key cannot be used: {complaint}")]
+    Unusual {
+        /// The certificate's file.
+        path: PathBuf,
+        /// Why, and what to type instead.
+        complaint: Complaint,
+    },
     /// Its end cannot be read.
     #[error("the first certificate of {path} says no end that can be read")]
     End {
@@ -66,9 +75,17 @@ impl Files {
         end.ok_or_else(|| CertificateError::End { path: self.path.clone() })
     }
 
-    fn tls(&self) -> Result<Tls, TlsError> {
+    fn tls(&self) -> Result<Tls, CertificateError> {
         let make = if self.hybrid_only { hybrid_only_tls_config } else { tls_config };
-        make(&self.chain, &self.key)
+        let tls = make(&self.chain, &self.key);
+        let tls = tls.map_err(|error| match certificate::complaint(&self.chain, &self.key) {
+            Some(complaint) => CertificateError::Unusual { path: self.path.clone(), complaint },
+            None => error.into(),
+        })?;
+        if let Some(complaint) = certificate::unnamed(&self.chain) {
+            tracing::warn!("clients will refuse the certificate: {complaint}");
+        }
+        Ok(tls)
     }
 }
 

@@ -106,7 +106,9 @@ pub enum Configuration {
         source: Arc<std::io::Error>,
     },
     /// The CA file holds no certificate.
-    #[error("the CA file {path} holds no PEM certificate")]
+    #[error(
+        "the CA file {path} holds no PEM certificate; if it is DER, `openssl x509 -inform der` turns it into PEM"
+    )]
     CaEmpty {
         /// Which file.
         path: PathBuf,
@@ -193,7 +195,7 @@ impl Error {
         }
         #[cfg(feature = "tls")]
         if let Some(problem) = tls_problem(&error) {
-            return Self::Untrusted(Arc::new(problem));
+            return Self::Untrusted(Arc::new(crate::untrusted::Why(problem)));
         }
         Unavailable::Unreachable(Arc::new(error.without_url())).into()
     }

@@ -69,11 +69,8 @@ fn trust(http: reqwest::ClientBuilder, _: &Url, ca: &Ca) -> Result<reqwest::Clie
         Ca::File(path) => (read_ca(path)?, path.clone()),
         Ca::Pem(pem) => (pem.clone(), PathBuf::from("(given in memory)")),
     };
-    let certificates = reqwest::Certificate::from_pem_bundle(&pem).unwrap_or_default();
-    if certificates.is_empty() {
-        return Err(Configuration::CaEmpty { path }.into());
-    }
-    Ok(http.tls_certs_only(certificates))
+    let config = crate::untrusted::tls_client_config(&pem).ok_or(Configuration::CaEmpty { path })?;
+    Ok(http.tls_backend_preconfigured(config))
 }
 
 /// Makes aws-lc-rs the cryptography under TLS of the whole process, unless the service has already chosen

@@ -20,6 +20,8 @@ mod source;
 #[cfg(test)]
 mod testing;
 mod token;
+#[cfg(feature = "tls")]
+mod untrusted;
 mod wiped;
 mod workload;
 
@@ -39,6 +41,8 @@ pub use self::kv::{
 pub use self::refusal::Refusal;
 pub use self::source::TokenSource;
 pub use self::token::{SecretText, Token, TokenError};
+#[cfg(feature = "tls")]
+pub use self::untrusted::tls_client_config;
 #[cfg(feature = "verify")]
 pub use self::workload::verify::{Caller, Verifier};
 pub use self::workload::{WorkloadToken, WorkloadTokens};

@@ -94,9 +94,7 @@ pub enum SealingError {
         source: std::io::Error,
     },
     /// The key file of a new service cannot be made.
-    #[error(
-        "the key file {path} cannot be made; check that its folder has room and belongs to this user"
-    )]
+    #[error("the key file {path} cannot be made; check that its folder has room and belongs to this user")]
     KeyFileNotMade {
         /// Which file.
         path: PathBuf,

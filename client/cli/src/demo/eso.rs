@@ -37,6 +37,8 @@ pub struct Store {
 pub enum StoreAuth {
     /// `auth.kubernetes`: a token of the referenced service account.
     Kubernetes {
+        /// `mountPath`.
+        mount: String,
         /// Role at the broker.
         role: String,
         /// Service-account token.
@@ -44,6 +46,8 @@ pub enum StoreAuth {
     },
     /// `auth.appRole`.
     AppRole {
+        /// `path`.
+        mount: String,
         /// The role's id.
         role_id: String,
         /// Secret id from a Kubernetes Secret.
@@ -87,6 +91,9 @@ pub enum EsoError {
     /// The property leads nowhere.
     #[error("the secret has no such property")]
     Property,
+    /// Nothing to know the broker by.
+    #[error("caBundle holds no certificate")]
+    Ca,
     /// No connection.
     #[error("ESO cannot reach the broker")]
     Transport(#[source] reqwest::Error),
@@ -138,15 +145,15 @@ impl<'a> Session<'a> {
     pub async fn open(store: &'a Store, traffic: &mut Traffic) -> Result<Self, EsoError> {
         let http = go_client(&store.ca_pem)?;
         let mut session = Self { store, http, token: Zeroizing::default() };
-        let (path, body) = match &store.auth {
-            StoreAuth::Kubernetes { role, jwt } => {
-                ("auth/kubernetes/login", json!({ "jwt": jwt.as_str(), "role": role }))
+        let (mount, body) = match &store.auth {
+            StoreAuth::Kubernetes { mount, role, jwt } => {
+                (mount, json!({ "jwt": jwt.as_str(), "role": role }))
             }
-            StoreAuth::AppRole { role_id, secret_id } => {
-                ("auth/approle/login", json!({ "role_id": role_id, "secret_id": secret_id.as_str() }))
+            StoreAuth::AppRole { mount, role_id, secret_id } => {
+                (mount, json!({ "role_id": role_id, "secret_id": secret_id.as_str() }))
             }
         };
-        let request = session.request(Method::PUT, path).body(body.to_string());
+        let request = session.request(Method::PUT, &format!("auth/{mount}/login")).body(body.to_string());
         let answer = call("login", request, &mut traffic.logins).await?;
         let token =
             answer.pointer("/auth/client_token").and_then(Value::as_str).filter(|token| !token.is_empty());
@@ -164,6 +171,15 @@ impl<'a> Session<'a> {
             Some(Value::Null) => Err(EsoError::NotFound),
             _ => Err(EsoError::Body { call: "read" }),
         }
+    }
+
+    /// Keys below a folder, for `dataFrom.find`.
+    pub async fn list(&self, folder: &str, meter: &mut Meter) -> Result<Vec<String>, EsoError> {
+        let path = format!("{}/metadata/{}?list=true", self.store.mount, folder.trim_matches('/'));
+        let answer = call("list", self.request(Method::GET, &path), meter).await?;
+        let keys =
+            answer.pointer("/data/keys").and_then(Value::as_array).ok_or(EsoError::Body { call: "list" })?;
+        Ok(keys.iter().filter_map(Value::as_str).map(str::to_owned).collect())
     }
 
     /// lookup-self, and revoke-self if the provider would.
@@ -193,9 +209,10 @@ impl<'a> Session<'a> {
     }
 }
 
+/// Go believes a certificate that stands among its roots, whatever it says of itself.
 fn go_client(ca_pem: &str) -> Result<reqwest::Client, EsoError> {
-    let ca = reqwest::Certificate::from_pem(ca_pem.as_bytes()).map_err(EsoError::Transport)?;
-    let client = reqwest::Client::builder().tls_certs_only([ca]).user_agent("Go-http-client/2.0");
+    let tls = symbolon::tls_client_config(ca_pem.as_bytes()).ok_or(EsoError::Ca)?;
+    let client = reqwest::Client::builder().tls_backend_preconfigured(tls).user_agent("Go-http-client/2.0");
     client.redirect(reqwest::redirect::Policy::none()).timeout(TIMEOUT).build().map_err(EsoError::Transport)
 }
 
@@ -206,7 +223,7 @@ async fn call(name: &'static str, request: RequestBuilder, meter: &mut Meter) ->
     let status = response.status();
     let body = response.bytes().await.map_err(EsoError::Transport)?;
     meter.add(begun.elapsed());
-    if status == StatusCode::NOT_FOUND && name == "read" {
+    if status == StatusCode::NOT_FOUND && matches!(name, "read" | "list") {
         // A 404 with `data` is a result; without it the secret counts as absent.
         let parsed: Value = serde_json::from_slice(&body).map_err(|_| EsoError::Body { call: name })?;
         return if parsed.get("data").is_some_and(Value::is_object) {

@@ -101,14 +101,21 @@ impl Story {
     pub(super) fn kubernetes_store(&self) -> Result<eso::Store, StoryError> {
         let (namespace, account) = estate::ESO_ACCOUNT;
         let jwt = self.cluster.token(namespace, account, estate::ESO_AUDIENCE, now_secs())?;
-        Ok(self.store(eso::StoreAuth::Kubernetes { role: "eso".to_owned(), jwt }))
+        Ok(self.store(eso::StoreAuth::Kubernetes {
+            mount: "kubernetes".to_owned(),
+            role: "eso".to_owned(),
+            jwt,
+        }))
     }
 
     /// ESO's store with application roles.
     pub(super) fn approle_store(&self) -> Result<eso::Store, StoryError> {
         let role = self.app_role.as_ref().ok_or(StoryError::Missing { what: "the application role" })?;
-        let auth =
-            eso::StoreAuth::AppRole { role_id: role.role_id.clone(), secret_id: role.secret_id.clone() };
+        let auth = eso::StoreAuth::AppRole {
+            mount: "approle".to_owned(),
+            role_id: role.role_id.clone(),
+            secret_id: role.secret_id.clone(),
+        };
         Ok(self.store(auth))
     }
 
