@@ -7,6 +7,8 @@ pub mod eso;
 #[cfg(feature = "servers")]
 pub mod load;
 mod operator;
+#[cfg(feature = "servers")]
+pub mod setup;
 mod wiping;
 
 pub use self::operator::*;

@@ -35,6 +35,11 @@ fn has_script() -> bool {
 
 /// The same command, typed on a terminal, with these keys once it has asked its question.
 fn typed(command: &Command, keys: &str) -> Done {
+    typed_at(QUESTION, command, keys)
+}
+
+/// The same, once this was printed.
+fn typed_at(question: &str, command: &Command, keys: &str) -> Done {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let words: Vec<_> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
     let mut script = Command::new("script");
@@ -45,7 +50,7 @@ fn typed(command: &Command, keys: &str) -> Done {
     let mut child = script.spawn().unwrap();
     let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
     let mut seen = Vec::new();
-    while !String::from_utf8_lossy(&seen).contains(QUESTION) {
+    while !String::from_utf8_lossy(&seen).contains(question) {
         let mut byte = [0];
         stdout.read_exact(&mut byte).expect("it asks before it ends");
         seen.push(byte[0]);
@@ -105,4 +110,21 @@ fn whoever_may_open_a_backup_is_compared_before_it_is_made() {
     let done = typed(&create, "yes\n").expect(0);
     assert!(done.stdout.contains("every byte is signed"), "{}", done.stdout);
     assert!(deployment.path("b.backup").exists());
+}
+
+#[test]
+fn a_set_up_asks_for_what_is_missing_until_it_can_be_read_and_makes_nothing_before_yes() {
+    if !has_script() {
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let mut setup = support::command(&["setup", "fragment", "--home", "nas"]);
+    setup.current_dir(home.path());
+    let first = "(such as nas.example:8300)";
+    let done = typed_at(first, &setup, "https://nas:8300\nnas:8300\nno\n");
+    assert!(done.code != 0 && done.stdout.contains("without https://"), "{}", done.stdout);
+    assert!(done.stdout.contains("brokers that reach it at nas:8300"), "{}", done.stdout);
+    assert!(!home.path().join("nas").exists());
+    let done = typed_at(first, &setup, "nas:8300\nyes\n").expect(0);
+    assert!(done.stdout.contains("https://nas:8300#"), "{}", done.stdout);
 }

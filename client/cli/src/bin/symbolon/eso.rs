@@ -11,10 +11,13 @@ use crate::globals::Globals;
 pub enum Eso {
     /// Print a store that points to the broker, and an ExternalSecret that uses it
     Manifest(Box<Manifest>),
+    /// Set up mount, policy, login and role, write the manifests, and do once what ESO will do
+    #[cfg(feature = "servers")]
+    Setup(Box<crate::eso_setup::Setup>),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Method {
+pub enum Method {
     /// Service accounts of the cluster
     Kubernetes,
     /// A role id, and a Kubernetes Secret with the secret id
@@ -26,28 +29,28 @@ enum Method {
 pub struct Manifest {
     /// How ESO logs in
     #[arg(long, value_enum, default_value_t = Method::Kubernetes)]
-    auth: Method,
+    pub auth: Method,
     /// Login mount [default: the name of the method]
     #[arg(long, value_name = "PATH")]
-    auth_mount: Option<String>,
+    pub auth_mount: Option<String>,
     /// Role at the broker, for kubernetes
     #[arg(long, default_value = "external-secrets")]
-    role: String,
+    pub role: String,
     /// Audience that the role is bound to, for kubernetes
     #[arg(long)]
-    audience: Option<String>,
+    pub audience: Option<String>,
     /// Service account, for kubernetes
     #[arg(long, default_value = "external-secrets")]
-    service_account: String,
+    pub service_account: String,
     /// The role's id, for approle
-    #[arg(long, required_if_eq("auth", "approle"))]
-    role_id: Option<String>,
+    #[arg(long)]
+    pub role_id: Option<String>,
     /// Kubernetes Secret whose key `secret-id` holds the secret id, for approle
     #[arg(long, default_value = "symbolon-approle")]
-    secret_id_secret: String,
+    pub secret_id_secret: String,
     /// Namespace of service account or Secret, for a ClusterSecretStore
     #[arg(long, default_value = "external-secrets")]
-    credentials_namespace: String,
+    pub credentials_namespace: String,
     /// Name of the store
     #[arg(long, default_value = "symbolon")]
     store: String,
@@ -56,7 +59,7 @@ pub struct Manifest {
     store_namespace: Option<String>,
     /// Mount of the secrets
     #[arg(long, default_value = "secret")]
-    mount: String,
+    pub mount: String,
     /// Name of the ExternalSecret and of the Kubernetes Secret
     #[arg(long, default_value = "example")]
     name: String,
@@ -75,22 +78,32 @@ pub struct Manifest {
 }
 
 impl Eso {
-    pub fn run(self, globals: &Globals) -> Result<(), Failure> {
-        let Self::Manifest(manifest) = self;
-        let store = manifest.store(globals)?;
-        let secret = manifest.external_secret()?;
-        globals
-            .out()
-            .yaml_document("manifest", &format!("{}---\n{}", store.to_yaml(), secret.to_yaml(&store)))
+    pub async fn run(self, globals: &Globals) -> Result<(), Failure> {
+        match self {
+            Self::Manifest(manifest) => globals.out().yaml_document("manifest", &manifest.text(globals)?),
+            #[cfg(feature = "servers")]
+            Self::Setup(setup) => setup.run(globals).await,
+        }
     }
 }
 
 impl Manifest {
-    fn store(&self, globals: &Globals) -> Result<Store, Failure> {
+    /// Both manifests.
+    pub fn text(&self, globals: &Globals) -> Result<String, Failure> {
+        let store = self.store(globals)?;
+        let secret = self.external_secret()?;
+        Ok(format!("{}---\n{}", store.to_yaml(), secret.to_yaml(&store)))
+    }
+
+    pub fn store(&self, globals: &Globals) -> Result<Store, Failure> {
         let ca_pem = match globals.ca_cert() {
             Some(path) if !self.no_ca => Some(crate::input::file(&path)?.as_bytes().to_vec()),
             _ => None,
         };
+        if self.auth == Method::Approle && self.role_id.is_none() {
+            return Err(Failure::usage("--role-id is needed with --auth approle")
+                .hint("`symbolon eso setup --auth approle` makes the role and finds it"));
+        }
         Ok(Store {
             name: self.store.clone(),
             namespace: self.store_namespace.clone(),
@@ -102,7 +115,7 @@ impl Manifest {
         })
     }
 
-    fn store_auth(&self) -> StoreAuth {
+    pub fn store_auth(&self) -> StoreAuth {
         let mount = |default: &str| self.auth_mount.clone().unwrap_or_else(|| default.to_owned());
         match self.auth {
             Method::Kubernetes => StoreAuth::Kubernetes {
@@ -119,7 +132,7 @@ impl Manifest {
         }
     }
 
-    fn external_secret(&self) -> Result<ExternalSecret, Failure> {
+    pub fn external_secret(&self) -> Result<ExternalSecret, Failure> {
         let one = |text: &String| {
             let (secret_key, place) = text.split_once('=')?;
             let (key, property) = match place.split_once('#') {

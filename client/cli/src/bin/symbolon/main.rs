@@ -16,6 +16,8 @@ mod custodian;
 mod envelopes;
 mod environment;
 mod eso;
+#[cfg(feature = "servers")]
+mod eso_setup;
 mod failure;
 mod fields;
 mod globals;
@@ -45,6 +47,8 @@ mod role;
 #[cfg(feature = "servers")]
 mod servers;
 #[cfg(feature = "servers")]
+mod setup;
+#[cfg(feature = "servers")]
 mod stop;
 mod token;
 mod token_file;
@@ -68,6 +72,10 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Set up a first deployment, one side each; again, it says what is next
+    #[cfg(feature = "servers")]
+    #[command(subcommand)]
+    Setup(setup::Setup),
     /// Initialise, unseal, seal, and see the state of a broker
     Operator(Asking<operator::Operator>),
     /// Follow a ceremony: who has given, who is missing, what is wrong
@@ -173,6 +181,8 @@ fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
+        #[cfg(feature = "servers")]
+        Command::Setup(command) => command.run().await,
         Command::Operator(asking) => asking.command.run(&asking.globals).await,
         Command::Ceremony(asking) => asking.command.run(&asking.globals).await,
         Command::Custodian(asking) => asking.command.run(&asking.globals).await,
@@ -195,7 +205,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Login(login) => login.run().await,
         Command::Workload(asking) => asking.command.run(&asking.globals).await,
         Command::Audit(asking) => asking.command.run(&asking.globals).await,
-        Command::Eso(asking) => asking.command.run(&asking.globals),
+        Command::Eso(asking) => asking.command.run(&asking.globals).await,
         Command::Completion(completion) => completion.run(),
         Command::Man(man) => man.run(),
         #[cfg(feature = "servers")]

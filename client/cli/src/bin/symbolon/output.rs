@@ -58,6 +58,12 @@ impl Output {
         written(writeln!(io::stdout().lock(), "{text}"))
     }
 
+    /// Says something to whoever is typing.
+    #[cfg(feature = "servers")]
+    pub fn note(text: &str) {
+        let _ = writeln!(io::stderr().lock(), "{text}"); // nobody to tell if it is closed
+    }
+
     /// Prints a value as JSON or YAML, or the field of it that was asked for.
     pub fn json(self, value: &impl Serialize) -> Result<(), Failure> {
         let value = serde_json::to_value(value).expect("output values are maps with text keys");
