@@ -9,6 +9,8 @@ pub mod machine;
 #[cfg(test)]
 mod layers;
 #[cfg(test)]
+mod pages;
+#[cfg(test)]
 mod panics;
 #[cfg(test)]
 mod sizes;
