@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use symbolon_cli::setup::{Layout, unit};
-use symbolon_repository::machine::needs;
+use symbolon_repository::machine::{needs, skip};
 
 use crate::support::{Done, command, run};
 
@@ -159,6 +159,26 @@ fn a_set_up_that_was_cut_off_is_completed_and_no_key_is_made_anew() {
 }
 
 #[test]
+fn fragment_init_makes_its_folders_and_goes_on_after_a_failure() {
+    let home = tempfile::tempdir().unwrap();
+    let path = |name: &str| home.path().join(name);
+    let config = "listen = '127.0.0.1:8300'\nstate_dir = 'deep/state'\nkey_file = 'keys/fragment.key'\n";
+    std::fs::write(path("fragment.toml"), config).unwrap();
+    let init = || {
+        let mut init = command(&["fragment", "init", "--config", "fragment.toml"]);
+        run(init.current_dir(home.path()), "")
+    };
+    std::fs::write(path("keys"), "in the way").unwrap();
+    init().refused(1, "the key file keys/fragment.key cannot be made");
+    std::fs::remove_file(path("keys")).unwrap();
+    init().expect(0);
+    for (name, mode) in [("deep/state", 0o700), ("keys", 0o700), ("keys/fragment.key", 0o600)] {
+        assert_eq!(std::fs::metadata(path(name)).unwrap().mode() & 0o7777, mode, "{name}");
+    }
+    init().refused(1, "is not empty");
+}
+
+#[test]
 fn what_is_unsound_is_refused_and_says_why() {
     let sides = Sides::new();
     for (line, says) in [
@@ -224,4 +244,54 @@ fn check_unit(path: &Path) {
     assert!(verified && told.is_empty(), "{told}");
     let (hardened, told) = analyzed(&["security", "--offline=true", "--threshold=35"]);
     assert!(hardened, "more exposed than 3.5 of 10:\n{told}");
+}
+
+/// A service of the whole machine, set up in layers over `/etc`, `/var/lib` and `/usr/local` that go with it.
+const WHOLE_MACHINE: &str = r#"
+set -e
+mount -t tmpfs none "$2"
+for place in etc var/lib usr/local; do
+    mkdir -p "$2/$place/above" "$2/$place/work"
+    mount -t overlay none -o "lowerdir=/$place,upperdir=$2/$place/above,workdir=$2/$place/work" "/$place"
+done
+touch /usr/local/bin/symbolon
+mount --bind "$1" /usr/local/bin/symbolon
+echo private
+cd /usr/local/bin
+./symbolon setup fragment --address nas.example:8300 --yes
+./symbolon setup fragment --yes
+./symbolon setup broker --invitation /etc/symbolon/invitation --name broker.example --yes
+stat -c '%U %a %n' /etc/symbolon/* /var/lib/symbolon /var/lib/symbolon-fragment /var/lib/symbolon-fragment/*
+setpriv --reuid symbolon-fragment --regid symbolon-fragment --clear-groups ./symbolon fragment fingerprint
+setpriv --reuid symbolon --regid symbolon --clear-groups cat /etc/symbolon/tls.key
+"#;
+
+#[test]
+fn a_service_of_the_whole_machine_has_a_user_to_whom_its_files_belong() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--mount", "bash", "-c", WHOLE_MACHINE, "bash", env!("CARGO_BIN_EXE_symbolon")]);
+    let done = unshare.arg(scratch.path()).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").output();
+    let Ok(output) = done else { return skip("unshare, of util-linux") };
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !told.starts_with("private") {
+        return skip("root, and a kernel that lets it mount layers");
+    }
+    assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
+    for line in [
+        "root 600 /etc/symbolon/ca.key",
+        "root 644 /etc/symbolon/ca.pem",
+        "symbolon 600 /etc/symbolon/tls.key",
+        "symbolon-fragment 600 /etc/symbolon/fragment.key",
+        "symbolon 700 /var/lib/symbolon",
+        "symbolon-fragment 700 /var/lib/symbolon-fragment",
+        "symbolon-fragment 600 /var/lib/symbolon-fragment/identity",
+    ] {
+        assert!(told.lines().any(|other| other == line), "{line} in\n{told}");
+    }
+    for text in
+        ["systemctl enable --now symbolon-fragment", "Nothing was changed", "no split", "BEGIN PRIVATE KEY"]
+    {
+        assert!(told.contains(text), "{text} in\n{told}");
+    }
 }
