@@ -32,6 +32,10 @@ const RSA_BITS_MIN: usize = 2048;
 pub struct Facts {
     /// Version of X.509: 1 to 3.
     pub version: u32,
+    /// Who it is for, as a distinguished name.
+    pub subject: String,
+    /// Who signed it.
+    pub issuer: String,
     /// DNS names and IP addresses that it is for. A common name is none.
     pub names: Vec<String>,
     /// First second in which it is not valid any more, Unix seconds.
@@ -126,6 +130,8 @@ pub fn facts(der: &[u8]) -> Option<Facts> {
     let names = names.map(|names| names.value.general_names.iter().filter_map(name).collect());
     Some(Facts {
         version: parsed.version().0 + 1,
+        subject: parsed.subject().to_string(),
+        issuer: parsed.issuer().to_string(),
         names: names.unwrap_or_default(),
         end_secs: parsed.validity().not_after.timestamp(),
         key: key_facts(&parsed),

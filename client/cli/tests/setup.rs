@@ -159,6 +159,33 @@ fn a_set_up_that_was_cut_off_is_completed_and_no_key_is_made_anew() {
 }
 
 #[test]
+fn a_certificate_of_the_operators_own_is_looked_at_and_never_replaced() {
+    let sides = Sides::new();
+    sides.fragment().expect(0);
+    std::fs::create_dir(sides.path("broker")).unwrap();
+    std::fs::set_permissions(sides.path("broker"), std::fs::Permissions::from_mode(0o700)).unwrap();
+    let [key, cert] = ["broker/tls.key", "broker/tls.crt"].map(|name| sides.path(name).display().to_string());
+    let made =
+        ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", &key, "-out", &cert, "-subj", "/CN=b"];
+    let names = ["-addext", "subjectAltName=DNS:broker.example,IP:192.168.1.5"];
+    if openssl(&[&made[..], &names].concat()).is_none() {
+        return;
+    }
+    let before = [&key, &cert].map(|path| std::fs::read(path).unwrap());
+    let own = sides.broker().expect(0).stdout;
+    assert!(
+        own.contains("of your own") && own.contains("SYMBOLON_CACERT=") && own.contains("broker/tls.crt"),
+        "{own}"
+    );
+    let other = sides.run("broker --home broker --name other.example --yes").expect(0).stdout;
+    assert!(other.contains("kept, differs"), "{other}");
+    assert_eq!([&key, &cert].map(|path| std::fs::read(path).unwrap()), before);
+    assert!(!sides.path("broker/ca.key").exists());
+    openssl(&["genpkey", "-algorithm", "ed25519", "-out", &key]).unwrap();
+    sides.broker().refused(1, "the key belongs to another certificate");
+}
+
+#[test]
 fn fragment_init_makes_its_folders_and_goes_on_after_a_failure() {
     let home = tempfile::tempdir().unwrap();
     let path = |name: &str| home.path().join(name);

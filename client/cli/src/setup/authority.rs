@@ -9,13 +9,17 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose, PublicKeyData, date_time_ymd,
 };
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use sha2::{Digest as _, Sha256};
-use symbolon_net::certificate;
+use symbolon_net::certificate::{self, Facts};
 
 use super::place::{self, Account, PUBLIC, SECRET};
 use super::{Deed, Layout, SetupError, Step};
 use crate::setup::names::Host;
 
+/// How the names of our authorities begin.
+const AUTHORITY: &str = "Symbolon broker CA";
 const DAY_SECS: u64 = 86_400;
 /// Clients copy it by hand, so it lasts.
 const AUTHORITY_DAYS: u64 = 3650;
@@ -47,17 +51,27 @@ impl Files {
     }
 
     /// Makes what is missing, and renews the server's certificate if its end is near or a name is new.
-    pub fn make(&self, names: &[Host], account: &Account, now_secs: u64) -> Result<Vec<Step>, SetupError> {
+    /// `names` are those of the broker, `certified` those of a certificate that is made.
+    pub fn make(
+        &self,
+        names: &[Host],
+        certified: &[Host],
+        account: &Account,
+        now_secs: u64,
+    ) -> Result<Vec<Step>, SetupError> {
         if let (Some(_), None) = (place::read(&self.cert)?, place::read_secret(&self.key)?) {
             return Err(SetupError::Half { found: self.cert.clone(), missing: self.key.clone() });
         }
-        let wanted = self.wanted(names, now_secs)?;
+        if let Some(facts) = self.foreign()? {
+            return self.kept(&facts, names, account);
+        }
+        let wanted = self.wanted(certified, now_secs)?;
         let (ca_deed, issuer) = self.issuer(wanted.is_some(), now_secs)?;
         let (own_deed, server_key) = key(&self.key)?;
         place::give(&self.key, account)?;
         let deed = match (wanted, &issuer) {
             (Some(deed), Some((_, issuer))) => {
-                let server = server(names, now_secs)?.signed_by(&server_key, issuer)?;
+                let server = server(certified, now_secs)?.signed_by(&server_key, issuer)?;
                 place::replace(&self.cert, PUBLIC, &server.pem())?;
                 deed
             }
@@ -75,16 +89,33 @@ impl Files {
         Ok(steps)
     }
 
+    /// A certificate that we have not made.
+    fn foreign(&self) -> Result<Option<Facts>, SetupError> {
+        Ok(facts(&self.cert)?.filter(|facts| !facts.issuer.contains(AUTHORITY)))
+    }
+
+    /// It is looked at and never replaced, whatever its names are.
+    fn kept(&self, facts: &Facts, names: &[Host], account: &Account) -> Result<Vec<Step>, SetupError> {
+        place::give(&self.key, account)?;
+        let deed = if are_in(names, facts) { Deed::Kept } else { Deed::Differs };
+        let step = |deed, path: &PathBuf, what| Step { deed, path: path.clone(), what };
+        let what = "certificate of the broker, of your own; not for every name";
+        let what = if deed == Deed::Kept { "certificate of the broker, of your own" } else { what };
+        Ok(vec![step(Deed::Kept, &self.key, "its key"), step(deed, &self.cert, what)])
+    }
+
+    /// What clients trust: the authority, or a certificate that somebody else made.
+    pub fn trusted(&self) -> Result<&Path, SetupError> {
+        Ok(if self.foreign()?.is_some() { &self.cert } else { &self.ca })
+    }
+
     /// Whether the server's certificate must be made.
     fn wanted(&self, names: &[Host], now_secs: u64) -> Result<Option<Deed>, SetupError> {
-        let Some(found) = place::read(&self.cert)? else { return Ok(Some(Deed::Made)) };
-        let reason = "no certificate is in it; move it away".to_owned();
-        let unusable = || SetupError::Unusable { path: self.cert.clone(), reason };
-        let facts = certificate::first_facts(found.as_bytes()).ok_or_else(unusable)?;
-        let ends = u64::try_from(facts.end_secs).unwrap_or(0);
-        let is_fit = names.iter().all(|name| facts.names.iter().any(|found| found == name.as_str()));
+        let Some(found) = facts(&self.cert)? else { return Ok(Some(Deed::Made)) };
+        let ends = u64::try_from(found.end_secs).unwrap_or(0);
         let lasts = ends > now_secs + RENEW_DAYS * DAY_SECS;
-        Ok((!is_fit || !lasts).then_some(Deed::Renewed))
+        let is_signed = facts(&self.ca)?.is_none_or(|ca| ca.subject == found.issuer);
+        Ok((!are_in(names, &found) || !lasts || !is_signed).then_some(Deed::Renewed))
     }
 
     /// The authority, if it has to sign.
@@ -109,14 +140,24 @@ impl Files {
 
     /// SHA-256 of the certificate that clients trust, as OpenSSL and browsers show it.
     pub fn fingerprint(&self) -> Result<String, SetupError> {
-        use rustls::pki_types::CertificateDer;
-        use rustls::pki_types::pem::PemObject as _;
-        let reason =
-            || SetupError::Unusable { path: self.ca.clone(), reason: "no certificate is in it".to_owned() };
-        let der = CertificateDer::from_pem_file(&self.ca).map_err(|_| reason())?;
+        let der = CertificateDer::from_pem_file(self.trusted()?).map_err(|_| nothing_in(&self.ca))?;
         let bytes = Sha256::digest(&der);
         Ok(bytes.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":"))
     }
+}
+
+/// What is in a certificate's file, if there is one.
+fn facts(path: &Path) -> Result<Option<Facts>, SetupError> {
+    let read = |text: symbolon_proto::Zeroizing<String>| certificate::first_facts(text.as_bytes());
+    place::read(path)?.map(|text| read(text).ok_or_else(|| nothing_in(path))).transpose()
+}
+
+fn nothing_in(path: &Path) -> SetupError {
+    SetupError::Unusable { path: path.to_owned(), reason: "no certificate is in it; move it away".to_owned() }
+}
+
+fn are_in(names: &[Host], facts: &Facts) -> bool {
+    names.iter().all(|name| facts.names.iter().any(|found| found == name.as_str()))
 }
 
 /// What signs, and what became of its key.
@@ -142,7 +183,7 @@ fn authority(key: &KeyPair, now_secs: u64) -> CertificateParams {
     params.distinguished_name = DistinguishedName::new();
     let id = Sha256::digest(key.der_bytes());
     let id: String = id.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    params.distinguished_name.push(DnType::CommonName, format!("Symbolon broker CA {id}"));
+    params.distinguished_name.push(DnType::CommonName, format!("{AUTHORITY} {id}"));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     last(&mut params, now_secs, AUTHORITY_DAYS);

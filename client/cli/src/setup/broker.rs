@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use symbolon_broker::config::Config;
+use symbolon_broker::config::{Config, Tls};
+use symbolon_broker::reload::Certificate;
 
 use super::authority::Files;
 use super::invitation::Invitation;
@@ -56,7 +57,8 @@ impl Plan {
         }
         steps.push(state);
         let files = Files::of(layout);
-        steps.extend(files.make(&self.certified(), &account, now_secs)?);
+        steps.extend(files.make(&self.names, &self.certified(), &account, now_secs)?);
+        check_pair(&files)?;
         let config = layout.config("broker.toml");
         steps.push(self.configure(&config, &files)?);
         let service = unit::Service {
@@ -68,7 +70,7 @@ impl Plan {
             port: listen.port(),
         };
         steps.push(place::file(&layout.unit, PUBLIC, &service.unit(layout, &program), "unit for systemd")?);
-        Ok(Made { steps, fingerprint: files.fingerprint()?, ca: files.ca })
+        Ok(Made { steps, fingerprint: files.fingerprint()?, ca: files.trusted()?.to_owned() })
     }
 
     /// Where clients reach it.
@@ -181,5 +183,14 @@ open = false
             invitation.fingerprint,
             self.url(),
         )
+    }
+}
+
+/// Whether a broker would serve it.
+fn check_pair(files: &Files) -> Result<(), SetupError> {
+    let named = Tls { cert_file: files.cert.clone(), key_file: files.key.clone(), hybrid_only: false };
+    match Certificate::load(&named) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(SetupError::Unusable { path: files.cert.clone(), reason: error.to_string() }),
     }
 }
