@@ -151,6 +151,16 @@ pub fn wrap_context(record: &RecordContext, capsule: &CapsuleId) -> ContextBytes
     context
 }
 
+/// The context of the index of a segment of the log (16.83): whose log, which segment, and the root over its
+/// entries, so that the index of other entries at the same place does not open.
+pub fn log_index_context(deployment: &DeploymentId, segment: u64, root: &[u8; 32]) -> ContextBytes {
+    let mut context = ContextBytes::labelled(label::CONTEXT_LOG_INDEX);
+    context.push(deployment.as_bytes());
+    context.push(&segment.to_be_bytes());
+    context.push(root);
+    context
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,5 +192,6 @@ mod tests {
         capsule.scope = Scope::Version { secret: record.secret, version: 9 };
         assert_eq!(capsule.encode().len(), 136);
         assert!(capsule.encode().len() <= CONTEXT_BYTES_MAX);
+        assert_eq!(log_index_context(&record.deployment, 7, &[8; 32]).len(), 78);
     }
 }

@@ -165,6 +165,8 @@ labels! {
         CONTEXT_KEY_FILE = b"SKB1/ctx/key-file";
         /// A piece of a backup (16.80).
         CONTEXT_BACKUP = b"SKB1/ctx/backup";
+        /// Index of a segment of the log (16.83).
+        CONTEXT_LOG_INDEX = b"SKB1/ctx/log-index";
         /// A stateless machine token (broker, `token::batch`).
         CONTEXT_MACHINE_TOKEN = b"SKB1/ctx/machine-token";
     }

@@ -13,7 +13,7 @@ use symbolon_core::path::{ApiPath, PolicyName};
 use symbolon_core::policy::{Acl, Policy};
 use symbolon_core::seal::Unsealed;
 use symbolon_proto::hierarchy::AuditKey;
-use symbolon_proto::log::VerifierKey;
+use symbolon_proto::log::{Frontier, VerifierKey};
 use symbolon_proto::source::Source;
 use tokio::sync::OwnedMutexGuard;
 
@@ -144,6 +144,12 @@ impl Session {
     #[must_use]
     pub fn entries(&self) -> u64 {
         self.writer.size()
+    }
+
+    /// The tree over the entries of the log, as this process has made it.
+    #[must_use]
+    pub fn log_tree(&self) -> Frontier {
+        self.writer.tree()
     }
 
     /// Waits until the stored checkpoint covers all entries that are durable now.

@@ -1,5 +1,6 @@
 //! The audit log.
 
+pub mod index;
 pub mod log;
 pub mod retention;
 pub mod strangers;

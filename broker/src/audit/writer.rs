@@ -29,14 +29,14 @@
 //! derivations and cost a second format beside SKB1's box.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use symbolon_core::audit::{Action, Draft, Outcome, Receipt};
 use symbolon_core::clock::Clock;
 use symbolon_proto::hierarchy::AuditKey;
 use symbolon_proto::id::{BrokerId, DeploymentId};
-use symbolon_proto::log::{NoteSigner, VerifierKey};
+use symbolon_proto::log::{Frontier, NoteSigner, VerifierKey};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -148,6 +148,8 @@ pub struct Writer {
 #[derive(Debug, Default)]
 struct Shared {
     size: AtomicU64,
+    /// The tree over all durable entries, which nobody reads from the store.
+    tree: Mutex<Frontier>,
     fenced: OnceLock<()>,
     /// Entries that the stored checkpoint covers.
     signed: watch::Sender<u64>,
@@ -157,6 +159,14 @@ struct Shared {
     news: Notify,
     /// What may be entered at the end of the disk budget.
     room: Room,
+}
+
+impl Shared {
+    /// The log ends here now.
+    fn grown(&self, tail: &Tail) {
+        self.tree.lock().unwrap_or_else(PoisonError::into_inner).clone_from(tail.frontier());
+        self.size.store(tail.size(), Ordering::Release);
+    }
 }
 
 struct Job {
@@ -185,7 +195,7 @@ impl Writer {
     ) -> Result<Self, StartError> {
         let (tail, signed) = Tail::recover(store.as_ref(), &keys.signer).await?;
         let shared = Arc::new(Shared::default());
-        shared.size.store(tail.size(), Ordering::Release);
+        shared.grown(&tail);
         shared.signed.send_replace(signed);
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
         let LogKeys { audit, signer, deployment, broker } = keys;
@@ -256,6 +266,12 @@ impl Writer {
     #[must_use]
     pub fn size(&self) -> u64 {
         self.shared.size.load(Ordering::Acquire)
+    }
+
+    /// The tree over the entries that were durable a moment ago, as this process has made it.
+    #[must_use]
+    pub fn tree(&self) -> Frontier {
+        self.shared.tree.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits until the stored checkpoint covers everything that is durable now, for whoever reads it. What is

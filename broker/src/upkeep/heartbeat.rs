@@ -57,6 +57,7 @@ pub fn start(
     tokio::spawn(until_closed(keys.closing(), backup::run(weak(), Arc::clone(backups))));
     tokio::spawn(until_closed(keys.closing(), collect::run(weak(), collect::Pace::SERVING)));
     tokio::spawn(until_closed(keys.closing(), rotation::run(weak(), rotation::Pace::SERVING)));
+    tokio::spawn(until_closed(keys.closing(), retention::indexing::run(weak(), retention::Pace::SERVING)));
     tokio::spawn(until_closed(keys.closing(), write_strangers(weak())));
 }
 

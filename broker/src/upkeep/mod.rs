@@ -5,7 +5,7 @@
 //! backup.rs     backups on a schedule
 //! collect/      what has ended is removed, page by page
 //! group/        changes of the group of nodes, resumed after a crash
-//! retention/    segments of the log counted, exported and pruned
+//! retention/    segments of the log counted, exported, indexed and pruned
 //! rotation/     data re-encrypted under new keys
 //! enrolment.rs  the newest manifest is stored          escrow.rs  newer shares are put into escrow
 //! ```

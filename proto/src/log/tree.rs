@@ -126,6 +126,16 @@ impl Frontier {
         self.size = self.size.checked_add(1).expect("no log has 2^64 entries");
     }
 
+    /// The complete subtree that covers the node, with its root; `None` if not all of its leaves exist.
+    #[must_use]
+    pub fn above(&self, node: Node) -> Option<(Node, Hash)> {
+        let covers = |whole: &Node| {
+            whole.level >= node.level && whole.index == node.index >> (whole.level - node.level)
+        };
+        let mut all = complete_nodes(0, self.size).zip(self.hashes.iter().copied());
+        all.find(|(whole, _)| covers(whole))
+    }
+
     /// The root over all leaves.
     #[must_use]
     pub fn root(&self) -> Hash {

@@ -25,5 +25,6 @@ mod tests;
 pub use error::LogError;
 pub use reader::LogReader;
 pub use search::{Filter, Found, Page, Range};
+pub(in crate::audit) use search::{Looking, open_detail};
 pub use tail::TailError;
 pub use verify::VerifyError;

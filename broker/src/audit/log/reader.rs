@@ -16,7 +16,7 @@ use super::end::later;
 use super::error::LogError;
 use super::rows::{
     BUNDLE_ENTRIES_MAX, StoredEntry, bundle_key, bundles_end, checkpoint_key, decode_bundle, first_index,
-    head_key, pruned_key, tile_key,
+    head_key, index_key, pruned_key, tile_key,
 };
 use super::tail::{first_loose, frontier_at, level_hashes, root_with, subtree_root};
 use crate::store::{Scan, Store};
@@ -171,8 +171,33 @@ impl LogReader {
         Ok(self.read(from, until).await?.into_iter().map(|entry| entry.leaf).collect())
     }
 
+    /// Hashes `from..until` that lie in one tile above the leaves. Not checked against anything.
+    pub(in crate::audit) async fn tile_hashes(
+        &self,
+        level: u8,
+        from: u64,
+        until: u64,
+    ) -> Result<Vec<Hash>, LogError> {
+        let first = from - from % u64::from(TILE_WIDTH);
+        let mut hashes = self.hashes(level, first, until).await?;
+        Ok(hashes.split_off(usize::try_from(from - first).unwrap_or(usize::MAX).min(hashes.len())))
+    }
+
+    /// The bundle that an entry is in, as it is stored, and the index of its first entry.
+    pub(in crate::audit) async fn bundle_of(&self, index: u64) -> Result<(u64, Vec<u8>), LogError> {
+        let (start, after) = (bundle_key(0), bundle_key(index + 1));
+        let scan = Scan { from: &start, until: &after, descending: true, limit: 1 };
+        let (key, row) = self.store.scan(scan).await?.pop().ok_or(LogError::Bundle { index })?;
+        Ok((first_index(&key).ok_or(LogError::Bundle { index })?, row.value))
+    }
+
+    /// The row of the index of a segment, as it is stored.
+    pub(in crate::audit) async fn index_row(&self, segment: u64) -> Result<Option<Vec<u8>>, LogError> {
+        Ok(self.store.get(&index_key(segment)).await?.map(|row| row.value))
+    }
+
     /// Entries `from..until`, all of which the log has.
-    pub(super) async fn read(&self, from: u64, until: u64) -> Result<Vec<StoredEntry>, LogError> {
+    pub(in crate::audit) async fn read(&self, from: u64, until: u64) -> Result<Vec<StoredEntry>, LogError> {
         let mut entries = Vec::new();
         let mut next = from;
         while next < until {

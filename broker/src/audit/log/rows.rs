@@ -7,6 +7,7 @@
 //! 0x24                        the head: where the log ends, authenticated (`docs/skb1.md` 16.82)
 //! 0x25 ‖ 0                    what was pruned (`symbolon_proto::log::pruned`); absent before the first cut
 //! 0x25 ‖ 1 ‖ segment(8)       what is known of a whole segment (`audit::retention::segments`)
+//! 0x25 ‖ 2 ‖ format(1) ‖ segment(8)   its index, sealed (`audit::index`)
 //! ```
 //!
 //! The entries of a group commit are one bundle or several. A bundle is
@@ -55,6 +56,8 @@ const ENTRY_HEAD_BYTES: usize = 36;
 const PAGE_BYTES: usize = 4096;
 /// What a page has beside the value of its only row.
 const PAGE_HEAD_BYTES: usize = 64;
+/// Of the sealed index of a segment. Rows of another are removed, and made again.
+const INDEX_FORMAT: u8 = 1;
 
 /// An entry as a bundle holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +108,26 @@ pub fn segment_key(number: u64) -> Vec<u8> {
 #[must_use]
 pub fn segments_end() -> Vec<u8> {
     key(TABLE_RETENTION, &[&[2]])
+}
+
+/// The key of the index of a segment, in the format that this version writes.
+#[must_use]
+pub fn index_key(segment: u64) -> Vec<u8> {
+    key(TABLE_RETENTION, &[&[2, INDEX_FORMAT], &segment.to_be_bytes()])
+}
+
+/// Where indices of other formats can be: before and after those of this version.
+#[must_use]
+pub fn foreign_indices() -> [[Vec<u8>; 2]; 2] {
+    let from = |format: &[u8]| key(TABLE_RETENTION, &[format]);
+    [[from(&[2]), from(&[2, INDEX_FORMAT])], [from(&[2, INDEX_FORMAT + 1]), from(&[3])]]
+}
+
+/// The number of the segment in the key of its index.
+#[must_use]
+pub fn indexed_segment(index_key: &[u8]) -> Option<u64> {
+    let number = index_key.strip_prefix(key(TABLE_RETENTION, &[&[2, INDEX_FORMAT]]).as_slice())?;
+    Some(u64::from_be_bytes(number.try_into().ok()?))
 }
 
 /// The number in the key of a segment.
@@ -200,6 +223,21 @@ pub fn decode_bundle(bundle: &[u8]) -> Option<Vec<StoredEntry>> {
     entries
 }
 
+/// One entry of a bundle, by its place there. The others are passed over without a look.
+#[must_use]
+pub fn decode_one(bundle: &[u8], place: usize) -> Option<StoredEntry> {
+    let mut reader = Reader::new(bundle);
+    if reader.u8().ok()? != BUNDLE_FORMAT || place >= usize::from(reader.u16().ok()?) {
+        return None;
+    }
+    for _ in 0..place {
+        let _: [u8; 32] = reader.array().ok()?;
+        reader.lp32(ENTRY_BYTES_MAX).ok()?;
+    }
+    let leaf = Hash::from_bytes(reader.array().ok()?);
+    Some(StoredEntry { leaf, bytes: reader.lp32(ENTRY_BYTES_MAX).ok()?.to_vec() })
+}
+
 fn key(table: u8, parts: &[&[u8]]) -> Vec<u8> {
     let mut key = TenantId::SYSTEM.as_bytes().to_vec();
     key.push(table);
@@ -220,6 +258,10 @@ mod tests {
             .map(|bytes| StoredEntry { leaf: Hash::EMPTY_ROOT, bytes })
             .collect();
         let bundle = encode_bundle(&entries);
+        for (place, entry) in entries.iter().enumerate() {
+            assert_eq!(decode_one(&bundle, place).as_ref(), Some(entry));
+        }
+        assert_eq!(decode_one(&bundle, entries.len()), None);
         assert_eq!(decode_bundle(&bundle), Some(entries));
         for cut in 0..bundle.len() {
             assert_eq!(decode_bundle(&bundle[..cut]), None, "{cut} bytes");
@@ -259,12 +301,16 @@ mod tests {
         assert!(bundles_end() <= tile_key(0, 0));
         assert_eq!(segment_number(&segment_key(300)), Some(300));
         assert!(pruned_key() < segment_key(0) && segment_key(u64::MAX) < segments_end());
+        assert_eq!(indexed_segment(&index_key(300)), Some(300));
+        assert_eq!((segment_number(&index_key(3)), indexed_segment(&segment_key(3))), (None, None));
+        let [before, after] = foreign_indices();
+        assert!(segment_key(u64::MAX) < before[0] && before[0] < before[1] && before[1] < index_key(0));
+        assert!(index_key(u64::MAX) < after[0] && after[0] < after[1]);
     }
 
     #[test]
     fn log_keys_are_told_from_others() {
-        for own in [bundle_key(0), tile_key(3, 9), checkpoint_key(), head_key(), pruned_key(), segment_key(1)]
-        {
+        for own in [bundle_key(0), tile_key(3, 9), checkpoint_key(), head_key(), pruned_key(), index_key(1)] {
             assert!(is_log_key(&own));
         }
         let mut other_tenant = checkpoint_key();

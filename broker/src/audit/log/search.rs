@@ -12,7 +12,7 @@ use super::error::LogError;
 use super::reader::LogReader;
 use super::rows::StoredEntry;
 
-/// Most entries that one call looks at; the answer says where to go on.
+/// Most entries that one call looks at, or as much work of other kinds; the answer says where to go on.
 pub const LOOKED_AT_MAX: u64 = 10_000;
 /// Most entries that one call returns.
 pub const FOUND_MAX: usize = 1000;
@@ -78,8 +78,8 @@ pub struct Page {
 }
 
 impl LogReader {
-    /// Entries of `range` that fit `filter`, with their details. Looks at no more than [`LOOKED_AT_MAX`] at a
-    /// time.
+    /// Entries of `range` that fit `filter`, with their details, found by looking at all of them. Looks at no
+    /// more than [`LOOKED_AT_MAX`] at a time.
     pub async fn search(
         &self,
         audit: &AuditKey,
@@ -87,41 +87,118 @@ impl LogReader {
         filter: &Filter,
         range: Range,
     ) -> Result<Page, LogError> {
-        let limit = range.limit.min(FOUND_MAX);
-        let from = range.from.max(self.pruned().await?.minimum); // what was pruned is not there to be found
-        let (mut from, mut until) = (from, range.until.min(self.size().await?));
-        let (mut found, mut fitting, mut looked_at) = (Vec::new(), 0, 0);
-        let is_full = |found: &Vec<Found>| !range.counts_only && found.len() == limit;
-        while from < until && !is_full(&found) && looked_at < LOOKED_AT_MAX {
-            let step = STEP.min(until - from);
-            let begin = if range.newest_first { until - step } else { from };
-            let mut stored: Vec<(u64, StoredEntry)> =
-                (begin..).zip(self.read(begin, begin + step).await?).collect();
-            if range.newest_first {
-                stored.reverse();
-            }
-            for (index, stored) in stored {
-                if is_full(&found) {
-                    break;
-                }
-                let entry = Entry::decode(&stored.bytes).map_err(|_| LogError::Bundle { index })?;
-                if filter.ends_at(&entry, range.newest_first) {
-                    return Ok(Page { found, fitting, rest: None });
-                }
-                let fit = filter.look(entry, range.counts_only, |entry| open(audit, deployment, entry));
-                fitting += u64::from(fit.is_some());
-                found.extend(fit.filter(|_| !range.counts_only));
-                looked_at += 1;
-                if range.newest_first { until = index } else { from = index + 1 }
-            }
-            tokio::task::yield_now().await; // opening a step takes some milliseconds
+        let mut looking = Looking::begin(self, (audit, deployment), filter, range).await?;
+        while !looking.is_done() {
+            looking.scan(STEP).await?;
         }
-        let rest = (from < until).then_some(Range { from, until, ..range });
-        Ok(Page { found, fitting, rest })
+        Ok(looking.into_page())
     }
 }
 
-fn open(audit: &AuditKey, deployment: DeploymentId, entry: &Entry) -> Option<Detail> {
+/// A search on its way through its range.
+pub(in crate::audit) struct Looking<'a> {
+    log: &'a LogReader,
+    keys: (&'a AuditKey, DeploymentId),
+    filter: &'a Filter,
+    /// What is left.
+    pub(in crate::audit) rest: Range,
+    found: Vec<Found>,
+    fitting: u64,
+    cost: u64,
+}
+
+impl<'a> Looking<'a> {
+    /// Begins, with what is there of `range`.
+    pub(in crate::audit) async fn begin(
+        log: &'a LogReader,
+        keys: (&'a AuditKey, DeploymentId),
+        filter: &'a Filter,
+        range: Range,
+    ) -> Result<Self, LogError> {
+        let from = range.from.max(log.pruned().await?.minimum); // what was pruned is not there to be found
+        let (until, limit) = (range.until.min(log.size().await?), range.limit.min(FOUND_MAX));
+        let rest = Range { from, until, limit, ..range };
+        Ok(Self { log, keys, filter, rest, found: Vec::new(), fitting: 0, cost: 0 })
+    }
+
+    /// Whether nothing is left, or enough was found or looked at for one answer.
+    pub(in crate::audit) fn is_done(&self) -> bool {
+        self.rest.from >= self.rest.until || self.is_full() || self.cost >= LOOKED_AT_MAX
+    }
+
+    fn is_full(&self) -> bool {
+        !self.rest.counts_only && self.found.len() >= self.rest.limit
+    }
+
+    /// The entry that is next.
+    pub(in crate::audit) fn next(&self) -> u64 {
+        if self.rest.newest_first { self.rest.until.saturating_sub(1) } else { self.rest.from }
+    }
+
+    /// Looks at the next entries, at most `step`.
+    pub(in crate::audit) async fn scan(&mut self, step: u64) -> Result<(), LogError> {
+        let Range { from, until, newest_first, .. } = self.rest;
+        let step = step.min(STEP).min(until - from);
+        let begin = if newest_first { until - step } else { from };
+        let mut stored: Vec<_> = (begin..).zip(self.log.read(begin, begin + step).await?).collect();
+        if newest_first {
+            stored.reverse();
+        }
+        for (index, stored) in stored {
+            if self.is_full() || self.rest.from >= self.rest.until {
+                break;
+            }
+            self.look(index, &stored)?;
+        }
+        tokio::task::yield_now().await; // opening a step takes some milliseconds
+        Ok(())
+    }
+
+    /// Looks at an entry, which becomes the last one that was looked at.
+    pub(in crate::audit) fn look(&mut self, index: u64, stored: &StoredEntry) -> Result<(), LogError> {
+        let entry = Entry::decode(&stored.bytes).map_err(|_| LogError::Bundle { index })?;
+        self.pass(index);
+        if self.filter.ends_at(&entry, self.rest.newest_first) {
+            self.rest.from = self.rest.until;
+            return Ok(());
+        }
+        let (audit, deployment) = self.keys;
+        let counts_only = self.rest.counts_only;
+        let fit = self.filter.look(entry, counts_only, |entry| open_detail(audit, deployment, entry));
+        self.fitting += u64::from(fit.is_some());
+        self.found.extend(fit.filter(|_| !counts_only));
+        self.cost += 1;
+        Ok(())
+    }
+
+    /// Passes over everything as far as `index`, and over that.
+    pub(in crate::audit) fn pass(&mut self, index: u64) {
+        if self.rest.newest_first { self.rest.until = index } else { self.rest.from = index + 1 }
+    }
+
+    /// Counts an entry that fits, which nobody asked to see.
+    pub(in crate::audit) fn count(&mut self) {
+        self.fitting += 1;
+    }
+
+    /// Work that was as much as looking at so many entries.
+    pub(in crate::audit) fn spend(&mut self, cost: u64) {
+        self.cost += cost;
+    }
+
+    /// What was found.
+    pub(in crate::audit) fn into_page(self) -> Page {
+        let rest = Some(self.rest).filter(|rest| rest.from < rest.until);
+        Page { found: self.found, fitting: self.fitting, rest }
+    }
+}
+
+/// The detail of an entry; `None` if it does not open.
+pub(in crate::audit) fn open_detail(
+    audit: &AuditKey,
+    deployment: DeploymentId,
+    entry: &Entry,
+) -> Option<Detail> {
     let place =
         DetailPlace { deployment, broker: entry.broker, action: entry.action, outcome: entry.outcome };
     detail::open(audit, &place, &entry.detail).ok()
@@ -159,15 +236,25 @@ impl Filter {
         // what was refused says in its detail what it was
         (self.takes(entry.action) || entry.action == Action::Refused)
             && self.outcome.is_none_or(|outcome| outcome == entry.outcome)
-            && self.since_ms.is_none_or(|since| entry.time_ms >= since)
+            && self.is_of_time(entry)
+    }
+
+    pub(in crate::audit) fn is_of_time(&self, entry: &Entry) -> bool {
+        self.since_ms.is_none_or(|since| entry.time_ms >= since)
             && self.until_ms.is_none_or(|until| entry.time_ms < until)
     }
 
-    fn takes(&self, action: Action) -> bool {
+    /// Whether it asks for nothing, so that everything fits.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub(in crate::audit) fn takes(&self, action: Action) -> bool {
         self.actions.is_empty() || self.actions.contains(&action)
     }
 
-    fn takes_path(&self, path: &str, mount_bytes: u64) -> bool {
+    pub(in crate::audit) fn takes_path(&self, path: &str, mount_bytes: u64) -> bool {
         let fits = |prefix: &str| {
             path.starts_with(prefix)
                 || kv_spelling(path, mount_bytes).is_some_and(|path| path.starts_with(prefix))

@@ -108,6 +108,12 @@ impl Tail {
         });
     }
 
+    /// The tree over all entries.
+    #[must_use]
+    pub const fn frontier(&self) -> &Frontier {
+        &self.frontier
+    }
+
     /// Root of the tree over all entries.
     #[must_use]
     pub fn root(&self) -> Hash {

@@ -5,7 +5,7 @@
 //! such a tile in between, the expectation fails and the cut is made again.
 //!
 //! **Sweeping** removes what lies below the minimum, whoever left it there: bundles, tiles, what was known of
-//! segments. The bundle that straddles the minimum stays.
+//! segments, their indices. The bundle that straddles the minimum stays.
 
 use symbolon_proto::log::pruned::Cut;
 use symbolon_proto::log::segment::{SEGMENT_ENTRIES, lost_tiles, straddling};
@@ -14,7 +14,7 @@ use symbolon_proto::log::{Checkpoint, CheckpointError, Pruned, VerifierKey, tree
 
 use super::Changes;
 use super::packing::{PackError, consistency};
-use crate::audit::log::rows::{bundle_key, first_index, pruned_key, segment_key, tile_key};
+use crate::audit::log::rows::{bundle_key, first_index, index_key, pruned_key, segment_key, tile_key};
 use crate::audit::log::tail::level_hashes;
 use crate::audit::log::{LogError, LogReader};
 use crate::store::{Expect, Scan, Store, Write};
@@ -78,6 +78,8 @@ pub async fn sweep(store: &dyn Store, minimum: u64) -> Result<Changes, LogError>
     }
     let until = segment_key(minimum / SEGMENT_ENTRIES);
     keys.extend(some(store, &segment_key(0), &until, SWEEP_ROWS - keys.len()).await?);
+    let until = index_key(minimum / SEGMENT_ENTRIES);
+    keys.extend(some(store, &index_key(0), &until, SWEEP_ROWS - keys.len()).await?);
     let delete = |key| Write::Delete { key, expect: Expect::Any };
     Ok(Changes(keys.into_iter().map(delete).collect()))
 }

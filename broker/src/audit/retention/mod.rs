@@ -37,6 +37,12 @@ use crate::store::Write;
 pub struct Changes(Vec<Write>);
 
 impl Changes {
+    /// The index of a segment.
+    #[must_use]
+    pub(in crate::audit) fn of_index(changes: Vec<Write>) -> Self {
+        Self(changes)
+    }
+
     /// For the writer.
     #[must_use]
     pub fn into_writes(self) -> Vec<Write> {

@@ -231,11 +231,10 @@ impl Task {
     }
 
     fn adopt(&mut self, prepared: Prepared) {
-        let head = prepared.tail.head();
         self.parts.tail = prepared.tail;
-        self.parts.shared.size.store(head.size, Ordering::Release);
+        self.parts.shared.grown(&self.parts.tail);
         if prepared.signs {
-            self.parts.shared.signed.send_replace(head.size);
+            self.parts.shared.signed.send_replace(self.parts.tail.size());
             self.due = Instant::now() + self.parts.checkpoint_every;
         }
     }

@@ -5,6 +5,7 @@
 //! basis.rs       what is known, the place, and the pace
 //! round.rs       one round: count or export, sweep, plan, cut
 //! exporting.rs   one segment into its place and back
+//! indexing.rs    the index of each whole segment
 //! judging.rs     what goes, by what is there and not by what was noted of it
 //! ledger.rs      who ordered which cut, and where it lies: a row of its own
 //! ```
@@ -22,6 +23,7 @@ use crate::custody::unseal::anchor::Anchor;
 pub mod basis;
 pub mod error;
 pub mod exporting;
+pub mod indexing;
 pub mod judging;
 pub mod ledger;
 pub mod round;

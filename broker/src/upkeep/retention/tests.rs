@@ -34,6 +34,7 @@ use crate::store::Store;
 use crate::store::memory::{Failure, MemoryStore};
 use crate::testing::{Away, Ground, unsealed};
 
+mod indexing;
 mod judging;
 mod limits;
 mod year;

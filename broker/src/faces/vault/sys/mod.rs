@@ -1,6 +1,6 @@
 //! `sys/`: status, life cycle, mounts, policies, capabilities.
 
-mod audit;
+pub(in crate::faces) mod audit;
 mod backup;
 pub(in crate::faces) mod ceremony;
 mod elsewhere;
@@ -44,6 +44,7 @@ pub async fn route(call: Call<'_>, rest: &[&str]) -> Answer {
         (["policy", name @ ..], _) => policy::route(call, Spelling::Old, name).await,
         (["rotate"], Verb::Write) => rotate::all_keks(call, KekSpelling::Vault).await,
         (["symbolon", "audit"], Verb::Read) => audit::search(call).await,
+        (["symbolon", "audit", "report"], Verb::Read) => audit::report(call).await,
         (["symbolon", "audit", what @ ("segments" | "prune")], _) => retention::route(call, what).await,
         (["symbolon", "backup"], _) => backup::route(call).await,
         (["symbolon", "rotate", what @ ..], _) => rotate::route(call, what).await,
