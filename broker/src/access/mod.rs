@@ -33,7 +33,7 @@ pub use channel::Channel;
 pub use freshness::{Configuration, LOOK_MS};
 pub use object::Object;
 pub(crate) use request::describe;
-pub use request::{Authorised, Request, malformed, unrouted};
+pub use request::{Authorised, Request, is_still_allowed, malformed, unrouted};
 pub use requester::{Asker, Requester};
 pub use route::Route;
 pub use session::{Session, Turn};

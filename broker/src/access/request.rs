@@ -2,6 +2,7 @@
 //! caller and a caller into a grant.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use symbolon_core::audit::{Action, Detail, Draft, Outcome, Receipt};
@@ -296,6 +297,22 @@ pub(crate) fn describe(session: &Session, who: &Requester<'_>, path: &ApiPath) -
         remote: who.remote.map(|remote| remote.to_string()).unwrap_or_default(),
         ..Detail::default()
     }
+}
+
+/// Whether a token still lives and its policies still allow what an answer that goes on was begun with. Takes
+/// no use away, leaves no entry, and allows nothing that was not authorised before.
+pub async fn is_still_allowed(
+    session: &Session,
+    (token, remote): (&str, Option<IpAddr>),
+    path: &ApiPath,
+    operation: Operation,
+) -> bool {
+    if session.refresh().await.is_err() {
+        return false;
+    }
+    let Ok((caller, _)) = tokens::recognise(session, Some(token), remote).await else { return false };
+    let acl = session.acl(&caller.policies);
+    acl.authorise(operation, path, &Map::default(), session.needs_sudo(path), 0).is_ok()
 }
 
 /// Ends a request for which there is no route. Always an error: the caller is unknown, may not ask, or

@@ -5,6 +5,7 @@
 //! mod.rs               routes, on one screen
 //! vault/               the Vault dialect, /v1/…
 //! backup.rs            a backup as it is made
+//! follow.rs            the audit log as its entries come
 //! oauth/               workload tokens
 //! log.rs               the audit log as C2SP tiles, /log/…
 //! observed.rs          /metrics, and what every answer leaves in it
@@ -14,6 +15,7 @@
 
 mod backup;
 pub mod body;
+mod follow;
 pub mod ids;
 pub mod log;
 pub mod oauth;
@@ -76,6 +78,7 @@ pub fn router(app: Arc<App>, certificate: Option<CertificateEnd>) -> Router {
     Router::new()
         .route("/v1/{*path}", any(vault::handle))
         .route(backup::PATH, put(backup::stream).post(backup::stream))
+        .route(follow::PATH, get(follow::stream))
         .route("/oauth2/token", post(oauth::token))
         .route("/oauth2/jwks", get(oauth::jwks))
         .route("/.well-known/openid-configuration", get(oauth::discovery))
