@@ -7,6 +7,7 @@
 
 mod absence;
 mod audit;
+mod auditing;
 mod backups;
 mod ceremony;
 mod change;

@@ -7,6 +7,9 @@
 mod archive;
 mod beginning;
 mod copy;
+mod following;
+mod proving;
+mod report;
 mod search;
 
 use std::path::{Path, PathBuf};
@@ -24,6 +27,9 @@ use symbolon::{Error, Method};
 
 pub use self::archive::Archive;
 pub use self::copy::copy;
+pub use self::following::{Followed, Line};
+pub use self::proving::Prover;
+pub use self::report::{Counted, Kinds, Logins, Often, Tally};
 pub use self::search::{Page, Search, Span};
 
 /// Where a log is.
@@ -114,6 +120,14 @@ pub enum LogError {
         last: u64,
         /// How.
         source: TileError,
+    },
+    /// Asked for an entry that there is none.
+    #[error("there is no entry {index} in a log of {size} entries")]
+    Beyond {
+        /// What was asked for.
+        index: u64,
+        /// Entries in the log.
+        size: u64,
     },
     /// The log is not the continuation of an earlier one.
     #[error("the log does not continue the earlier one of {old} entries: history was changed or cut")]

@@ -203,6 +203,44 @@ fn events(dev: &Dev, args: &[&str]) -> Vec<Value> {
     told.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+/// What an auditor takes away: proofs with an export, and a report. All of it is checked without a broker.
+fn proofs_and_report(dev: &Dev) {
+    let found = dev.ok(&["audit", "who-read", "secret/team/app", "-o", "json"]);
+    let first: Value = serde_json::from_str(found.lines().next().unwrap()).unwrap();
+    let index = first["index"].to_string();
+    dev.ok(&["audit", "proof", &index, "--key", &dev.log_key, "--file", "one.tlog-proof"]);
+    let told = dev.ok(&["audit", "verify", "--key", &dev.log_key, "--proof", "one.tlog-proof"]);
+    assert!(told.contains(&format!("{index} at ")) && told.contains("secret-read, allowed"), "{told}");
+    let export = dev.ok(&["audit", "search", "--path", "secret/team/", "-o", "json", "--proofs", "proofs"]);
+    let (events, proofs) = (dev.home.path().join("events.json"), dev.home.path().join("proofs"));
+    std::fs::write(&events, &export).unwrap();
+    let verify = ["audit", "verify", "--key", &dev.log_key, "--proof", "proofs", "--events", "events.json"];
+    let told = dev.ok(&verify);
+    assert!(told.contains(&format!("{}, each of a proven entry", export.lines().count())), "{told}");
+    std::fs::write(&events, export.replacen("\"allowed\"", "\"denied\"", 1)).unwrap();
+    let altered = dev.check(&verify, "", 6);
+    assert!(altered.stderr.contains("does not say what its entry says openly"), "{}", altered.stderr);
+    std::fs::write(&events, &export).unwrap();
+    let proof = std::fs::read_dir(&proofs).unwrap().next().unwrap().unwrap().path();
+    let text = std::fs::read_to_string(&proof).unwrap();
+    std::fs::write(&proof, text.replacen("extra A", "extra B", 1)).unwrap();
+    let altered = dev.check(&verify, "", 6);
+    assert!(altered.stderr.contains("does not hold"), "{}", altered.stderr);
+    dev.check(&["audit", "proof", "99999999"], "", 2);
+
+    let report = dev.ok(&["audit", "report", "--since", "1h", "--key", &dev.log_key]);
+    for part in ["secret-read", "secret/team/app", "token-ci", "verified with the given key", "policy-write"]
+    {
+        assert!(report.contains(part), "{part}: {report}");
+    }
+    let report: Value =
+        serde_json::from_str(&dev.ok(&["audit", "report", "--since", "1h", "-o", "json"])).unwrap();
+    assert_eq!(report["first"], 0, "{report}");
+    assert_eq!(report["last"].as_u64().unwrap() + 1, report["checkpoint"]["size"].as_u64().unwrap());
+    let csv = dev.ok(&["audit", "report", "--since", "1h", "-o", "csv"]);
+    assert!(csv.starts_with("part,what,more,requests,refused\r\n"), "{csv}");
+}
+
 /// The log as somebody asks it who knows a secret by the name that `kv` has for it.
 fn questions(dev: &Dev) {
     for path in ["secret/team/app", "secret/data/team/app"] {
@@ -244,6 +282,7 @@ fn questions(dev: &Dev) {
 
 fn audit(dev: &Dev) {
     questions(dev);
+    proofs_and_report(dev);
     let newest = dev.ok(&["audit", "tail", "-n", "500"]);
     for part in ["secret-read", "denied", "secret/data/team/app", "token-ci"] {
         assert!(newest.contains(part), "{part}: {newest}");

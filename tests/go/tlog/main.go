@@ -2,6 +2,7 @@
 // sumdb/note, tiles, inclusion and consistency with sumdb/tlog. It reads the names of C2SP tlog-tiles.
 //
 //	tlog <key> <directory> <first entry> [<file with an earlier checkpoint>...]
+//	tlog proof <key> <file with a proof of c2sp.org/tlog-proof@v1>...
 package main
 
 import (
@@ -35,6 +36,12 @@ func main() {
 	if len(os.Args) < 4 {
 		log.Fatal("expected a key, a directory and the first entry")
 	}
+	if os.Args[1] == "proof" {
+		for _, file := range os.Args[3:] {
+			proven(os.Args[2], file)
+		}
+		return
+	}
 	first, err := strconv.ParseInt(os.Args[3], 10, 64)
 	check(err)
 	dir := directory(os.Args[2])
@@ -56,11 +63,39 @@ func main() {
 	fmt.Println("verified", tree.N)
 }
 
+// proven checks a proof that stands alone; its extra data is the entry.
+func proven(key, file string) {
+	text, err := os.ReadFile(file)
+	check(err)
+	head, signed, found := strings.Cut(string(text), "\n\n")
+	lines := strings.Split(head, "\n")
+	if !found || len(lines) < 3 || lines[0] != "c2sp.org/tlog-proof@v1" {
+		log.Fatal("not a proof")
+	}
+	entry, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(lines[1], "extra "))
+	check(err)
+	index, err := strconv.ParseInt(strings.TrimPrefix(lines[2], "index "), 10, 64)
+	check(err)
+	var hashes tlog.RecordProof
+	for _, line := range lines[3:] {
+		hash, err := base64.StdEncoding.DecodeString(line)
+		check(err)
+		hashes = append(hashes, tlog.Hash(hash))
+	}
+	tree := opened(key, []byte(signed))
+	check(tlog.CheckRecord(hashes, tree.N, tree.Hash, index, tlog.RecordHash(entry)))
+	fmt.Println("proven", index, "of", tree.N)
+}
+
 // checkpoint opens a signed checkpoint.
 func checkpoint(key, file string) tlog.Tree {
-	verifier, err := note.NewVerifier(key)
-	check(err)
 	text, err := os.ReadFile(file)
+	check(err)
+	return opened(key, text)
+}
+
+func opened(key string, text []byte) tlog.Tree {
+	verifier, err := note.NewVerifier(key)
 	check(err)
 	opened, err := note.Open(text, note.VerifierList(verifier))
 	check(err)

@@ -1,7 +1,7 @@
 //! The log with its details, from an open broker: who, what and from where.
 
 use serde::Deserialize;
-use symbolon::Method;
+use symbolon::{Call, Method};
 use symbolon_core::event::Event;
 
 use crate::operator::Operator;
@@ -60,26 +60,33 @@ pub struct Span {
     pub until: u64,
 }
 
-impl Operator {
-    /// One page of the log with details. Needs `read` and `sudo` on `sys/symbolon/audit`.
-    pub async fn search_audit(&self, search: &Search) -> Result<Page, Error> {
-        let mut call = self.call(Method::GET, "sys/symbolon/audit");
+impl Search {
+    /// What to look for, as parameters of a call.
+    pub(super) fn asked<'a>(&self, mut call: Call<'a>) -> Call<'a> {
         let texts = [
-            ("action", &search.action),
-            ("outcome", &search.outcome),
-            ("since", &search.since),
-            ("before", &search.before),
-            ("caller", &search.caller),
-            ("accessor", &search.accessor),
-            ("path", &search.path),
-            ("path_exactly", &search.path_exactly),
-            ("request_id", &search.request_id),
+            ("action", &self.action),
+            ("outcome", &self.outcome),
+            ("since", &self.since),
+            ("before", &self.before),
+            ("caller", &self.caller),
+            ("accessor", &self.accessor),
+            ("path", &self.path),
+            ("path_exactly", &self.path_exactly),
+            ("request_id", &self.request_id),
         ];
         for (name, text) in texts {
             if let Some(text) = text {
                 call = call.query(name, text);
             }
         }
+        call
+    }
+}
+
+impl Operator {
+    /// One page of the log with details. Needs `read` and `sudo` on `sys/symbolon/audit`.
+    pub async fn search_audit(&self, search: &Search) -> Result<Page, Error> {
+        let mut call = search.asked(self.call(Method::GET, "sys/symbolon/audit"));
         for (name, number) in [("from", search.from), ("until", search.until), ("limit", search.limit)] {
             if let Some(number) = number {
                 call = call.query(name, &number.to_string());

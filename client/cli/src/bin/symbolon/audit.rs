@@ -15,6 +15,8 @@ use crate::output::printable;
 use self::search::{About, CHANGES, READS, SearchFor, Tail};
 
 mod events;
+mod proof;
+mod report;
 mod retention;
 mod search;
 mod since;
@@ -35,6 +37,12 @@ pub enum Audit {
     WhoRead(About),
     /// Print who has changed a secret, or tried to, newest first
     WhoChanged(About),
+    /// Count what a time comes to: who, what, refused logins, changes, new callers
+    #[command(after_help = REPORT_HELP)]
+    Report(report::Report),
+    /// Prove that one entry is in the log, as a file that holds without the broker
+    #[command(after_help = PROOF_HELP)]
+    Proof(proof::Proof),
     /// Show how the log is kept: segments, where they were exported to, what was pruned by whose order
     Segments,
     /// Prune the oldest entries, in whole segments
@@ -47,6 +55,15 @@ const VERIFY_HELP: &str = "\
 The log's key is printed by `symbolon operator init`. Keep it where the broker cannot change it. Verification asks the
 broker for nothing but the log's own files (tlog-tiles), so a copy in a directory does as well. Exit code 6 if an entry
 was changed, cut or added, if the checkpoint is not signed by the key, or if the log does not continue --since.";
+
+const REPORT_HELP: &str = "\
+Covers entries up to the newest checkpoint, whose size and root it prints: the same time counted again up to there comes to
+the same. Needs `read` and `sudo` on sys/symbolon/audit and sys/symbolon/audit/report.";
+
+const PROOF_HELP: &str = "\
+Needs no token: the log is public but for its sealed details. Check it with `symbolon audit verify --key KEY --proof FILE`, or
+with anything that knows c2sp.org/tlog-proof@v1. It proves that the entry, with its time, type, outcome and sealed detail, is
+the one that was signed; what the detail says is the broker's word, and only an open broker opens it.";
 
 /// `symbolon audit verify`
 #[derive(Args)]
@@ -67,6 +84,12 @@ pub struct Verify {
     /// Keep the verified checkpoint here, for the next --since
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
+    /// Only this proof of `audit proof`, or all proofs in a directory, offline
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["dir", "segments", "since", "save"])]
+    proof: Option<PathBuf>,
+    /// Events as `audit search -o json --proofs` exported them: each must be of a proven entry
+    #[arg(long, value_name = "FILE", requires = "proof")]
+    events: Option<PathBuf>,
 }
 
 /// `symbolon audit copy`
@@ -84,6 +107,8 @@ impl Audit {
             Self::Search(command) => command.run(globals).await,
             Self::WhoRead(command) => command.run(globals, READS).await,
             Self::WhoChanged(command) => command.run(globals, CHANGES).await,
+            Self::Report(command) => command.run(globals).await,
+            Self::Proof(command) => command.run(globals).await,
             Self::Segments => retention::segments(globals).await,
             Self::Prune(command) => command.run(globals).await,
             Self::Copy(command) => {
@@ -100,6 +125,9 @@ impl Audit {
 impl Verify {
     async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let key = verifier_key(&self.key)?;
+        if let Some(path) = &self.proof {
+            return proof::verify(globals, &key, path, self.events.as_deref());
+        }
         let earlier = self.since.as_deref().map(|path| earlier(path, &key)).transpose()?;
         let source = match self.dir {
             Some(directory) => LogSource::Directory(directory),
@@ -185,6 +213,7 @@ fn failure(error: LogError) -> Failure {
         LogError::File { .. } | LogError::Write { .. } => {
             Failure::general("the log could not be copied or read").because(&error)
         }
+        LogError::Beyond { .. } => Failure::usage("there is no such entry").because(&error),
         LogError::Before { .. } => Failure::usage("the earlier log cannot be compared").because(&error),
         LogError::Missing { .. }
         | LogError::Segment { .. }

@@ -20,6 +20,16 @@ pub fn print(out: Output, events: &[Event]) -> Result<(), Failure> {
     out.rows(&(), &HEADINGS, events.iter().map(cells).collect())
 }
 
+/// Prints the headings of events that come later.
+pub fn print_headings(out: Output) -> Result<(), Failure> {
+    let headings: Vec<String> = HEADINGS.iter().map(|heading| (*heading).to_owned()).collect();
+    match (out.is_json(), out.is_csv()) {
+        (true, _) => Ok(()),
+        (false, true) => out.more_rows(vec![headings]),
+        (false, false) => out.line(padded(&headings[..7]).join("  ").trim_end()),
+    }
+}
+
 /// Prints events as they come, without knowing how wide the next will be.
 pub fn print_more(out: Output, events: &[Event]) -> Result<(), Failure> {
     if out.is_json() || out.is_csv() {
@@ -58,9 +68,14 @@ fn reason(event: &Event) -> String {
 
 fn line(event: &Event) -> String {
     let cells = cells(event);
-    let widths = [8, 24, 7, 15];
-    let pad =
-        |(place, cell): (usize, &String)| format!("{cell:<0$}", widths.get(place).copied().unwrap_or(0));
-    let shown = cells.iter().enumerate().filter(|(place, cell)| *place < widths.len() || !cell.is_empty());
-    shown.map(pad).collect::<Vec<_>>().join("  ")
+    let (aligned, more) = cells.split_at(7);
+    let told = more.iter().filter(|cell| !cell.is_empty()).cloned();
+    let all: Vec<String> = padded(aligned).into_iter().chain(told).collect();
+    all.join("  ").trim_end().to_owned()
+}
+
+/// Index, time, outcome, type, path, version and subject in columns that most fit into.
+fn padded(cells: &[String]) -> Vec<String> {
+    let widths = [8, 24, 7, 15, 40, 7, 24];
+    cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect()
 }

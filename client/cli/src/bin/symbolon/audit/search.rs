@@ -2,23 +2,26 @@
 //! broker.
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
+use symbolon::Error;
 use symbolon_cli::Operator;
-use symbolon_cli::audit::{Page, Search, Span};
+use symbolon_cli::audit::{Line, Page, Search, Span};
 use symbolon_core::event::Event;
 use symbolon_proto::log::Action;
 
-use super::events::{print, print_more};
+use super::events::{print, print_headings, print_more};
+use super::proof;
 use super::since::moment;
 use crate::failure::Failure;
 use crate::globals::Globals;
 use crate::moment::now_ms;
 
-/// Time between two looks of `tail --follow`. Each look is an entry of its own.
-const FOLLOW_EVERY: Duration = Duration::from_secs(2);
+/// Before `tail --follow` connects again.
+const RECONNECT: Duration = Duration::from_secs(2);
 /// Entries of one answer.
 const PAGE_MAX: usize = 1000;
 /// What reading a secret is.
@@ -53,6 +56,10 @@ pub struct SearchFor {
     filter: Filter,
     #[command(flatten)]
     bounds: Bounds,
+    /// Write a proof of each printed entry into this directory: with `-o json` they are an export that
+    /// `audit verify --proof DIR --events FILE` checks offline
+    #[arg(long, value_name = "DIR")]
+    proofs: Option<PathBuf>,
 }
 
 /// `symbolon audit who-read` and `who-changed`
@@ -71,7 +78,7 @@ struct Bounds {
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
     /// Before: a date, a time, or how long ago
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", visible_alias = "until")]
     before: Option<String>,
     /// Most entries to print
     #[arg(long, default_value_t = 1000, value_parser = limit)]
@@ -134,32 +141,48 @@ impl Tail {
     pub async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let client = globals.client()?;
         let newest = Search { limit: Some(self.lines), ..self.filter.search() };
+        if self.follow {
+            return follow(globals, &client, newest).await;
+        }
         let mut page = client.search_audit(&newest).await?;
         page.events.reverse();
-        let next = page.events.last().map_or(0, |event| event.index + 1);
-        print(globals.out(), &page.events)?;
-        if self.follow { follow(globals, &client, newest, next).await } else { Ok(()) }
+        print(globals.out(), &page.events)
     }
 }
 
-/// Prints entries as they come. Our own looks are entries too; they are left out unless somebody asks for
-/// them.
-async fn follow(globals: &Globals, client: &Operator, filter: Search, mut next: u64) -> Result<(), Failure> {
+/// Prints entries as they come: one request, which leaves one entry. If the connection breaks, another one
+/// goes on with the entry after the last.
+async fn follow(globals: &Globals, client: &Operator, mut search: Search) -> Result<(), Failure> {
+    print_headings(globals.out())?;
     loop {
-        tokio::time::sleep(FOLLOW_EVERY).await;
-        let search = Search { from: Some(next), limit: None, oldest_first: true, ..filter.clone() };
-        let mut page = client.search_audit(&search).await?;
-        let last = page.events.last().map(|last| last.index + 1);
-        next = page.next.map(|span| span.from).or(last).unwrap_or(next);
-        page.events.retain(|event| filter.action.is_some() || event.action != Action::AuditRead.as_str());
-        print_more(globals.out(), &page.events)?;
+        let mut lines = client.follow_audit(&search).await?;
+        let begun = search.from;
+        loop {
+            match lines.next().await {
+                Ok(Some(Line::Event(event))) => {
+                    search.from = Some(event.index + 1);
+                    print_more(globals.out(), &[*event])?;
+                }
+                Ok(Some(Line::Waiting { next })) => search.from = Some(next),
+                Ok(Some(Line::Gone { from, until })) => {
+                    eprintln!("entries {from} to {} were pruned before they could be shown", until - 1);
+                }
+                Ok(Some(Line::End { reason })) => return Err(Failure::unavailable(reason)),
+                Ok(None) | Err(Error::Unavailable(_)) if search.from != begun => break,
+                Ok(None) => return Err(Failure::unavailable("the broker ended the connection")),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        tokio::time::sleep(RECONNECT).await;
     }
 }
 
 impl SearchFor {
     pub async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let search = self.bounds.bound(self.filter.search())?;
-        Newest::new(globals, search, self.bounds.limit)?.print(globals).await
+        let mut newest = Newest::new(globals, search, self.bounds.limit)?;
+        newest.proofs = self.proofs;
+        newest.print(globals).await
     }
 }
 
@@ -180,11 +203,13 @@ struct Newest {
     found: Vec<Event>,
     /// Where the log ended at the first answer.
     end: Option<u64>,
+    /// Where proofs of what is printed go.
+    proofs: Option<PathBuf>,
 }
 
 impl Newest {
     fn new(globals: &Globals, search: Search, limit: usize) -> Result<Self, Failure> {
-        Ok(Self { client: globals.client()?, search, limit, found: Vec::new(), end: None })
+        Ok(Self { client: globals.client()?, search, limit, found: Vec::new(), end: None, proofs: None })
     }
 
     /// Prints what fits, and how much more there is.
@@ -201,6 +226,9 @@ impl Newest {
         }
         end_progress();
         print(globals.out(), &self.found)?;
+        if let Some(directory) = &self.proofs {
+            proof::write_all(globals, directory, &self.found).await?;
+        }
         match rest {
             Some(_) => self.tell_the_rest().await,
             None => Ok(()),
@@ -236,14 +264,14 @@ impl Newest {
 }
 
 /// Takes the last progress away.
-fn end_progress() {
+pub fn end_progress() {
     if std::io::stderr().is_terminal() {
         eprint!("\r\u{1b}[K");
     }
 }
 
 /// How much of the log was looked at, for somebody who waits.
-fn progress(looked_at: u64, entries: u64) {
+pub fn progress(looked_at: u64, entries: u64) {
     let terminal = std::io::stderr();
     if terminal.is_terminal() && entries > 0 {
         eprint!("\r{looked_at} of {entries} entries looked at");

@@ -1,0 +1,301 @@
+//! `symbolon audit report`: what a time comes to, for an auditor or whoever leads a team.
+
+use std::collections::BTreeSet;
+
+use clap::Args;
+use serde_json::{Value, json};
+use symbolon_cli::Operator;
+use symbolon_cli::audit::{LogSource, Often, Search, Span, Tally};
+use symbolon_core::event::Event;
+use symbolon_proto::log::checkpoint::CheckpointError;
+use symbolon_proto::log::{Action, Checkpoint, SignedNote, VerifierKey};
+
+use super::search::{end_progress, progress};
+use super::since::moment;
+use super::{failure, verifier_key};
+use crate::failure::Failure;
+use crate::globals::Globals;
+use crate::moment::now_ms;
+use crate::output::printable;
+
+/// What changes who may do what, and what keys there are.
+const CHANGES: &[Action] = &[
+    Action::Init,
+    Action::Unseal,
+    Action::Seal,
+    Action::PolicyWrite,
+    Action::PolicyDelete,
+    Action::MountWrite,
+    Action::MountDelete,
+    Action::AuthWrite,
+    Action::AuthDelete,
+    Action::KeyRotate,
+    Action::Remote,
+    Action::Ceremony,
+    Action::Backup,
+];
+/// Events of a list, the newest.
+const LISTED_MAX: u64 = 200;
+
+/// `symbolon audit report`
+#[derive(Args)]
+pub struct Report {
+    /// Not before: a date, a time such as 2026-01-31T12:00:00Z, or how long ago, such as 7d
+    #[arg(long, value_name = "TIME", default_value = "30d")]
+    since: String,
+    /// Before: a date, a time, or how long ago; without it until now
+    #[arg(long, value_name = "TIME", alias = "before")]
+    until: Option<String>,
+    /// A caller is new if it was not seen from here on until --since: a date, a time, or how long ago
+    #[arg(long, value_name = "TIME", default_value = "90d")]
+    known_since: String,
+    /// Most callers, paths and refused logins to print, those with most requests
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    top: u16,
+    /// The log's public key, or a file with it: then the checkpoint is verified
+    #[arg(long)]
+    key: Option<String>,
+}
+
+/// What was counted, and of what.
+struct Found {
+    since: String,
+    until: Option<String>,
+    known_since: String,
+    checkpoint: Checkpoint,
+    verified: bool,
+    tally: Tally,
+    /// None if nothing before the time could be looked at.
+    new_callers: Option<Vec<String>>,
+    changes: Vec<Event>,
+    kept: Vec<Event>,
+    top: usize,
+}
+
+impl Report {
+    pub async fn run(self, globals: &Globals) -> Result<(), Failure> {
+        let key = self.key.as_deref().map(verifier_key).transpose()?;
+        let now = now_ms();
+        let parsed =
+            |text: &str| moment(text, now).map_err(|why| Failure::usage("that is no moment").hint(&why));
+        let (since, known_since) = (parsed(&self.since)?, parsed(&self.known_since)?);
+        let until = self.until.as_deref().map(parsed).transpose()?;
+        let checkpoint = checkpoint(globals, key.as_ref()).await?;
+        let client = globals.client()?;
+        let time = (Some(since.as_str()), until.as_deref());
+        let tally = count(&client, time, checkpoint.size).await?;
+        let new_callers = match known_since < since {
+            true => {
+                let before = count(&client, (Some(&known_since), Some(&since)), checkpoint.size).await?;
+                Some(new_callers(&tally, &before))
+            }
+            false => None,
+        };
+        let changes = list(&client, time, checkpoint.size, CHANGES).await?;
+        let mut kept = list(&client, time, checkpoint.size, &[Action::Retention]).await?;
+        kept.retain(|event| ["exported", "pruned"].iter().any(|word| event.target.object.contains(word)));
+        let (verified, top) = (key.is_some(), usize::from(self.top));
+        let found =
+            Found { since, until, known_since, checkpoint, verified, tally, new_callers, changes, kept, top };
+        found.print(globals)
+    }
+}
+
+/// The newest checkpoint of the log; what comes after it is not counted.
+async fn checkpoint(globals: &Globals, key: Option<&VerifierKey>) -> Result<Checkpoint, Failure> {
+    let note = LogSource::Broker(globals.anonymous()?).checkpoint().await.map_err(failure)?;
+    let opened = match key {
+        Some(key) => Checkpoint::open(&note, key),
+        None => SignedNote::parse(&note)
+            .map_err(CheckpointError::from)
+            .and_then(|note| Checkpoint::parse_text(note.unverified_text())),
+    };
+    opened.map_err(|error| failure(error.into()))
+}
+
+async fn count(
+    client: &Operator,
+    (since, until): (Option<&str>, Option<&str>),
+    size: u64,
+) -> Result<Tally, Failure> {
+    let (mut tally, mut next) = (Tally::default(), Some(Span { from: 0, until: size }));
+    while let Some(span) = next {
+        let page = client.count_audit(since, until, span).await?;
+        tally.add(&page);
+        next = page.next;
+        if let Some(rest) = next {
+            progress(rest.from, rest.until);
+        }
+    }
+    end_progress();
+    Ok(tally)
+}
+
+/// The newest events of these actions.
+async fn list(
+    client: &Operator,
+    (since, until): (Option<&str>, Option<&str>),
+    size: u64,
+    actions: &[Action],
+) -> Result<Vec<Event>, Failure> {
+    let names: Vec<&str> = actions.iter().map(|action| action.as_str()).collect();
+    let mut search = Search {
+        action: Some(names.join(",")),
+        since: since.map(str::to_owned),
+        before: until.map(str::to_owned),
+        until: Some(size),
+        ..Search::default()
+    };
+    let mut events: Vec<Event> = Vec::new();
+    while (events.len() as u64) < LISTED_MAX {
+        search.limit = Some(LISTED_MAX - events.len() as u64);
+        let page = client.search_audit(&search).await?;
+        events.extend(page.events);
+        let Some(rest) = page.next else { break };
+        (search.from, search.until) = (Some(rest.from), Some(rest.until));
+    }
+    Ok(events)
+}
+
+fn new_callers(now: &Tally, before: &Tally) -> Vec<String> {
+    let known: BTreeSet<&String> = before.callers.keys().collect();
+    now.callers.keys().filter(|name| !known.contains(name)).cloned().collect()
+}
+
+/// Those with most requests, and how many there are beside them.
+fn top<'a>(all: &'a std::collections::BTreeMap<String, Often>, most: usize) -> Vec<(&'a String, Often)> {
+    let mut sorted: Vec<_> = all.iter().map(|(name, often)| (name, *often)).collect();
+    sorted.sort_by(|(one, a), (other, b)| b.requests.cmp(&a.requests).then(one.cmp(other)));
+    sorted.truncate(most);
+    sorted
+}
+
+impl Found {
+    fn print(&self, globals: &Globals) -> Result<(), Failure> {
+        let out = globals.out();
+        if out.is_json() {
+            return out.json(&self.value());
+        }
+        let rows = self.rows();
+        if out.is_csv() {
+            return out.rows(&(), &["part", "what", "more", "requests", "refused"], rows);
+        }
+        let mut part = String::new();
+        for row in self.sections(rows) {
+            if row.0 != part {
+                part.clone_from(&row.0);
+                out.line(&format!("{}{part}", if part == "report" { "" } else { "\n" }))?;
+            }
+            out.text(&row.1)?;
+        }
+        Ok(())
+    }
+
+    /// The rows of each part, aligned.
+    fn sections(&self, rows: Vec<Vec<String>>) -> Vec<(String, String)> {
+        let mut sections: Vec<(String, Vec<Vec<String>>)> = Vec::new();
+        for mut row in rows {
+            let part = row.remove(0);
+            let cells = std::iter::once("  ".to_owned() + &row[0]).chain(row.drain(1..)).collect();
+            match sections.last_mut().filter(|(last, _)| *last == part) {
+                Some((_, rows)) => rows.push(cells),
+                None => sections.push((part, vec![cells])),
+            }
+        }
+        sections.into_iter().map(|(part, rows)| (part, crate::output::columns(&rows))).collect()
+    }
+
+    fn range(&self) -> String {
+        match self.tally.span {
+            Some((first, last)) => format!("{} entries, {first} to {last}", self.tally.entries),
+            None => "no entries".to_owned(),
+        }
+    }
+
+    fn rows(&self) -> Vec<Vec<String>> {
+        let row = |part: &str, what: &str, more: &str, requests: String, refused: String| {
+            vec![part.to_owned(), printable(what), printable(more), requests, refused]
+        };
+        let none = String::new;
+        let number = |number: u64| number.to_string();
+        let until = self.until.as_deref().unwrap_or("now");
+        let sealed = if self.verified { "verified with the given key" } else { "not verified: give --key" };
+        let size = format!("{} entries, root {}", self.checkpoint.size, self.checkpoint.root);
+        let mut rows = vec![
+            row("report", "time", &format!("{} to {until}", self.since), none(), none()),
+            row("report", "covers", &self.range(), none(), none()),
+            row("report", "checkpoint", &size, none(), none()),
+            row("report", "signed by", &format!("{}, {sealed}", self.checkpoint.origin), none(), none()),
+        ];
+        for ((action, outcome), requests) in &self.tally.kinds {
+            rows.push(row("what", action, outcome, number(*requests), none()));
+        }
+        for (part, names) in [("who", &self.tally.callers), ("paths", &self.tally.paths)] {
+            for (name, often) in top(names, self.top) {
+                rows.push(row(part, name, "", number(often.requests), number(often.denied)));
+            }
+            if names.len() > self.top {
+                let more = format!("and {} more; --top shows more", names.len() - self.top);
+                rows.push(row(part, &more, "", none(), none()));
+            }
+        }
+        let mut logins: Vec<_> = self.tally.logins.iter().collect();
+        logins.sort_by_key(|(_, requests)| std::cmp::Reverse(**requests));
+        for ((path, claimed), requests) in logins.into_iter().take(self.top) {
+            rows.push(row("refused logins", path, claimed, number(*requests), number(*requests)));
+        }
+        for name in self.new_callers.iter().flatten() {
+            rows.push(row(
+                "new callers",
+                name,
+                &format!("not seen since {}", self.known_since),
+                none(),
+                none(),
+            ));
+        }
+        for (part, events) in [("changes", &self.changes), ("exports and prunes", &self.kept)] {
+            for event in events {
+                let what = format!("{} {} {} {}", event.time, event.action, event.outcome, event.target.path);
+                let by =
+                    if event.actor.subject.is_empty() { &event.actor.name } else { &event.actor.subject };
+                let more = format!("entry {} by {by}: {}", event.index, event.target.object);
+                rows.push(row(part, &what, &more, none(), none()));
+            }
+        }
+        rows
+    }
+
+    fn value(&self) -> Value {
+        let often = |(name, often): (&String, Often)| json!({ "name": name, "requests": often.requests, "refused": often.denied });
+        let names = |all| top(all, self.top).into_iter().map(often).collect::<Vec<_>>();
+        let kinds = self.tally.kinds.iter().map(|((action, outcome), requests)| {
+            json!({ "type": action, "outcome": outcome, "requests": requests })
+        });
+        let logins = self.tally.logins.iter().map(
+            |((path, claimed), requests)| json!({ "path": path, "claimed": claimed, "requests": requests }),
+        );
+        json!({
+            "since": self.since,
+            "until": self.until,
+            "entries": self.tally.entries,
+            "first": self.tally.span.map(|(first, _)| first),
+            "last": self.tally.span.map(|(_, last)| last),
+            "checkpoint": {
+                "origin": self.checkpoint.origin,
+                "size": self.checkpoint.size,
+                "root": self.checkpoint.root.to_string(),
+                "verified": self.verified,
+            },
+            "kinds": kinds.collect::<Vec<_>>(),
+            "callers": names(&self.tally.callers),
+            "callers_in_all": self.tally.callers.len(),
+            "paths": names(&self.tally.paths),
+            "paths_in_all": self.tally.paths.len(),
+            "refused_logins": logins.collect::<Vec<_>>(),
+            "known_since": self.known_since,
+            "new_callers": self.new_callers,
+            "changes": self.changes,
+            "exports_and_prunes": self.kept,
+        })
+    }
+}
