@@ -151,6 +151,6 @@ mod tests {
         }
         assert_eq!(all.len(), NAMES_MAX + 1);
         assert_eq!(all["n0"], Often { requests: 4, denied: 2 });
-        assert_eq!(all[OTHERS].requests as usize, NAMES_MAX);
+        assert_eq!(all[OTHERS].requests, NAMES_MAX as u64);
     }
 }
