@@ -304,15 +304,14 @@ pub(crate) fn describe(session: &Session, who: &Requester<'_>, path: &ApiPath) -
 pub async fn is_still_allowed(
     session: &Session,
     (token, remote): (&str, Option<IpAddr>),
-    path: &ApiPath,
-    operation: Operation,
+    (path, operation, parameters): (&ApiPath, Operation, &Map),
 ) -> bool {
     if session.refresh().await.is_err() {
         return false;
     }
     let Ok((caller, _)) = tokens::recognise(session, Some(token), remote).await else { return false };
     let acl = session.acl(&caller.policies);
-    acl.authorise(operation, path, &Map::default(), session.needs_sudo(path), 0).is_ok()
+    acl.authorise(operation, path, parameters, session.needs_sudo(path), 0).is_ok()
 }
 
 /// Ends a request for which there is no route. Always an error: the caller is unknown, may not ask, or

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use symbolon_core::audit::{Action, Withheld};
 use symbolon_core::event::Event;
+use symbolon_core::json::Map;
 use symbolon_core::path::ApiPath;
 use symbolon_core::policy::Operation;
 use symbolon_proto::Zeroizing;
@@ -60,6 +61,7 @@ pub struct Following {
     token: Zeroizing<String>,
     remote: Option<IpAddr>,
     path: ApiPath,
+    parameters: Map,
     filter: Filter,
     next: u64,
     /// How many of those that are there are told first, the newest.
@@ -98,6 +100,7 @@ pub async fn follow(who: &Asker<'_>, filter: Filter, beginning: Beginning) -> Re
         token: Zeroizing::new(who.requester.token.unwrap_or_default().to_owned()),
         remote: who.requester.remote,
         path: request.path().clone(),
+        parameters: who.requester.parameters.clone(),
         filter,
         next,
         newest,
@@ -143,7 +146,8 @@ impl Following {
             return Ok(());
         }
         let who = (self.token.as_str(), self.remote);
-        if !is_still_allowed(session, who, &self.path, Operation::Read).await {
+        let what = (&self.path, Operation::Read, &self.parameters);
+        if !is_still_allowed(session, who, what).await {
             return Err(REVOKED);
         }
         self.trusted = Instant::now();
@@ -151,25 +155,31 @@ impl Following {
     }
 
     /// The newest that were there, oldest first.
-    async fn told_newest(&mut self, session: &Session) -> Result<Told, &'static str> {
+    async fn told_newest(&mut self, session: &Session) -> Result<Option<Told>, &'static str> {
         let limit = std::mem::take(&mut self.newest);
         let range = Range { from: 0, until: self.next, newest_first: true, limit, counts_only: false };
         let (mut events, mut rest) = (Vec::new(), Some(range));
         while let Some(range) = rest.filter(|_| events.len() < limit) {
             self.trust(session).await?;
             let range = Range { limit: limit - events.len(), ..range };
-            let page = find(session, &self.filter, range).await.map_err(|_| FAILED)?;
+            let page = match find(session, &self.filter, range).await {
+                Err(OpError::Busy(_)) => {
+                    self.newest = limit; // the turn comes with the next look
+                    return Ok(None);
+                }
+                page => page.map_err(|_| FAILED)?,
+            };
             events.extend(page.found.iter().map(|found| Event::of(&found.entry, found.detail.as_ref())));
             rest = page.rest;
         }
         events.reverse();
-        Ok(Told::Events(events, self.next))
+        Ok((!events.is_empty()).then_some(Told::Events(events, self.next)))
     }
 
     /// Entries that have come and fit, if there are any.
     async fn told(&mut self, session: &Session) -> Result<Option<Told>, &'static str> {
         if self.newest > 0 {
-            return self.told_newest(session).await.map(Some);
+            return self.told_newest(session).await;
         }
         let until = session.entries();
         if self.next >= until {

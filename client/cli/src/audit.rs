@@ -121,6 +121,16 @@ pub enum LogError {
         /// How.
         source: TileError,
     },
+    /// Asked for an entry that was pruned.
+    #[error(
+        "entry {index} was pruned, the first that is kept is {minimum}: give the exported segments with --segments and --key"
+    )]
+    Cut {
+        /// What was asked for.
+        index: u64,
+        /// The first entry that is kept.
+        minimum: u64,
+    },
     /// Asked for an entry that there is none.
     #[error("there is no entry {index} in a log of {size} entries")]
     Beyond {

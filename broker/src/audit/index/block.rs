@@ -20,8 +20,12 @@ const FORMAT: u8 = 1;
 /// Entries of a block.
 pub const ENTRIES: usize = 4096;
 const _: () = assert!(ENTRIES as u64 == SEGMENT_ENTRIES);
-/// Lengths of a block, so that the length of a row says little: only the smallest that holds it.
-const CLASSES: [usize; 4] = [32 << 10, 64 << 10, 128 << 10, 256 << 10];
+/// Lengths of a block, so that the length of a row says little: only the smallest that holds it. With what its
+/// box and its page add, each fills a power of two of pages, which is what the store gives a row.
+pub const CLASSES: [usize; 4] =
+    [(32 << 10) - ROOM, (64 << 10) - ROOM, (128 << 10) - ROOM, (256 << 10) - ROOM];
+/// For what the box and the page add.
+const ROOM: usize = 256;
 /// In place of what was asked for: as the head says.
 pub const AS_HEAD: u8 = 0;
 /// In place of what was asked for: not known, or several things.

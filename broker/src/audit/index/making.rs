@@ -14,7 +14,7 @@ use crate::audit::log::{LogError, LogReader, open_detail};
 use crate::audit::retention::Changes;
 use crate::store::{Expect, Scan, Store, Write};
 
-/// Entries that are read and opened between two pauses, some milliseconds of work.
+/// Entries that are opened between two pauses, a millisecond of work.
 const STEP: u64 = 64;
 /// Rows that one look or one commit is about.
 const PAGE_ROWS: usize = 256;
@@ -48,14 +48,15 @@ pub async fn make(
     let Some(root) = Trust::new(log.clone(), tree).root(segment).await? else { return Err(altered) };
     let (mut gathering, mut leaves, mut next) = (Gathering::new(), Frontier::new(), segment.first());
     while next < segment.end() {
-        let until = segment.end().min(next + STEP);
-        for (index, stored) in (next..).zip(log.read(next, until).await?) {
+        for (index, stored) in (next..segment.end()).zip(log.rest_of_bundle(next).await?) {
             leaves.append(leaf_hash(&stored.bytes));
             let entry = Entry::decode(&stored.bytes).map_err(|_| LogError::Bundle { index })?;
             gathering.add(&entry, open_detail(audit, deployment, &entry).as_ref());
+            next = index + 1;
+            if next.is_multiple_of(STEP) {
+                tokio::task::yield_now().await;
+            }
         }
-        next = until;
-        tokio::task::yield_now().await;
     }
     let row = sealing::seal(audit, deployment, (segment, root), &gathering.block());
     match row.filter(|_| leaves.root() == root) {

@@ -9,12 +9,15 @@ use symbolon_core::audit::{Action, Counts, Detail, Outcome};
 use symbolon_proto::log::segment::SEGMENT_ENTRIES;
 use symbolon_proto::log::tile::encode_hashes;
 use symbolon_proto::log::tree::leaf_hash;
-use symbolon_proto::log::{Checkpoint, Entry, Segment};
+use symbolon_proto::log::{Checkpoint, Entry, Frontier, Segment};
+use symbolon_proto::sealedbox::OVERHEAD_BYTES;
 
+use super::block::CLASSES;
 use super::known::Known;
 use super::making::{MakeError, make, missing, without_foreign};
 use super::searching::Searcher;
 use super::tallying::Tally;
+use super::trust::Trust;
 use crate::audit::log::detail::{DetailPlace, encode, encode_refused, seal};
 use crate::audit::log::rows::{StoredEntry, bundle_key, checkpoint_key, encode_bundle, index_key, tile_key};
 use crate::audit::log::tail::{CompleteTile, Tail};
@@ -344,7 +347,7 @@ async fn rows_have_one_of_four_lengths_and_share_nothing() {
     let log = Written::of(2 * SEGMENT_ENTRIES, |index| varied(index % SEGMENT_ENTRIES)).await;
     log.make_all().await;
     let (one, other) = (log.index(0).await, log.index(1).await);
-    let lengths = [32, 64, 128, 256].map(|kib| (kib << 10) + symbolon_proto::sealedbox::OVERHEAD_BYTES);
+    let lengths = CLASSES.map(|bytes| bytes + OVERHEAD_BYTES);
     assert!(lengths.contains(&one.len()));
     let same = one.iter().zip(&other).filter(|(one, other)| one == other).count();
     assert!(same < one.len() / 64, "{same} of {} bytes are the same", one.len());
@@ -364,6 +367,41 @@ async fn rows_have_one_of_four_lengths_and_share_nothing() {
     assert_eq!(full.index(0).await.len(), lengths[3]);
     let filter = Filter { caller: Some(long_text(4000)), ..Filter::default() };
     assert_eq!(full.search(&filter, ALL).await.0.fitting, 1);
+}
+
+/// Of a log with tiles on three levels, of which the entries do not matter.
+#[tokio::test]
+async fn roots_of_segments_are_proven_from_the_tree_in_memory_or_not_believed() {
+    let store = Arc::new(MemoryStore::new());
+    let (mut tail, mut tiles) = (Tail::default(), Vec::new());
+    let size = 2 * 65_536 + 3 * SEGMENT_ENTRIES + 77;
+    let leaf = |index: u64| leaf_hash(&index.to_be_bytes());
+    (0..size).for_each(|index| tail.append(leaf(index), &mut tiles));
+    for CompleteTile { level, number, hashes } in tiles {
+        store.tamper(&tile_key(level, number), Some(encode_hashes(&hashes)));
+    }
+    // where the log ends, as a reader of tiles asks for it
+    let note = Checkpoint::sign(size, tail.root(), &Bench::keys().signer);
+    store.tamper(&checkpoint_key(), Some(note.into_bytes()));
+    let log = LogReader::new(Arc::clone(&store) as _);
+    let mut trust = Trust::new(log, tail.frontier().clone());
+    let expected = |number: u64| {
+        let mut tree = Frontier::new();
+        let first = number * SEGMENT_ENTRIES;
+        (first..first + SEGMENT_ENTRIES).for_each(|index| tree.append(leaf(index)));
+        tree.root()
+    };
+    for number in [34, 33, 32, 31, 30, 16, 15, 0, 17, 1, 34] {
+        let root = trust.root(Segment::new(number).unwrap()).await.unwrap();
+        assert_eq!(root, Some(expected(number)), "segment {number}");
+    }
+    assert_eq!(trust.root(Segment::new(35).unwrap()).await.unwrap(), None, "not whole");
+    let mut altered = store.get(&tile_key(1, 0)).await.unwrap().unwrap().value;
+    altered[5] ^= 1;
+    store.tamper(&tile_key(1, 0), Some(altered));
+    let root = trust.root(Segment::new(0).unwrap()).await.unwrap();
+    assert_eq!(root, None, "its hashes do not lead to the tree");
+    assert!(trust.root(Segment::new(16).unwrap()).await.unwrap().is_some(), "others do");
 }
 
 /// What a tally of the whole log comes to, in as many calls as it takes.

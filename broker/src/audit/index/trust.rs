@@ -29,21 +29,26 @@ impl Trust {
     /// lead from the tree to it.
     pub(super) async fn root(&mut self, segment: Segment) -> Result<Option<Hash>, LogError> {
         let wanted = segment.node();
-        if let Some(root) = self.way.last().and_then(|step| within(step, wanted)) {
-            return Ok(Some(root));
-        }
-        let Some(mut known) = self.tree.above(wanted) else { return Ok(None) };
-        self.way.clear();
-        loop {
-            if known.0 == wanted {
-                return Ok(Some(known.1));
-            }
+        let Some(mut known) = self.nearest(wanted) else { return Ok(None) };
+        while known.0 != wanted {
             let Some(step) = self.step(known).await? else { return Ok(None) };
-            let next = within(&step, wanted).map(|root| (wanted, root)).or_else(|| towards(&step, wanted));
+            let next = next(&step, wanted);
             self.way.push(step);
             let Some(next) = next else { return Ok(None) };
             known = next;
         }
+        Ok(Some(known.1))
+    }
+
+    /// What is known already and lies nearest above a node, or is that. Steps that lead elsewhere are left.
+    fn nearest(&mut self, wanted: Node) -> Option<(Node, Hash)> {
+        while let Some(step) = self.way.last() {
+            if let Some(known) = next(step, wanted) {
+                return Some(known);
+            }
+            self.way.pop();
+        }
+        self.tree.above(wanted)
     }
 
     /// The stored hashes below a known node, if they lead to it.
@@ -56,6 +61,11 @@ impl Trust {
         let first = Node { level: level * TILE_HEIGHT, index: first };
         Ok((hashes.len().is_power_of_two() && subtree_root(&hashes) == root).then_some((first, hashes)))
     }
+}
+
+/// The node itself if a step knows it, or the one above it.
+fn next(step: &(Node, Vec<Hash>), wanted: Node) -> Option<(Node, Hash)> {
+    within(step, wanted).map(|root| (wanted, root)).or_else(|| towards(step, wanted))
 }
 
 /// A node that is made of the hashes of a step; `None` if it lies elsewhere, or lower.

@@ -191,6 +191,15 @@ impl LogReader {
         Ok((first_index(&key).ok_or(LogError::Bundle { index })?, row.value))
     }
 
+    /// The entries of the bundle that an entry is in, from that one on.
+    pub(in crate::audit) async fn rest_of_bundle(&self, index: u64) -> Result<Vec<StoredEntry>, LogError> {
+        let (first, bytes) = self.bundle_of(index).await?;
+        let mut entries = decode_bundle(&bytes).ok_or(LogError::Bundle { index })?;
+        let passed = usize::try_from(index - first).unwrap_or(usize::MAX).min(entries.len());
+        let rest = entries.split_off(passed);
+        if rest.is_empty() { Err(LogError::Bundle { index }) } else { Ok(rest) }
+    }
+
     /// The row of the index of a segment, as it is stored.
     pub(in crate::audit) async fn index_row(&self, segment: u64) -> Result<Option<Vec<u8>>, LogError> {
         Ok(self.store.get(&index_key(segment)).await?.map(|row| row.value))

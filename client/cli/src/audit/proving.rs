@@ -57,8 +57,9 @@ impl<'a> Prover<'a> {
         if self.bundle.as_ref().is_none_or(|(held, _)| *held != number) {
             let name = Tile::in_tree(TileKind::Entries, number, self.checkpoint.size);
             let name = name.ok_or(LogError::Beyond { index, size: self.checkpoint.size })?;
-            let bytes = self.source.tile(name).await?;
-            let bytes = bytes.ok_or(LogError::Missing { path: name.to_string(), index })?;
+            let Some(bytes) = self.source.tile(name).await? else {
+                return Err(self.missing(&name.to_string(), index).await?);
+            };
             self.bundle = Some((number, bytes));
         }
         let (_, bytes) = self.bundle.as_ref().expect("it was put there");
@@ -67,6 +68,15 @@ impl<'a> Prover<'a> {
         let entries = decode_bundle(bytes).map_err(damaged)?;
         let found = entries.get(usize::try_from(place).unwrap_or(usize::MAX)).map(|entry| entry.to_vec());
         found.ok_or_else(|| damaged(TileError::Width { expected: TILE_WIDTH, found: entries.len() }))
+    }
+
+    /// Why a part of the log is not there.
+    async fn missing(&self, path: &str, index: u64) -> Result<LogError, LogError> {
+        let minimum = self.source.pruned().await?.minimum;
+        Ok(match index < minimum {
+            true => LogError::Cut { index, minimum },
+            false => LogError::Missing { path: path.to_owned(), index },
+        })
     }
 
     /// First asks which tiles it takes, then makes the proof of them.

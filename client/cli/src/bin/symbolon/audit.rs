@@ -213,7 +213,9 @@ fn failure(error: LogError) -> Failure {
         LogError::File { .. } | LogError::Write { .. } => {
             Failure::general("the log could not be copied or read").because(&error)
         }
-        LogError::Beyond { .. } => Failure::usage("there is no such entry").because(&error),
+        LogError::Beyond { .. } | LogError::Cut { .. } => {
+            Failure::usage("there is no such entry").because(&error)
+        }
         LogError::Before { .. } => Failure::usage("the earlier log cannot be compared").because(&error),
         LogError::Missing { .. }
         | LogError::Segment { .. }

@@ -1,6 +1,6 @@
 //! `symbolon audit report`: what a time comes to, for an auditor or whoever leads a team.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -162,8 +162,8 @@ fn new_callers(now: &Tally, before: &Tally) -> Vec<String> {
     now.callers.keys().filter(|name| !known.contains(name)).cloned().collect()
 }
 
-/// Those with most requests, and how many there are beside them.
-fn top<'a>(all: &'a std::collections::BTreeMap<String, Often>, most: usize) -> Vec<(&'a String, Often)> {
+/// Those with most requests.
+fn top(all: &BTreeMap<String, Often>, most: usize) -> Vec<(&String, Often)> {
     let mut sorted: Vec<_> = all.iter().map(|(name, often)| (name, *often)).collect();
     sorted.sort_by(|(one, a), (other, b)| b.requests.cmp(&a.requests).then(one.cmp(other)));
     sorted.truncate(most);
@@ -239,9 +239,7 @@ impl Found {
                 rows.push(row(part, &more, "", none(), none()));
             }
         }
-        let mut logins: Vec<_> = self.tally.logins.iter().collect();
-        logins.sort_by_key(|(_, requests)| std::cmp::Reverse(**requests));
-        for ((path, claimed), requests) in logins.into_iter().take(self.top) {
+        for ((path, claimed), requests) in self.logins() {
             rows.push(row("refused logins", path, claimed, number(*requests), number(*requests)));
         }
         for name in self.new_callers.iter().flatten() {
@@ -265,13 +263,21 @@ impl Found {
         rows
     }
 
+    /// Refused logins, those with most attempts first.
+    fn logins(&self) -> Vec<(&(String, String), &u64)> {
+        let mut logins: Vec<_> = self.tally.logins.iter().collect();
+        logins.sort_by_key(|(_, requests)| std::cmp::Reverse(**requests));
+        logins.truncate(self.top);
+        logins
+    }
+
     fn value(&self) -> Value {
         let often = |(name, often): (&String, Often)| json!({ "name": name, "requests": often.requests, "refused": often.denied });
         let names = |all| top(all, self.top).into_iter().map(often).collect::<Vec<_>>();
         let kinds = self.tally.kinds.iter().map(|((action, outcome), requests)| {
             json!({ "type": action, "outcome": outcome, "requests": requests })
         });
-        let logins = self.tally.logins.iter().map(
+        let logins = self.logins().into_iter().map(
             |((path, claimed), requests)| json!({ "path": path, "claimed": claimed, "requests": requests }),
         );
         json!({
@@ -292,6 +298,7 @@ impl Found {
             "paths": names(&self.tally.paths),
             "paths_in_all": self.tally.paths.len(),
             "refused_logins": logins.collect::<Vec<_>>(),
+            "refused_logins_in_all": self.tally.logins.len(),
             "known_since": self.known_since,
             "new_callers": self.new_callers,
             "changes": self.changes,
