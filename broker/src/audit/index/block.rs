@@ -20,8 +20,8 @@ const FORMAT: u8 = 1;
 /// Entries of a block.
 pub const ENTRIES: usize = 4096;
 const _: () = assert!(ENTRIES as u64 == SEGMENT_ENTRIES);
-/// Lengths of a block, so that the length of a row says little: only the smallest that holds it. With what its
-/// box and its page add, each fills a power of two of pages, which is what the store gives a row.
+/// Lengths of a block, so that the length of a row says little: only the smallest that holds it. With what
+/// its box and its page add, each fills a power of two of pages, which is what the store gives a row.
 pub const CLASSES: [usize; 4] =
     [(32 << 10) - ROOM, (64 << 10) - ROOM, (128 << 10) - ROOM, (256 << 10) - ROOM];
 /// For what the box and the page add.
