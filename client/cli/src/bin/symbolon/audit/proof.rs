@@ -1,6 +1,6 @@
 //! `symbolon audit proof`, and what checks it: single entries, proven against a signed checkpoint.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -8,7 +8,7 @@ use serde_json::json;
 use symbolon_cli::audit::{Archive, LogSource, Prover};
 use symbolon_core::event::Event;
 use symbolon_proto::log::proof::PROOF_BYTES_MAX;
-use symbolon_proto::log::{Entry, EntryProof, ProvenEntry, VerifierKey};
+use symbolon_proto::log::{Action, Entry, EntryProof, ProvenEntry, VerifierKey};
 use symbolon_proto::moment::utc_millis;
 
 use super::{failure, verifier_key};
@@ -101,7 +101,8 @@ pub fn verify(
         return Err(Failure::usage(format!("there is no proof in {}", path.display()))
             .hint(format!("proofs are files that end in .{EXTENSION}")));
     }
-    let told = events.map(|path| compare(path, &proven)).transpose()?;
+    let by_index = by_index(&proven)?;
+    let told = events.map(|path| compare(path, &by_index)).transpose()?;
     print(globals, &proven, told)
 }
 
@@ -133,38 +134,52 @@ fn not_proven(what: &str, error: &dyn std::error::Error) -> Failure {
     Failure::integrity(format!("{what} does not hold")).because(error)
 }
 
+/// Proven entries by their place. Two at one place are of two logs that the same key has signed.
+fn by_index(proven: &[ProvenEntry]) -> Result<BTreeMap<u64, &ProvenEntry>, Failure> {
+    let mut all: BTreeMap<u64, &ProvenEntry> = BTreeMap::new();
+    for one in proven {
+        let index = one.entry.index;
+        if all.insert(index, one).is_some_and(|other| other.hash != one.hash) {
+            return Err(Failure::integrity(format!(
+                "two proofs are of different entries {index}: the key has signed two logs"
+            ))
+            .hint(
+                "a store that was restored goes on with other entries; if none was, somebody forked the log",
+            ));
+        }
+    }
+    Ok(all)
+}
+
 /// How many events a file has, each of which must be proven: one JSON object a line, as
 /// `audit search -o json` prints them.
-fn compare(path: &Path, proven: &[ProvenEntry]) -> Result<usize, Failure> {
-    let known: BTreeSet<(u64, String)> =
-        proven.iter().map(|proven| (proven.entry.index, proven.hash.to_string())).collect();
+fn compare(path: &Path, proven: &BTreeMap<u64, &ProvenEntry>) -> Result<usize, Failure> {
+    let mut told = BTreeSet::new();
     let text = std::fs::read_to_string(path)?;
-    let mut told = 0;
     for line in text.lines().filter(|line| !line.trim().is_empty()) {
         let event: Event = serde_json::from_str(line).map_err(|error| {
             Failure::usage(format!("{} has a line that is no event", path.display()))
                 .because(&error)
                 .hint("expected what `symbolon audit search -o json` printed")
         })?;
-        if !known.contains(&(event.index, event.hash.clone())) {
+        let of_hash = proven.get(&event.index).filter(|proven| proven.hash.to_string() == event.hash);
+        let Some(proven) = of_hash else {
             return Err(Failure::integrity(format!("no proof is of event {} with its hash", event.index)));
+        };
+        agrees(&event, &proven.entry)?;
+        if !told.insert(event.index) {
+            return Err(Failure::integrity(format!("event {} is there more than once", event.index)));
         }
-        agrees(&event, proven)?;
-        told += 1;
     }
-    Ok(told)
+    Ok(told.len())
 }
 
 /// What everybody reads in an entry must be what the event says.
-fn agrees(event: &Event, proven: &[ProvenEntry]) -> Result<(), Failure> {
-    let entry = proven.iter().map(|proven| &proven.entry).find(|entry| entry.index == event.index);
-    let head = if event.head.is_empty() { &event.action } else { &event.head };
-    let same = entry.is_some_and(|entry| {
-        utc_millis(entry.time_ms) == event.time
-            && entry.outcome.as_str() == event.outcome
-            && entry.action.as_str() == *head
-            && entry.broker.to_string() == event.node
-    });
+fn agrees(event: &Event, entry: &Entry) -> Result<(), Failure> {
+    let same = utc_millis(entry.time_ms) == event.time
+        && entry.outcome.as_str() == event.outcome
+        && entry.action.as_str() == open_type(event)
+        && entry.broker.to_string() == event.node;
     match same {
         true => Ok(()),
         false => Err(Failure::integrity(format!(
@@ -172,6 +187,12 @@ fn agrees(event: &Event, proven: &[ProvenEntry]) -> Result<(), Failure> {
             event.index
         ))),
     }
+}
+
+/// What an event says that its entry openly is. Only of what was refused a broker tells another type.
+fn open_type(event: &Event) -> &str {
+    let refused = Action::Refused.as_str();
+    if event.head == refused && event.action != refused { refused } else { &event.action }
 }
 
 fn print(globals: &Globals, proven: &[ProvenEntry], told: Option<usize>) -> Result<(), Failure> {
@@ -209,4 +230,66 @@ fn print(globals: &Globals, proven: &[ProvenEntry], told: Option<usize>) -> Resu
         facts.push(("events", format!("{told}, each of a proven entry")));
     }
     globals.out().facts(&value, &facts)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use symbolon_proto::id::BrokerId;
+    use symbolon_proto::log::{Checkpoint, Hash, Outcome};
+
+    use super::*;
+
+    fn entry(action: Action, detail: u8) -> ProvenEntry {
+        let broker = BrokerId::from_bytes([1; 16]);
+        let outcome = Outcome::Denied;
+        let entry = Entry { index: 7, time_ms: 1000, action, outcome, broker, detail: vec![detail] };
+        let hash = Entry::leaf_hash(&entry.encode().unwrap());
+        let checkpoint =
+            Checkpoint { origin: "log".to_owned(), size: 8, root: Hash::EMPTY_ROOT, extensions: Vec::new() };
+        ProvenEntry { entry, hash, checkpoint }
+    }
+
+    /// An event of an entry that says of itself that it is of this type.
+    fn event(proven: &ProvenEntry, action: &str, head: &str) -> Event {
+        let event = json!({
+            "time": utc_millis(proven.entry.time_ms), "type": action, "head": head, "index": 7,
+            "outcome": "denied", "node": proven.entry.broker.to_string(), "hash": proven.hash.to_string(),
+        });
+        serde_json::from_value(event).unwrap()
+    }
+
+    #[test]
+    fn an_event_with_another_type_is_not_of_its_entry_whatever_head_it_names() {
+        let read = entry(Action::SecretRead, 1);
+        let agrees = |of: &ProvenEntry, action, head| agrees(&event(of, action, head), &of.entry).is_ok();
+        assert!(agrees(&read, "secret-read", ""));
+        for (action, head) in [("login", "secret-read"), ("login", ""), ("secret-read", "refused")] {
+            assert!(!agrees(&read, action, head), "{action} {head}");
+        }
+        let refused = entry(Action::Refused, 1);
+        assert!(agrees(&refused, "secret-read", "refused") && agrees(&refused, "refused", ""));
+        assert!(!agrees(&refused, "secret-read", ""));
+    }
+
+    #[test]
+    fn two_signed_entries_at_one_place_are_told() {
+        let (one, other) = (entry(Action::Login, 1), entry(Action::Login, 2));
+        let same = entry(Action::Login, 1);
+        assert!(by_index(&[one, same]).is_ok());
+        assert!(by_index(&[entry(Action::Login, 1), other]).is_err());
+    }
+
+    #[test]
+    fn an_event_counts_once() {
+        let one = entry(Action::Login, 1);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let line = serde_json::to_string(&event(&one, "login", "")).unwrap();
+        let all = [one];
+        let proven = by_index(&all).unwrap_or_default();
+        std::fs::write(file.path(), &line).unwrap();
+        assert_eq!(compare(file.path(), &proven).ok(), Some(1));
+        std::fs::write(file.path(), format!("{line}\n{line}\n")).unwrap();
+        assert!(compare(file.path(), &proven).is_err());
+    }
 }
