@@ -76,9 +76,9 @@ pub async fn missing(
     until: u64,
     limit: usize,
 ) -> Result<Vec<Segment>, LogError> {
-    let (mut found, mut next) = (Vec::new(), until);
+    let (mut found, mut next, mut end) = (Vec::new(), until, index_key(until));
     while next > first && found.len() < limit {
-        let (from, end) = (index_key(first), index_key(next));
+        let from = index_key(first);
         let scan = Scan { from: &from, until: &end, descending: true, limit: PAGE_ROWS };
         let rows = store.keys(scan).await?;
         let is_last = rows.len() < PAGE_ROWS;
@@ -90,6 +90,8 @@ pub async fn missing(
             found.extend((first..next).rev().filter_map(Segment::new).take(limit - found.len()));
             break;
         }
+        // by key and not by number: what somebody else wrote there is passed over
+        end = rows.into_iter().last().unwrap_or(from);
     }
     Ok(found)
 }

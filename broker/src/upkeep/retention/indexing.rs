@@ -103,7 +103,7 @@ impl Round<'_> {
             return Ok(false);
         }
         let (log, tree, deployment) = (reader(&open), open.log_tree(), open.unsealed().deployment());
-        if segment.first() < log.pruned().await?.minimum {
+        if self.is_pruned(segment).await? {
             return Ok(true); // it has gone meanwhile
         }
         let audit = open.unsealed().audit();
@@ -114,6 +114,7 @@ impl Round<'_> {
         match made {
             Ok(changes) => self.commit(changes, format!("entries {first} to {last} were indexed")).await?,
             Err(MakeError::Log(error)) if error.may_pass() => return Err(error.into()),
+            Err(_) if self.is_pruned(segment).await? => {} // while it was read
             Err(error) => {
                 error!(%error, "a segment of the audit log cannot be indexed");
                 self.known.give_up(segment.number());
@@ -123,6 +124,10 @@ impl Round<'_> {
         }
         self.pace.rest_since(begun).await;
         Ok(true)
+    }
+
+    async fn is_pruned(&self, segment: Segment) -> Result<bool, RoundError> {
+        Ok(segment.first() < reader(alive(self.session)?.as_ref()).pruned().await?.minimum)
     }
 
     async fn commit(&self, changes: Changes, what: String) -> Result<(), RoundError> {
