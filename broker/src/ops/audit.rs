@@ -10,7 +10,7 @@ use symbolon_proto::hierarchy::AuditKey;
 use crate::access::{Asker, Object, Request, Route, Session};
 use crate::audit::index::known::Known;
 use crate::audit::index::searching::Searcher;
-use crate::audit::index::tallying::Tally;
+use crate::audit::index::tallying::Counted;
 use crate::audit::log::{Filter, LogError, LogReader, Page, Range};
 use crate::error::OpError;
 
@@ -25,24 +25,16 @@ pub async fn search(who: &Asker<'_>, filter: &Filter, range: Range) -> Result<Pa
 }
 
 /// What the entries `from..until` of a time come to, and where to go on. Of the filter only the time counts.
-pub async fn report(
-    who: &Asker<'_>,
-    filter: &Filter,
-    range: (u64, u64),
-) -> Result<(Tally, Option<(u64, u64)>), OpError> {
+pub async fn report(who: &Asker<'_>, filter: &Filter, range: (u64, u64)) -> Result<Counted, OpError> {
     let request = Request::begin(who, Action::AuditRead, &Route::system("symbolon/audit/report")).await?;
     let request = request.authorise(Operation::Read).await?;
     let counted = request.record_failure(count(request.session(), filter, range).await).await?;
-    let object = Object::Named(format!("a report of {} entries", counted.0.entries));
+    let object = Object::Named(format!("a report of {} entries", counted.tally.entries));
     let counted = Withheld::new(counted); // it names people and paths
     Ok(counted.disclose(request.commit_for_disclosure(object, Vec::new()).await?))
 }
 
-async fn count(
-    session: &Session,
-    filter: &Filter,
-    range: (u64, u64),
-) -> Result<(Tally, Option<(u64, u64)>), OpError> {
+async fn count(session: &Session, filter: &Filter, range: (u64, u64)) -> Result<Counted, OpError> {
     let known = session.of::<Known>();
     let _turn = known.turn().await.ok_or(OpError::BUSY)?;
     let audit = session.unsealed().audit();

@@ -24,6 +24,10 @@ pub struct Searcher<'a> {
     keys: (&'a AuditKey, DeploymentId),
     known: &'a Known,
     trust: Trust,
+    /// Entries under the tree in memory.
+    size: u64,
+    /// The last segment that was found to have no block.
+    without: Option<u64>,
     bundle: Option<(u64, Vec<u8>)>,
 }
 
@@ -31,12 +35,14 @@ impl<'a> Searcher<'a> {
     /// A searcher of a log that `tree` is over, in memory.
     #[must_use]
     pub fn new(log: LogReader, tree: Frontier, keys: (&'a AuditKey, DeploymentId), known: &'a Known) -> Self {
-        Self { trust: Trust::new(log.clone(), tree), log, keys, known, bundle: None }
+        let size = tree.size();
+        Self { trust: Trust::new(log.clone(), tree), size, log, keys, known, without: None, bundle: None }
     }
 
     /// Entries of `range` that fit `filter`, the same that looking at all of them finds.
     pub async fn search(&mut self, filter: &Filter, range: Range) -> Result<Page, LogError> {
         let log = self.log.clone();
+        let range = Range { until: range.until.min(self.end().await?), ..range };
         let mut looking = Looking::begin(&log, self.keys, filter, range).await?;
         if filter.is_open() {
             while !looking.is_done() {
@@ -51,15 +57,25 @@ impl<'a> Searcher<'a> {
         Ok(looking.into_page())
     }
 
+    /// Where the log ends, as this broker knows; an error if the store has less. Rows say by themselves where
+    /// they end, and nobody signs that before the next checkpoint.
+    async fn end(&self) -> Result<u64, LogError> {
+        let (expected, found) = (self.size, self.log.size().await?);
+        if found < expected { Err(LogError::Short { expected, found }) } else { Ok(expected) }
+    }
+
     /// As far as the end of the segment that is next, or a step.
     async fn go_on(&mut self, filter: &Filter, looking: &mut Looking<'_>) -> Result<(), LogError> {
         let number = looking.next() / SEGMENT_ENTRIES;
-        match self.block(number).await? {
+        let block = if self.without == Some(number) { None } else { self.block(number).await? };
+        self.without = block.is_none().then_some(number);
+        match block {
             Some(block) => {
                 looking.spend(BLOCK_COST);
                 self.by_block(filter, &block, looking).await
             }
             None => {
+                // several steps of one segment, and the row is looked at once
                 let first = number * SEGMENT_ENTRIES;
                 let left = match looking.rest.newest_first {
                     true => looking.rest.until - first,
@@ -152,17 +168,17 @@ impl<'a> Searcher<'a> {
         Ok((entry, detail))
     }
 
-    /// What of a range is there and can be of the asked time.
+    /// The first entry that was not pruned, and what of a range is there and can be of the asked time.
     pub(super) async fn of_time(
         &mut self,
         filter: &Filter,
         (from, until): (u64, u64),
-    ) -> Result<(u64, u64), LogError> {
-        let from = from.max(self.log.pruned().await?.minimum);
-        let until = until.min(self.log.size().await?);
+    ) -> Result<(u64, (u64, u64)), LogError> {
+        let minimum = self.log.pruned().await?.minimum;
+        let (from, until) = (from.max(minimum), until.min(self.end().await?));
         let mut rest = Range { from, until, newest_first: false, limit: 0, counts_only: true };
         self.pass_by_time(filter, &mut rest).await?;
-        Ok((rest.from, rest.until))
+        Ok((minimum, (rest.from, rest.until)))
     }
 
     /// Leaves out whole segments before and after the asked time. Times never go back within a log, so their

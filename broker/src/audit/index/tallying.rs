@@ -57,6 +57,17 @@ pub struct Tally {
     pub span: Option<(u64, u64)>,
 }
 
+/// One answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// What was counted.
+    pub tally: Tally,
+    /// Where to go on.
+    pub rest: Option<(u64, u64)>,
+    /// The first entry that was not pruned when this answer began.
+    pub minimum: u64,
+}
+
 /// What a block says of an entry, if it knows all of it: places in its lists.
 struct Places {
     kind: usize,
@@ -183,12 +194,8 @@ fn kind(block: &Block, place: usize) -> Option<(Action, Outcome)> {
 impl Searcher<'_> {
     /// What the entries `from..until` of a time come to, and where to go on; oldest first. Of the filter only
     /// the time counts.
-    pub async fn tally(
-        &mut self,
-        filter: &Filter,
-        range: (u64, u64),
-    ) -> Result<(Tally, Option<(u64, u64)>), LogError> {
-        let (mut from, until) = self.of_time(filter, range).await?;
+    pub async fn tally(&mut self, filter: &Filter, range: (u64, u64)) -> Result<Counted, LogError> {
+        let (minimum, (mut from, until)) = self.of_time(filter, range).await?;
         let (mut tally, mut cost) = (Tally::default(), 0);
         while from < until && cost < LOOKED_AT_MAX && tally.names() < NAMES_MAX {
             let first = from / SEGMENT_ENTRIES * SEGMENT_ENTRIES;
@@ -218,7 +225,7 @@ impl Searcher<'_> {
             }
             tokio::task::yield_now().await;
         }
-        Ok((tally, (from < until).then_some((from, until))))
+        Ok(Counted { tally, rest: (from < until).then_some((from, until)), minimum })
     }
 }
 

@@ -21,7 +21,7 @@ use super::trust::Trust;
 use crate::audit::log::detail::{DetailPlace, encode, encode_refused, seal};
 use crate::audit::log::rows::{StoredEntry, bundle_key, checkpoint_key, encode_bundle, index_key, tile_key};
 use crate::audit::log::tail::{CompleteTile, Tail};
-use crate::audit::log::{Filter, LogReader, Page, Range};
+use crate::audit::log::{Filter, LogError, LogReader, Page, Range};
 use crate::audit::writer::LogKeys;
 use crate::audit::writer::tests::Bench;
 use crate::random::os_rng;
@@ -317,6 +317,10 @@ async fn what_is_missing_is_made_newest_first_and_rows_of_other_formats_go() {
     assert_eq!(numbers(missing(store, 0, 2, 10).await.unwrap()), [0]);
     assert_eq!(numbers(missing(store, 0, 5, 2).await.unwrap()), [4, 3]);
     assert_eq!(numbers(missing(store, 1, 2, 10).await.unwrap()), Vec::<u64>::new());
+    // keys that are of no segment, more than one look reads
+    let planted = |number: u16| put([index_key(1).as_slice(), &number.to_be_bytes()].concat(), vec![1]);
+    log.store.commit((0..300).map(planted).collect()).await.unwrap();
+    assert_eq!(numbers(missing(store, 0, 3, 10).await.unwrap()), [2, 0], "they stop nothing");
     log.make_all().await;
     assert!(missing(store, 0, 2, 10).await.unwrap().is_empty());
     let mut foreign = index_key(0);
@@ -401,7 +405,24 @@ async fn roots_of_segments_are_proven_from_the_tree_in_memory_or_not_believed() 
     store.tamper(&tile_key(1, 0), Some(altered));
     let root = trust.root(Segment::new(0).unwrap()).await.unwrap();
     assert_eq!(root, None, "its hashes do not lead to the tree");
-    assert!(trust.root(Segment::new(16).unwrap()).await.unwrap().is_some(), "others do");
+    // hashes of a tile that is not full are made of those below, so all of that subtree are not believed
+    assert_eq!(trust.root(Segment::new(16).unwrap()).await.unwrap(), None, "of the same tile above");
+    assert!(trust.root(Segment::new(33).unwrap()).await.unwrap().is_some(), "others do");
+}
+
+/// Rows that somebody rolled back under a running broker are no end of the log.
+#[tokio::test]
+async fn a_log_that_is_shorter_than_the_tree_in_memory_is_not_searched_as_if_that_were_all() {
+    let mut log = Written::of(SEGMENT_ENTRIES, varied).await;
+    let earlier = log.store.get(&checkpoint_key()).await.unwrap().unwrap().value;
+    log.grow_to(SEGMENT_ENTRIES + 500, varied).await;
+    log.store.commit(vec![put(checkpoint_key(), earlier)]).await.unwrap();
+    let (known, keys) = (Known::default(), (log.keys.audit.as_ref(), log.keys.deployment));
+    let mut searcher = Searcher::new(log.log(), log.tail.frontier().clone(), keys, &known);
+    let found = searcher.search(&Filter::default(), ALL).await;
+    assert!(matches!(found, Err(LogError::Short { .. })), "{found:?}");
+    let counted = searcher.tally(&Filter::default(), (0, u64::MAX)).await;
+    assert!(matches!(counted, Err(LogError::Short { .. })), "{counted:?}");
 }
 
 /// What a tally of the whole log comes to, in as many calls as it takes.
@@ -410,9 +431,9 @@ async fn tally(log: &Written, filter: &Filter, range: (u64, u64)) -> Tally {
     let mut searcher = Searcher::new(log.log(), log.tail.frontier().clone(), keys, &known);
     let (mut all, mut next) = (Vec::new(), Some(range));
     while let Some(range) = next {
-        let (tally, rest) = searcher.tally(filter, range).await.unwrap();
-        all.push(tally);
-        next = rest;
+        let counted = searcher.tally(filter, range).await.unwrap();
+        all.push(counted.tally);
+        next = counted.rest;
     }
     assert_eq!(all.len(), 1, "12,000 entries are one answer with indices");
     all.remove(0)

@@ -26,6 +26,14 @@ pub enum LogError {
         /// The first entry that is kept.
         minimum: u64,
     },
+    /// The store has less than this broker committed.
+    #[error("{found} entries are stored, this broker committed {expected}; run `symbolon audit verify`")]
+    Short {
+        /// Entries that were committed.
+        expected: u64,
+        /// Entries that are stored.
+        found: u64,
+    },
     /// A bundle is missing or is not one.
     #[error("the bundle that holds entry {index} is missing or damaged")]
     Bundle {

@@ -105,6 +105,7 @@ impl From<LogError> for VerifyError {
             | LogError::Head(_)
             | LogError::Tile { .. }
             | LogError::Pruned(_)
+            | LogError::Short { .. }
             | LogError::Gone { .. }) => Self::Read(error),
         }
     }

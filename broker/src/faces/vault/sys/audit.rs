@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use symbolon_core::audit::{Action, Outcome};
 use symbolon_core::event::Event;
 
-use crate::audit::index::tallying::{Often, Tally};
+use crate::audit::index::tallying::{Counted, Often};
 use crate::audit::log::{Filter, Page, Range};
 use crate::dialect::vault::error::FaceError;
 use crate::dialect::vault::fields::Reader;
@@ -27,17 +27,17 @@ pub(super) async fn search(call: Call<'_>) -> Answer {
     Ok(call.request.envelope("system", page_facts(&page), &read).into_reply())
 }
 
-/// What a stretch of the log comes to. `next` as in a search.
+/// What a stretch of the log comes to. `minimum` is the first entry that was not pruned, `next` as in a search.
 pub(super) async fn report(call: Call<'_>) -> Answer {
     let read = call.fields.reader();
     let filter =
         Filter { since_ms: read.time_ms("since")?, until_ms: read.time_ms("before")?, ..Filter::default() };
     let range = (read.count("from")?.unwrap_or(0), read.count("until")?.unwrap_or(u64::MAX));
-    let (tally, rest) = audit::report(&call.who(), &filter, range).await?;
-    Ok(call.request.envelope("system", tally_facts(&tally, rest), &read).into_reply())
+    let counted = audit::report(&call.who(), &filter, range).await?;
+    Ok(call.request.envelope("system", counted_facts(&counted), &read).into_reply())
 }
 
-fn tally_facts(tally: &Tally, rest: Option<(u64, u64)>) -> Value {
+fn counted_facts(Counted { tally, rest, minimum }: &Counted) -> Value {
     let kind = |((action, outcome), requests): (&(Action, Outcome), &u64)| json!({ "type": action.as_str(), "outcome": outcome.as_str(), "requests": requests });
     let often = |(name, often): (&String, &Often)| json!({ "name": name, "requests": often.requests, "denied": often.denied });
     let login = |((path, claimed), requests): (&(String, String), &u64)| json!({ "path": path, "claimed": claimed, "requests": requests });
@@ -50,6 +50,7 @@ fn tally_facts(tally: &Tally, rest: Option<(u64, u64)>) -> Value {
         "callers": list(tally.callers.iter().map(often).collect()),
         "paths": list(tally.paths.iter().map(often).collect()),
         "refused_logins": list(tally.logins.iter().map(login).collect()),
+        "minimum": minimum,
         "next": rest.map(|(from, until)| json!({ "from": from, "until": until })),
     })
 }
