@@ -29,7 +29,7 @@ pub use self::archive::Archive;
 pub use self::copy::copy;
 pub use self::following::{Followed, Line};
 pub use self::proving::Prover;
-pub use self::report::{Counted, Kinds, Logins, Often, Tally};
+pub use self::report::{Counted, Kinds, Logins, OTHERS, Often, Tally};
 pub use self::search::{Page, Search, Span};
 
 /// Where a log is.

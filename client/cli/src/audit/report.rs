@@ -26,6 +26,8 @@ pub struct Counted {
     callers: Vec<NameCount>,
     paths: Vec<NameCount>,
     refused_logins: Vec<LoginCount>,
+    /// The first entry that was not pruned.
+    pub minimum: u64,
     /// What was not looked at yet.
     pub next: Option<Span>,
 }
@@ -81,12 +83,15 @@ pub struct Tally {
     pub paths: BTreeMap<String, Often>,
     /// Refused logins.
     pub logins: Logins,
+    /// The first entry that was not pruned, as the latest page had it.
+    pub minimum: u64,
 }
 
 impl Tally {
     /// Adds a page.
     pub fn add(&mut self, page: &Counted) {
         self.entries += page.entries;
+        self.minimum = self.minimum.max(page.minimum);
         if let (Some(first), Some(last)) = (page.first, page.last) {
             let (from, until) = self.span.unwrap_or((first, last));
             self.span = Some((from.min(first), until.max(last)));
@@ -102,6 +107,21 @@ impl Tally {
             let name = if is_known { name } else { (OTHERS.to_owned(), String::new()) };
             *self.logins.entry(name).or_default() += login.requests;
         }
+    }
+}
+
+impl Tally {
+    /// Whether entries of the counted time may have been pruned. None were if the log keeps an entry before
+    /// the first that counted.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.minimum > 0 && self.span.is_none_or(|(first, _)| first <= self.minimum)
+    }
+
+    /// Whether names were counted as one, so that this one may be among them.
+    #[must_use]
+    pub fn folds_callers(&self) -> bool {
+        self.callers.contains_key(OTHERS)
     }
 }
 
@@ -138,6 +158,20 @@ impl Operator {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_count_is_cut_if_it_begins_where_the_log_does_after_a_prune() {
+        let tally = |minimum, span| Tally { minimum, span, ..Tally::default() };
+        for (minimum, span, is_cut) in [
+            (0, None, false),
+            (0, Some((0, 9)), false),
+            (4096, Some((4096, 5000)), true),
+            (4096, None, true),
+            (4096, Some((4097, 5000)), false),
+        ] {
+            assert_eq!(tally(minimum, span).is_cut(), is_cut, "{minimum} {span:?}");
+        }
+    }
 
     #[test]
     fn names_are_bounded_and_nothing_is_left_uncounted() {

@@ -15,6 +15,7 @@ use crate::output::printable;
 use self::search::{About, CHANGES, READS, SearchFor, Tail};
 
 mod events;
+mod listing;
 mod proof;
 mod report;
 mod retention;
@@ -58,7 +59,7 @@ was changed, cut or added, if the checkpoint is not signed by the key, or if the
 
 const REPORT_HELP: &str = "\
 Covers entries up to the newest checkpoint, whose size and root it prints: the same time counted again up to there comes to
-the same. Needs `read` and `sudo` on sys/symbolon/audit and sys/symbolon/audit/report.";
+the same as long as nothing of it is pruned; what was is said under \"covers\". Needs `read` and `sudo` on sys/symbolon/audit and sys/symbolon/audit/report.";
 
 const PROOF_HELP: &str = "\
 Needs no token: the log is public but for its sealed details. Check it with `symbolon audit verify --key KEY --proof FILE`, or

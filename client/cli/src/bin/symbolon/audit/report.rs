@@ -1,6 +1,6 @@
 //! `symbolon audit report`: what a time comes to, for an auditor or whoever leads a team.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -10,6 +10,7 @@ use symbolon_core::event::Event;
 use symbolon_proto::log::checkpoint::CheckpointError;
 use symbolon_proto::log::{Action, Checkpoint, SignedNote, VerifierKey};
 
+use super::listing::Listing;
 use super::search::{end_progress, progress};
 use super::since::moment;
 use super::{failure, verifier_key};
@@ -34,8 +35,6 @@ const CHANGES: &[Action] = &[
     Action::Ceremony,
     Action::Backup,
 ];
-/// Events of a list, the newest.
-const LISTED_MAX: u64 = 200;
 
 /// `symbolon audit report`
 #[derive(Args)]
@@ -65,10 +64,9 @@ struct Found {
     checkpoint: Checkpoint,
     verified: bool,
     tally: Tally,
-    /// None if nothing before the time could be looked at.
-    new_callers: Option<Vec<String>>,
-    changes: Vec<Event>,
-    kept: Vec<Event>,
+    new_callers: NewCallers,
+    /// Each list with its name, and its member in JSON.
+    lists: Vec<(&'static str, &'static str, Listing)>,
     top: usize,
 }
 
@@ -87,18 +85,62 @@ impl Report {
         let new_callers = match known_since < since {
             true => {
                 let before = count(&client, (Some(&known_since), Some(&since)), checkpoint.size).await?;
-                Some(new_callers(&tally, &before))
+                NewCallers::find(&tally, &before)
             }
-            false => None,
+            false => NewCallers::Unknown("--known-since is not before --since"),
         };
-        let changes = list(&client, time, checkpoint.size, CHANGES).await?;
-        let mut kept = list(&client, time, checkpoint.size, &[Action::Retention]).await?;
-        kept.retain(|event| ["exported", "pruned"].iter().any(|word| event.target.object.contains(word)));
+        let lists = lists(&client, time, checkpoint.size).await?;
+        require_unpruned(&client, &tally, checkpoint.size).await?;
         let (verified, top) = (key.is_some(), usize::from(self.top));
-        let found =
-            Found { since, until, known_since, checkpoint, verified, tally, new_callers, changes, kept, top };
+        let found = Found { since, until, known_since, checkpoint, verified, tally, new_callers, lists, top };
         found.print(globals)
     }
+}
+
+/// What changed, what was tried to, and what became of the log. What others can do in any number has a list of
+/// its own, so that it pushes nothing out.
+async fn lists(
+    client: &Operator,
+    (since, until): (Option<&str>, Option<&str>),
+    size: u64,
+) -> Result<Vec<(&'static str, &'static str, Listing)>, Failure> {
+    let search = |actions: &[Action], outcome: Option<&str>| Search {
+        action: Some(actions.iter().map(|action| action.as_str()).collect::<Vec<_>>().join(",")),
+        outcome: outcome.map(str::to_owned),
+        since: since.map(str::to_owned),
+        before: until.map(str::to_owned),
+        until: Some(size),
+        ..Search::default()
+    };
+    let mut lists = Vec::new();
+    for (name, member, outcome) in [
+        ("changes", "changes", "allowed"),
+        ("failed changes", "failed_changes", "failed"),
+        ("refused changes", "refused_changes", "denied"),
+    ] {
+        let found = Listing::gather(client, search(CHANGES, Some(outcome)), None).await?;
+        lists.push((name, member, found));
+    }
+    let kept = search(&[Action::Retention], None);
+    let kept = Listing::gather(client, kept, Some(is_export_or_prune)).await?;
+    lists.push(("exports and prunes", "exports_and_prunes", kept));
+    Ok(lists)
+}
+
+fn is_export_or_prune(event: &Event) -> bool {
+    ["exported", "pruned"].iter().any(|word| event.target.object.contains(word))
+}
+
+/// That nothing was pruned of what is counted, while it was.
+async fn require_unpruned(client: &Operator, tally: &Tally, size: u64) -> Result<(), Failure> {
+    let now = client.count_audit(None, None, Span { from: size, until: size }).await?.minimum;
+    let first = tally.span.map_or(0, |(first, _)| first);
+    if now > tally.minimum && now > first { Err(pruned_meanwhile(now)) } else { Ok(()) }
+}
+
+fn pruned_meanwhile(minimum: u64) -> Failure {
+    Failure::unavailable(format!("entries before {minimum} were pruned while they were counted"))
+        .hint("run it again; it covers what is kept")
 }
 
 /// The newest checkpoint of the log; what comes after it is not counted.
@@ -121,6 +163,9 @@ async fn count(
     let (mut tally, mut next) = (Tally::default(), Some(Span { from: 0, until: size }));
     while let Some(span) = next {
         let page = client.count_audit(since, until, span).await?;
+        if span.from > 0 && span.from < page.minimum {
+            return Err(pruned_meanwhile(page.minimum));
+        }
         tally.add(&page);
         next = page.next;
         if let Some(rest) = next {
@@ -131,35 +176,54 @@ async fn count(
     Ok(tally)
 }
 
-/// The newest events of these actions.
-async fn list(
-    client: &Operator,
-    (since, until): (Option<&str>, Option<&str>),
-    size: u64,
-    actions: &[Action],
-) -> Result<Vec<Event>, Failure> {
-    let names: Vec<&str> = actions.iter().map(|action| action.as_str()).collect();
-    let mut search = Search {
-        action: Some(names.join(",")),
-        since: since.map(str::to_owned),
-        before: until.map(str::to_owned),
-        until: Some(size),
-        ..Search::default()
-    };
-    let mut events: Vec<Event> = Vec::new();
-    while (events.len() as u64) < LISTED_MAX {
-        search.limit = Some(LISTED_MAX - events.len() as u64);
-        let page = client.search_audit(&search).await?;
-        events.extend(page.events);
-        let Some(rest) = page.next else { break };
-        (search.from, search.until) = (Some(rest.from), Some(rest.until));
-    }
-    Ok(events)
+/// Callers that were not seen before.
+enum NewCallers {
+    /// These, compared with entries from the given one on if those before it were pruned.
+    Found(Vec<String>, Option<u64>),
+    /// It cannot be told, and why.
+    Unknown(&'static str),
 }
 
-fn new_callers(now: &Tally, before: &Tally) -> Vec<String> {
-    let known: BTreeSet<&String> = before.callers.keys().collect();
-    now.callers.keys().filter(|name| !known.contains(name)).cloned().collect()
+impl NewCallers {
+    fn find(now: &Tally, before: &Tally) -> Self {
+        let Some((first, _)) = before.span else {
+            return Self::Unknown("no entries from --known-since until --since are kept");
+        };
+        if now.folds_callers() || before.folds_callers() {
+            return Self::Unknown("there are too many callers to tell them apart");
+        }
+        let new = now.callers.keys().filter(|name| !before.callers.contains_key(*name));
+        Self::Found(new.cloned().collect(), before.is_cut().then_some(first))
+    }
+
+    /// Name and what is known of each.
+    fn rows(&self, known_since: &str) -> Vec<(String, String)> {
+        match self {
+            Self::Unknown(why) => vec![("cannot be told".to_owned(), (*why).to_owned())],
+            Self::Found(names, first) => {
+                let since = match first {
+                    Some(first) => format!("not seen since entry {first}; what was before it is pruned"),
+                    None => format!("not seen since {known_since}"),
+                };
+                names.iter().map(|name| (name.clone(), since.clone())).collect()
+            }
+        }
+    }
+
+    fn value(&self) -> Value {
+        match self {
+            Self::Unknown(_) => Value::Null,
+            Self::Found(names, _) => json!(names),
+        }
+    }
+
+    /// Where the comparison begins, if entries before that were pruned.
+    fn first(&self) -> Option<u64> {
+        match self {
+            Self::Found(_, first) => *first,
+            Self::Unknown(_) => None,
+        }
+    }
 }
 
 /// Those with most requests.
@@ -206,9 +270,13 @@ impl Found {
     }
 
     fn range(&self) -> String {
-        match self.tally.span {
+        let covered = match self.tally.span {
             Some((first, last)) => format!("{} entries, {first} to {last}", self.tally.entries),
             None => "no entries".to_owned(),
+        };
+        match self.tally.is_cut() {
+            true => format!("{covered}; entries before {} were pruned and do not count", self.tally.minimum),
+            false => covered,
         }
     }
 
@@ -224,6 +292,13 @@ impl Found {
         let mut rows = vec![
             row("report", "time", &format!("{} to {until}", self.since), none(), none()),
             row("report", "covers", &self.range(), none(), none()),
+            row(
+                "report",
+                "not in who and paths",
+                "requests by nobody known that share an entry",
+                none(),
+                none(),
+            ),
             row("report", "checkpoint", &size, none(), none()),
             row("report", "signed by", &format!("{}, {sealed}", self.checkpoint.origin), none(), none()),
         ];
@@ -242,22 +317,24 @@ impl Found {
         for ((path, claimed), requests) in self.logins() {
             rows.push(row("refused logins", path, claimed, number(*requests), number(*requests)));
         }
-        for name in self.new_callers.iter().flatten() {
-            rows.push(row(
-                "new callers",
-                name,
-                &format!("not seen since {}", self.known_since),
-                none(),
-                none(),
-            ));
+        if self.tally.logins.len() > self.top {
+            let more = format!("and {} more; --top shows more", self.tally.logins.len() - self.top);
+            rows.push(row("refused logins", &more, "", none(), none()));
         }
-        for (part, events) in [("changes", &self.changes), ("exports and prunes", &self.kept)] {
-            for event in events {
+        for (name, since) in self.new_callers.rows(&self.known_since) {
+            rows.push(row("new callers", &name, &since, none(), none()));
+        }
+        for (part, _, list) in &self.lists {
+            for event in &list.events {
                 let what = format!("{} {} {} {}", event.time, event.action, event.outcome, event.target.path);
                 let by =
                     if event.actor.subject.is_empty() { &event.actor.name } else { &event.actor.subject };
                 let more = format!("entry {} by {by}: {}", event.index, event.target.object);
                 rows.push(row(part, &what, &more, none(), none()));
+            }
+            if list.more > 0 {
+                let more = format!("and {} more, older; a shorter time shows them", list.more);
+                rows.push(row(part, &more, "", none(), none()));
             }
         }
         rows
@@ -280,7 +357,7 @@ impl Found {
         let logins = self.logins().into_iter().map(
             |((path, claimed), requests)| json!({ "path": path, "claimed": claimed, "requests": requests }),
         );
-        json!({
+        let mut value = json!({
             "since": self.since,
             "until": self.until,
             "entries": self.tally.entries,
@@ -300,9 +377,40 @@ impl Found {
             "refused_logins": logins.collect::<Vec<_>>(),
             "refused_logins_in_all": self.tally.logins.len(),
             "known_since": self.known_since,
-            "new_callers": self.new_callers,
-            "changes": self.changes,
-            "exports_and_prunes": self.kept,
-        })
+            "known_from": self.new_callers.first(),
+            "new_callers": self.new_callers.value(),
+            "pruned_before": self.tally.is_cut().then_some(self.tally.minimum),
+        });
+        for (_, member, list) in &self.lists {
+            let (events, in_all) = list.value();
+            value[*member] = events;
+            value[format!("{member}_in_all")] = json!(in_all);
+        }
+        value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(names: &[&str], span: Option<(u64, u64)>, minimum: u64) -> Tally {
+        let callers = names.iter().map(|name| ((*name).to_owned(), Often::default())).collect();
+        Tally { callers, span, minimum, ..Tally::default() }
+    }
+
+    #[test]
+    fn new_callers_say_what_they_were_compared_with_or_that_it_cannot_be_told() {
+        let now = tally(&["ana", "ci"], Some((200, 300)), 0);
+        let rows = |before: &Tally| NewCallers::find(&now, before).rows("2026-01-01");
+        let known = tally(&["ana"], Some((0, 199)), 0);
+        assert_eq!(rows(&known), [("ci".to_owned(), "not seen since 2026-01-01".to_owned())]);
+        let cut = rows(&tally(&["ana"], Some((100, 199)), 100));
+        assert!(cut[0].0 == "ci" && cut[0].1.starts_with("not seen since entry 100;"), "{cut:?}");
+        let folded = tally(&[symbolon_cli::audit::OTHERS], Some((0, 199)), 0);
+        for before in [tally(&[], None, 200), folded] {
+            assert_eq!(rows(&before)[0].0, "cannot be told");
+            assert_eq!(NewCallers::find(&now, &before).value(), Value::Null);
+        }
     }
 }
