@@ -15,9 +15,9 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::server::Ticket;
-use super::vault::http;
 use super::vault::intake::Incoming;
 use super::vault::sys::ceremony::parse_cards;
+use super::vault::{http, to_known_callers};
 use crate::backup::making::{BrokenOff, Making};
 use crate::custody::App;
 use crate::dialect::vault::{Call, FaceError, VaultError};
@@ -49,12 +49,16 @@ pub async fn stream(State(app): State<Arc<App>>, request: Request<Body>) -> Resp
 async fn begin(app: &App, request: Request<Body>) -> Result<Flow, VaultError> {
     let ticket = request.extensions().get::<Arc<Ticket>>().cloned();
     let request = Incoming::parse(request)?.whole(app).await?;
-    if request.wrap_ttl_secs > 0 {
-        return Err(FaceError::Wrapping.into());
-    }
     let session = app.fresh_session().await?;
     let call = Call { session: &session, request: &request };
-    let cards = parse_cards(&request.fields.reader())?;
+    let cards = match request.wrap_ttl_secs {
+        0 => parse_cards(&request.fields.reader()),
+        _ => Err(FaceError::Wrapping),
+    };
+    let cards = match cards {
+        Ok(cards) => cards,
+        Err(refusal) => return Err(Box::pin(to_known_callers(app, &request, refusal)).await),
+    };
     let making = backup::stream(&call.who(), cards).await?;
     if let Some(ticket) = ticket {
         ticket.make_known();

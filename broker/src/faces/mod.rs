@@ -77,8 +77,8 @@ pub fn router(app: Arc<App>, certificate: Option<CertificateEnd>) -> Router {
     let scrapes = Router::new().route("/metrics", get(observed::show));
     Router::new()
         .route("/v1/{*path}", any(vault::handle))
-        .route(backup::PATH, put(backup::stream).post(backup::stream))
-        .route(follow::PATH, get(follow::stream))
+        .route(backup::PATH, put(backup::stream).post(backup::stream).fallback(vault::handle))
+        .route(follow::PATH, get(follow::stream).fallback(vault::handle))
         .route("/oauth2/token", post(oauth::token))
         .route("/oauth2/jwks", get(oauth::jwks))
         .route("/.well-known/openid-configuration", get(oauth::discovery))

@@ -86,7 +86,7 @@ async fn answer(app: &App, mut request: VaultRequest, ticket: Option<&Ticket>) -
 
 /// What the dialect refuses depends on what is mounted where, so only callers with rights there learn it.
 /// Routes that answer without a token, and brokers without keys, have nothing to hide.
-async fn to_known_callers(app: &App, request: &VaultRequest, refusal: FaceError) -> VaultError {
+pub(super) async fn to_known_callers(app: &App, request: &VaultRequest, refusal: FaceError) -> VaultError {
     let Ok(session) = app.session() else { return refusal.into() };
     match access::malformed(&request.requester().of(&session), &request.path).await {
         Ok(()) => refusal.into(),
