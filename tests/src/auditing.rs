@@ -57,16 +57,25 @@ async fn following_is_one_request_with_one_entry_and_tells_everything_in_order()
     }
     let (two, three) = (next_event(&mut lines).await, next_event(&mut lines).await);
     assert_eq!((two.action.as_str(), two.index, three.index), ("secret-write", before + 1, before + 2));
-    assert!(matches!(next(&mut lines).await, Some(Line::Waiting { next }) if next == before + 3));
+    assert!(matches!(next(&mut lines).await, Some(Line::Waiting { next }) if next == Some(before + 3)));
     let looks = entries(&site, 0).await;
     let looks = looks.iter().filter(|event| event["target"]["path"] == "sys/symbolon/audit/tail");
-    assert_eq!(looks.count(), 1, "one entry, however long it goes on");
+    let looks: Vec<_> = looks.collect();
+    assert_eq!(looks.len(), 1, "one entry, however long it goes on");
+    let told = looks[0]["target"]["object"].as_str().unwrap();
+    assert!(told.starts_with(&format!("the newest 2 that fit before {before}, and ")), "{told}");
     // somebody who begins where another was cut off misses nothing, and a filter counts
     let search =
         Search { from: Some(two.index), action: Some("secret-write".to_owned()), ..Search::default() };
     let mut again = client(&site).follow_audit(&search).await.unwrap();
     assert_eq!(next_event(&mut again).await, two);
     assert_eq!(next_event(&mut again).await, three);
+    // the newest that fit are not the newest of all
+    let search = Search { limit: Some(2), action: Some("secret-write".to_owned()), ..Search::default() };
+    let mut rare = client(&site).follow_audit(&search).await.unwrap();
+    assert_eq!((next_event(&mut rare).await, next_event(&mut rare).await), (two, three));
+    site.write("app/db", "four").await;
+    assert_eq!(next_event(&mut rare).await.action, "secret-write");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -76,6 +85,18 @@ async fn following_ends_with_the_token_its_policies_and_the_seal_and_has_few_pla
     let weak = site.token_with("weak", r#"path "sys/symbolon/audit/tail" { capabilities = ["read"] }"#).await;
     site.get("sys/symbolon/audit/tail", &weak).await.expect(403);
     site.get("sys/symbolon/audit/tail", "").await.expect(403);
+    // what is asked for wrongly is told to whoever may, and leaves an entry, as everywhere
+    let before = size(&site).await;
+    for wrong in ["outcom=denied", "outcome=none"] {
+        site.get(&format!("sys/symbolon/audit/tail?{wrong}"), "").await.expect(403);
+        site.get(&format!("sys/symbolon/audit/tail?{wrong}"), &site.root).await.expect(400);
+    }
+    for path in ["sys/symbolon/audit/report", "sys/symbolon/audit/tail"] {
+        site.root_put(path, &json!({})).await.expect(400); // both have no such method
+    }
+    let left = entries(&site, before).await;
+    let left = left.iter().filter(|event| event["target"]["path"] == "sys/symbolon/audit/tail");
+    assert!(left.count() >= 3, "two were malformed, and one was not for this method");
     let (revoked, judged) = (site.token_with("a", rule).await, site.token_with("b", rule).await);
     let begin = async |token: &str| {
         let client = site.world.client_as(token).unwrap();
@@ -110,7 +131,7 @@ async fn end_of(lines: &mut Followed) -> String {
     loop {
         match next(lines).await {
             Some(Line::Event(_) | Line::Waiting { .. }) => {}
-            Some(Line::End { reason }) => return reason,
+            Some(Line::End { reason, again: false }) => return reason,
             other => panic!("expected an end, found {other:?}"),
         }
     }

@@ -299,19 +299,22 @@ pub(crate) fn describe(session: &Session, who: &Requester<'_>, path: &ApiPath) -
     }
 }
 
-/// Whether a token still lives and its policies still allow what an answer that goes on was begun with. Takes
-/// no use away, leaves no entry, and allows nothing that was not authorised before.
+/// Whether a token still lives and its policies still allow what an answer that goes on was begun with; an
+/// error if that cannot be told now. Takes no use away, leaves no entry, and allows nothing that was not
+/// authorised before.
 pub async fn is_still_allowed(
     session: &Session,
     (token, remote): (&str, Option<IpAddr>),
     (path, operation, parameters): (&ApiPath, Operation, &Map),
-) -> bool {
-    if session.refresh().await.is_err() {
-        return false;
-    }
-    let Ok((caller, _)) = tokens::recognise(session, Some(token), remote).await else { return false };
+) -> Result<bool, OpError> {
+    session.refresh().await?;
+    let caller = match tokens::recognise(session, Some(token), remote).await {
+        Ok((caller, _)) => caller,
+        Err(OpError::Unauthenticated(_)) => return Ok(false),
+        Err(error) => return Err(error),
+    };
     let acl = session.acl(&caller.policies);
-    acl.authorise(operation, path, parameters, session.needs_sudo(path), 0).is_ok()
+    Ok(acl.authorise(operation, path, parameters, session.needs_sudo(path), 0).is_ok())
 }
 
 /// Ends a request for which there is no route. Always an error: the caller is unknown, may not ask, or

@@ -4,7 +4,8 @@
 //!
 //! An object with a member `stream` is no event: `{"stream":"waiting","next":7}` when nothing has come for
 //! some seconds, `{"stream":"gone","from":1,"until":5}` when entries were pruned before they could be told,
-//! `{"stream":"end","reason":"…"}` before an orderly end. `next` is what to give as `from` after a break.
+//! `{"stream":"end","reason":"…","again":false}` before an orderly end. `next` is what to give as `from`
+//! after a break; null while the first entry is looked for.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -22,12 +23,13 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::server::Ticket;
-use super::vault::http;
 use super::vault::intake::Incoming;
 use super::vault::sys::audit::parse_filter;
+use super::vault::{http, to_known_callers};
+use crate::audit::log::Filter;
 use crate::custody::App;
-use crate::dialect::vault::{Call, FaceError, VaultError};
-use crate::ops::follow::{self, Beginning, Following, SEALED, Told};
+use crate::dialect::vault::{Call, FaceError, VaultError, VaultRequest};
+use crate::ops::follow::{self, Beginning, Following, SEALED, TROUBLE, Told};
 
 /// Where it is asked for.
 pub const PATH: &str = "/v1/sys/symbolon/audit/tail";
@@ -36,6 +38,7 @@ pub const PATH: &str = "/v1/sys/symbolon/audit/tail";
 const WHOLE_TIME: Duration = Duration::from_secs(24 * 3600);
 /// Longest wait for a peer to take a line.
 const TAKE_TIME: Duration = Duration::from_secs(60);
+const UNKNOWN: &str = "expected \"from\", \"lines\" and what filters a search, and nothing else";
 /// Pieces that are made before the peer has taken the first.
 const AHEAD: usize = 1;
 
@@ -56,16 +59,11 @@ pub async fn stream(State(app): State<Arc<App>>, request: Request<Body>) -> Resp
 async fn begin(app: &App, request: Request<Body>) -> Result<Lines, VaultError> {
     let ticket = request.extensions().get::<Arc<Ticket>>().cloned();
     let request = Incoming::parse(request)?.whole(app).await?;
-    if request.wrap_ttl_secs > 0 {
-        return Err(FaceError::Wrapping.into());
-    }
     let session = app.fresh_session().await?;
     let call = Call { session: &session, request: &request };
-    let read = request.fields.reader();
-    let filter = parse_filter(&read)?;
-    let beginning = match (read.count("from")?, read.limit("lines")?) {
-        (Some(from), _) => Beginning::At(from),
-        (None, lines) => Beginning::Newest(lines.unwrap_or(0)),
+    let (filter, beginning) = match parse(&request) {
+        Ok(parsed) => parsed,
+        Err(refusal) => return Err(Box::pin(to_known_callers(app, &request, refusal)).await),
     };
     let following = follow::follow(&call.who(), filter, beginning).await?;
     if let Some(ticket) = ticket {
@@ -86,14 +84,33 @@ async fn begin(app: &App, request: Request<Body>) -> Result<Lines, VaultError> {
     Ok(Lines(taken))
 }
 
+/// What is asked for. A parameter that nobody knows is refused: without it more would be told than was meant.
+fn parse(request: &VaultRequest) -> Result<(Filter, Beginning), FaceError> {
+    if request.wrap_ttl_secs > 0 {
+        return Err(FaceError::Wrapping);
+    }
+    let read = request.fields.reader();
+    let filter = parse_filter(&read)?;
+    let beginning = match (read.count("from")?, read.limit("lines")?) {
+        (Some(from), _) => Beginning::At(from),
+        (None, lines) => Beginning::Newest(lines.unwrap_or(0)),
+    };
+    match read.unrecognised() {
+        None => Ok((filter, beginning)),
+        Some(_) => Err(FaceError::Invalid(UNKNOWN)),
+    }
+}
+
+/// Looks for what is told next when there is room for it, so that nothing is found, kept, and told later to
+/// whoever has lost the right meanwhile.
 async fn pour(mut following: Following, lines: &mpsc::Sender<Bytes>) {
-    while let Some(told) = tokio::select! {
-        told = following.next() => told,
-        () = lines.closed() => None,
-    } {
-        if !matches!(timeout(TAKE_TIME, lines.send(piece(&told))).await, Ok(Ok(()))) {
-            return; // it has gone, or takes nothing
-        }
+    while let Ok(Ok(room)) = timeout(TAKE_TIME, lines.reserve()).await {
+        let told = tokio::select! {
+            told = following.next() => told,
+            () = lines.closed() => None,
+        };
+        let Some(told) = told else { return };
+        room.send(piece(&told));
     }
 }
 
@@ -103,7 +120,7 @@ fn piece(told: &Told) -> Bytes {
         Told::Events(events, _) => events.iter().map(|event| event.line() + "\n").collect(),
         Told::Waiting(next) => line(json!({ "stream": "waiting", "next": next })),
         Told::Gone(from, until) => line(json!({ "stream": "gone", "from": from, "until": until })),
-        Told::End(reason) => line(json!({ "stream": "end", "reason": reason })),
+        Told::End(reason) => line(json!({ "stream": "end", "reason": reason, "again": *reason == TROUBLE })),
     };
     Bytes::from(text)
 }

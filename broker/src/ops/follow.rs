@@ -47,8 +47,8 @@ const FULL: &str = "all places for those who follow the audit log are taken; end
 pub enum Told {
     /// Entries that fit, and where the next look begins.
     Events(Vec<Event>, u64),
-    /// Nothing has come; where the next look begins.
-    Waiting(u64),
+    /// Nothing has come; where the next look begins, if that is known yet.
+    Waiting(Option<u64>),
     /// Entries that were pruned before they could be told, from the first to before the second.
     Gone(u64, u64),
     /// No more, and why.
@@ -64,12 +64,19 @@ pub struct Following {
     parameters: Map,
     filter: Filter,
     next: u64,
-    /// How many of those that are there are told first, the newest.
-    newest: usize,
+    /// The way back to the first that is told.
+    back: Option<Back>,
     trusted: Instant,
     is_over: bool,
     #[expect(dead_code, reason = "held, not looked at")]
     place: OwnedSemaphorePermit,
+}
+
+/// On the way to the oldest of the newest that fit, before `next`. Only its place is kept: entries are told
+/// from there on as any others.
+struct Back {
+    rest: Range,
+    begin: u64,
 }
 
 /// Where it begins.
@@ -91,10 +98,7 @@ pub async fn follow(who: &Asker<'_>, filter: Filter, beginning: Beginning) -> Re
         all: false,
     }));
     let place = request.record_failure(place).await?;
-    let (next, newest) = match beginning {
-        Beginning::At(index) => (index, 0),
-        Beginning::Newest(newest) => (request.session().entries(), newest.min(FOUND_MAX)),
-    };
+    let (next, back, object) = begin(beginning, request.session().entries());
     let following = Following {
         session: Arc::downgrade(who.session),
         token: Zeroizing::new(who.requester.token.unwrap_or_default().to_owned()),
@@ -103,14 +107,30 @@ pub async fn follow(who: &Asker<'_>, filter: Filter, beginning: Beginning) -> Re
         parameters: who.requester.parameters.clone(),
         filter,
         next,
-        newest,
+        back,
         trusted: Instant::now(),
         is_over: false,
         place,
     };
     let following = Withheld::new(following); // what it will tell names things
-    let object = Object::Named(format!("entries from {next} on, as they come"));
+    let object = Object::Named(object);
     Ok(following.disclose(request.commit_for_disclosure(object, Vec::new()).await?))
+}
+
+/// The entry that comes next, the way back from it, and what the entry says of both.
+fn begin(beginning: Beginning, entries: u64) -> (u64, Option<Back>, String) {
+    match beginning {
+        Beginning::At(index) => (index, None, format!("entries from {index} on, as they come")),
+        Beginning::Newest(0) => (entries, None, format!("entries from {entries} on, as they come")),
+        Beginning::Newest(newest) => {
+            let limit = newest.min(FOUND_MAX);
+            let rest = Range { from: 0, until: entries, newest_first: true, limit, counts_only: false };
+            let what = format!(
+                "the newest {limit} that fit before {entries}, and entries from there on, as they come"
+            );
+            (entries, Some(Back { rest, begin: entries }), what)
+        }
+    }
 }
 
 impl Following {
@@ -129,14 +149,20 @@ impl Following {
         loop {
             let session = self.session.upgrade().ok_or(SEALED)?;
             self.trust(&session).await?;
-            if let Some(told) = self.told(&session).await? {
+            let told = self.told(&session).await?;
+            self.trust(&session).await?; // looking may have taken long
+            if let Some(told) = told {
                 return Ok(told);
             }
             if begun.elapsed() >= SIGN_OF_LIFE {
-                return Ok(Told::Waiting(self.next));
+                let next = self.back.is_none().then_some(self.next);
+                return Ok(Told::Waiting(next));
             }
+            let is_behind = self.back.is_some() || self.next < session.entries();
             drop(session);
-            sleep(LOOK).await;
+            if !is_behind {
+                sleep(LOOK).await;
+            }
         }
     }
 
@@ -147,39 +173,39 @@ impl Following {
         }
         let who = (self.token.as_str(), self.remote);
         let what = (&self.path, Operation::Read, &self.parameters);
-        if !is_still_allowed(session, who, what).await {
-            return Err(REVOKED);
+        match is_still_allowed(session, who, what).await {
+            Ok(true) => {}
+            Ok(false) => return Err(REVOKED),
+            Err(_) => return Err(TROUBLE),
         }
         self.trusted = Instant::now();
         Ok(())
     }
 
-    /// The newest that were there, oldest first.
-    async fn told_newest(&mut self, session: &Session) -> Result<Option<Told>, &'static str> {
-        let limit = std::mem::take(&mut self.newest);
-        let range = Range { from: 0, until: self.next, newest_first: true, limit, counts_only: false };
-        let (mut events, mut rest) = (Vec::new(), Some(range));
-        while let Some(range) = rest.filter(|_| events.len() < limit) {
-            self.trust(session).await?;
-            let range = Range { limit: limit - events.len(), ..range };
-            let page = match find(session, &self.filter, range).await {
-                Err(OpError::Busy(_)) => {
-                    self.newest = limit; // the turn comes with the next look
-                    return Ok(None);
-                }
-                page => page.map_err(|_| FAILED)?,
-            };
-            events.extend(page.found.iter().map(|found| Event::of(&found.entry, found.detail.as_ref())));
-            rest = page.rest;
+    /// One step on the way back.
+    async fn go_back(&mut self, session: &Session) -> Result<(), &'static str> {
+        let Some(back) = &mut self.back else { return Ok(()) };
+        let page = match find(session, &self.filter, back.rest).await {
+            Err(OpError::Busy(_)) => return Ok(()), // the turn comes with the next look
+            page => page.map_err(|_| FAILED)?,
+        };
+        back.begin = page.found.last().map_or(back.begin, |found| found.entry.index);
+        let limit = back.rest.limit - page.found.len();
+        match page.rest.filter(|_| limit > 0) {
+            Some(rest) => back.rest = Range { limit, ..rest },
+            None => {
+                self.next = back.begin;
+                self.back = None;
+            }
         }
-        events.reverse();
-        Ok((!events.is_empty()).then_some(Told::Events(events, self.next)))
+        Ok(())
     }
 
     /// Entries that have come and fit, if there are any.
     async fn told(&mut self, session: &Session) -> Result<Option<Told>, &'static str> {
-        if self.newest > 0 {
-            return self.told_newest(session).await;
+        if self.back.is_some() {
+            self.go_back(session).await?;
+            return Ok(None);
         }
         let until = session.entries();
         if self.next >= until {
@@ -206,4 +232,6 @@ impl Following {
 /// The broker was sealed.
 pub const SEALED: &str = "the broker was sealed";
 const REVOKED: &str = "the token has ended, or its policies do not allow this any more";
+/// It may be told in a moment.
+pub const TROUBLE: &str = "whether the token is good cannot be told now; ask again";
 const FAILED: &str = "the audit log could not be read; see `symbolon audit verify`";

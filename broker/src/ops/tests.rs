@@ -41,6 +41,7 @@ use crate::upkeep::rotation::remote::{RemoteRotation, Rotated};
 
 mod budget;
 mod collected;
+mod following;
 mod freshness;
 mod issuers;
 mod logins;

@@ -420,9 +420,9 @@ async fn a_log_that_is_shorter_than_the_tree_in_memory_is_not_searched_as_if_tha
     let (known, keys) = (Known::default(), (log.keys.audit.as_ref(), log.keys.deployment));
     let mut searcher = Searcher::new(log.log(), log.tail.frontier().clone(), keys, &known);
     let found = searcher.search(&Filter::default(), ALL).await;
-    assert!(matches!(found, Err(LogError::Short { .. })), "{found:?}");
+    assert!(matches!(found, Err(LogError::Short { .. })), "it ended early without a word");
     let counted = searcher.tally(&Filter::default(), (0, u64::MAX)).await;
-    assert!(matches!(counted, Err(LogError::Short { .. })), "{counted:?}");
+    assert!(matches!(counted, Err(LogError::Short { .. })), "so did a count");
 }
 
 /// What a tally of the whole log comes to, in as many calls as it takes.

@@ -17,8 +17,8 @@ pub enum Line {
     Event(Box<Event>),
     /// Nothing has come; what to begin with after a break.
     Waiting {
-        /// The entry that comes next.
-        next: u64,
+        /// The entry that comes next; `None` while the first one is looked for.
+        next: Option<u64>,
     },
     /// Entries that were pruned before they could be told.
     Gone {
@@ -31,6 +31,8 @@ pub enum Line {
     End {
         /// Why, in the broker's words.
         reason: String,
+        /// Whether it may be asked again.
+        again: bool,
     },
 }
 
@@ -44,9 +46,9 @@ enum Wire {
 #[derive(Deserialize)]
 #[serde(tag = "stream", rename_all = "lowercase")]
 enum Control {
-    Waiting { next: u64 },
+    Waiting { next: Option<u64> },
     Gone { from: u64, until: u64 },
-    End { reason: String },
+    End { reason: String, again: bool },
 }
 
 /// Entries on their way.
@@ -93,6 +95,6 @@ fn parse(line: &[u8]) -> Result<Line, Error> {
         Wire::Event(event) => Line::Event(event),
         Wire::Control(Control::Waiting { next }) => Line::Waiting { next },
         Wire::Control(Control::Gone { from, until }) => Line::Gone { from, until },
-        Wire::Control(Control::End { reason }) => Line::End { reason },
+        Wire::Control(Control::End { reason, again }) => Line::End { reason, again },
     })
 }

@@ -27,7 +27,8 @@ pub(super) async fn search(call: Call<'_>) -> Answer {
     Ok(call.request.envelope("system", page_facts(&page), &read).into_reply())
 }
 
-/// What a stretch of the log comes to. `minimum` is the first entry that was not pruned, `next` as in a search.
+/// What a stretch of the log comes to. `minimum` is the first entry that was not pruned, `next` as in a
+/// search.
 pub(super) async fn report(call: Call<'_>) -> Answer {
     let read = call.fields.reader();
     let filter =

@@ -97,8 +97,8 @@ impl Report {
     }
 }
 
-/// What changed, what was tried to, and what became of the log. What others can do in any number has a list of
-/// its own, so that it pushes nothing out.
+/// What changed, what was tried to, and what became of the log. What others can do in any number has a list
+/// of its own, so that it pushes nothing out.
 async fn lists(
     client: &Operator,
     (since, until): (Option<&str>, Option<&str>),

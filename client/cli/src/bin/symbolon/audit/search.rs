@@ -9,7 +9,7 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use symbolon::Error;
 use symbolon_cli::Operator;
-use symbolon_cli::audit::{Line, Page, Search, Span};
+use symbolon_cli::audit::{Followed, Line, Page, Search, Span};
 use symbolon_core::event::Event;
 use symbolon_proto::log::Action;
 
@@ -22,6 +22,10 @@ use crate::moment::now_ms;
 
 /// Before `tail --follow` connects again.
 const RECONNECT: Duration = Duration::from_secs(2);
+/// Longest pause before it tries again.
+const RECONNECT_MAX: Duration = Duration::from_secs(30);
+/// Attempts until it gives up, about ten minutes.
+const RECONNECTS_MAX: usize = 24;
 /// Entries of one answer.
 const PAGE_MAX: usize = 1000;
 /// What reading a secret is.
@@ -154,27 +158,50 @@ impl Tail {
 /// goes on with the entry after the last.
 async fn follow(globals: &Globals, client: &Operator, mut search: Search) -> Result<(), Failure> {
     print_headings(globals.out())?;
+    let mut lines = client.follow_audit(&search).await?; // what is wrong at the start is told at once
     loop {
-        let mut lines = client.follow_audit(&search).await?;
-        let begun = search.from;
-        loop {
-            match lines.next().await {
-                Ok(Some(Line::Event(event))) => {
-                    search.from = Some(event.index + 1);
-                    print_more(globals.out(), &[*event])?;
-                }
-                Ok(Some(Line::Waiting { next })) => search.from = Some(next),
-                Ok(Some(Line::Gone { from, until })) => {
-                    eprintln!("entries {from} to {} were pruned before they could be shown", until - 1);
-                }
-                Ok(Some(Line::End { reason })) => return Err(Failure::unavailable(reason)),
-                Ok(None) | Err(Error::Unavailable(_)) if search.from != begun => break,
-                Ok(None) => return Err(Failure::unavailable("the broker ended the connection")),
-                Err(error) => return Err(error.into()),
-            }
+        let told = print_lines(globals, &mut lines, &mut search).await?;
+        if !told {
+            return Err(Failure::unavailable("the broker ended the connection before it told anything"));
         }
-        tokio::time::sleep(RECONNECT).await;
+        lines = again(client, &search).await?;
     }
+}
+
+/// Prints until the connection breaks; whether anything was told.
+async fn print_lines(globals: &Globals, lines: &mut Followed, search: &mut Search) -> Result<bool, Failure> {
+    let mut told = false;
+    loop {
+        match lines.next().await {
+            Ok(Some(Line::Event(event))) => {
+                search.from = Some(event.index + 1);
+                print_more(globals.out(), &[*event])?;
+            }
+            Ok(Some(Line::Waiting { next })) => search.from = next.or(search.from),
+            Ok(Some(Line::Gone { from, until })) => {
+                search.from = Some(until);
+                eprintln!("entries {from} to {} were pruned before they could be shown", until - 1);
+            }
+            Ok(Some(Line::End { again: true, .. })) => return Ok(true),
+            Ok(Some(Line::End { reason, .. })) => return Err(Failure::unavailable(reason)),
+            Ok(None) | Err(Error::Unavailable(_)) => return Ok(told),
+            Err(error) => return Err(error.into()),
+        }
+        told = true;
+    }
+}
+
+/// Connects again; a broker that starts anew may take some minutes.
+async fn again(client: &Operator, search: &Search) -> Result<Followed, Failure> {
+    let mut pause = RECONNECT;
+    for _ in 0..RECONNECTS_MAX {
+        tokio::time::sleep(pause).await;
+        match client.follow_audit(search).await {
+            Err(Error::Unavailable(_)) => pause = (pause * 2).min(RECONNECT_MAX),
+            answer => return Ok(answer?),
+        }
+    }
+    Err(Failure::unavailable("the broker cannot be reached any more"))
 }
 
 impl SearchFor {
