@@ -17,6 +17,8 @@ pub enum Alarm {
     LogBudget,
     /// Segments of the log cannot be exported, or it cannot be pruned.
     Retention,
+    /// Entries of the log do not reach a sink.
+    Sink,
     /// The configuration file says something that a running broker cannot take over.
     Restart,
 }
@@ -40,6 +42,9 @@ impl Alarm {
             }
             Self::Retention => {
                 "the audit log cannot be exported or pruned as configured; the status and the broker's log say more"
+            }
+            Self::Sink => {
+                "entries of the audit log do not reach a sink of [[audit.sinks]]; the status and the broker's log say more"
             }
             Self::Restart => {
                 "the configuration file has changed in settings that need a restart; the broker's log names them"

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use symbolon_proto::fingerprint::Fingerprint;
 
+use crate::audit::sinks;
 use crate::config::{Bucket, Config, InitConfig, Named, Remote, StoreConfig, Tls};
 use crate::reload::Certificate;
 use crate::remote::check_url;
@@ -25,6 +26,7 @@ pub fn faults(path: &Path) -> Vec<String> {
     if let Some(plan) = backup {
         faults.extend(backup::keeping::cards(plan).err().map(|error| error.to_string()));
     }
+    faults.extend(sinks::check(audit).err().map(|error| error.to_string()));
     let buckets = backup.iter().filter_map(|plan| plan.bucket.as_ref()).chain(&audit.bucket);
     faults.extend(buckets.flat_map(credentials));
     faults

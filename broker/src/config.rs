@@ -21,12 +21,14 @@ mod backup;
 mod examine;
 mod lives;
 mod remote;
+mod sinks;
 
 pub use audit::{AuditConfig, WhenFull};
 pub use backup::{BackupConfig, Bucket};
 pub use examine::Named;
 pub use lives::{Lives, Living};
 pub use remote::{GroupTerms, Remote, RemoteNode, RemoteTableError};
+pub use sinks::{Begin, Format, Names, Raw, SinkConfig};
 
 /// A year: whoever wants longer wants no dead man's switch, and there is no such choice.
 const DEAD_MAN_HOURS_MAX: u64 = 8760;
@@ -269,9 +271,14 @@ pub enum ConfigError {
     Backup,
     /// A limit for the log that would lose entries nobody said to lose, or that is none.
     #[error(
-        "[audit] wants keep_days from 1 to 36500, keep_mib and disk_budget_mib of at least 32; with a limit also export: a directory as an absolute path, s3://bucket/prefix, or \"none\" if what is pruned may be lost; when_full = \"prune\" wants a budget and a place to export to"
+        "[audit] wants keep_days from 1 to 36500, keep_mib and disk_budget_mib of at least 32; with a limit also export: a directory as an absolute path, s3://bucket/prefix, or \"none\" if what is pruned may be lost; when_full = \"prune\" wants a budget and a place to export to, and a limit with a sink that holds entries (hold = true, the default) wants a budget"
     )]
     Audit,
+    /// Sinks that cannot be told apart, or too many.
+    #[error(
+        "[[audit.sinks]] wants at most 8 sinks, each with a name of its own of at most 40 letters, digits, - and _"
+    )]
+    Sinks,
     /// Plain HTTP beyond this machine.
     #[error("without [tls] the broker listens on loopback only; {listen} is not")]
     PlainHttp {
@@ -311,6 +318,7 @@ impl Config {
             (!lives.high_tier.is_sound(), ConfigError::Shares),
             (self.backup.as_ref().is_some_and(|backup| !backup.is_sound()), ConfigError::Backup),
             (!lives.audit.is_sound(), ConfigError::Audit),
+            (!sinks::are_sound(&lives.audit.sinks), ConfigError::Sinks),
         ];
         checks.into_iter().filter_map(|(is_wrong, error)| is_wrong.then_some(error)).collect()
     }

@@ -12,6 +12,8 @@
 //! | `symbolon_backup_timestamp_seconds`, `symbolon_backup_failed` | none |
 //! | `symbolon_log_minimum`, `symbolon_log_exported` | none |
 //! | `symbolon_log_bytes`, `symbolon_log_budget_bytes` | none |
+//! | `symbolon_sink_lag_entries`, `symbolon_sink_lag_seconds`, `symbolon_sink_failed` | sink, kind |
+//! | `symbolon_sink_pruned_entries_total`, `symbolon_sink_rejected_entries_total` | sink, kind |
 //! | `symbolon_certificate_end_timestamp_seconds` | none |
 //! | `symbolon_log_entries` | none |
 //! | `symbolon_refusals_coalesced_total` | none |
@@ -33,6 +35,7 @@ use crate::access::Session;
 use crate::ops::seal::SealStatus;
 
 mod open;
+mod sinks;
 
 /// What all names begin with.
 const PREFIX: &str = "symbolon";
@@ -227,6 +230,7 @@ impl Metrics {
             gauge.set(end.0.load(Ordering::Relaxed));
         }
         let mut families = self.registry.gather();
+        families.extend(sinks::gather(&status.sinks)?);
         if let Some(session) = session {
             families.extend(open::gather(session)?);
         }

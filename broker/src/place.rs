@@ -165,8 +165,8 @@ impl Place {
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(name)
             .with_region(bucket.region.as_deref().unwrap_or("us-east-1"))
-            .with_access_key_id(line(key_id)?.as_str())
-            .with_secret_access_key(line(secret)?.as_str())
+            .with_access_key_id(credential(key_id)?.as_str())
+            .with_secret_access_key(credential(secret)?.as_str())
             .with_disable_bulk_delete(true) // some servers have no other than the plain one
             .with_http_connector(Client(client(bucket, patience)?))
             .with_retry(RetryConfig { retry_timeout: patience.retry, ..RetryConfig::default() });
@@ -292,10 +292,13 @@ async fn pour(source: &mut impl Source, out: &mut BufWriter) -> Result<(), Place
     Ok(())
 }
 
+fn credential(path: &FilePath) -> Result<Zeroizing<String>, PlaceError> {
+    line(path).map_err(|source| PlaceError::File { path: path.to_owned(), source })
+}
+
 /// The first line of a file that holds a credential.
-fn line(path: &FilePath) -> Result<Zeroizing<String>, PlaceError> {
-    let text = std::fs::read_to_string(path);
-    let text = Zeroizing::new(text.map_err(|source| PlaceError::File { path: path.to_owned(), source })?);
+pub fn line(path: &FilePath) -> std::io::Result<Zeroizing<String>> {
+    let text = Zeroizing::new(std::fs::read_to_string(path)?);
     Ok(Zeroizing::new(text.lines().next().unwrap_or_default().trim().to_owned()))
 }
 

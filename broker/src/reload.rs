@@ -5,7 +5,7 @@
 //! certificate tells nobody. What cannot be used changes nothing, and raises an alarm.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
@@ -15,7 +15,8 @@ use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use crate::alarms::{Alarm, Alarms};
-use crate::config::{self, Config, Lives, Living};
+use crate::audit::sinks::{self, Unsound};
+use crate::config::{self, Config, ConfigError, Lives, Living};
 use crate::faces::server::{Tls, TlsError, hybrid_only_tls_config, tls_config};
 use crate::metrics::CertificateEnd;
 
@@ -163,7 +164,7 @@ impl Reload {
 
     /// Looks at all files once.
     pub fn look(&mut self) {
-        let config = self.usable(Alarm::Configuration, Config::load(&self.path));
+        let config = self.usable(Alarm::Configuration, load(&self.path));
         if let Some(config) = config {
             self.warn_of_restart(&config);
             self.take_over(&config);
@@ -220,6 +221,22 @@ impl Reload {
     }
 }
 
+/// Why a file cannot be used.
+#[derive(Debug, thiserror::Error)]
+enum Unusable {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Sink(#[from] Unsound),
+}
+
+/// A file that can be used, with its sinks.
+fn load(path: &Path) -> Result<Config, Unusable> {
+    let config = Config::load(path)?;
+    sinks::check(&config.lives.now().audit)?;
+    Ok(config)
+}
+
 /// An error with its causes.
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
@@ -233,8 +250,6 @@ fn table(path: &PathBuf) -> Option<toml::Table> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::path::Path;
-
     use super::*;
 
     /// A broker's files.
@@ -316,6 +331,9 @@ mod tests {
         home.configure("lisen = 1");
         reload.look();
         assert_eq!(reload.alarms.texts(), [Alarm::Configuration.text()]);
+        home.configure("[[audit.sinks]]\nname = \"x\"\nkind = \"file\"\npath = \"not/absolute\"");
+        reload.look();
+        assert_eq!(reload.alarms.texts(), [Alarm::Configuration.text()], "a sink that there cannot be");
         home.configure("allow_insecure_memory = true");
         reload.look();
         assert_eq!(reload.alarms.texts(), [Alarm::Restart.text()]);

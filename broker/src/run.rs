@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::audit::retention::journal::Retention;
+use crate::audit::sinks::{self, Unsound};
 use crate::backup::Backups;
 use crate::clock::SystemClock;
 use crate::config::{Config, Lives};
@@ -57,6 +58,9 @@ pub enum RunError {
     /// The certificate cannot be used.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// A sink that there cannot be.
+    #[error(transparent)]
+    Sink(#[from] Unsound),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}")]
     Listen {
@@ -82,6 +86,7 @@ pub struct Broker {
 impl Broker {
     /// Hardens the process, opens the store, and listens.
     pub async fn bind(config: Config) -> Result<Self, RunError> {
+        sinks::check(&config.lives.now().audit)?;
         let memory = process::harden(config.allow_insecure_memory, KEPT_MAX)?;
         let certificate = config.tls.as_ref().map(Certificate::load).transpose()?;
         let store = open_store(&config)?;

@@ -125,6 +125,8 @@ purposes! {
     CheckKey
     /// Hashes names on disk, in every fragment epoch (16.60).
     NameKey
+    /// Hashes names in what leaves for other systems (16.84).
+    SinkKey
 }
 
 /// Hedges the r of capsules: within one unsealed period no two are equal, whatever the operating system's

@@ -149,6 +149,10 @@ labels! {
         TOKEN = b"SKB1/token";
         /// Where a log ends (16.82).
         LOG_HEAD = b"SKB1/log-head";
+        /// The key that hashes names for other systems, from K_audit (16.84).
+        SINK_KEY = b"SKB1/sinks-key";
+        /// A name as it leaves for other systems (16.84).
+        SINK_NAME = b"SKB1/sink-name";
         /// Row of an AppRole secret id (broker, `identity::approle`).
         SECRET_ID = b"SKB1/secret-id";
     }

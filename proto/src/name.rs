@@ -1,4 +1,5 @@
-//! Keyed hashes that stand for names on disk (`docs/skb1.md` 6.2, use of K_index, and 16.60).
+//! Keyed hashes that stand for names on disk (`docs/skb1.md` 6.2, use of K_index, and 16.60) and in what
+//! leaves for other systems (16.84).
 //!
 //! Equal names hash alike, so a reader finds a row without knowing its neighbours; without the key a hash
 //! says nothing. The key outlives fragment epochs, so it is not K_index itself, which opens rows.
@@ -7,7 +8,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha512;
 use zeroize::Zeroize;
 
-use crate::hierarchy::{IndexKey, KEY_BYTES, NameKey};
+use crate::hierarchy::{AuditKey, IndexKey, KEY_BYTES, NameKey, SinkKey};
 use crate::id::MountId;
 use crate::label;
 use crate::primitives;
@@ -51,6 +52,31 @@ impl NameKey {
     }
 }
 
+impl SinkKey {
+    /// `HMAC-SHA-512(K_audit, "SKB1/sinks-key")[..32]`: one for a deployment, for as long as it has its log.
+    #[must_use]
+    pub fn of(audit: &AuditKey) -> Self {
+        wiping(|| {
+            Self::from_secret(Secret::filled_by(|out| {
+                let mut tag = primitives::hmac(audit.secret().expose(), &[label::SINK_KEY]);
+                out.copy_from_slice(&tag[..KEY_BYTES]);
+                tag.zeroize();
+            }))
+        })
+    }
+
+    /// `HMAC-SHA-512(K_sinks, "SKB1/sink-name" ‖ name)[..16]`: whatever the name is of.
+    #[must_use]
+    pub fn name_hash(&self, name: &[u8]) -> [u8; NAME_HASH_BYTES] {
+        wiping(|| {
+            let tag = primitives::hmac(self.secret().expose(), &[label::SINK_NAME, name]);
+            let mut hash = [0; NAME_HASH_BYTES];
+            hash.copy_from_slice(&tag[..NAME_HASH_BYTES]);
+            hash
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,5 +97,15 @@ mod tests {
         ] {
             assert_ne!(hash, other);
         }
+    }
+
+    #[test]
+    fn names_for_other_systems_are_under_a_key_of_their_own() {
+        let audit = |fill: u8| AuditKey::from_secret(Secret::filled_by(|out| out.fill(fill)));
+        let key = |fill: u8| SinkKey::of(&audit(fill));
+        assert!(!key(1).secret().same_as(audit(1).secret()), "it opens no detail");
+        assert_eq!(key(1).name_hash(b"a"), key(1).name_hash(b"a"));
+        assert_ne!(key(1).name_hash(b"a"), key(2).name_hash(b"a"));
+        assert_ne!(key(1).name_hash(b"a"), key(1).name_hash(b"b"));
     }
 }

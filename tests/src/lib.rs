@@ -40,6 +40,7 @@ mod routes;
 mod rows;
 mod seal;
 mod selfplay;
+mod sinks;
 mod site;
 mod strangers;
 mod surface;

@@ -43,10 +43,11 @@ fn cache() -> PathBuf {
 pub fn python() -> Option<PathBuf> {
     let made = symbolon_repository::root().join("target/test-venv/bin/python");
     let python = std::env::var_os("SYMBOLON_TEST_PYTHON").map_or(made, PathBuf::from);
-    let imports = Command::new(&python).args(["-c", "import hvac, moto, pytest"]).output();
+    let imports =
+        Command::new(&python).args(["-c", "import hvac, moto, opentelemetry.proto, pytest"]).output();
     let found = imports.is_ok_and(|output| output.status.success()).then_some(python);
     needs(
-        "Python 3 with hvac and moto",
+        "Python 3 with hvac, moto and OpenTelemetry's messages",
         "install Python 3 and run ./test, which makes target/test-venv",
         found,
     )

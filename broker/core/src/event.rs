@@ -12,6 +12,8 @@ use symbolon_proto::moment::utc_millis;
 use crate::audit::{self, Action, Detail, Outcome};
 
 mod counts;
+mod names;
+mod vault;
 
 pub use counts::{Asked, Counts, Kind};
 

@@ -24,6 +24,7 @@ use super::shape::Shape;
 use super::state::State;
 use crate::audit::retention::Changes;
 use crate::audit::retention::reserve::Reserve;
+use crate::audit::sinks::cursor::Bookmark;
 use crate::audit::strangers::Strangers;
 use crate::audit::writer::Writer;
 use crate::error::OpError;
@@ -297,6 +298,11 @@ impl Session {
     /// Commits changes of the log's own rows that retention makes.
     pub async fn retain(&self, changes: Changes, draft: Draft) -> Result<Receipt, OpError> {
         Ok(self.writer.retain(changes, draft).await?)
+    }
+
+    /// Remembers how far a sink has come, without an entry.
+    pub async fn bookmark(&self, mark: Bookmark) -> Result<(), OpError> {
+        Ok(self.writer.bookmark(mark).await?)
     }
 
     /// From now on nothing is entered but what frees space or protects, because the disk budget is used up;

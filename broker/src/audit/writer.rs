@@ -47,6 +47,7 @@ use super::log::rows::is_log_key;
 use super::log::tail::{Tail, TailError};
 use super::retention::Changes;
 use super::retention::reserve::{Reserve, Room};
+use super::sinks::cursor::Bookmark;
 use crate::error::{OpError, Text};
 use crate::random::os_rng;
 use crate::store::{Cause, Store, StoreError, Write};
@@ -141,6 +142,7 @@ pub struct Writer {
     deployment: DeploymentId,
     broker: BrokerId,
     shared: Arc<Shared>,
+    store: Arc<dyn Store>,
     task: JoinHandle<()>,
 }
 
@@ -201,7 +203,7 @@ impl Writer {
         let LogKeys { audit, signer, deployment, broker } = keys;
         let verifier = signer.verifier().clone();
         let parts = task::Parts {
-            store,
+            store: Arc::clone(&store),
             clock,
             broker,
             tail,
@@ -211,7 +213,7 @@ impl Writer {
             audit: Arc::clone(&audit),
         };
         let task = tokio::spawn(Task::new(parts).run(queue));
-        Ok(Self { jobs, verifier, audit, deployment, broker, shared, task })
+        Ok(Self { jobs, verifier, audit, deployment, broker, shared, store, task })
     }
 
     /// Commits `changes` and the entry of `draft`, all or nothing. Empty changes are for requests that only
@@ -233,6 +235,15 @@ impl Writer {
             return Err(CommitError::TooLarge);
         }
         self.queue(changes, draft).await
+    }
+
+    /// Remembers how far a sink has come, without an entry: each would be one more to send. Goes on at the
+    /// end of the disk budget.
+    pub async fn bookmark(&self, mark: Bookmark) -> Result<(), CommitError> {
+        if self.is_fenced() {
+            return Err(CommitError::Fenced);
+        }
+        Ok(self.store.commit(vec![mark.into_write()]).await?)
     }
 
     /// From now on only what frees space or protects is entered, as far as the reserve goes; or everything

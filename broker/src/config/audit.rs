@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Bucket;
+use super::{Bucket, SinkConfig};
 
 /// A hundred years: whoever wants longer leaves it out.
 const KEEP_DAYS_MAX: u64 = 36_500;
@@ -32,6 +32,8 @@ pub struct AuditConfig {
     pub disk_budget_mib: Option<u64>,
     /// What happens when they are used up.
     pub when_full: WhenFull,
+    /// Where entries are sent as they come (`docs/audit-sinks.md`).
+    pub sinks: Vec<SinkConfig>,
 }
 
 /// What happens at the end of the disk budget.
@@ -67,6 +69,8 @@ impl AuditConfig {
             && in_bounds(self.disk_budget_mib, MIB_MIN, MIB_MAX)
             && self.place().is_none_or(is_place)
             && (!prunes || self.export.is_some())
+            // a sink that is dead must not fill the disk
+            && (!prunes || self.disk_budget_mib.is_some() || self.sinks.iter().all(|sink| !sink.hold))
             && (self.when_full == WhenFull::Refuse
                 || (self.disk_budget_mib.is_some() && self.place().is_some()))
     }
@@ -105,6 +109,11 @@ mod tests {
         ] {
             assert!(matches!(parse(bad), Err(ConfigError::Audit)), "{bad}");
         }
+        let sink = "[[audit.sinks]]\nname = \"a\"\nkind = \"stdout\"\n";
+        let limits = "keep_days = 400\nexport = \"none\"\n";
+        assert!(matches!(parse(&format!("{limits}{sink}")), Err(ConfigError::Audit)), "held without end");
+        assert!(parse(&format!("{limits}{sink}hold = false")).is_ok());
+        assert!(parse(&format!("{limits}disk_budget_mib = 4096\n{sink}")).is_ok() && parse(sink).is_ok());
         assert!(matches!(parse("when_full = \"panic\""), Err(ConfigError::Parse { .. })));
         assert_eq!(AuditConfig { export: Some("none".to_owned()), ..Default::default() }.place(), None);
     }

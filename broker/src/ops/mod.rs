@@ -12,6 +12,7 @@ pub mod rotate;
 pub mod rules;
 pub mod seal;
 mod shape;
+pub mod sinks;
 
 pub use shape::{SYSTEM, shape};
 

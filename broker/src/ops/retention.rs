@@ -111,7 +111,7 @@ async fn proven(
     Ok((judged.segments, judged.end.ok_or(OpError::Refused(Text::fixed(NOTHING)))?))
 }
 
-const NOTHING: &str = "nothing can be pruned before this entry: whole segments of 4096 entries go that the fragment service has been told of, and that were exported unless `unexported` is true; `symbolon audit segments` shows them";
+const NOTHING: &str = "nothing can be pruned before this entry: whole segments of 4096 entries go that the fragment service has been told of, and unless `unexported` is true only what was exported and sent to every sink with `hold`; `symbolon audit segments` shows them";
 
 async fn read(session: &Session) -> Result<State, OpError> {
     let retention = of(session)?;

@@ -9,6 +9,7 @@ use symbolon_proto::share::{Share, ShareTextError};
 
 use crate::access::{Channel, Object, Request, Requester, Route};
 use crate::audit::retention::journal;
+use crate::audit::sinks::journal as sinks;
 use crate::backup::journal::Journal;
 use crate::custody::App;
 use crate::custody::seal::View;
@@ -61,6 +62,8 @@ pub struct SealStatus {
     pub backup: Option<Journal>,
     /// What is known of the log's retention.
     pub log: journal::Journal,
+    /// What is known of each sink of the log.
+    pub sinks: Vec<sinks::State>,
 }
 
 /// What anyone may know about the seal.
@@ -68,8 +71,8 @@ pub struct SealStatus {
 pub fn status(app: &App) -> SealStatus {
     app.backups.look(app.clock.now().unix_ms / 1000);
     let backup = app.backups.plan.as_ref().map(|_| app.backups.journal());
-    let mut status =
-        SealStatus { alarms: app.alarms.texts(), backup, log: app.retention.journal(), ..blank() };
+    let (log, sinks) = (app.retention.journal(), app.retention.sinks.states());
+    let mut status = SealStatus { alarms: app.alarms.texts(), backup, log, sinks, ..blank() };
     match app.seal.view() {
         View::Uninitialised => {
             status.enrolling = app.init.enrolling();
@@ -123,6 +126,7 @@ fn blank() -> SealStatus {
         alarms: Vec::new(),
         backup: None,
         log: journal::Journal::default(),
+        sinks: Vec::new(),
     }
 }
 

@@ -59,9 +59,10 @@ pub fn shape() -> Arc<Shape> {
 }
 
 fn put_together() -> Shape {
-    let rooms: [&[rows::Table]; 6] = [
+    let rooms: [&[rows::Table]; 7] = [
         &rows::TABLES,
         audit::log::rows::TABLES,
+        audit::sinks::TABLES,
         keys::TABLES,
         access::TABLES,
         custody::TABLES,

@@ -12,7 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{error, warn};
 
 use super::group::Changer;
-use super::{backup, collect, enrolment, escrow, retention, rotation};
+use super::{backup, collect, enrolment, escrow, retention, rotation, sinks};
 use crate::access::Session;
 use crate::audit::retention::journal::{self, Retention};
 use crate::auth::workload;
@@ -48,6 +48,8 @@ pub fn start(
     let _ = session.of::<journal::Known>().set(Arc::clone(kept));
     let retaining = retention::run(weak(), Arc::clone(kept), Arc::clone(&link.anchor));
     tokio::spawn(until_closed(keys.closing(), retaining));
+    let shipping = sinks::run(weak(), Arc::clone(&kept.sinks), sinks::Pace::SERVING);
+    tokio::spawn(until_closed(keys.closing(), shipping));
     tokio::spawn(until_closed(keys.closing(), keep_lease(weak(), link, intervals.heartbeat, alarm.clone())));
     tokio::spawn(until_closed(
         keys.closing(),

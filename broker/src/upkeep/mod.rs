@@ -6,6 +6,7 @@
 //! collect/      what has ended is removed, page by page
 //! group/        changes of the group of nodes, resumed after a crash
 //! retention/    segments of the log counted, exported, indexed and pruned
+//! sinks/        entries of the log on their way to other systems
 //! rotation/     data re-encrypted under new keys
 //! enrolment.rs  the newest manifest is stored          escrow.rs  newer shares are put into escrow
 //! ```
@@ -18,3 +19,4 @@ pub mod group;
 pub mod heartbeat;
 pub mod retention;
 pub mod rotation;
+pub mod sinks;

@@ -139,3 +139,48 @@ fn paths_are_found_as_kv_commands_spell_them() {
     assert!(is("secret/team/app") && is("/secret/data/team/app"));
     assert!(!is("secret/team") && !is("secret/team/app2"));
 }
+
+/// Every text that somebody chose, is called by, or comes from; and nothing that is a closed word or chance.
+#[test]
+fn every_name_in_an_event_is_replaced_and_nothing_else() {
+    let text = |name: &str| format!("name-{name}");
+    let event = Event {
+        actor: Actor {
+            method: "jwt".into(),
+            mount: text("a"),
+            role: text("b"),
+            subject: text("c"),
+            namespace: text("d"),
+            uid: text("e"),
+            name: text("f"),
+            accessor: text("g"),
+        },
+        client: text("h"),
+        target: Target { mount: text("i"), path: text("j"), version: 3, object: text("k") },
+        policy: vec![text("l")],
+        request_id: "r".into(),
+        counts: Some(Counts {
+            requests: 2,
+            asked: vec![Asked {
+                role: text("m"),
+                client: text("n"),
+                path: text("o"),
+                request_id: "q".into(),
+                ..Asked::default()
+            }],
+            ..Counts::default()
+        }),
+        ..Event::of(&entry(Action::SecretRead, Outcome::Allowed), None)
+    };
+    for line in [|event: &Event| event.line(), |event: &Event| event.vault_line()] {
+        let (named, replaced) = (line(&event), line(&event.clone().with_names(&|_| "x".to_owned())));
+        assert!(!replaced.contains("name-"), "{replaced}");
+        let put_back = ('a'..='o').fold(named, |line, name| line.replace(&text(&name.to_string()), "x"));
+        assert_eq!(put_back, replaced);
+    }
+    let own = Event {
+        actor: Actor { method: "broker".into(), name: "broker".into(), ..Actor::default() },
+        ..event
+    };
+    assert_eq!(own.clone().with_names(&|_| "x".to_owned()).actor, own.actor);
+}

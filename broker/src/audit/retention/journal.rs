@@ -13,6 +13,7 @@ use super::age::Judged;
 use super::plan::{Limits, Stock};
 use super::segments::{self, PlaceId};
 use crate::alarms::{Alarm, Alarms};
+use crate::audit::sinks::journal::Shipping;
 use crate::config::{AuditConfig, Bucket, Living, WhenFull};
 use crate::place::Patience;
 
@@ -91,6 +92,8 @@ pub struct Journal {
 pub struct Retention {
     /// How long a bucket may take.
     pub patience: Patience,
+    /// Where entries are sent: what has not arrived there is kept as long as there is space.
+    pub sinks: Arc<Shipping>,
     lives: Option<Living>,
     alarms: Arc<Alarms>,
     journal: Mutex<Journal>,
@@ -108,7 +111,8 @@ impl Retention {
     /// For a broker with these settings.
     #[must_use]
     pub fn new(lives: Living, alarms: Arc<Alarms>) -> Self {
-        Self { lives: Some(lives), alarms, ..Self::default() }
+        let sinks = Arc::new(Shipping::new(lives.clone(), Arc::clone(&alarms)));
+        Self { lives: Some(lives), alarms, sinks, ..Self::default() }
     }
 
     /// What the configuration says at this moment.

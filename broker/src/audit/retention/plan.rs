@@ -12,6 +12,8 @@ const ENTRY_BYTES: u64 = 600;
 const LOW_WATER_PERCENT: u64 = 90;
 /// What may be entered beyond a budget that is used up: thousands of entries that free space or protect.
 const RESERVE_BYTES: u64 = 8 << 20;
+/// From here on what sinks have not had is pruned, too: they must not be what fills a disk. In percent.
+const HELD_PERCENT: u64 = 90;
 /// From here on it is told that the budget will be used up.
 const ALARM_PERCENT: u64 = 80;
 
@@ -44,6 +46,8 @@ pub struct Stock<'a> {
     pub now_ms: u64,
     /// No cut may lie beyond: what is not signed, not anchored, or needed to find the end of the log.
     pub floor: u64,
+    /// No cut by age or size lies beyond while there is space: what sinks have not had.
+    pub held: u64,
 }
 
 impl Stock<'_> {
@@ -116,7 +120,10 @@ impl Limits {
         for (segment, known) in stock.segments {
             let is_old = self.keep_ms.is_some_and(|keep| known.last_ms.saturating_add(keep) <= stock.now_ms);
             let is_much = [self.keep_bytes, room].into_iter().flatten().any(|most| left > most);
-            if !(is_old || is_much) || segment.end() > stock.floor || !self.may_go(known) {
+            // what sinks have not had goes as far as it must, and no further
+            let is_pressed = self.budget_bytes.is_some_and(|budget| left >= budget / 100 * HELD_PERCENT);
+            let floor = if is_pressed { stock.floor } else { stock.floor.min(stock.held) };
+            if !(is_old || is_much) || segment.end() > floor || !self.may_go(known) {
                 break;
             }
             left = left.saturating_sub(known.bytes);
@@ -131,9 +138,11 @@ impl Limits {
     pub fn cut_by_hand(&self, stock: &Stock<'_>, until: u64, takes_unexported: bool) -> Option<u64> {
         let until = until.min(stock.floor);
         if takes_unexported {
+            // also what sinks have not had: whoever says so has been asked
             let end = until / SEGMENT_ENTRIES * SEGMENT_ENTRIES;
             return (end > stock.minimum).then_some(end);
         }
+        let until = until.min(stock.held);
         let is_exported = |known: &Known| self.place.is_some_and(|place| known.is_in(place));
         let goes = |(segment, known): &&(Segment, Known)| segment.end() <= until && is_exported(known);
         stock.segments.iter().take_while(goes).last().map(|(segment, _)| segment.end())
@@ -174,7 +183,14 @@ mod tests {
     }
 
     fn stock(segments: &[(Segment, Known)]) -> Stock<'_> {
-        Stock { minimum: 0, segments, loose: 0, now_ms: 10 * 86_400_000, floor: 9 * SEGMENT_ENTRIES }
+        Stock {
+            minimum: 0,
+            segments,
+            loose: 0,
+            now_ms: 10 * 86_400_000,
+            floor: 9 * SEGMENT_ENTRIES,
+            held: u64::MAX,
+        }
     }
 
     fn cut(limits: Limits, exported: u64) -> Option<u64> {
@@ -192,6 +208,26 @@ mod tests {
         assert_eq!(cut(by_size(0), 10), Some(9), "nothing beyond the floor");
         let dropped = Limits { place: None, ..by_size(3000) };
         assert_eq!(dropped.cut(&stock(&segments(0))), Some(7 * SEGMENT_ENTRIES));
+    }
+
+    /// A sink that is away keeps entries from being pruned by age and size, and not by a budget.
+    #[test]
+    fn what_sinks_have_not_had_goes_only_when_the_budget_is_nearly_used_up() {
+        let (all, held) = (segments(10), 2 * SEGMENT_ENTRIES + 1);
+        let cut = |limits: Limits| {
+            let limits = Limits { place: Some(HERE), ..limits };
+            limits.cut(&Stock { held, ..stock(&all) }).map(|end| end / SEGMENT_ENTRIES)
+        };
+        let by_size = Limits { keep_bytes: Some(3000), ..Limits::default() };
+        assert_eq!(cut(by_size), Some(2));
+        assert_eq!(cut(Limits { budget_bytes: Some(11_200), ..by_size }), Some(2));
+        // 10,000 bytes are 9/10 of it, and two segments may go that sinks have had
+        assert_eq!(cut(Limits { budget_bytes: Some(11_100), ..by_size }), Some(2));
+        let tight = |budget| cut(Limits { budget_bytes: Some(budget), ..by_size });
+        assert_eq!((tight(8_800), tight(6_600)), (Some(3), Some(5)), "only what must");
+        let limits = Limits { place: Some(HERE), ..Limits::default() };
+        let by_hand = |unexported| limits.cut_by_hand(&Stock { held, ..stock(&all) }, u64::MAX, unexported);
+        assert_eq!((by_hand(false), by_hand(true)), (Some(2 * SEGMENT_ENTRIES), Some(9 * SEGMENT_ENTRIES)));
     }
 
     #[test]

@@ -57,7 +57,14 @@ pub async fn stock<'a>(
     let signed = log.signed().await?;
     let floor = retention.anchored().min(signed.saturating_sub(u64::from(TILE_WIDTH)));
     let now_ms = retention.judged_ms().unwrap_or(0).min(now.unix_ms);
-    Ok(Stock { minimum, segments, loose: size.saturating_sub(counted), now_ms, floor })
+    Ok(Stock {
+        minimum,
+        segments,
+        loose: size.saturating_sub(counted),
+        now_ms,
+        floor,
+        held: retention.sinks.held_from(),
+    })
 }
 
 /// The place of the configuration, if it names one.

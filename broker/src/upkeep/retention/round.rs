@@ -147,7 +147,8 @@ pub async fn tell(open: &Session, retention: &Retention) -> Result<(), RoundErro
     if limits.is_idle() {
         open.limit_entries(None);
         let minimum = reader(open).pruned().await?.minimum;
-        retention.looked(&limits, minimum, &Stock { minimum, segments: &[], loose: 0, now_ms: 0, floor: 0 });
+        let stock = Stock { minimum, segments: &[], loose: 0, now_ms: 0, floor: 0, held: 0 };
+        retention.looked(&limits, minimum, &stock);
         return Ok(());
     }
     let (minimum, segments) = look(open).await?;

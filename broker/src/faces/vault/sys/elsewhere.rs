@@ -20,7 +20,10 @@ pub(super) fn way(rest: &[&str]) -> Option<FaceError> {
         ["generate-root" | "generate-root-token", ..] | ["decode-token"] => {
             "a root token is made by custodians together, and one of them begins with a card: `symbolon operator root begin --key FILE` (docs/ceremonies.md); while there is a token, a policy with sudo on auth/token/create-orphan lets its holder make others"
         }
-        ["audit" | "audit-hash", ..] => {
+        ["audit-hash", ..] => {
+            "what stands for a name in sinks that are told keyed hashes says PUT sys/symbolon/audit/hash (docs/audit-sinks.md)"
+        }
+        ["audit", ..] => {
             "the audit log is always on and has no devices: search it with `symbolon audit search`, or GET sys/symbolon/audit"
         }
         _ => return None,

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use symbolon_proto::Zeroizing;
 use symbolon_proto::custody::receipt::Receipt;
 
-use super::{backup, ceremony, retention, root};
+use super::{backup, ceremony, retention, root, sinks};
 use crate::access::Channel;
 use crate::custody::App;
 use crate::custody::init::{Init, InitAnswer};
@@ -140,6 +140,7 @@ fn seal_body(status: &SealStatus, version: &str) -> Value {
         "alarms": status.alarms,
         "backup": status.backup.as_ref().map(backup::facts),
         "log": retention::facts(&status.log),
+        "sinks": status.sinks.iter().map(sinks::facts).collect::<Vec<_>>(),
         "symbolon_version": env!("CARGO_PKG_VERSION"),
     });
     name_cluster(&mut body, status);
@@ -323,6 +324,7 @@ mod tests {
             alarms: Vec::new(),
             backup: None,
             log: Default::default(),
+            sinks: Vec::new(),
         }
     }
 

@@ -9,6 +9,7 @@ mod mounts;
 mod retention;
 mod root;
 mod rotate;
+mod sinks;
 
 use std::collections::BTreeMap;
 
@@ -46,6 +47,7 @@ pub async fn route(call: Call<'_>, rest: &[&str]) -> Answer {
         (["symbolon", "audit"], Verb::Read) => audit::search(call).await,
         (["symbolon", "audit", "report"], Verb::Read) => audit::report(call).await,
         (["symbolon", "audit", what @ ("segments" | "prune")], _) => retention::route(call, what).await,
+        (["symbolon", "audit", what @ ("sinks" | "hash")], _) => sinks::route(call, what).await,
         (["symbolon", "backup"], _) => backup::route(call).await,
         (["symbolon", "rotate", what @ ..], _) => rotate::route(call, what).await,
         (["symbolon", "rotation"], Verb::Read) => rotate::status(call).await,

@@ -56,6 +56,7 @@ mod workload;
 mod yaml;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
@@ -162,6 +163,9 @@ struct StatusOf {
     globals: Globals,
 }
 
+/// How long work on threads may take to end when everything else has.
+const THREADS_END: Duration = Duration::from_secs(5);
+
 fn main() -> ExitCode {
     clap_complete::CompleteEnv::with_factory(command).complete(); // ends here if a shell asks
     let cli = match parsed() {
@@ -173,7 +177,10 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return Failure::general("the runtime cannot start").because(&error).report(),
     };
-    match runtime.block_on(run(cli)) {
+    let done = runtime.block_on(run(cli));
+    // Threads that a disk or a full pipe keeps must not keep the process, and with it the lock of the store.
+    runtime.shutdown_timeout(THREADS_END);
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }

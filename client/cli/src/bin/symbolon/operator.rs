@@ -122,6 +122,29 @@ pub async fn status_as_vault(globals: &Globals) -> Result<(), Failure> {
     print_status(globals, &status).map_err(|failure| failure.exits(code))
 }
 
+/// How far each sink of the log is behind, and why.
+fn sink_facts(status: &SealStatus) -> Vec<(&'static str, String)> {
+    let Some(sinks) = status.more.get("sinks").and_then(|sinks| sinks.as_array()) else {
+        return Vec::new();
+    };
+    let fact = |sink: &serde_json::Value| {
+        let [kind, failed] = ["kind", "failed"].map(|name| sink[name].as_str().unwrap_or_default());
+        let [lag, secs, pruned, rejected] =
+            ["lag", "lag_secs", "pruned", "rejected"].map(|name| sink[name].as_u64().unwrap_or(0));
+        let mut told = format!("{kind}, {lag} entries behind");
+        for (is, text) in [
+            (secs > 0, format!(" for {secs} s")),
+            (pruned > 0, format!("; {pruned} were pruned before it had them")),
+            (rejected > 0, format!("; it would not keep {rejected}")),
+            (!failed.is_empty(), format!("; {failed}")),
+        ] {
+            told.push_str(if is { &text } else { "" });
+        }
+        ("sink of the log", printable(&told))
+    };
+    sinks.iter().map(fact).collect()
+}
+
 async fn status(globals: &Globals) -> Result<(), Failure> {
     print_status(globals, &globals.anonymous()?.seal_status().await?)
 }
@@ -162,6 +185,7 @@ fn print_status(globals: &Globals, status: &SealStatus) -> Result<(), Failure> {
         facts.push(("seals itself in seconds", printable(&left)));
     }
     facts.extend(backup_facts(status));
+    facts.extend(sink_facts(status));
     let alarms = status.more.get("alarms").and_then(|alarms| alarms.as_array()).into_iter().flatten();
     facts.extend(alarms.filter_map(|alarm| Some(("alarm", printable(alarm.as_str()?)))));
     globals.out().facts(status, &facts)?;
