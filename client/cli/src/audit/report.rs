@@ -68,7 +68,7 @@ pub type Kinds = BTreeMap<(String, String), u64>;
 /// Refused logins by path and who was claimed.
 pub type Logins = BTreeMap<(String, String), u64>;
 
-/// All pages together. Bounded: beyond [`NAMES_MAX`] names of a kind the others are counted as one.
+/// All pages together. Bounded: beyond 200,000 names of a kind the others are counted as one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Entries.
