@@ -11,7 +11,7 @@ use symbolon_proto::custody::{
     CeremonyKey, KeyFile, KeyKind, KeyPair, PassphraseCost, Purpose, ShareEnvelope, Submission,
 };
 use symbolon_proto::evaluate::RemoteKey;
-use symbolon_proto::hierarchy::{Fragment, NameKey};
+use symbolon_proto::hierarchy::{Fragment, NameKey, SinkKey};
 use symbolon_proto::id::CapsuleId;
 use symbolon_proto::log::{Hash, Head, NoteSigner};
 use symbolon_proto::possession::PossessionClaim;
@@ -49,6 +49,7 @@ fn hierarchy(world: &mut World) {
     let keys = root.purposes(1);
     let _ = keys.state.anchor(5, &Hash::from_bytes([1; 32]));
     let _ = NameKey::of(&keys.index).name_hash(1, &world.capsule_context(Scope::Bucket).mount, b"a name");
+    let _ = SinkKey::of(&keys.audit).name_hash(b"a name");
     let _ = world.node_seed.public_key();
     let log = NoteSigner::new("log", SigningSeed::random(world.rng())).unwrap();
     let _ = Head { size: 7, root: Hash::from_bytes([1; 32]) }.seal(&log);
