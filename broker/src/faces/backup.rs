@@ -1,23 +1,21 @@
-//! `PUT /v1/sys/symbolon/backup/stream`: a backup as it is made. The one answer that has no length and no
-//! envelope; it is refused in the Vault dialect like everything below `/v1/`.
+//! `PUT /v1/sys/symbolon/backup/stream`: a backup as it is made. It has no envelope, and is refused in the
+//! Vault dialect like everything below `/v1/`.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderValue, Request, header};
+use axum::http::Request;
 use axum::response::Response;
-use hyper::body::Frame;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::server::Ticket;
+use super::streamed::{self, AHEAD};
 use super::vault::intake::Incoming;
 use super::vault::sys::ceremony::parse_cards;
-use super::vault::{http, to_known_callers};
+use super::vault::to_known_callers;
 use crate::backup::making::{BrokenOff, Making};
 use crate::custody::App;
 use crate::dialect::vault::{Call, FaceError, VaultError};
@@ -29,24 +27,14 @@ pub const PATH: &str = "/v1/sys/symbolon/backup/stream";
 /// Longest time for all of it: whoever takes it holds the turn, and keeps the store from using space again.
 const WHOLE_TIME: Duration = Duration::from_secs(6 * 3600);
 
-/// Pieces that are made before the peer has taken the first.
-const AHEAD: usize = 1;
-
 /// Answers with the bytes of a backup.
 pub async fn stream(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
-    match begin(&app, request).await {
-        Ok(body) => {
-            let mut response = Response::new(Body::new(body));
-            let headers = response.headers_mut();
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            response
-        }
-        Err(error) => http::response(error.into_reply()),
-    }
+    streamed::response(begin(&app, request).await, "application/octet-stream")
 }
 
-async fn begin(app: &App, request: Request<Body>) -> Result<Flow, VaultError> {
+type Pieces = mpsc::Receiver<Result<Bytes, BrokenOff>>;
+
+async fn begin(app: &App, request: Request<Body>) -> Result<Pieces, VaultError> {
     let ticket = request.extensions().get::<Arc<Ticket>>().cloned();
     let request = Incoming::parse(request)?.whole(app).await?;
     let session = app.fresh_session().await?;
@@ -74,7 +62,7 @@ async fn begin(app: &App, request: Request<Body>) -> Result<Flow, VaultError> {
         };
         backup::ended(&session, &name, made.as_ref()).await;
     });
-    Ok(Flow(taken))
+    Ok(taken)
 }
 
 /// What was made, if all of it was taken.
@@ -92,22 +80,5 @@ async fn pour(
         if pieces.send(piece).await.is_err() || is_error {
             return None;
         }
-    }
-}
-
-/// Pieces on their way into an answer. One that breaks off ends it without an end, so that no client takes it
-/// for whole.
-struct Flow(mpsc::Receiver<Result<Bytes, BrokenOff>>);
-
-impl hyper::body::Body for Flow {
-    type Data = Bytes;
-    type Error = BrokenOff;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        let piece = ready!(self.0.poll_recv(cx));
-        Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
     }
 }

@@ -8,24 +8,22 @@
 //! after a break; null while the first entry is looked for.
 
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderValue, Request, header};
+use axum::http::Request;
 use axum::response::Response;
-use hyper::body::Frame;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::server::Ticket;
+use super::streamed::{self, AHEAD};
 use super::vault::intake::Incoming;
 use super::vault::sys::audit::parse_filter;
-use super::vault::{http, to_known_callers};
+use super::vault::to_known_callers;
 use crate::audit::log::Filter;
 use crate::custody::App;
 use crate::dialect::vault::{Call, FaceError, VaultError, VaultRequest};
@@ -39,24 +37,16 @@ const WHOLE_TIME: Duration = Duration::from_secs(24 * 3600);
 /// Longest wait for a peer to take a line.
 const TAKE_TIME: Duration = Duration::from_secs(60);
 const UNKNOWN: &str = "expected \"from\", \"lines\" and what filters a search, and nothing else";
-/// Pieces that are made before the peer has taken the first.
-const AHEAD: usize = 1;
 
 /// Answers with entries until the client goes.
 pub async fn stream(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
-    match begin(&app, request).await {
-        Ok(body) => {
-            let mut response = Response::new(Body::new(body));
-            let headers = response.headers_mut();
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
-            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            response
-        }
-        Err(error) => http::response(error.into_reply()),
-    }
+    streamed::response(begin(&app, request).await, "application/x-ndjson")
 }
 
-async fn begin(app: &App, request: Request<Body>) -> Result<Lines, VaultError> {
+/// It breaks off only where the connection does.
+type Piece = Result<Bytes, Infallible>;
+
+async fn begin(app: &App, request: Request<Body>) -> Result<mpsc::Receiver<Piece>, VaultError> {
     let ticket = request.extensions().get::<Arc<Ticket>>().cloned();
     let request = Incoming::parse(request)?.whole(app).await?;
     let session = app.fresh_session().await?;
@@ -81,7 +71,7 @@ async fn begin(app: &App, request: Request<Body>) -> Result<Lines, VaultError> {
             let _ = timeout(TAKE_TIME, lines.send(piece(&Told::End(SEALED)))).await; // or nobody listens
         }
     });
-    Ok(Lines(taken))
+    Ok(taken)
 }
 
 /// What is asked for. A parameter that nobody knows is refused: without it more would be told than was meant.
@@ -103,7 +93,7 @@ fn parse(request: &VaultRequest) -> Result<(Filter, Beginning), FaceError> {
 
 /// Looks for what is told next when there is room for it, so that nothing is found, kept, and told later to
 /// whoever has lost the right meanwhile.
-async fn pour(mut following: Following, lines: &mpsc::Sender<Bytes>) {
+async fn pour(mut following: Following, lines: &mpsc::Sender<Piece>) {
     while let Ok(Ok(room)) = timeout(TAKE_TIME, lines.reserve()).await {
         let told = tokio::select! {
             told = following.next() => told,
@@ -114,7 +104,7 @@ async fn pour(mut following: Following, lines: &mpsc::Sender<Bytes>) {
     }
 }
 
-fn piece(told: &Told) -> Bytes {
+fn piece(told: &Told) -> Piece {
     let line = |value: serde_json::Value| format!("{value}\n");
     let text = match told {
         Told::Events(events, _) => events.iter().map(|event| event.line() + "\n").collect(),
@@ -122,21 +112,5 @@ fn piece(told: &Told) -> Bytes {
         Told::Gone(from, until) => line(json!({ "stream": "gone", "from": from, "until": until })),
         Told::End(reason) => line(json!({ "stream": "end", "reason": reason, "again": *reason == TROUBLE })),
     };
-    Bytes::from(text)
-}
-
-/// Lines on their way into an answer that has no length.
-struct Lines(mpsc::Receiver<Bytes>);
-
-impl hyper::body::Body for Lines {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let piece = ready!(self.0.poll_recv(cx));
-        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
-    }
+    Ok(Bytes::from(text))
 }

@@ -6,6 +6,7 @@
 //! vault/               the Vault dialect, /v1/…
 //! backup.rs            a backup as it is made
 //! follow.rs            the audit log as its entries come
+//! streamed.rs          what the two have in common: answers that have no length
 //! oauth/               workload tokens
 //! log.rs               the audit log as C2SP tiles, /log/…
 //! observed.rs          /metrics, and what every answer leaves in it
@@ -22,6 +23,7 @@ pub mod oauth;
 mod observed;
 mod probes;
 pub mod server;
+mod streamed;
 pub mod vault;
 
 use std::sync::Arc;
