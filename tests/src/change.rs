@@ -41,14 +41,8 @@ pub async fn with_cards(people: &[Person]) -> (Site, Vec<Share>) {
     let mut world = World::new(CALM, None).unwrap();
     world.start_fragment().await.unwrap();
     world.start_broker(true).await.unwrap();
-    let request = InitRequest {
-        secret_shares: u8::try_from(people.len()).unwrap(),
-        secret_threshold: 2,
-        custodians: Vec::new(),
-        cards: cards(people),
-        recovery: "none".to_owned(),
-        await_receipt: false,
-    };
+    let request =
+        InitRequest { cards: cards(people), ..InitRequest::two_of(u8::try_from(people.len()).unwrap()) };
     let (base, service) = (world.broker_url(), Arc::clone(world.service().unwrap()));
     let (site, parcels) = Site::initialise_for(world, &base, &[service], &request).await;
     assert!(site.shares.is_empty());

@@ -427,14 +427,7 @@ async fn an_init_that_begins_anew_has_the_key_that_the_group_made() {
     world.start_broker(true).await.unwrap();
     let base = world.broker_url();
     let services: Vec<_> = nodes.iter().map(|node| Arc::clone(node.service())).collect();
-    let request = InitRequest {
-        secret_shares: 2,
-        secret_threshold: 2,
-        custodians: Vec::new(),
-        cards: Vec::new(),
-        recovery: "none".to_owned(),
-        await_receipt: true,
-    };
+    let request = InitRequest { await_receipt: true, ..InitRequest::two_of(2) };
     let (lost, _) = Site::initialise_for(world, &base, &services, &request).await;
     drop(services); // a node that stops must be let go
     // However often it fails meanwhile.

@@ -48,14 +48,7 @@ async fn what_init_answers_is_in_force_when_its_receipt_comes_and_not_before() {
     world.start_broker(true).await.unwrap();
     let (base, service, client) =
         (world.broker_url(), Arc::clone(world.service().unwrap()), world.client().unwrap());
-    let request = InitRequest {
-        secret_shares: 3,
-        secret_threshold: 2,
-        custodians: CUSTODIANS.map(str::to_owned).to_vec(),
-        cards: Vec::new(),
-        recovery: "none".to_owned(),
-        await_receipt: true,
-    };
+    let request = InitRequest { await_receipt: true, ..InitRequest::two_of_people(&CUSTODIANS) };
     // The first answer is lost: all that is left of it is the approval.
     let (lost, _) = Site::initialise_for(world, &base, &[Arc::clone(&service)], &request).await;
     let initialised = async || client.seal_status().await.unwrap().initialized;
@@ -121,14 +114,7 @@ async fn an_answer_that_nobody_confirms_gives_way_after_its_time() {
 }
 
 fn wish(await_receipt: bool) -> InitRequest {
-    InitRequest {
-        secret_shares: 2,
-        secret_threshold: 2,
-        custodians: Vec::new(),
-        cards: Vec::new(),
-        recovery: "none".to_owned(),
-        await_receipt,
-    }
+    InitRequest { await_receipt, ..InitRequest::two_of(2) }
 }
 
 /// A deployment that is stored must be one that the broker knows of.

@@ -86,14 +86,7 @@ impl Site {
 
     /// Initialises a broker on these fragment services, for custodians without cards.
     pub async fn initialise_with(world: World, base: &str, services: &[Arc<Service>]) -> Self {
-        let request = InitRequest {
-            secret_shares: 3,
-            secret_threshold: 2,
-            custodians: CUSTODIANS.map(str::to_owned).to_vec(),
-            cards: Vec::new(),
-            recovery: "none".to_owned(),
-            await_receipt: false,
-        };
+        let request = InitRequest::two_of_people(&CUSTODIANS);
         Self::initialise_for(world, base, services, &request).await.0
     }
 

@@ -128,14 +128,7 @@ async fn log_in(root: &Operator, count: usize) -> Result<Vec<Token>, LoadError> 
 /// Initialises, lets the fragment service approve, unseals; gives the root token.
 async fn open(client: &Operator, files: &Files) -> Result<Token, LoadError> {
     until("the broker's listener", || async { client.seal_status().await.ok() }).await?;
-    let request = InitRequest {
-        secret_shares: 3,
-        secret_threshold: 2,
-        custodians: ["ana", "boris", "carla"].map(str::to_owned).to_vec(),
-        cards: Vec::new(),
-        recovery: "none".to_owned(),
-        await_receipt: false,
-    };
+    let request = InitRequest::two_of_people(&["ana", "boris", "carla"]);
     let init = async { Ok::<InitAnswer, LoadError>(client.init(&request).await?) };
     let approve = async {
         let waiting =

@@ -30,6 +30,28 @@ pub struct InitRequest {
     pub await_receipt: bool,
 }
 
+impl InitRequest {
+    /// Any two of so many shares open it; nobody has a name or a card, and there is no escrow.
+    #[must_use]
+    pub fn two_of(shares: u8) -> Self {
+        Self {
+            secret_shares: shares,
+            secret_threshold: 2,
+            custodians: Vec::new(),
+            cards: Vec::new(),
+            recovery: "none".to_owned(),
+            await_receipt: false,
+        }
+    }
+
+    /// Any two of these people open it, at most 255.
+    #[must_use]
+    pub fn two_of_people(names: &[&str]) -> Self {
+        let custodians = names.iter().map(ToString::to_string).collect();
+        Self { custodians, ..Self::two_of(u8::try_from(names.len()).unwrap_or(u8::MAX)) }
+    }
+}
+
 /// What init gives, once.
 #[derive(Deserialize)]
 pub struct InitAnswer {

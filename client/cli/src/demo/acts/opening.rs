@@ -39,14 +39,7 @@ pub async fn broker_is_initialised(story: &mut Story, told: &mut Narrator) -> Re
     let silent = matches!(refused, Err(RunError::NoDeployment { .. }));
     told.check(silent, "without the operator's word it does not start on an empty store");
     story.world.start_broker(true).await?;
-    let request = InitRequest {
-        secret_shares: u8::try_from(CUSTODIANS.len()).unwrap_or(u8::MAX),
-        secret_threshold: THRESHOLD,
-        custodians: CUSTODIANS.map(str::to_owned).to_vec(),
-        cards: Vec::new(),
-        recovery: "none".to_owned(),
-        await_receipt: false,
-    };
+    let request = InitRequest { secret_threshold: THRESHOLD, ..InitRequest::two_of_people(&CUSTODIANS) };
     let (answer, fingerprint) = story.world.init(&request).await?;
     told.say(format_args!("broker {fingerprint}, read out by its operator, approved by the service's"));
     let broken = |_| StoryError::Missing { what: "a share in text form" };

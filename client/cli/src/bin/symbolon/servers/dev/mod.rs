@@ -178,14 +178,7 @@ fn host(name: &str) -> String {
 async fn start(world: &mut World) -> Result<InitAnswer, WorldError> {
     world.start_fragment().await?;
     world.start_broker(true).await?;
-    let request = InitRequest {
-        secret_shares: 3,
-        secret_threshold: 2,
-        custodians: CUSTODIANS.map(str::to_owned).to_vec(),
-        cards: Vec::new(),
-        recovery: "none".to_owned(),
-        await_receipt: false,
-    };
+    let request = InitRequest::two_of_people(&CUSTODIANS);
     let (answer, _) = world.init(&request).await?;
     let client = world.client()?;
     for share in answer.shares.iter().take(2) {
