@@ -10,10 +10,10 @@
 //! 0x25 ‖ 2 ‖ format(1) ‖ segment(8)   its index, sealed (`audit::index`)
 //! ```
 //!
-//! The entries of a group commit are one bundle or several. A bundle is
-//! `format(1)=1 ‖ count(2) ‖ count × (leaf hash(32) ‖ LP32(entry))`. The leaf hash is redundant on purpose:
-//! when the root is wrong, it tells which entry was changed, also before its tile is complete. Entries are
-//! public but for their sealed detail, so nothing here is encrypted a second time.
+//! The entries of a group commit are one bundle or several:
+//! `format(1)=1 ‖ count(2) ‖ count × (leaf hash(32) ‖ LP32(entry))`. The leaf hash is redundant on
+//! purpose: when the root is wrong, it tells which entry was changed, also before its tile is complete.
+//! Entries are public but for their sealed detail, so nothing here is encrypted a second time.
 
 use symbolon_proto::codec::{Reader, Writer};
 use symbolon_proto::id::TenantId;
