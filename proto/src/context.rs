@@ -192,6 +192,6 @@ mod tests {
         capsule.scope = Scope::Version { secret: record.secret, version: 9 };
         assert_eq!(capsule.encode().len(), 136);
         assert!(capsule.encode().len() <= CONTEXT_BYTES_MAX);
-        assert_eq!(log_index_context(&record.deployment, 7, &[8; 32]).len(), 78);
+        assert_eq!(log_index_context(&record.deployment, 7, &[8; 32]).len(), 2 + 18 + 16 + 8 + 32);
     }
 }
