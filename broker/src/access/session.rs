@@ -26,7 +26,7 @@ use crate::audit::retention::Changes;
 use crate::audit::retention::reserve::Reserve;
 use crate::audit::sinks::cursor::Bookmark;
 use crate::audit::strangers::Strangers;
-use crate::audit::writer::Writer;
+use crate::audit::writer::{Moment, Writer};
 use crate::error::OpError;
 use crate::keys::{Keys, Ledger};
 use crate::rows::Rows;
@@ -156,6 +156,11 @@ impl Session {
     /// Waits until the stored checkpoint covers all entries that are durable now.
     pub async fn store_checkpoint(&self) -> Result<(), OpError> {
         Ok(self.writer.store_checkpoint().await?)
+    }
+
+    /// All rows between two commits, under a checkpoint of all entries.
+    pub async fn moment(&self) -> Result<Moment, OpError> {
+        Ok(self.writer.moment().await?)
     }
 
     /// The keys of this unsealed period.

@@ -50,7 +50,7 @@ use super::retention::reserve::{Reserve, Room};
 use super::sinks::cursor::Bookmark;
 use crate::error::{OpError, Text};
 use crate::random::os_rng;
-use crate::store::{Cause, Store, StoreError, Write};
+use crate::store::{Cause, Snapshot, Store, StoreError, Write};
 
 mod group;
 mod task;
@@ -137,6 +137,7 @@ pub enum CommitError {
 /// Hands changes and entries to the one task that commits. Dropping it ends the task after what was queued.
 pub struct Writer {
     jobs: mpsc::Sender<Job>,
+    moments: mpsc::Sender<MomentAsk>,
     verifier: VerifierKey,
     audit: Arc<AuditKey>,
     deployment: DeploymentId,
@@ -171,6 +172,16 @@ impl Shared {
     }
 }
 
+/// Everything that is durable, as of one moment.
+pub struct Moment {
+    /// Entries of the log; the stored checkpoint covers exactly these.
+    pub entries: u64,
+    /// All rows.
+    pub snapshot: Box<dyn Snapshot>,
+}
+
+type MomentAsk = oneshot::Sender<Result<Moment, CommitError>>;
+
 struct Job {
     changes: Vec<Write>,
     action: Action,
@@ -200,6 +211,7 @@ impl Writer {
         shared.grown(&tail);
         shared.signed.send_replace(signed);
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
+        let (moments, asks) = mpsc::channel(1);
         let LogKeys { audit, signer, deployment, broker } = keys;
         let verifier = signer.verifier().clone();
         let parts = task::Parts {
@@ -208,12 +220,13 @@ impl Writer {
             broker,
             tail,
             shared: Arc::clone(&shared),
+            moments: asks,
             checkpoint_every,
             signer,
             audit: Arc::clone(&audit),
         };
         let task = tokio::spawn(Task::new(parts).run(queue));
-        Ok(Self { jobs, verifier, audit, deployment, broker, shared, store, task })
+        Ok(Self { jobs, moments, verifier, audit, deployment, broker, shared, store, task })
     }
 
     /// Commits `changes` and the entry of `draft`, all or nothing. Empty changes are for requests that only
@@ -303,6 +316,17 @@ impl Writer {
         }
     }
 
+    /// All rows between two commits, under a checkpoint of all entries: for whoever takes them elsewhere, and
+    /// has nothing else that says how far the log went.
+    pub async fn moment(&self) -> Result<Moment, CommitError> {
+        let (ask, answer) = oneshot::channel();
+        self.moments.send(ask).await.map_err(|_| self.stopped())?;
+        match timeout(QUEUE_WAIT_MAX, answer).await {
+            Ok(moment) => moment.map_err(|_| self.stopped())?,
+            Err(_) => Err(CommitError::Busy),
+        }
+    }
+
     /// Another broker took the store; nothing will be committed any more.
     #[must_use]
     pub fn is_fenced(&self) -> bool {
@@ -312,7 +336,7 @@ impl Writer {
     /// Commits what is queued and a checkpoint of all, then wipes the signing key. Answers when the task has
     /// ended.
     pub async fn stop(self) {
-        drop(self.jobs);
+        drop((self.jobs, self.moments));
         let _ = self.task.await; // a panic there has been reported by the panic hook
     }
 

@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use super::journal::{Backups, Made};
 use super::kept;
 use crate::access::Session;
+use crate::audit::writer::Moment;
 use crate::error::{OpError, Text};
 use crate::place::Source;
 use crate::random::os_rng;
@@ -50,15 +51,14 @@ impl Making {
         signing: Signing,
     ) -> Result<Self, OpError> {
         let turn = backups.turn()?;
+        let Moment { entries, snapshot } = session.moment().await?;
         let about = About {
             deployment: session.unsealed().deployment(),
             backup: BackupId::random(&mut os_rng()),
             made: session.now().unix_ms / 1000,
-            entries: session.entries(),
+            entries,
             log_key: signing.key,
         };
-        session.store_checkpoint().await?; // whoever restores it verifies the log by rows alone
-        let snapshot = session.rows.store().snapshot().await?;
         let writer = BackupWriter::begin(about.clone(), cards, &mut os_rng())?;
         let closing = session.keys.closing();
         let writer = Some((writer, signing.seed));

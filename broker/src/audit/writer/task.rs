@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::error;
 
 use super::group::Group;
-use super::{CommitError, Job, Shared};
+use super::{CommitError, Job, Moment, MomentAsk, Shared};
 use crate::audit::log::rows::{
     StoredEntry, bundle_key, bundles, checkpoint_key, encode_bundle, head_key, tile_key,
 };
@@ -29,6 +29,8 @@ pub(super) struct Parts {
     pub(super) broker: BrokerId,
     pub(super) tail: Tail,
     pub(super) shared: Arc<Shared>,
+    /// Who asks for everything as of one moment.
+    pub(super) moments: mpsc::Receiver<MomentAsk>,
     /// How long the stored checkpoint may be behind the log.
     pub(super) checkpoint_every: Duration,
     pub(super) signer: NoteSigner,
@@ -83,24 +85,37 @@ impl Task {
             before = group.jobs();
             self.commit(group).await;
         }
-        self.write_checkpoint().await; // what an orderly stop leaves is signed to the last entry
+        let _ = self.write_checkpoint().await; // what an orderly stop leaves is signed to the last entry
         if self.is_fenced() {
             error!("another broker wrote to this store; this one has stopped writing");
         }
     }
 
-    /// The next job. While there is none, a checkpoint when it is due or wanted. `None` at the end.
+    /// The next job. While there is none, a checkpoint when it is due or wanted. `None` at the end. Who asks
+    /// for a moment comes first, or would wait for as long as there is always a job.
     async fn next(&mut self, queue: &mut mpsc::Receiver<Job>) -> Option<Job> {
-        while self.signed() < self.parts.tail.size() && !self.is_fenced() {
+        while !self.is_fenced() {
+            let is_behind = self.signed() < self.parts.tail.size();
             tokio::select! {
                 biased;
+                Some(ask) = self.parts.moments.recv() => {
+                    let _ = ask.send(self.moment().await); // who has stopped waiting needs none
+                    continue;
+                }
                 job = queue.recv() => return job,
-                () = self.parts.shared.news.notified() => {}
-                () = sleep_until(self.due) => {}
+                () = self.parts.shared.news.notified(), if is_behind => {}
+                () = sleep_until(self.due), if is_behind => {}
             }
-            self.write_checkpoint().await;
+            let _ = self.write_checkpoint().await;
         }
-        if self.is_fenced() { None } else { queue.recv().await }
+        None
+    }
+
+    /// Everything that is durable, with its checkpoint. No commit lies between them: all are made here.
+    async fn moment(&mut self) -> Result<Moment, CommitError> {
+        self.write_checkpoint().await?;
+        let snapshot = self.parts.store.snapshot().await?;
+        Ok(Moment { entries: self.parts.tail.size(), snapshot })
     }
 
     fn is_fenced(&self) -> bool {
@@ -121,25 +136,30 @@ impl Task {
     }
 
     /// Writes a checkpoint of what is durable, unless there is one. If that fails, the next commit or the
-    /// next second tries again; nobody's answer waits for it.
-    async fn write_checkpoint(&mut self) {
-        let settled = self.settle().await;
-        let head = self.parts.tail.head();
-        if settled.is_ok() && !self.is_fenced() && self.signed() < head.size {
-            self.sign_stored(head).await;
-        }
+    /// next second tries again.
+    async fn write_checkpoint(&mut self) -> Result<(), CommitError> {
+        let written = self.sign_stored().await;
         self.due = Instant::now() + self.parts.checkpoint_every;
+        written
     }
 
-    async fn sign_stored(&self, head: Head) {
-        let note = self.sign(head);
+    async fn sign_stored(&mut self) -> Result<(), CommitError> {
+        self.settle().await?;
+        let head = self.parts.tail.head();
+        if self.is_fenced() {
+            return Err(CommitError::Fenced);
+        }
+        if self.signed() == head.size {
+            return Ok(());
+        }
         // Another broker's checkpoint must not be replaced: the bundle that follows is its fence, as ever.
         let alone = Write::Delete { key: bundle_key(head.size), expect: Expect::Absent };
-        match self.parts.store.commit(vec![alone, put_checkpoint(note)]).await {
+        match self.parts.store.commit(vec![alone, put_checkpoint(self.sign(head))]).await {
             Ok(()) => drop(self.parts.shared.signed.send_replace(head.size)),
-            Err(StoreError::Conflict { .. }) => drop(self.fence()),
-            Err(_) => {} // said by whoever commits next
+            Err(StoreError::Conflict { .. }) => return Err(self.fence()),
+            Err(error) => return Err(error.into()),
         }
+        Ok(())
     }
 
     async fn commit(&mut self, mut group: Group) {
@@ -165,7 +185,7 @@ impl Task {
         ops.extend(group.live().flat_map(|job| job.changes.iter().cloned()));
         match self.parts.store.commit(ops).await {
             Ok(()) => self.adopt(prepared),
-            Err(StoreError::Conflict { op }) if op < log_ops => return Err(self.fence()),
+            Err(StoreError::Conflict { op }) if op < log_ops => return Err(self.fence().into()),
             Err(StoreError::Conflict { op }) if group.lose(op - log_ops) => return Err(Setback::Retry),
             Err(error) => {
                 self.unsettled = Some(prepared);
@@ -176,7 +196,7 @@ impl Task {
     }
 
     /// After a commit without an answer: looks whether its bundle is there.
-    async fn settle(&mut self) -> Result<(), Setback> {
+    async fn settle(&mut self) -> Result<(), CommitError> {
         let Some(prepared) = self.unsettled.take() else { return Ok(()) };
         match self.parts.store.get(&bundle_key(prepared.first)).await {
             Ok(None) => {}
@@ -239,10 +259,10 @@ impl Task {
         }
     }
 
-    fn fence(&self) -> Setback {
+    fn fence(&self) -> CommitError {
         let _ = self.parts.shared.fenced.set(()); // already set says the same
         self.parts.shared.signed.send_modify(|_| ()); // whoever waits for a checkpoint looks again
-        Setback::Failed(CommitError::Fenced)
+        CommitError::Fenced
     }
 }
 
@@ -263,5 +283,11 @@ fn put_checkpoint(note: String) -> Write {
 impl From<StoreError> for Setback {
     fn from(error: StoreError) -> Self {
         Self::Failed(error.into())
+    }
+}
+
+impl From<CommitError> for Setback {
+    fn from(error: CommitError) -> Self {
+        Self::Failed(error)
     }
 }

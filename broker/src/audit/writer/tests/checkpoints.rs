@@ -143,3 +143,43 @@ async fn a_commit_without_an_answer_is_signed_too() {
     writer.stop().await;
     assert_eq!(bench.signed(), 2, "it is durable, and this was an orderly stop");
 }
+
+/// Nothing else tells whoever restores a snapshot how far its log went.
+#[tokio::test]
+async fn a_moment_is_covered_by_its_checkpoint_while_others_commit() {
+    let bench = Bench::new();
+    let writer = bench.start().await;
+    commit(&writer, 1).await;
+    let busy = Arc::clone(&writer);
+    let others = tokio::spawn(async move {
+        for _ in 0..300 {
+            let _ = tokio::join!(busy.commit(Vec::new(), draft()), busy.commit(Vec::new(), draft()));
+        }
+    });
+    while !others.is_finished() {
+        let moment = writer.moment().await.unwrap();
+        let mut snapshot = moment.snapshot;
+        let rows = snapshot.next(usize::MAX).await.unwrap();
+        let row = |key: &[u8]| rows.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone());
+        let last = rows.iter().rfind(|(key, _)| first_index(key).is_some()).unwrap();
+        let end = first_index(&last.0).unwrap() + decode_bundle(&last.1).unwrap().len() as u64;
+        assert_eq!((signed_size(&row(&checkpoint_key()).unwrap()), moment.entries), (end, end));
+        tokio::task::yield_now().await;
+    }
+    others.await.unwrap();
+}
+
+/// A fence or a store that fails is told to who asks, and nothing is shown that no checkpoint covers.
+#[tokio::test]
+async fn no_moment_is_shown_without_a_checkpoint() {
+    let bench = Bench::new();
+    let writer = bench.try_start().await.unwrap();
+    commit(&writer, 2).await;
+    bench.store.fail_commit(0, Failure::Full);
+    assert!(matches!(writer.moment().await, Err(CommitError::Full)));
+    assert_eq!(writer.moment().await.unwrap().entries, 2);
+    let second = bench.try_start().await.unwrap();
+    commit(&second, 1).await;
+    assert!(writer.commit(Vec::new(), draft()).await.is_err());
+    assert!(matches!(writer.moment().await, Err(CommitError::Fenced)));
+}
