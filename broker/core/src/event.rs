@@ -194,7 +194,8 @@ fn mount_of(detail: &Detail) -> &str {
 #[must_use]
 pub fn is_path(path: &str, mount_bytes: u64, asked: &str) -> bool {
     let asked = asked.trim_matches('/');
-    path == asked || kv_spelling(path, mount_bytes).is_some_and(|kv| kv == asked)
+    let is_kv = |(mount, rest)| asked.strip_prefix(mount).is_some_and(|asked| asked == rest);
+    path == asked || kv_parts(path, mount_bytes).is_some_and(is_kv)
 }
 
 /// What follows a mount of KV version 2 in the API and in no `kv` command.
@@ -205,6 +206,11 @@ const KV_WORDS: [&str; 6] = ["data", "metadata", "delete", "undelete", "destroy"
 /// follow a mount counts.
 #[must_use]
 pub fn kv_spelling(path: &str, mount_bytes: u64) -> Option<String> {
+    kv_parts(path, mount_bytes).map(|(mount, rest)| format!("{mount}{rest}"))
+}
+
+/// What stands before and after the word that no `kv` command spells.
+fn kv_parts(path: &str, mount_bytes: u64) -> Option<(&str, &str)> {
     let mount = usize::try_from(mount_bytes).ok()?;
     let is_word = |at: usize| {
         let rest = path.get(at..)?.strip_prefix('/')?;
@@ -215,7 +221,7 @@ pub fn kv_spelling(path: &str, mount_bytes: u64) -> Option<String> {
         0 => path.match_indices('/').find_map(|(at, _)| is_word(at))?,
         mount => is_word(mount)?,
     };
-    Some(format!("{}{rest}", path.get(..at)?))
+    Some((path.get(..at)?, rest))
 }
 
 /// Whether the role of a detail is the role of a login; elsewhere it says what was done.

@@ -16,6 +16,8 @@
 use symbolon_proto::codec::{DecodeError, Reader, Writer};
 use symbolon_proto::log::segment::SEGMENT_ENTRIES;
 
+use super::texts::Texts;
+
 const FORMAT: u8 = 1;
 /// Entries of a block.
 pub const ENTRIES: usize = 4096;
@@ -42,15 +44,6 @@ pub struct Kind {
     pub outcome: u8,
 }
 
-/// A path, and how many bytes of it are the mount's own.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PathName {
-    /// The path.
-    pub path: String,
-    /// Of the mount; 0 if nothing is mounted there.
-    pub mount_bytes: u8,
-}
-
 /// What is said of each entry: places from 1 in a list, 0 for not known.
 pub type Column = Vec<u16>;
 
@@ -64,9 +57,11 @@ pub struct Block {
     /// What its entries are about.
     pub kinds: Vec<Kind>,
     /// Who asked.
-    pub callers: Vec<String>,
+    pub callers: Texts,
     /// For what.
-    pub paths: Vec<PathName>,
+    pub paths: Texts,
+    /// Of each path, how many bytes are the mount's own; 0 if nothing is mounted there.
+    pub mounts: Vec<u8>,
     /// Digests of the accessors of their tokens.
     pub accessors: Vec<u32>,
     /// For each entry, which kind.
@@ -92,9 +87,13 @@ impl Block {
         for Kind { action, asked, outcome } in &self.kinds {
             out.u8(*action).u8(*asked).u8(*outcome);
         }
-        write_texts(&mut out, self.callers.iter().map(|caller| (None, caller.as_str())))?;
-        let paths = self.paths.iter().map(|name| (Some(name.mount_bytes), name.path.as_str()));
-        write_texts(&mut out, paths)?;
+        out.u16(u16::try_from(self.callers.len()).ok()?);
+        self.callers.write(&mut out, |_, _| {})?;
+        out.u16(u16::try_from(self.paths.len()).ok()?);
+        let mount = |out: &mut Writer, place: usize| {
+            out.u8(self.mounts.get(place).copied().unwrap_or(0));
+        };
+        self.paths.write(&mut out, mount)?;
         out.u16(u16::try_from(self.accessors.len()).ok()?);
         for digest in &self.accessors {
             out.u32(*digest);
@@ -133,8 +132,11 @@ impl Block {
         }
         let (first_ms, last_ms, count) = (reader.u64()?, reader.u64()?, usize::from(reader.u16()?));
         let kinds = (0..reader.u8()?).map(|_| read_kind(&mut reader)).collect::<Result<Vec<_>, _>>()?;
-        let Some(callers) = read_texts(&mut reader, false)? else { return Ok(None) };
-        let Some(paths) = read_texts(&mut reader, true)? else { return Ok(None) };
+        let names = reader.u16()?.into();
+        let Some(callers) = Texts::read(&mut reader, names, |_| Ok(()))? else { return Ok(None) };
+        let (names, mut mounts) = (reader.u16()?.into(), Vec::new());
+        let mount = |reader: &mut Reader<'_>| reader.u8().map(|mount_bytes| mounts.push(mount_bytes));
+        let Some(paths) = Texts::read(&mut reader, names, mount)? else { return Ok(None) };
         let digests = reader.u16()?;
         let accessors = (0..digests).map(|_| reader.u32()).collect::<Result<Vec<_>, _>>()?;
         let mut column = |names: usize| read_column(&mut reader, count, names);
@@ -144,13 +146,13 @@ impl Block {
         if count != ENTRIES || reader.rest().iter().any(|byte| *byte != 0) {
             return Ok(None);
         }
-        let callers = callers.into_iter().map(|name| name.path).collect();
         let block = Self {
             first_ms,
             last_ms,
             kinds,
             callers,
             paths,
+            mounts,
             accessors,
             kind,
             caller,
@@ -164,39 +166,6 @@ impl Block {
 
 fn read_kind(reader: &mut Reader<'_>) -> Result<Kind, DecodeError> {
     Ok(Kind { action: reader.u8()?, asked: reader.u8()?, outcome: reader.u8()? })
-}
-
-/// Texts of at most 255 bytes in their order, each without the beginning that it shares with the one before.
-fn write_texts<'a>(
-    out: &mut Writer,
-    texts: impl ExactSizeIterator<Item = (Option<u8>, &'a str)>,
-) -> Option<()> {
-    out.u16(u16::try_from(texts.len()).ok()?);
-    let mut before: &[u8] = &[];
-    for (mount, text) in texts {
-        let text = text.as_bytes();
-        let shared = before.iter().zip(text).take_while(|(one, other)| one == other).count();
-        let (_, rest) = text.split_at(shared);
-        if let Some(mount) = mount {
-            out.u8(mount);
-        }
-        out.u8(u8::try_from(shared).ok()?).u8(u8::try_from(rest.len()).ok()?).bytes(rest);
-        before = text;
-    }
-    Some(())
-}
-
-fn read_texts(reader: &mut Reader<'_>, has_mount: bool) -> Result<Option<Vec<PathName>>, DecodeError> {
-    let mut all: Vec<PathName> = Vec::new();
-    for _ in 0..reader.u16()? {
-        let mount_bytes = if has_mount { reader.u8()? } else { 0 };
-        let (shared, length) = (usize::from(reader.u8()?), usize::from(reader.u8()?));
-        let before = all.last().map_or("", |name| name.path.as_str()).as_bytes();
-        let Some(shared) = before.get(..shared) else { return Ok(None) };
-        let Ok(path) = String::from_utf8([shared, reader.take(length)?].concat()) else { return Ok(None) };
-        all.push(PathName { path, mount_bytes });
-    }
-    Ok(Some(all))
 }
 
 fn write_column(out: &mut Writer, column: &Column, names: usize) {

@@ -40,10 +40,9 @@ impl Block {
             narrow(&mut fits, &self.caller, self.callers.iter().map(|caller| Fit::is(caller == wanted)))?;
         }
         if filter.path.is_some() || filter.path_prefix.is_some() {
-            let takes = |name: &super::block::PathName| {
-                Fit::is(filter.takes_path(&name.path, u64::from(name.mount_bytes)))
-            };
-            narrow(&mut fits, &self.path, self.paths.iter().map(takes))?;
+            let names = self.paths.iter().zip(&self.mounts);
+            let takes = |(path, mount): (&str, &u8)| Fit::is(filter.takes_path(path, u64::from(*mount)));
+            narrow(&mut fits, &self.path, names.map(takes))?;
         }
         if let Some(accessor) = filter.accessor.as_deref().map(long_digest) {
             narrow(&mut fits, &self.accessor, self.accessors.iter().map(|it| Fit::may(*it == accessor)))?;

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use symbolon_core::audit::Detail;
 use symbolon_proto::log::Entry;
 
-use super::block::{ANY, AS_HEAD, Block, Column, Kind, PathName};
+use super::block::{ANY, AS_HEAD, Block, Column, Kind};
 
 /// Most kinds.
 const KINDS_MAX: usize = 255;
@@ -113,8 +113,9 @@ impl Gathering {
             first_ms,
             last_ms,
             kinds: kinds.collect(),
-            callers,
-            paths,
+            callers: callers.iter().map(String::as_str).collect(),
+            paths: paths.iter().map(|name| name.path.as_str()).collect(),
+            mounts: paths.iter().map(|name| name.mount_bytes).collect(),
             accessors,
             kind,
             caller,
@@ -123,6 +124,13 @@ impl Gathering {
             request: self.request,
         }
     }
+}
+
+/// A path, and how many bytes of it are the mount's own.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct PathName {
+    path: String,
+    mount_bytes: u8,
 }
 
 /// Whether a name fits into what is left of `bytes_max`, of which it then takes its part.

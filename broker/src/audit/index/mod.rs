@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! block.rs      what an index says of a segment, and its bytes
+//! texts.rs      its callers and paths
 //! gathering.rs  a block out of entries and their details
 //! choosing.rs   which entries of a block can fit a filter
 //! trust.rs      the root of a segment, proven from the tree that this process has made
@@ -27,6 +28,7 @@ pub mod making;
 mod sealing;
 pub mod searching;
 pub mod tallying;
+mod texts;
 mod trust;
 
 #[cfg(test)]

@@ -153,8 +153,8 @@ impl Tally {
         for (name, often) in block.callers.iter().zip(callers) {
             add_name(&mut self.callers, name, often);
         }
-        for (name, often) in block.paths.iter().zip(paths) {
-            self.add_path(&name.path, name.mount_bytes.into(), often);
+        for ((path, mount), often) in block.paths.iter().zip(&block.mounts).zip(paths) {
+            self.add_path(path, (*mount).into(), often);
         }
         unknown
     }
