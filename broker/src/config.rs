@@ -18,17 +18,21 @@ use crate::store::embedded::CACHE_BYTES_DEFAULT;
 
 mod audit;
 mod backup;
+mod custody;
 mod examine;
 mod lives;
+mod raw;
 mod remote;
 mod sinks;
 
 pub use audit::{AuditConfig, WhenFull};
 pub use backup::{BackupConfig, Bucket};
+pub use custody::{CustodyConfig, SourceConfig};
 pub use examine::Named;
 pub use lives::{Lives, Living};
+pub use raw::Raw;
 pub use remote::{GroupTerms, Remote, RemoteNode, RemoteTableError};
-pub use sinks::{Begin, Format, Names, Raw, SinkConfig};
+pub use sinks::{Begin, Format, Names, SinkConfig};
 
 /// A year: whoever wants longer wants no dead man's switch, and there is no such choice.
 const DEAD_MAN_HOURS_MAX: u64 = 8760;
@@ -76,6 +80,8 @@ struct Written {
     #[serde(default)]
     audit: AuditConfig,
     #[serde(default)]
+    custody: CustodyConfig,
+    #[serde(default)]
     metrics: Metrics,
     #[serde(default)]
     allow_insecure_memory: bool,
@@ -86,8 +92,9 @@ struct Written {
 impl From<Written> for Config {
     fn from(written: Written) -> Self {
         let Written { listen, tls, store, remote, backup, allow_insecure_memory, .. } = written;
-        let Written { high_tier, init, oauth, audit, metrics, vault_compatibility_version, .. } = written;
-        let lives = Lives { high_tier, init, oauth, audit, metrics, vault_compatibility_version };
+        let Written { high_tier, init, oauth, audit, custody, metrics, .. } = written;
+        let vault_compatibility_version = written.vault_compatibility_version;
+        let lives = Lives { high_tier, init, oauth, audit, custody, metrics, vault_compatibility_version };
         Self { listen, tls, store, remote, backup, allow_insecure_memory, lives: lives.into() }
     }
 }
@@ -279,6 +286,11 @@ pub enum ConfigError {
         "[[audit.sinks]] wants at most 8 sinks, each with a name of its own of at most 40 letters, digits, - and _"
     )]
     Sinks,
+    /// Sources that cannot be told apart, or at no place.
+    #[error(
+        "[[custody.sources]] wants at most 15 sources, each with a name of its own and a place (box, site, or another name); names have at most 40 letters, digits, - and _"
+    )]
+    Sources,
     /// Plain HTTP beyond this machine.
     #[error("without [tls] the broker listens on loopback only; {listen} is not")]
     PlainHttp {
@@ -319,6 +331,7 @@ impl Config {
             (self.backup.as_ref().is_some_and(|backup| !backup.is_sound()), ConfigError::Backup),
             (!lives.audit.is_sound(), ConfigError::Audit),
             (!sinks::are_sound(&lives.audit.sinks), ConfigError::Sinks),
+            (!lives.custody.is_sound(), ConfigError::Sources),
         ];
         checks.into_iter().filter_map(|(is_wrong, error)| is_wrong.then_some(error)).collect()
     }

@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use crate::alarms::{Alarm, Alarms};
 use crate::audit::sinks::{self, Unsound};
 use crate::config::{self, Config, ConfigError, Lives, Living};
+use crate::custody::sources::{self, UnsoundSource};
 use crate::faces::server::{Tls, TlsError, hybrid_only_tls_config, tls_config};
 use crate::metrics::CertificateEnd;
 
@@ -228,12 +229,16 @@ enum Unusable {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Sink(#[from] Unsound),
+    /// A source of shares that there cannot be.
+    #[error(transparent)]
+    Source(#[from] UnsoundSource),
 }
 
 /// A file that can be used, with its sinks.
 fn load(path: &Path) -> Result<Config, Unusable> {
     let config = Config::load(path)?;
     sinks::check(&config.lives.now().audit)?;
+    sources::check(&config.lives.now().custody)?;
     Ok(config)
 }
 

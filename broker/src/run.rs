@@ -19,6 +19,7 @@ use crate::config::{Config, Lives};
 use crate::custody::App;
 use crate::custody::initialising::Initialising;
 use crate::custody::seal::SealHandle;
+use crate::custody::sources::{self, UnsoundSource};
 use crate::custody::unseal::{Furnishing, Unsealer};
 use crate::faces::server::{ServeError, ServerLimits, Tls, serve};
 use crate::keys::KEPT_MAX;
@@ -61,6 +62,9 @@ pub enum RunError {
     /// A sink that there cannot be.
     #[error(transparent)]
     Sink(#[from] Unsound),
+    /// A source of shares that there cannot be.
+    #[error(transparent)]
+    Source(#[from] UnsoundSource),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}")]
     Listen {
@@ -87,6 +91,7 @@ impl Broker {
     /// Hardens the process, opens the store, and listens.
     pub async fn bind(config: Config) -> Result<Self, RunError> {
         sinks::check(&config.lives.now().audit)?;
+        sources::check(&config.lives.now().custody)?;
         let memory = process::harden(config.allow_insecure_memory, KEPT_MAX)?;
         let certificate = config.tls.as_ref().map(Certificate::load).transpose()?;
         let store = open_store(&config)?;

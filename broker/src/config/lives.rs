@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::Serialize;
 
-use super::{AuditConfig, HighTier, InitConfig, Metrics, OauthConfig};
+use super::{AuditConfig, CustodyConfig, HighTier, InitConfig, Metrics, OauthConfig};
 
 /// What a running broker takes over from its file. A field has the name that it has there: this type is the
 /// list of what needs no restart.
@@ -19,6 +19,8 @@ pub struct Lives {
     pub oauth: OauthConfig,
     /// How long the log is kept.
     pub audit: AuditConfig,
+    /// Who gives shares without a person.
+    pub custody: CustodyConfig,
     /// Numbers for Prometheus.
     pub metrics: Metrics,
     /// Version that Vault clients see in `sys/seal-status`; some gate features by it.

@@ -1,13 +1,11 @@
 //! Where entries of the log are sent. What a kind of sink needs stays raw here, and is read by its folder.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
+
+use super::raw::{Raw, is_name};
 
 /// Most sinks: each keeps some hundred KiB.
 const SINKS_MAX: usize = 8;
-/// Longest name of one, in characters.
-const NAME_CHARS_MAX: usize = 40;
 
 /// One place that entries are sent to.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -53,7 +51,7 @@ fn holds() -> bool {
 impl From<Written> for SinkConfig {
     fn from(written: Written) -> Self {
         let Written { name, kind, format, names, hold, begin, rest } = written;
-        Self { name, kind, format, names, hold, begin, rest: Raw(rest.to_string()) }
+        Self { name, kind, format, names, hold, begin, rest: rest.into() }
     }
 }
 
@@ -90,39 +88,8 @@ pub enum Begin {
     Now,
 }
 
-/// Settings of a kind, in TOML.
-#[derive(Clone, PartialEq, Eq, Serialize)]
-pub struct Raw(String);
-
-impl Raw {
-    /// As the kind reads them. The text names what is wrong.
-    pub fn parse<T: for<'a> Deserialize<'a>>(&self) -> Result<T, String> {
-        toml::from_str(&self.0).map_err(|error| error.message().to_owned())
-    }
-
-    /// What has these names, and the rest.
-    pub fn split(&self, names: &[&str]) -> Result<(Self, Self), String> {
-        let (mut found, mut rest) = (toml::Table::new(), toml::Table::new());
-        for (name, value) in self.parse::<toml::Table>()? {
-            let side = if names.contains(&name.as_str()) { &mut found } else { &mut rest };
-            side.insert(name, value);
-        }
-        Ok((Self(found.to_string()), Self(rest.to_string())))
-    }
-}
-
-impl fmt::Debug for Raw {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
-    }
-}
-
 /// Whether there are not too many, and each has a name of its own.
 pub(super) fn are_sound(sinks: &[SinkConfig]) -> bool {
-    let is_name = |name: &str| {
-        (1..=NAME_CHARS_MAX).contains(&name.len())
-            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
-    };
     let is_alone = |sink: &SinkConfig| sinks.iter().filter(|other| other.name == sink.name).count() == 1;
     sinks.len() <= SINKS_MAX && sinks.iter().all(|sink| is_name(&sink.name) && is_alone(sink))
 }

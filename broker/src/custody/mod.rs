@@ -12,6 +12,7 @@
 //! deployment.rs      network identity and log seed
 //! places.rs          rows that there is one of
 //! enrolment_rows.rs  whom this broker is enrolled with
+//! sources/           what gives a share without a person
 //! escrow.rs          shares under the customer's key
 //! ```
 
@@ -28,6 +29,7 @@ pub mod initialising;
 mod made;
 pub mod places;
 pub mod seal;
+pub mod sources;
 pub mod unseal;
 
 pub use app::App;

@@ -1,0 +1,83 @@
+//! Why a source gives nothing.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Why a source gives nothing. What a device or a server says is not in any text.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// A file of a credential or an authority.
+    #[error("the file {path} cannot be used: {source}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// No way to it.
+    #[error("it is not reached: {0}")]
+    Unreachable(String),
+    /// It is there and says nothing.
+    #[error("it did not answer within {} ms", after.as_millis())]
+    Silent {
+        /// How long was waited.
+        after: Duration,
+    },
+    /// It answered what is no answer.
+    #[error("it did not answer with {expected}")]
+    Garbled {
+        /// What was expected.
+        expected: &'static str,
+    },
+    /// It does not give what it was asked for, and will not by itself.
+    #[error("it refuses: {0}")]
+    Refused(String),
+    /// What was kept of it is damaged, or belongs to another source.
+    #[error(
+        "what the store keeps for it is damaged or was made for another source; enrol it again, then reshare"
+    )]
+    Kept,
+}
+
+/// What failed, in words that anyone may read: the status shows them without a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A file on this machine.
+    File,
+    /// Not reached, or silent.
+    Unreachable,
+    /// An answer that is none.
+    Garbled,
+    /// It refuses.
+    Refused,
+    /// The row in the store.
+    Kept,
+}
+
+impl Fault {
+    /// Its word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::File => "a file on this machine cannot be used",
+            Self::Unreachable => "it does not answer",
+            Self::Garbled => "its answer is not understood",
+            Self::Refused => "it refuses",
+            Self::Kept => "what the store keeps for it is damaged",
+        }
+    }
+}
+
+impl SourceError {
+    /// What of it anyone may read.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        match self {
+            Self::File { .. } => Fault::File,
+            Self::Unreachable(_) | Self::Silent { .. } => Fault::Unreachable,
+            Self::Garbled { .. } => Fault::Garbled,
+            Self::Refused(_) => Fault::Refused,
+            Self::Kept => Fault::Kept,
+        }
+    }
+}
