@@ -20,6 +20,7 @@ use crate::custody::App;
 use crate::custody::initialising::Initialising;
 use crate::custody::seal::SealHandle;
 use crate::custody::sources::{self, UnsoundSource};
+use crate::custody::unattended::Keeper;
 use crate::custody::unseal::{Furnishing, Unsealer};
 use crate::faces::server::{ServeError, ServerLimits, Tls, serve};
 use crate::keys::KEPT_MAX;
@@ -134,6 +135,7 @@ impl Broker {
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), RunError> {
         let router = crate::faces::router(Arc::clone(&self.app), self.certificate_end);
         serve(self.listener, self.tls, router, ServerLimits::default(), shutdown).await?;
+        self.app.sources.stop();
         // the seal task only fails to answer if it is gone, and its keys with it
         let _ = self.app.seal.seal().await;
         if let Err(problem) = self.app.store.close().await {
@@ -165,9 +167,22 @@ pub fn assemble(config: Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>, se
     let backups = Arc::new(Backups::new(config.backup.clone(), Arc::clone(&alarms)));
     let retention = Arc::new(Retention::new(lives.clone(), Arc::clone(&alarms)));
     let furnishing = furnishing(&backups, &retention);
+    let sources = Keeper::new(lives.clone(), Arc::clone(&store), Arc::clone(&clock));
     let unsealer = Unsealer::new(Arc::clone(&store), Arc::clone(&clock), remote, furnishing).sharing(lives);
     let seal = SealHandle::start(sealed, unsealer, Arc::clone(&clock));
-    App { config, store, seal, clock, shape, init: Initialising::default(), alarms, backups, retention }
+    sources.keep(seal.clone());
+    App {
+        config,
+        store,
+        seal,
+        clock,
+        shape,
+        init: Initialising::default(),
+        alarms,
+        backups,
+        sources,
+        retention,
+    }
 }
 
 /// A file that is not there is created only for a new deployment, and only if the operator has said that it

@@ -167,6 +167,8 @@ labels! {
         CONTEXT_FRAGMENT_FILE = b"SKB1/ctx/fragment-file";
         /// Key file of a custodian or an officer (7.4).
         CONTEXT_KEY_FILE = b"SKB1/ctx/key-file";
+        /// Key file of a source (16.85).
+        CONTEXT_SOURCE_FILE = b"SKB1/ctx/source-file";
         /// A piece of a backup (16.80).
         CONTEXT_BACKUP = b"SKB1/ctx/backup";
         /// Index of a segment of the log (16.83).

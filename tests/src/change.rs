@@ -102,7 +102,7 @@ async fn dealt(site: &Site, people: &[Person]) -> Vec<Share> {
 
 /// A whole ceremony for new shares: begun, given for by the holders of `old`, proven by everybody new.
 async fn new_shares(site: &Site, kind: &str, old: &[Share], people: &[Person]) -> Vec<Share> {
-    operator(site).begin_ceremony(kind, Some(2), &cards(people)).await.unwrap();
+    operator(site).begin_ceremony(kind, Some(2), &cards(people), &[]).await.unwrap();
     for share in &old[..2] {
         give(site, share).await.unwrap();
     }
@@ -142,7 +142,7 @@ async fn other_people_take_over_the_shares_and_sign_for_it() {
     let site = Site::open(CALM).await;
     site.write("app/db", "before").await;
     let (old, new_people) = (typed(&site), people(&["dora", "emil", "fritz"]));
-    operator(&site).begin_ceremony("reshare", Some(2), &cards(&new_people)).await.unwrap();
+    operator(&site).begin_ceremony("reshare", Some(2), &cards(&new_people), &[]).await.unwrap();
     let begun = under_way(&site).await;
     assert_eq!((begun.kind.as_str(), begun.stage.as_str()), ("reshare", "collecting"));
     assert_eq!(begun.missing, ["ana", "boris", "carla"]);
@@ -193,7 +193,7 @@ async fn other_people_take_over_the_shares_and_sign_for_it() {
     site.read("app/db").await.expect(200);
     // Nobody can come to sign as dora, who is a custodian now.
     let impostors = cards(&people(&["gerd", "dora"]));
-    let error = operator(&site).begin_ceremony("reshare", Some(2), &impostors).await.unwrap_err();
+    let error = operator(&site).begin_ceremony("reshare", Some(2), &impostors, &[]).await.unwrap_err();
     assert!(refusal(&error).contains("card 2 bears the name of a present custodian"), "{error:?}");
 }
 
@@ -244,7 +244,7 @@ async fn the_next_fragment_epoch_needs_no_new_shares() {
     let machine = site.machine_login().await.expect(200).json();
     let machine = machine["auth"]["client_token"].as_str().unwrap().to_owned();
     let old = typed(&site);
-    operator(&site).begin_ceremony("epoch", None, &[]).await.unwrap();
+    operator(&site).begin_ceremony("epoch", None, &[], &[]).await.unwrap();
     give(&site, &old[0]).await.unwrap();
     give(&site, &old[1]).await.unwrap();
     let status = settled(&site).await;
@@ -295,7 +295,7 @@ async fn a_new_fragment_makes_the_old_shares_worthless() {
 async fn a_drill_asks_everybody_and_names_whose_share_is_wrong() {
     let site = Site::open(CALM).await;
     let shares = typed(&site);
-    operator(&site).begin_ceremony("drill", None, &[]).await.unwrap();
+    operator(&site).begin_ceremony("drill", None, &[], &[]).await.unwrap();
     let mut wrong = *shares[2].to_bytes().expose();
     wrong[43] ^= 1;
     let error = give(&site, &Share::from_bytes(&wrong).unwrap()).await.unwrap_err();
@@ -309,7 +309,7 @@ async fn a_drill_asks_everybody_and_names_whose_share_is_wrong() {
     let listed = operator(&site).ceremonies().await.unwrap();
     assert_eq!(listed.last().unwrap().kind, "drill");
     // With one custodian on holiday the operator ends it.
-    operator(&site).begin_ceremony("drill", None, &[]).await.unwrap();
+    operator(&site).begin_ceremony("drill", None, &[], &[]).await.unwrap();
     for share in &shares[1..] {
         give(&site, share).await.unwrap();
     }
@@ -336,12 +336,12 @@ async fn what_is_refused_or_given_up_changes_nothing() {
         ("rekey", Some(2), vec![two[0].card.to_text(); 2]),
         ("rekey", Some(2), vec!["no card".to_owned(); 2]),
     ] {
-        assert!(root.begin_ceremony(kind, threshold, &cards).await.is_err(), "{kind} {threshold:?}");
+        assert!(root.begin_ceremony(kind, threshold, &cards, &[]).await.is_err(), "{kind} {threshold:?}");
     }
     assert!(root.cancel_ceremony().await.is_err(), "there is none");
     // One at a time, and giving up wipes what was given.
-    root.begin_ceremony("rekey", Some(2), &cards(&two)).await.unwrap();
-    let error = root.begin_ceremony("drill", None, &[]).await.unwrap_err();
+    root.begin_ceremony("rekey", Some(2), &cards(&two), &[]).await.unwrap();
+    let error = root.begin_ceremony("drill", None, &[], &[]).await.unwrap_err();
     assert!(refusal(&error).contains("another ceremony is under way"), "{error:?}");
     assert!(root.finish_ceremony().await.is_err(), "only a drill is ended by hand");
     give(&site, &shares[0]).await.unwrap();
@@ -351,7 +351,7 @@ async fn what_is_refused_or_given_up_changes_nothing() {
     root.cancel_ceremony().await.unwrap();
     assert!(site.client().ceremony().await.unwrap().is_none());
     // A seal in the middle of a ceremony ends it, too.
-    root.begin_ceremony("rekey", Some(2), &cards(&two)).await.unwrap();
+    root.begin_ceremony("rekey", Some(2), &cards(&two), &[]).await.unwrap();
     give(&site, &shares[0]).await.unwrap();
     seal(&site).await;
     assert_eq!(under_way(&site).await.kind, "unseal");

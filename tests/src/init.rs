@@ -129,6 +129,7 @@ async fn a_confirmation_that_has_begun_ends_although_its_caller_is_gone() {
         threshold: 2,
         custodians: Vec::new(),
         cards: Vec::new(),
+        sources: Vec::new(),
         recovery: Some("none".to_owned()),
         channel: Channel::default(),
         awaits_receipt: true,

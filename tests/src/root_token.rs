@@ -206,8 +206,8 @@ async fn nobody_but_a_present_custodian_begins_or_cancels() {
     assert_eq!(under_way(site).await.kind, "root");
     // One at a time; an operator who has a token after all can end it.
     lost.refused(&lost.signed(ask(), 1, 0).await, "another ceremony is under way").await;
-    operator(site).begin_ceremony("drill", None, &[]).await.unwrap_err();
-    let error = operator(site).begin_ceremony("root", None, &[]).await.unwrap_err();
+    operator(site).begin_ceremony("drill", None, &[], &[]).await.unwrap_err();
+    let error = operator(site).begin_ceremony("root", None, &[], &[]).await.unwrap_err();
     assert!(refusal(&error).contains("symbolon operator root begin"), "{error:?}");
     site.client().ask_for_root(&lost.signed(cancel, 0, 0).await).await.unwrap();
     assert!(lost.nothing_under_way().await);

@@ -12,6 +12,7 @@ pub mod keyring;
 pub mod kv;
 pub mod oauth;
 pub mod path;
+pub mod places;
 pub mod policy;
 pub mod root_requests;
 pub mod seal;

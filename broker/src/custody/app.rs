@@ -6,6 +6,7 @@ use symbolon_core::clock::Clock;
 
 use super::initialising::Initialising;
 use super::seal::SealHandle;
+use super::unattended::Keeper;
 use crate::access::Session;
 use crate::access::shape::Shape;
 use crate::alarms::Alarms;
@@ -15,7 +16,7 @@ use crate::config::Config;
 use crate::error::OpError;
 use crate::store::Store;
 
-/// What every request shares. If it grows past eight, a module is missing.
+/// What every request shares.
 pub struct App {
     /// The configuration as read at start.
     pub config: Config,
@@ -33,6 +34,8 @@ pub struct App {
     pub alarms: Arc<Alarms>,
     /// What is known of backups.
     pub backups: Arc<Backups>,
+    /// Who gives shares without a person.
+    pub sources: Arc<Keeper>,
     /// What is known of the log's retention.
     pub retention: Arc<Retention>,
 }

@@ -36,6 +36,7 @@ use super::initialising::{Attempt, Turn};
 use super::made::Made;
 use super::places::{GENERATION, Generation, SEAL_COPY, public_record};
 use super::seal::View;
+use super::sources::{SourceRefusal, initial};
 use super::{App, enrolment_rows};
 use crate::access::{Channel, Object, builtins, policies, tokens};
 use crate::error::{OpError, Text};
@@ -66,6 +67,8 @@ pub struct Init {
     pub custodians: Vec<String>,
     /// One card per share, instead of names. Then no share is ever shown: each is sealed to its card.
     pub cards: Vec<symbolon_proto::custody::Card>,
+    /// Sources that hold a share each beside the cards, by name; counted in `shares`.
+    pub sources: Vec<String>,
     /// Recovery policy; `None` takes the one in the configuration, and there is no other default.
     pub recovery: Option<String>,
     /// How the connection is kept on which the answer goes.
@@ -115,7 +118,10 @@ pub struct CustodianShare {
 /// What the operator wants, checked.
 struct Plan {
     threshold: Threshold,
+    /// The people.
     holders: Vec<Holder>,
+    /// Sources that hold a share each beside them.
+    sources: Vec<String>,
     recovery: Recovery,
     /// Whom the nodes seal their shares to, with [`Recovery::CustomerEscrow`].
     escrow: Option<EscrowKey>,
@@ -141,15 +147,16 @@ impl Plan {
             Threshold::new(request.threshold, request.shares).map_err(|_| InitError::ShareNumbers)?;
         let holders = holders(request, &configured.custodians)?;
         let exposes = request.channel.is_classical() && request.cards.is_empty();
-        Ok(Self { threshold, holders, recovery, escrow, exposes })
+        let sources = request.sources.clone();
+        Ok(Self { threshold, holders, sources, recovery, escrow, exposes })
     }
 }
 
 /// Who holds the shares: by cards, by the names of the request, by those of the configuration, or by number.
 fn holders(request: &Init, configured: &[String]) -> Result<Vec<Holder>, InitError> {
-    let shares = usize::from(request.shares);
+    let shares = usize::from(request.shares).saturating_sub(request.sources.len());
     let holders: Vec<Holder> = match (request.cards.as_slice(), request.custodians.as_slice(), configured) {
-        ([], [], []) => (1..=request.shares).map(|x| Holder::named(format!("custodian-{x}"))).collect(),
+        ([], [], []) => (1..=shares).map(|x| Holder::named(format!("custodian-{x}"))).collect(),
         ([], [], names) | ([], names, _) => names.iter().map(Holder::named).collect(),
         (cards, [], _) => cards.iter().map(Holder::from).collect(),
         (_, _, _) => return Err(InitError::NamesAndCards),
@@ -165,6 +172,9 @@ pub async fn init(app: &App, request: &Init) -> Result<InitAnswer, OpError> {
         return Err(OpError::refused("the broker is already initialised"));
     }
     let plan = Plan::check(app, request)?;
+    if !plan.sources.is_empty() && plan.holders.iter().any(|holder| holder.keys.is_none()) {
+        return Err(SourceRefusal::Cards.into());
+    }
     let attempt = turn.attempt()?;
     let (made, answer) = make(app, &plan, attempt).await?;
     let receipt = answer.receipt();
@@ -211,11 +221,15 @@ async fn put_in_force(app: &App, turn: Turn, receipt: Receipt) -> Result<audit::
 /// Everything of a deployment, and what its operator is told.
 async fn make(app: &App, plan: &Plan, attempt: &mut Attempt) -> Result<(Made, InitAnswer), OpError> {
     let (id, broker) = (attempt.id, attempt.broker);
+    let custody = app.config.lives.now().custody.clone();
+    let mut sources = initial::enrol(&custody, &plan.sources, id).await?;
+    let holders = initial::judged(&custody, &sources, plan.threshold, &plan.holders)?;
     let enrolled = enrol(app, attempt).await?;
     let deployment = &attempt.deployment;
     let fragment = Fragment::random(&mut os_rng());
-    let (set, shares) = deal(app, plan, id, &fragment)?;
-    let handed = hand_out(plan, &set, &shares)?;
+    let (set, shares) = deal(app, plan.threshold, &holders, id, &fragment)?;
+    let handed = hand_out(&holders, &set, &shares)?;
+    initial::deal(&custody, &mut sources, &set, &handed.envelopes).await?;
     let record = seal_record(app, plan, &set, &enrolled, deployment, id, broker)?;
     let sealed = Sealed::open(record).map_err(|_| OpError::bug("the seal record could not be read back"))?;
     let unsealed = Arc::new(Unsealed::first(&fragment, &sealed));
@@ -228,8 +242,11 @@ async fn make(app: &App, plan: &Plan, attempt: &mut Attempt) -> Result<(Made, In
         return Err(error.problem().into());
     }
     let services = Services { remote, leases, enrolled };
-    let (changes, token, root) = fill(app, plan, &sealed, &unsealed, deployment, services, &record).await?;
-    let Handed { shares, parcels, .. } = handed;
+    let (mut changes, token, root) =
+        fill(app, plan, &sealed, &unsealed, deployment, services, &record).await?;
+    changes.extend(initial::rows(&Rows::new(Arc::clone(&app.store), Arc::clone(&unsealed)), &sources)?);
+    let Handed { shares, mut parcels, .. } = handed;
+    parcels.truncate(plan.holders.len()); // those of sources stay here
     let log_key = sealed.record().log_key.clone();
     let answer = InitAnswer { shares, parcels, root_token: token.to_string(), log_key };
     Ok((Made { sealed, unsealed, changes, entry: entry(plan, &root) }, answer))
@@ -237,7 +254,8 @@ async fn make(app: &App, plan: &Plan, attempt: &mut Attempt) -> Result<(Made, In
 
 fn deal(
     app: &App,
-    plan: &Plan,
+    threshold: Threshold,
+    holders: &[Holder],
     deployment: DeploymentId,
     fragment: &Fragment,
 ) -> Result<(ShareSetManifest, Vec<Share>), OpError> {
@@ -246,8 +264,8 @@ fn deal(
         deployment,
         frag_epoch: FIRST_EPOCH,
         created_ms: app.clock.now().unix_ms,
-        threshold: plan.threshold,
-        holders: &plan.holders,
+        threshold,
+        holders,
         previous: None,
     };
     dealing.deal(fragment, &mut os_rng()).map_err(|_| InitError::CustodianNames.into())
@@ -367,9 +385,9 @@ struct Handed {
     envelopes: Vec<ShareEnvelope>,
 }
 
-fn hand_out(plan: &Plan, set: &ShareSetManifest, shares: &[Share]) -> Result<Handed, OpError> {
+fn hand_out(holders: &[Holder], set: &ShareSetManifest, shares: &[Share]) -> Result<Handed, OpError> {
     let (mut texts, mut parcels, mut envelopes) = (Vec::new(), Vec::new(), Vec::new());
-    for (holder, share) in plan.holders.iter().zip(shares) {
+    for (holder, share) in holders.iter().zip(shares) {
         let name = holder.name.clone();
         if holder.keys.is_none() {
             let bytes = Zeroizing::new(share.to_bytes().expose().to_vec());
@@ -437,7 +455,8 @@ mod tests {
     fn shares_shown_over_a_classical_connection_are_in_the_first_entry() {
         let plan = |exposes| {
             let (threshold, holders) = (Threshold::new(2, 3).unwrap(), Vec::new());
-            Plan { threshold, holders, recovery: Recovery::None, escrow: None, exposes }
+            let sources = Vec::new();
+            Plan { threshold, holders, sources, recovery: Recovery::None, escrow: None, exposes }
         };
         let index = Secret::filled_by(|bytes| bytes.fill(1));
         let row = ServiceToken::new(TokenClaims::root(1), hash_of(&index, "hvs.x"), "acc".to_owned());

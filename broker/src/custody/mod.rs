@@ -13,6 +13,7 @@
 //! places.rs          rows that there is one of
 //! enrolment_rows.rs  whom this broker is enrolled with
 //! sources/           what gives a share without a person
+//! unattended/        asks them, when a ceremony does
 //! escrow.rs          shares under the customer's key
 //! ```
 
@@ -30,9 +31,10 @@ mod made;
 pub mod places;
 pub mod seal;
 pub mod sources;
+pub mod unattended;
 pub mod unseal;
 
 pub use app::App;
 
 /// Tables of this room.
-pub const TABLES: &[Table] = &[ceremony::CEREMONIES];
+pub const TABLES: &[Table] = &[ceremony::CEREMONIES, sources::registry::SOURCES];

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use symbolon_core::audit::{Action, Detail, Draft, Outcome};
 use symbolon_core::policy::Operation;
-use symbolon_core::succession::Change;
+use symbolon_core::succession::{Change, NewSet};
+use symbolon_proto::custody::Card;
 use symbolon_proto::custody::Submission;
 use symbolon_proto::log::VerifierKey;
 
@@ -14,7 +15,9 @@ use crate::custody::App;
 use crate::custody::ceremony::archive::{self, Record, Signature};
 use crate::custody::ceremony::{CeremonyRefusal, Notice};
 use crate::custody::seal::View;
+use crate::custody::sources::{registry, terms};
 use crate::error::OpError;
+use crate::rows::Rows;
 
 /// The ceremony under way, or the last one while signatures are missing. A sealed broker always has one.
 pub async fn state(app: &App) -> Result<Option<Arc<Notice>>, OpError> {
@@ -30,14 +33,48 @@ pub async fn state(app: &App) -> Result<Option<Arc<Notice>>, OpError> {
     Ok(waiting.map(|record| Arc::new(record.notice(&broker))))
 }
 
+/// What an operator wants of custodians.
+#[derive(Clone, Debug)]
+pub enum Wish {
+    /// Something that is done with the shares that there are.
+    Change(Change),
+    /// New shares.
+    Deal {
+        /// Of a new fragment, too.
+        rekey: bool,
+        /// How many are needed from then on.
+        threshold: u8,
+        /// The people who are to hold one.
+        cards: Vec<Card>,
+        /// Sources that are to hold one, by name.
+        sources: Vec<String>,
+    },
+}
+
 /// Begins a ceremony that changes something. Nothing changes before custodians have given their shares.
-pub async fn begin(app: &App, who: &Requester<'_>, change: Change) -> Result<Option<Arc<Notice>>, OpError> {
+pub async fn begin(app: &App, who: &Requester<'_>, wish: Wish) -> Result<Option<Arc<Notice>>, OpError> {
     let request = authorise(app, who, "ceremony/begin", Operation::Update).await?;
+    let change = request.record_failure(change(app, &request.session().rows, wish).await).await?;
     // on record before anybody is asked for a share
     request.commit(Object::Named(change.to_string()), Vec::new()).await?;
     request.record_failure(app.seal.begin_change(change).await).await?;
     drop(request);
     state(app).await
+}
+
+async fn change(app: &App, rows: &Rows, wish: Wish) -> Result<Change, OpError> {
+    let (rekey, threshold, mut cards, sources) = match wish {
+        Wish::Change(change) => return Ok(change),
+        Wish::Deal { rekey, threshold, cards, sources } => (rekey, threshold, cards, sources),
+    };
+    for name in &sources {
+        cards.push(registry::card(rows, name).await?);
+    }
+    let set = NewSet::new(threshold, &cards).map_err(CeremonyRefusal::Set)?;
+    let known = registry::read(rows.store()).await?;
+    let custody = &app.config.lives.now().custody;
+    terms::judge(custody, &known, threshold, set.holders().iter().map(terms::of_wanted))?;
+    Ok(if rekey { Change::Rekey(set) } else { Change::Reshare(set) })
 }
 
 /// Ends a drill with the shares that are there.

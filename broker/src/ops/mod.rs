@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod backup;
 pub mod ceremony;
+pub mod custody;
 pub mod follow;
 pub mod mount;
 pub mod policy;

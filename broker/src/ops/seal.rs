@@ -13,6 +13,7 @@ use crate::audit::sinks::journal as sinks;
 use crate::backup::journal::Journal;
 use crate::custody::App;
 use crate::custody::seal::View;
+use crate::custody::sources::hold;
 use crate::error::{OpError, Text};
 
 /// Seal state as everyone may see it.
@@ -184,7 +185,7 @@ pub async fn seal(app: &App, who: &Requester<'_>) -> Result<(), OpError> {
         let session = app.fresh_session().await?;
         let request = Request::begin(&who.of(&session), Action::Seal, &Route::system("seal")).await?;
         let request = request.authorise(Operation::Update).await?;
-        request.commit(Object::Path, Vec::new()).await?;
+        request.commit(Object::Path, vec![hold::begin()]).await?;
     } // sealing waits for everybody who holds the session
     app.seal.seal().await
 }

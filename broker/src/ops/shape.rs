@@ -29,6 +29,7 @@ pub static SYSTEM: Facts = Facts {
         "symbolon/backup/*",
         "symbolon/rotate/*",
         "symbolon/ceremony/*",
+        "symbolon/custody/*",
     ],
     folds: &["policies/acl/*", "policy/*"],
     open: &[
@@ -43,6 +44,7 @@ pub static SYSTEM: Facts = Facts {
         ("PUT", "wrapping/lookup"),
         ("PUT", "wrapping/unwrap"),
         ("GET", "symbolon/ceremony"), // public keys and names, as in seal-status
+        ("GET", "symbolon/custody"),  // names and states of sources, as in seal-status
         ("PUT", "symbolon/ceremony/submit"), // takes shares, which prove themselves
         ("PUT", "symbolon/ceremony/sign"), // takes signatures, which prove themselves
         ("GET", "symbolon/ceremony/root"), // hashes and numbers, to be signed

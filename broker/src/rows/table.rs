@@ -10,7 +10,7 @@ pub enum Layout {
     Record,
     /// SKB1 capsules: re-wrapped for the new epoch, and counted in the census.
     Capsule,
-    /// One public row.
+    /// Public rows, for a sealed broker: seal record, sources.
     Public,
     /// Of the log: its own format, under keys that outlive an epoch.
     Log,

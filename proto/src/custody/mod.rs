@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! KeyPair ──seal (passphrase)──▶ key file            KeyPair ──card──▶ Card (public, given to the dealer)
+//! KeyPair ──seal (a device's key)──▶ source file
 //! Share   ──ShareEnvelope::seal──▶ one custodian     Share ──Submission::seal──▶ one ceremony of the broker
 //! k_i     ──EscrowEnvelope::seal──▶ escrow key       events ──Transcript──▶ final hash, signed by all
 //! card    ──SignedRootRequest──▶ a ceremony of its own ──SealedRootToken──▶ the same card
@@ -18,6 +19,7 @@ pub mod passphrase;
 pub mod receipt;
 mod root_request;
 mod root_token;
+mod source_file;
 mod submission;
 pub mod transcript;
 
@@ -31,6 +33,9 @@ pub use self::root_request::{
 };
 pub use self::root_token::{
     ROOT_TOKEN_TEXT_BYTES_MAX, RootTokenError, SEALED_ROOT_TOKEN_BYTES, SealedRootToken,
+};
+pub use self::source_file::{
+    BINDING_BYTES_MAX, DealtShare, SOURCE_KIND_BYTES_MAX, SourceFile, SourceFileError,
 };
 pub use self::submission::{
     CeremonyBinding, CeremonyKey, Purpose, SUBMISSION_BYTES, Submission, SubmissionError,

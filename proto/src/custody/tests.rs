@@ -18,6 +18,7 @@ use crate::testing::rng;
 
 mod key_files;
 mod root_tokens;
+mod source_files;
 mod transcripts;
 
 const NAMES: [&str; 3] = ["Ann", "Bob", "Zoë"];

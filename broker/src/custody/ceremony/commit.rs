@@ -6,6 +6,7 @@
 //! identity, log seed  ┘ under the new K_netkey ┐ only if the keys change
 //! keys carried over                            ┘
 //! transcript, set with signatures, envelopes     always
+//! shares of sources, each in its envelope        with a new share set
 //! ```
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use super::archive::Archived;
 use crate::access::Session;
 use crate::custody::deployment::Deployment;
 use crate::custody::places::{SEAL_COPY, public_record};
+use crate::custody::sources::registry;
 use crate::error::{OpError, Text};
 use crate::rows::seal_record_key;
 use crate::store::{Expect, Write};
@@ -54,6 +56,8 @@ pub async fn commit(session: &Session, over: Over) -> Result<Option<Successor>, 
         None => kept.rows(&session.rows)?,
         Some(after) => succession(session, &deployment, after, &kept)?,
     };
+    let dealt = dealt(session, successor.as_ref(), &envelopes).await?;
+    let changes = changes.into_iter().chain(dealt).collect();
     let recorded = session.commit(changes, entry(&transcript, successor.as_ref(), &envelopes)).await;
     match recorded.map(drop) {
         Ok(()) => Ok(successor),
@@ -107,6 +111,17 @@ fn succession(
         changes.extend(deployment.succession(&after.unsealed)?);
     }
     Ok(changes)
+}
+
+/// The shares of sources among new ones: a sealed broker reads them where it finds the seal record.
+async fn dealt(
+    session: &Session,
+    after: Option<&Successor>,
+    envelopes: &[ShareEnvelope],
+) -> Result<Vec<Write>, OpError> {
+    let Some(after) = after.filter(|_| !envelopes.is_empty()) else { return Ok(Vec::new()) };
+    let sources = registry::read(session.rows.store()).await?;
+    Ok(registry::dealt(sources, after.sealed.share_set(), envelopes))
 }
 
 fn entry(transcript: &Transcript, after: Option<&Successor>, envelopes: &[ShareEnvelope]) -> Draft {

@@ -143,6 +143,12 @@ impl SealHandle {
         self.view.borrow().clone()
     }
 
+    /// The same, and when it changes. Whoever looks lets go at once: a session that is held cannot be closed.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<View> {
+        self.view.clone()
+    }
+
     /// The open session, or why there is none.
     pub fn session(&self) -> Result<Arc<Session>, OpError> {
         match &*self.view.borrow() {

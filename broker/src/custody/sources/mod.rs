@@ -6,7 +6,12 @@
 //!
 //! ```text
 //! tang/ pkcs11/   the kinds; a line each in `KINDS`
-//! error.rs        why a source gives nothing
+//! enrolling.rs    a source's keys, bound to its device; and whether it would give its share
+//! registry.rs     where sources are kept: readable while the broker is sealed
+//! initial.rs      sources of a new deployment
+//! terms.rs        whether a share set is as strong as the configuration demands
+//! hold.rs         an operator's order to ask no source
+//! error.rs        why a source gives nothing; why an order about one is refused
 //! ```
 
 use std::future::Future;
@@ -16,15 +21,18 @@ use symbolon_proto::secret::Secret;
 
 use crate::config::{CustodyConfig, Raw, SourceConfig};
 
+pub mod enrolling;
 pub mod error;
+pub mod hold;
+pub mod initial;
+pub mod registry;
+pub mod terms;
 
-pub use error::SourceError;
+pub use error::{SourceError, SourceRefusal};
+pub use symbolon_proto::custody::BINDING_BYTES_MAX;
 
 /// Every kind of source there is.
 pub static KINDS: &[&Kind] = &[];
-
-/// Longest binding in bytes, with all that a device wants to have kept.
-pub const BINDING_BYTES_MAX: usize = 64 << 10;
 
 /// A source as its settings say it, or what is wrong with them.
 pub type Parsed = Result<Box<dyn Device>, String>;

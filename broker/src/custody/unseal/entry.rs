@@ -12,6 +12,7 @@ use crate::access::builtins;
 use crate::access::shape::Shape;
 use crate::audit::writer::Writer;
 use crate::custody::places::{GENERATION, Generation, SEAL_COPY, public_record};
+use crate::custody::sources::hold;
 use crate::error::OpError;
 use crate::random::os_rng;
 use crate::rows::{Rows, restored_key, seal_record_key};
@@ -58,7 +59,8 @@ pub(super) async fn commit(
     let restored = rows.store().get(&restored_key()).await?;
     let (Generation(last), revision) = rows.read(GENERATION).await?.ok_or(OpError::INTEGRITY)?;
     let next = generation_after(last);
-    let mut changes = vec![rows.put(GENERATION, &Generation(next), Expect::Revision(revision))?];
+    let generation = rows.put(GENERATION, &Generation(next), Expect::Revision(revision))?;
+    let mut changes = vec![generation, hold::end()];
     changes.extend(restored.as_ref().map(|_| Write::Delete { key: restored_key(), expect: Expect::Any }));
     let raised = sealed.raised();
     if let Some(raised) = &raised {

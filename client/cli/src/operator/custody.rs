@@ -237,14 +237,15 @@ struct KeptCeremonies {
 
 impl Operator {
     /// Begins a ceremony that changes something: `drill` or `epoch`, or `reshare` or `rekey` for the owners
-    /// of `cards` (text form), of whom `threshold` are needed from then on.
+    /// of `cards` (text form) and these `sources`, of whom `threshold` are needed from then on.
     pub async fn begin_ceremony(
         &self,
         kind: &str,
         threshold: Option<u8>,
         cards: &[String],
+        sources: &[String],
     ) -> Result<Option<Ceremony>, Error> {
-        let body = json!({ "type": kind, "threshold": threshold, "cards": cards });
+        let body = json!({ "type": kind, "threshold": threshold, "cards": cards, "sources": sources });
         let call = self.call(Method::PUT, "sys/symbolon/ceremony/begin").json(&body);
         Ok(call.limit(STATE_BYTES_MAX).send().await?.raw::<CeremonyState>(EXPECTED)?.ceremony)
     }

@@ -7,6 +7,7 @@ mod policy;
 mod retention;
 mod root;
 mod rotation;
+mod sources;
 mod sys;
 mod tokens;
 
@@ -25,6 +26,7 @@ pub use self::rotation::{
     FragmentKeys, GroupChange, LeavingNode, MountKeks, OwnKeks, RemoteKeyStatus, RewrapProgress,
     RotationStatus, Rotations,
 };
+pub use self::sources::{Custody, Source};
 pub use self::sys::{InitAnswer, InitRequest, SealStatus};
 pub use self::tokens::CreateToken;
 

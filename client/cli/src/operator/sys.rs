@@ -23,6 +23,9 @@ pub struct InitRequest {
     /// One card per share instead of names, in text form. Then no share is shown: each is sealed to its card.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cards: Vec<String>,
+    /// Sources that hold a share each beside the cards, by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<String>,
     /// `none` or `customer-escrow`.
     pub recovery: String,
     /// Whether the answer will be confirmed ([`Operator::confirm_init`]): nothing is in force before.
@@ -39,6 +42,7 @@ impl InitRequest {
             secret_threshold: 2,
             custodians: Vec::new(),
             cards: Vec::new(),
+            sources: Vec::new(),
             recovery: "none".to_owned(),
             await_receipt: false,
         }

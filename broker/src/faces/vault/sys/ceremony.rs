@@ -13,7 +13,7 @@
 
 use data_encoding::{BASE64, HEXLOWER};
 use serde_json::{Map, Value, json};
-use symbolon_core::succession::{Change, NewSet};
+use symbolon_core::succession::Change;
 use symbolon_proto::custody::Card;
 use symbolon_proto::custody::transcript::{CeremonyType, Standing};
 use symbolon_proto::log::VerifierKey;
@@ -27,7 +27,7 @@ use crate::dialect::vault::error::{FaceError, VaultError};
 use crate::dialect::vault::fields::Reader;
 use crate::dialect::vault::{Answer, Reply, Status, VaultRequest, Verb, unsupported};
 use crate::error::OpError;
-use crate::ops::ceremony;
+use crate::ops::ceremony::{self, Wish};
 
 /// Most cards that a request may hold; a share set has at most 16.
 const CARDS_MAX: usize = 16;
@@ -40,8 +40,8 @@ pub(super) async fn route(app: &App, request: &VaultRequest, what: &[&str]) -> A
         (["submit"], Verb::Write) => submit(app, request).await,
         (["sign"], Verb::Write) => sign(app, &read).await,
         (["begin"], Verb::Write) => {
-            let change = parse_change(&read)?;
-            let notice = ceremony::begin(app, &who, change).await?;
+            let wish = parse_wish(&read)?;
+            let notice = ceremony::begin(app, &who, wish).await?;
             Ok(answer(notice.as_deref()))
         }
         (["finish"], Verb::Write) => {
@@ -102,23 +102,31 @@ fn signature(read: &Reader<'_>, field: &'static str) -> Result<Option<[u8; SIGNA
     bytes.map(Some).ok_or(FaceError::Invalid("a signature must be 64 bytes in base64"))
 }
 
-fn parse_change(read: &Reader<'_>) -> Result<Change, VaultError> {
+fn parse_wish(read: &Reader<'_>) -> Result<Wish, VaultError> {
     let kind = read.string("type")?.unwrap_or_default();
     match CeremonyType::from_name(&kind) {
-        Some(CeremonyType::Drill) => Ok(Change::Drill),
-        Some(CeremonyType::Epoch) => Ok(Change::Epoch),
+        Some(CeremonyType::Drill) => Ok(Wish::Change(Change::Drill)),
+        Some(CeremonyType::Epoch) => Ok(Wish::Change(Change::Epoch)),
         Some(CeremonyType::Root) => Err(OpError::from(CeremonyRefusal::NotByToken).into()),
-        Some(CeremonyType::Reshare) => Ok(Change::Reshare(parse_set(read)?)),
-        Some(CeremonyType::Rekey) => Ok(Change::Rekey(parse_set(read)?)),
+        Some(CeremonyType::Reshare) => Ok(parse_deal(read, false)?),
+        Some(CeremonyType::Rekey) => Ok(parse_deal(read, true)?),
         _ => Err(FaceError::Invalid("\"type\" must be drill, epoch, reshare or rekey").into()),
     }
 }
 
-fn parse_set(read: &Reader<'_>) -> Result<NewSet, VaultError> {
+fn parse_deal(read: &Reader<'_>, rekey: bool) -> Result<Wish, FaceError> {
     let threshold = read.count("threshold")?.and_then(|count| u8::try_from(count).ok());
     let threshold = threshold.ok_or(FaceError::Invalid("\"threshold\" must be a number from 2 to 16"))?;
-    let cards = parse_cards(read)?;
-    NewSet::new(threshold, &cards).map_err(|error| OpError::from(CeremonyRefusal::Set(error)).into())
+    Ok(Wish::Deal { rekey, threshold, cards: parse_cards(read)?, sources: parse_sources(read)? })
+}
+
+/// The names in `sources`.
+pub(super) fn parse_sources(read: &Reader<'_>) -> Result<Vec<String>, FaceError> {
+    let names = read.string_list("sources")?.unwrap_or_default();
+    if names.len() > CARDS_MAX {
+        return Err(FaceError::Invalid("\"sources\" must be at most 16 names of sources"));
+    }
+    Ok(names)
 }
 
 /// The cards in `cards`, in the order of the shares.

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use symbolon_proto::Zeroizing;
 use symbolon_proto::custody::receipt::Receipt;
 
-use super::{backup, ceremony, retention, root, sinks};
+use super::{backup, ceremony, custody, retention, root, sinks};
 use crate::access::Channel;
 use crate::custody::App;
 use crate::custody::init::{Init, InitAnswer};
@@ -21,7 +21,7 @@ pub fn is_one(request: &VaultRequest) -> bool {
     matches!(
         segments.as_slice(),
         ["sys", "health" | "seal-status" | "init" | "unseal" | "seal" | "leader"]
-            | ["sys", "symbolon", "ceremony" | "ceremonies", ..]
+            | ["sys", "symbolon", "ceremony" | "ceremonies" | "custody", ..]
     )
 }
 
@@ -41,6 +41,7 @@ pub async fn route(app: &App, request: &VaultRequest) -> Answer {
         (["symbolon", "ceremony", "root"], _) => unsupported(),
         (["symbolon", "ceremony", what @ ..], _) => ceremony::route(app, request, what).await,
         (["symbolon", "ceremonies", what @ ..], _) => ceremony::kept(app, request, what).await,
+        (["symbolon", "custody", what @ ..], _) => custody::route(app, request, what).await,
         (["health" | "seal-status" | "init" | "unseal" | "seal" | "leader"], _) => unsupported(),
         _ => super::super::unrouted(app, request).await,
     }
@@ -191,6 +192,7 @@ fn parse_init(read: &Reader<'_>) -> Result<Init, FaceError> {
         threshold: count("secret_threshold")?,
         custodians: read.string_list("custodians")?.unwrap_or_default(),
         cards: ceremony::parse_cards(read)?,
+        sources: ceremony::parse_sources(read)?,
         recovery: read.string("recovery")?.filter(|text| !text.is_empty()),
         channel: Channel::default(),
         awaits_receipt: read.bool("await_receipt")?.unwrap_or(false),

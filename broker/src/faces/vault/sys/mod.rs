@@ -3,6 +3,7 @@
 pub(in crate::faces) mod audit;
 mod backup;
 pub(in crate::faces) mod ceremony;
+mod custody;
 mod elsewhere;
 pub(super) mod lifecycle;
 mod mounts;

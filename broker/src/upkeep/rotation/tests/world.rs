@@ -31,6 +31,7 @@ use crate::custody::deployment::{self, Deployment};
 use crate::custody::initialising::Initialising;
 use crate::custody::places::SEAL_COPY;
 use crate::custody::seal::SealHandle;
+use crate::custody::unattended::Keeper;
 use crate::engines::kv::{self, KvTarget, ReadSecret, VersionsChange, WriteSecret, WroteSecret};
 use crate::error::OpError;
 use crate::keys::SystemKeks;
@@ -218,7 +219,9 @@ impl World {
         )
         .unwrap();
         let seal = SealHandle::holding(sealed, Arc::clone(&session));
+        let sources = Keeper::new(config.lives.clone(), Arc::clone(&store), Arc::clone(&clock));
         let app = App {
+            sources,
             backups: Arc::default(),
             retention: Arc::default(),
             config,

@@ -46,6 +46,9 @@ pub struct Begin {
     /// Card of a custodian who is to hold a new share; give it once per custodian
     #[arg(long = "card", value_name = "FILE")]
     cards: Vec<PathBuf>,
+    /// A source of the broker that is to hold a new share; give it once per source
+    #[arg(long = "source", value_name = "NAME", requires = "cards")]
+    sources: Vec<String>,
     /// Begin without being asked; whoever says so has compared the fingerprints of the cards
     #[arg(long)]
     yes: bool,
@@ -106,7 +109,8 @@ impl Begin {
         if makes_shares && !self.yes {
             cards::compare("New shares are sealed to these cards", &cards)?;
         }
-        let begun = globals.client()?.begin_ceremony(&self.kind, self.threshold, &cards).await?;
+        let begun =
+            globals.client()?.begin_ceremony(&self.kind, self.threshold, &cards, &self.sources).await?;
         print_once(globals.out(), begun.as_ref())
     }
 }

@@ -7,7 +7,10 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("Everyday", &["login", "kv", "read", "write", "list", "delete", "token", "workload", "status"]),
     (
         "Operators",
-        &["setup", "operator", "secrets", "auth", "role", "policy", "eso", "backup", "ceremony", "recovery"],
+        &[
+            "setup", "operator", "secrets", "auth", "role", "policy", "eso", "backup", "ceremony", "custody",
+            "recovery",
+        ],
     ),
     ("Custodians and officers", &["custodian", "officer"]),
     ("Auditors", &["audit"]),

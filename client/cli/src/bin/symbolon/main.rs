@@ -13,6 +13,7 @@ mod cards;
 mod ceremony;
 mod completion;
 mod custodian;
+mod custody;
 mod envelopes;
 mod environment;
 mod eso;
@@ -81,6 +82,8 @@ enum Command {
     Operator(Asking<operator::Operator>),
     /// Follow a ceremony: who has given, who is missing, what is wrong
     Ceremony(Asking<ceremony::CeremonyCommand>),
+    /// Sources, which give shares without a person: enrol, test, remove, see
+    Custody(Asking<custody::CustodyCommand>),
     /// Keys of those who hold shares, and giving a share
     Custodian(Asking<custodian::Custodian>),
     /// Keys of those whose orders a fragment service carries out
@@ -192,6 +195,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Setup(command) => command.run().await,
         Command::Operator(asking) => asking.command.run(&asking.globals).await,
         Command::Ceremony(asking) => asking.command.run(&asking.globals).await,
+        Command::Custody(asking) => asking.command.run(&asking.globals).await,
         Command::Custodian(asking) => asking.command.run(&asking.globals).await,
         Command::Officer(asking) => asking.command.run(asking.globals.out()),
         Command::Kv(asking) => asking.command.run(&asking.globals).await,

@@ -44,6 +44,9 @@ pub struct Init {
     /// Card of a custodian, instead of names; give it once per share. No share is shown then
     #[arg(long = "card", value_name = "FILE", conflicts_with_all = ["custodians", "shares"], requires = "envelopes")]
     cards: Vec<PathBuf>,
+    /// A source of the broker's configuration that holds a share beside the cards; give it once per source
+    #[arg(long = "source", value_name = "NAME", requires = "cards")]
+    sources: Vec<String>,
     /// Their owners have read the fingerprints of these cards to you
     #[arg(long, requires = "cards")]
     yes: bool,
@@ -127,7 +130,9 @@ impl Init {
 
     fn request(&self) -> Result<InitRequest, Failure> {
         let cards = self.cards.iter().map(|path| card_text(path)).collect::<Result<Vec<_>, _>>()?;
-        let of_cards = u8::try_from(cards.len()).ok().filter(|cards| *cards > 0);
+        let of_cards = u8::try_from(if cards.is_empty() { 0 } else { cards.len() + self.sources.len() })
+            .ok()
+            .filter(|cards| *cards > 0);
         let shares = number(self.shares.or(of_cards), "How many shares", "--shares")?;
         let threshold = number(self.threshold, "How many of them open the broker", "--threshold")?;
         if !(2..=16).contains(&shares) || !(2..=shares).contains(&threshold) {
@@ -148,6 +153,7 @@ impl Init {
             secret_threshold: threshold,
             custodians,
             cards,
+            sources: self.sources.clone(),
             recovery: self.recovery.clone(),
             await_receipt: true,
         })
