@@ -14,6 +14,7 @@
 //! | `symbolon_log_bytes`, `symbolon_log_budget_bytes` | none |
 //! | `symbolon_sink_lag_entries`, `symbolon_sink_lag_seconds`, `symbolon_sink_failed` | sink, kind |
 //! | `symbolon_sink_pruned_entries_total`, `symbolon_sink_rejected_entries_total` | sink, kind |
+//! | `symbolon_source_failed`, `symbolon_source_held`, `symbolon_source_failures` | source, kind |
 //! | `symbolon_certificate_end_timestamp_seconds` | none |
 //! | `symbolon_log_entries` | none |
 //! | `symbolon_refusals_coalesced_total` | none |
@@ -36,6 +37,7 @@ use crate::ops::seal::SealStatus;
 
 mod open;
 mod sinks;
+mod sources;
 
 /// What all names begin with.
 const PREFIX: &str = "symbolon";
@@ -231,6 +233,7 @@ impl Metrics {
         }
         let mut families = self.registry.gather();
         families.extend(sinks::gather(&status.sinks)?);
+        families.extend(sources::gather(&status.sources)?);
         if let Some(session) = session {
             families.extend(open::gather(session)?);
         }

@@ -359,6 +359,7 @@ mod tests {
             ("oauth", "[oauth]\nissuer = \"https://other.example\""),
             ("metrics", "[metrics]\nopen = true"),
             ("audit", "[audit]\ndisk_budget_mib = 1000"),
+            ("custody", "[custody]\npeople_min = 1"),
             ("allow_insecure_memory", "allow_insecure_memory = true"),
         ];
         assert!(before.names().iter().all(|name| all.iter().any(|(setting, _)| setting == name)));

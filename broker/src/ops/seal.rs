@@ -14,6 +14,7 @@ use crate::backup::journal::Journal;
 use crate::custody::App;
 use crate::custody::seal::View;
 use crate::custody::sources::hold;
+use crate::custody::unattended::journal::Known;
 use crate::error::{OpError, Text};
 
 /// Seal state as everyone may see it.
@@ -65,6 +66,8 @@ pub struct SealStatus {
     pub log: journal::Journal,
     /// What is known of each sink of the log.
     pub sinks: Vec<sinks::State>,
+    /// What is known of each source of shares: its kind, and what came of asking it.
+    pub sources: Vec<(String, Known)>,
 }
 
 /// What anyone may know about the seal.
@@ -73,7 +76,14 @@ pub fn status(app: &App) -> SealStatus {
     app.backups.look(app.clock.now().unix_ms / 1000);
     let backup = app.backups.plan.as_ref().map(|_| app.backups.journal());
     let (log, sinks) = (app.retention.journal(), app.retention.sinks.states());
-    let mut status = SealStatus { alarms: app.alarms.texts(), backup, log, sinks, ..blank() };
+    let mut status = SealStatus {
+        alarms: app.alarms.texts(),
+        backup,
+        log,
+        sinks,
+        sources: app.sources.states(),
+        ..blank()
+    };
     match app.seal.view() {
         View::Uninitialised => {
             status.enrolling = app.init.enrolling();
@@ -128,6 +138,7 @@ fn blank() -> SealStatus {
         backup: None,
         log: journal::Journal::default(),
         sinks: Vec::new(),
+        sources: Vec::new(),
     }
 }
 

@@ -58,6 +58,7 @@ async fn init(world: &World, client: &Operator, fingerprint: &str) -> InitAnswer
         secret_threshold: 2,
         custodians: ["Ann", "Bob", "Cid"].map(str::to_owned).to_vec(),
         cards: Vec::new(),
+        sources: Vec::new(),
         recovery: "customer-escrow".to_owned(),
         await_receipt: false,
     };
@@ -171,6 +172,7 @@ async fn escrow_without_a_key_to_seal_to_is_refused() {
         secret_threshold: 2,
         custodians: ["Ann", "Bob", "Cid"].map(str::to_owned).to_vec(),
         cards: Vec::new(),
+        sources: Vec::new(),
         recovery: recovery.to_owned(),
         await_receipt: false,
     };

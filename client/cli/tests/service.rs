@@ -27,6 +27,7 @@ async fn open_world(cluster: &Cluster) -> (World, Operator) {
         secret_threshold: 2,
         custodians: vec!["ana".into(), "boris".into()],
         cards: Vec::new(),
+        sources: Vec::new(),
         recovery: "none".into(),
         await_receipt: false,
     };

@@ -12,7 +12,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tracing::{info, warn};
 
 use super::asking::{Asked, asked};
-use super::journal::{Journal, Standing};
+use super::journal::{Journal, Known, Standing};
 use crate::config::{Living, SourceConfig};
 use crate::custody::seal::{SealHandle, View};
 use crate::custody::sources::error::Fault;
@@ -65,6 +65,14 @@ impl Keeper {
         if let Some(keeper) = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take() {
             keeper.abort();
         }
+    }
+
+    /// The kind of each, in the order of the configuration, and what is known of it.
+    #[must_use]
+    pub fn states(&self) -> Vec<(String, Known)> {
+        let lives = self.lives.now();
+        let sources = lives.custody.sources.iter();
+        sources.map(|source| (source.kind.clone(), self.journal.of(&source.name))).collect()
     }
 
     async fn look(

@@ -32,6 +32,8 @@ pub struct Plan {
     pub names: Vec<Host>,
     /// Of the fragment service.
     pub invitation: Invitation,
+    /// Who gives shares with nobody there: the end of the configuration, or nothing.
+    pub custody: String,
 }
 
 /// What was made.
@@ -136,7 +138,7 @@ impl Plan {
     /// The configuration, with what may be changed later.
     #[must_use]
     pub fn configuration(&self, files: &Files) -> String {
-        let Self { layout, listen, invitation, .. } = self;
+        let Self { layout, listen, invitation, custody, .. } = self;
         let [cert, key, store] =
             [&files.cert, &files.key, &layout.state_dir.join("store.redb")].map(|path| text(path));
         format!(
@@ -178,7 +180,7 @@ open = false
 # [backup]
 # to = "/mnt/other-disk/symbolon"
 # recipients = ["/etc/symbolon/ana.card"]
-"#,
+{custody}"#,
             invitation.url(),
             invitation.fingerprint,
             self.url(),

@@ -9,6 +9,7 @@ pub mod fragment;
 pub mod invitation;
 pub mod names;
 mod place;
+pub mod sources;
 pub mod unit;
 
 use std::path::PathBuf;

@@ -326,6 +326,7 @@ mod tests {
             alarms: Vec::new(),
             backup: None,
             log: Default::default(),
+            sources: Vec::new(),
             sinks: Vec::new(),
         }
     }

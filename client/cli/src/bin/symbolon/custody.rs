@@ -71,6 +71,12 @@ fn view(custody: &Custody) -> String {
         lines.push(format!("Shares needed  {}", custody.threshold));
         lines.push(format!("People         {}", custody.people.join(", ")));
     }
+    if custody.people.len() < usize::from(custody.threshold) {
+        lines.push(
+            "Root token     cannot be made from shares: it takes people, and fewer of them hold one; keep a login that works"
+                .to_owned(),
+        );
+    }
     if custody.people_min > 0 {
         lines.push(format!("At least       {} people in an unseal", custody.people_min));
     }

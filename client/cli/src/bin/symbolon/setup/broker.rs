@@ -1,5 +1,6 @@
 //! `symbolon setup broker`.
 
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use symbolon_cli::setup::Layout;
 use symbolon_cli::setup::broker::{Made, Plan, SERVICE, USER};
 use symbolon_cli::setup::invitation::Invitation;
 use symbolon_cli::setup::names::{Address, Host};
+use symbolon_cli::setup::sources::{self, Source};
 
 use super::{Next, Place, answer, report, start, word};
 use crate::failure::Failure;
@@ -21,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const PORT: u16 = 8200;
 /// Names that every certificate here has.
 const LOCAL: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
+/// After a reboot somebody has to be there, or something.
+const ANOTHER: &str = "A device that lets the broker start with nobody there (a Tang server of another place, an HSM), such as http://tang.lan:7500#THUMBPRINT@site; empty for none, or no more";
 
 /// `symbolon setup broker`
 #[derive(Args)]
@@ -34,6 +39,10 @@ pub struct Broker {
     /// Where to listen [default: 0.0.0.0:8200]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
+    /// A device that lets the broker start with nobody there, and where it stands; several times for several:
+    /// http://tang.lan:7500#THUMBPRINT@site, or /usr/lib/libhsm.so#TOKEN/KEY@office
+    #[arg(long = "source", value_name = "DEVICE@PLACE")]
+    sources: Vec<String>,
     #[command(flatten)]
     place: Place,
 }
@@ -43,6 +52,8 @@ struct Before {
     invitation: Option<String>,
     names: Vec<String>,
     listen: Option<SocketAddr>,
+    custody: String,
+    is_there: bool,
 }
 
 impl Broker {
@@ -87,13 +98,35 @@ impl Broker {
         let names =
             names.iter().map(|name| answer(Some(name), "--name", "")).collect::<Result<Vec<Host>, _>>()?;
         let listen = self.listen.or(before.listen).unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], PORT)));
-        Ok(Plan { layout, listen, names, invitation })
+        let sources = self.sources(before.is_there)?;
+        let custody = match sources.is_empty() {
+            true => before.custody,
+            false => sources::configuration(&sources, &layout.config_dir),
+        };
+        Ok(Plan { layout, listen, names, invitation, custody })
+    }
+
+    /// What one has; asked for once, by somebody who sits there.
+    fn sources(&self, is_there: bool) -> Result<Vec<Source>, Failure> {
+        let read = |line: &String| answer(Some(line), "--source", "");
+        let mut sources = self.sources.iter().map(read).collect::<Result<Vec<Source>, _>>()?;
+        let is_asked = self.sources.is_empty() && !is_there && !self.place.yes;
+        while is_asked && std::io::stdin().is_terminal() {
+            let line = crate::input::ask(ANOTHER, "--source")?;
+            match line.parse() {
+                _ if line.is_empty() => break,
+                Ok(source) => sources.push(source),
+                Err(error) => Output::note(&format!("{error}")),
+            }
+        }
+        Ok(sources)
     }
 }
 
 impl Before {
     fn of(layout: &Layout) -> Self {
         let config = Config::load(&layout.config("broker.toml")).ok();
+        let text = std::fs::read_to_string(layout.config("broker.toml")).ok();
         let node = config.as_ref().and_then(|config| config.remote.nodes.first());
         let certificate = std::fs::read(layout.config("tls.crt")).ok();
         let facts = certificate.and_then(|pem| symbolon_net::certificate::first_facts(&pem));
@@ -110,7 +143,9 @@ impl Before {
         Self {
             invitation: node.map(|node| format!("{}#{}", node.url, node.fingerprint)),
             names,
-            listen: config.map(|config| config.listen),
+            listen: config.as_ref().map(|config| config.listen),
+            is_there: config.is_some(),
+            custody: text.as_deref().and_then(sources::kept).unwrap_or_default().to_owned(),
         }
     }
 }
@@ -137,6 +172,26 @@ async fn status(plan: &Plan, made: &Made) -> Option<SealStatus> {
     symbolon_cli::Operator::from(client).seal_status().await.ok()
 }
 
+/// Who holds the shares: three people; or two, and the devices that were named.
+fn init(plan: &Plan) -> Vec<(&'static str, String)> {
+    if plan.custody.is_empty() {
+        let init = "symbolon operator init --shares 3 --threshold 2 --recovery none    # docs/recovery.md has the other choice";
+        return vec![("here: make the deployment; three custodians, any two open it", init.to_owned())];
+    }
+    let named = plan.custody.lines().filter_map(|line| line.strip_prefix("name = "));
+    let sources: String = named.map(|name| format!(" --source {}", name.trim_matches('"'))).collect();
+    let init = format!(
+        "symbolon operator init --threshold 2 --card ana.card --card boris.card{sources} --envelopes ./envelopes --recovery none"
+    );
+    vec![
+        (
+            "each of two custodians",
+            "symbolon custodian keygen --name NAME --out NAME.key    # and bring NAME.card".to_owned(),
+        ),
+        ("here: make the deployment; any two of the people and devices open it", init),
+    ]
+}
+
 fn next(plan: &Plan, made: &Made, status: Option<&SealStatus>) -> Next {
     let mut next = Vec::new();
     let environment = format!("export SYMBOLON_ADDR={} SYMBOLON_CACERT={}", plan.url(), word(&made.ca));
@@ -146,8 +201,7 @@ fn next(plan: &Plan, made: &Made, status: Option<&SealStatus>) -> Next {
     }
     next.push(("here, and wherever this command line is used (copy the file there)", environment));
     if status.is_none_or(|status| !status.initialized) {
-        let init = "symbolon operator init --shares 3 --threshold 2 --recovery none    # docs/recovery.md has the other choice";
-        next.push(("here: make the deployment; three custodians, any two open it", init.to_owned()));
+        next.extend(init(plan));
         next.push((
             "the fragment service's operator, to whom you read what init shows",
             "symbolon fragment approve FINGERPRINT".to_owned(),

@@ -1,0 +1,254 @@
+//! A broker that starts with nobody there: real processes, real Tang servers.
+
+#![cfg(feature = "servers")]
+#![allow(clippy::unwrap_used)]
+
+#[path = "support/deployment.rs"]
+#[allow(dead_code)] // other tests use the rest
+mod deployment;
+#[path = "support/people.rs"]
+mod people;
+#[path = "support/secrets.rs"]
+mod secrets;
+mod support;
+#[path = "support/tang.rs"]
+mod tang;
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::deployment::{Deployment, Programs, until};
+use crate::people::keygen;
+use crate::secrets::mount;
+use crate::support::{Done, run};
+use crate::tang::Tang;
+
+const GENERAL: i32 = 1;
+const USAGE: i32 = 2;
+
+const PEOPLE: [&str; 2] = ["ana", "boris"];
+/// Longest time in which a broker does nothing by itself, to be believed that it does not.
+const QUIET: Duration = Duration::from_secs(4);
+
+/// A deployment of which any two of ana, boris and two Tang servers open the broker; or `None` where there is
+/// no Tang.
+struct Home {
+    deployment: Deployment,
+    attic: Tang,
+    office: Tang,
+}
+
+impl Home {
+    fn start() -> Option<Self> {
+        let (attic, office) = (Tang::start()?, Tang::start()?);
+        let mut deployment = Deployment::uninitialised(Programs::default(), |_| String::new());
+        let custody = attic.source("attic", "site") + &office.source("office", "office");
+        configure(&mut deployment, &custody);
+        PEOPLE.iter().for_each(|name| keygen(&deployment.path("."), name));
+        let holders =
+            ["--card", "ana.card", "--card", "boris.card", "--source", "attic", "--source", "office"];
+        deployment.init(&[&["--threshold", "2", "--envelopes", "envelopes", "--yes"], &holders[..]].concat());
+        let mut home = Self { deployment, attic, office };
+        home.opens("the broker after init");
+        mount(&home.deployment);
+        home.deployment.as_root(&["kv", "put", "secret/door", "value=kept"]).expect(0);
+        Some(home)
+    }
+
+    /// Waits until it serves what was stored, if anything was.
+    #[track_caller]
+    fn opens(&mut self, what: &'static str) {
+        until(what, || self.is_open());
+    }
+
+    fn is_open(&self) -> bool {
+        self.deployment.run(&["operator", "status"], "").code == 0
+    }
+
+    #[track_caller]
+    fn stays_sealed(&self) {
+        let begun = Instant::now();
+        while begun.elapsed() < QUIET {
+            assert!(!self.is_open(), "it opened");
+            std::thread::sleep(Duration::from_millis(300));
+        }
+    }
+
+    /// As a power cut does.
+    fn kill(&mut self) {
+        let [broker, _] = self.deployment.pids();
+        assert!(Command::new("kill").args(["-9", &broker.to_string()]).status().unwrap().success());
+        self.deployment.restart_broker(|_| ());
+    }
+
+    fn custody(&self) -> Value {
+        let done = self.deployment.run(&["custody", "status", "--output", "json"], "").expect(0);
+        serde_json::from_str(&done.stdout).unwrap()
+    }
+
+    fn state(&self, name: &str) -> String {
+        let custody = self.custody();
+        let sources = custody["sources"].as_array().unwrap();
+        let source = sources.iter().find(|source| source["name"] == name).unwrap();
+        source["state"].as_str().unwrap().to_owned()
+    }
+
+    /// A custodian's command, with the fingerprint from the console.
+    fn custodian(&self, verb: &str, name: &str, args: &[&str]) -> Done {
+        let log = std::fs::read_to_string(self.deployment.path("broker.log")).unwrap();
+        let line = log.lines().rfind(|line| line.contains("custodians compare this")).unwrap();
+        let fingerprint = line.split_once("fingerprint=").unwrap().1.to_owned();
+        let key = format!("{name}.key");
+        let own = ["custodian", verb, "--key", &key, "--passphrase-file", "phrase"];
+        let mut command = self.deployment.command(&[&own[..], args].concat());
+        run(command.args(["--expect-fingerprint", fingerprint.trim()]), "")
+    }
+
+    fn gives(&self, name: &str, envelope: &str) {
+        self.custodian("submit", name, &["--envelope", envelope]).expect(0);
+    }
+
+    fn reads(&self) {
+        let get = || self.deployment.as_root(&["kv", "get", "secret/door", "--field", "value"]);
+        until("the secret", || get().code == 0);
+        assert_eq!(get().stdout.trim(), "kept");
+    }
+}
+
+fn configure(deployment: &mut Deployment, custody: &str) {
+    deployment.restart_broker(|home| {
+        let config = std::fs::read_to_string(home.join("broker.toml")).unwrap();
+        let config = config.split("[custody]").next().unwrap().to_owned();
+        std::fs::write(home.join("broker.toml"), config + "[custody]\n" + custody).unwrap();
+    });
+}
+
+fn envelope(x: u8) -> String {
+    format!("envelopes/custodian-{x}.envelope")
+}
+
+#[test]
+fn a_killed_broker_opens_with_nobody_there_when_the_last_source_answers() {
+    let Some(mut home) = Home::start() else { return };
+    home.kill();
+    home.opens("the broker after a kill");
+    home.reads();
+
+    home.office.pause();
+    home.kill();
+    home.stays_sealed();
+    assert_eq!(home.state("office"), "it does not answer");
+    assert_eq!(home.state("attic"), "gave what it was asked for");
+    let begun = Instant::now();
+    home.office.resume();
+    home.opens("the broker when the second source is back");
+    println!("open {} ms after the last source was started", begun.elapsed().as_millis());
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    home.reads();
+
+    // a person and a source
+    home.office.pause();
+    home.kill();
+    home.gives("boris", &envelope(2));
+    home.opens("the broker with a person and a source");
+    let unseals =
+        home.deployment.as_root(&["audit", "search", "--action", "unseal", "--output", "json"]).expect(0);
+    for given in ["attic, office", "office, attic", "attic, boris", "boris, attic"] {
+        println!("{given}: {}", unseals.stdout.matches(given).count());
+    }
+    assert!(unseals.stdout.contains("boris") && unseals.stdout.contains("attic"), "{}", unseals.stdout);
+}
+
+#[test]
+fn an_order_to_seal_holds_sources_until_people_have_opened_the_broker() {
+    let Some(mut home) = Home::start() else { return };
+    home.deployment.as_root(&["operator", "seal"]).expect(0);
+    home.stays_sealed();
+    home.kill();
+    home.stays_sealed();
+    assert!(home.state("attic").starts_with("held"), "{}", home.state("attic"));
+    assert_eq!(home.custody()["held"], true);
+    home.gives("ana", &envelope(1));
+    home.gives("boris", &envelope(2));
+    home.opens("the broker by people");
+    home.kill();
+    home.opens("the broker by its sources again");
+}
+
+#[test]
+fn a_source_that_was_reshared_away_opens_nothing() {
+    let Some(mut home) = Home::start() else { return };
+    let root = |args: &[&str]| home.deployment.as_root(args);
+    root(&["custody", "test", "office"]).expect(0);
+    root(&["custody", "remove", "office"]).refused(USAGE, "reshare without it");
+    let cards = ["--card", "ana.card", "--card", "boris.card", "--yes"];
+    let begin = ["ceremony", "begin", "reshare", "--threshold", "2", "--source", "attic"];
+    root(&[&begin[..], &cards].concat()).expect(0);
+    std::thread::sleep(QUIET);
+    let watched = root(&["ceremony", "watch", "--once", "--output", "json"]).expect(0).stdout;
+    let watched: Value = serde_json::from_str(&watched).unwrap();
+    assert_eq!(watched["ceremony"]["give"]["names"].as_array().unwrap().len(), 0, "no person has given yet");
+    home.gives("ana", &envelope(1));
+    for (name, saved) in [("ana", "ana.envelope"), ("boris", "boris.envelope")] {
+        let proves = || home.custodian("drill", name, &["--save", saved]);
+        until("the proof", || proves().code == 0);
+    }
+    until("the reshare", || {
+        let list = root(&["ceremony", "list"]).stdout;
+        list.contains("reshare")
+    });
+    until("the broker with the new set", || home.is_open());
+    assert_eq!(home.custody()["sources"][1]["holds"], false);
+    root(&["custody", "remove", "office"]).expect(0);
+    home.kill();
+    home.stays_sealed();
+    home.custodian("submit", "ana", &["--envelope", &envelope(1)]).refused(USAGE, "set");
+    home.gives("boris", "boris.envelope");
+    home.opens("the broker with one source and a person");
+    home.reads();
+}
+
+/// Another machine with everything that was on the disk, configuration included.
+#[test]
+fn a_stolen_disk_opens_nothing_where_its_sources_do_not_answer() {
+    let Some(mut home) = Home::start() else { return };
+    home.office.pause();
+    home.kill();
+    home.attic.pause();
+    home.kill();
+    home.stays_sealed();
+    let state = home.deployment.run(&["operator", "status", "--output", "json"], "").stdout;
+    assert!(state.contains("\"progress\": 0") || state.contains("\"progress\":0"), "{state}");
+    home.attic.resume();
+    until("the share of a source that the thief reaches", || home.state("attic").starts_with("gave"));
+    home.stays_sealed();
+}
+
+#[test]
+fn sets_that_are_weaker_than_demanded_are_refused_and_not_opened() {
+    let Some(mut home) = Home::start() else { return };
+    let (attic, office) = (home.attic.source("attic", "site"), home.office.source("office", "box"));
+    configure(&mut home.deployment, &(attic.clone() + &office));
+    home.stays_sealed();
+    let refused = home.custody();
+    assert!(refused["refused"].as_str().unwrap().contains("one place (site)"), "{refused}");
+    configure(&mut home.deployment, &format!("accept_places = [\"site\"]\n{attic}{office}"));
+    home.opens("the broker that accepts its site");
+    let status = home.deployment.run(&["custody", "status"], "").expect(0).stdout;
+    assert!(status.contains("whoever takes everything at site opens the broker"), "{status}");
+    configure(&mut home.deployment, &format!("people_min = 1\naccept_places = [\"site\"]\n{attic}{office}"));
+    home.stays_sealed();
+    home.gives("ana", &envelope(1));
+    home.gives("boris", &envelope(2));
+    home.opens("the broker by people");
+    let cards = ["--card", "ana.card", "--card", "boris.card", "--yes"];
+    let both =
+        ["ceremony", "begin", "reshare", "--threshold", "2", "--source", "attic", "--source", "office"];
+    home.deployment.as_root(&[&both[..], &cards].concat()).refused(USAGE, "custody.people_min demands 1");
+    let unknown = ["ceremony", "begin", "reshare", "--threshold", "2", "--source", "cellar"];
+    home.deployment.as_root(&[&unknown[..], &cards].concat()).refused(USAGE, "knows no source of that name");
+    home.office.pause();
+    home.deployment.as_root(&["custody", "test", "office"]).refused(GENERAL, "did not do what was asked");
+}
