@@ -75,6 +75,26 @@ pub async fn open(
     on_key_thread(&config.name, opened).await
 }
 
+/// The file with a binding to the present keys of its device, if that has turned to others; checked by asking
+/// the device for the key again.
+pub async fn renewed(
+    config: &SourceConfig,
+    file: &SourceFile,
+    deployment: DeploymentId,
+) -> Result<Option<SourceFile>, SourceRefusal> {
+    let (name, device) = (config.name.as_str(), device(config)?);
+    if !patiently(name, device.is_stale(&file.binding)).await? {
+        return Ok(None);
+    }
+    let (key, purpose) = (recover(config, file, deployment).await?, purpose(deployment, name));
+    let binding = patiently(name, device.bind(&key, &purpose)).await?;
+    let mut renewed = file.clone();
+    renewed.binding = binding;
+    let (key, opened) = (recover(config, &renewed, deployment).await?, renewed.clone());
+    on_key_thread(name, move || opened.open(&key, deployment).map(drop)).await?;
+    Ok(Some(renewed))
+}
+
 fn device(config: &SourceConfig) -> Result<Box<dyn Device>, SourceRefusal> {
     parse(config).map_err(|why| SourceRefusal::Unsound { name: config.name.clone(), why })
 }

@@ -57,6 +57,13 @@ pub trait Device: Send + Sync {
 
     /// The key of a binding. Credentials are read from their files now.
     fn recover<'a>(&'a self, binding: &'a [u8], purpose: &'a [u8]) -> Answer<'a, Secret<32>>;
+
+    /// Whether the device has turned to other keys than those of a binding, which it may soon forget: it is
+    /// then made anew, with the key that it gives now.
+    fn is_stale<'a>(&'a self, binding: &'a [u8]) -> Answer<'a, bool> {
+        let _ = binding;
+        Box::pin(async { Ok(false) })
+    }
 }
 
 /// The source of a configuration.

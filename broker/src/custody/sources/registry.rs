@@ -56,6 +56,19 @@ pub fn kept(file: &SourceFile) -> Write {
     Write::Put { key: row_key(file.card().name()), value: file.encode(), expect: Expect::Any }
 }
 
+/// The same, if nobody has dealt it another share since `revision`.
+#[must_use]
+pub fn rebound(file: &SourceFile, revision: u64) -> Write {
+    let (key, expect) = (row_key(file.card().name()), Expect::Revision(revision));
+    Write::Put { key, value: file.encode(), expect }
+}
+
+/// One source, and the revision of its row.
+pub async fn read_one(store: &dyn Store, name: &str) -> Result<Option<(SourceFile, u64)>, StoreError> {
+    let row = store.get(&row_key(name)).await?;
+    Ok(row.and_then(|row| Some((SourceFile::decode(&row.value).ok()?, row.revision))))
+}
+
 /// The changes that forget it.
 #[must_use]
 pub fn forgotten(rows: &Rows, name: &str) -> Vec<Write> {

@@ -9,10 +9,12 @@ use symbolon_core::clock::Clock;
 use symbolon_proto::custody::{SourceFile, Submission};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::asking::{Asked, asked};
 use super::journal::{Journal, Known, Standing};
+use super::renewing::renew;
 use crate::config::{Living, SourceConfig};
 use crate::custody::seal::{SealHandle, View};
 use crate::custody::sources::error::Fault;
@@ -26,6 +28,8 @@ use crate::store::Store;
 const LIST_CHECK: Duration = Duration::from_secs(5);
 /// Between two attempts with a device that did not answer: it may come any moment, after a power cut.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How often a device is asked whether it has other keys.
+const RENEWAL_CHECK: Duration = Duration::from_hours(1);
 /// The longest pause before a device is asked again that has refused.
 const AGAIN_MAX: Duration = Duration::from_secs(60);
 
@@ -125,6 +129,13 @@ impl Keeper {
         true
     }
 
+    async fn renew(&self, name: &str, seal: &SealHandle) {
+        let (lives, session) = (self.lives.now(), seal.session());
+        if let (Some(config), Ok(session)) = (lives.custody.source(name), session) {
+            renew(&session, config).await;
+        }
+    }
+
     fn note(&self, name: &str, standing: Standing) -> bool {
         let is_news = self.journal.note(name, standing, self.clock.now().unix_ms);
         if is_news && standing == Standing::Gave {
@@ -167,8 +178,10 @@ async fn attend(keeper: Arc<Keeper>, name: String, seal: SealHandle) {
             }
             Look::Done => {
                 failures = 0;
-                if view.changed().await.is_err() {
-                    return;
+                match timeout(RENEWAL_CHECK, view.changed()).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) => return,
+                    Err(_) => keeper.renew(&name, &seal).await,
                 }
             }
         }

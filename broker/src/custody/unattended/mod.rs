@@ -6,11 +6,13 @@
 //!
 //! asking.rs    what a ceremony asks of a source
 //! keeper.rs    asks all of them, each for itself, for as long as it takes
+//! renewing.rs  follows devices whose keys change
 //! journal.rs   what is known of each
 //! ```
 
 mod asking;
 pub mod journal;
 mod keeper;
+mod renewing;
 
 pub use keeper::Keeper;
