@@ -14,5 +14,7 @@ mod asking;
 pub mod journal;
 mod keeper;
 mod renewing;
+#[cfg(test)]
+mod tests;
 
 pub use keeper::Keeper;
