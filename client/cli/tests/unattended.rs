@@ -182,7 +182,7 @@ fn a_source_that_was_reshared_away_opens_nothing() {
     let Some(mut home) = Home::start() else { return };
     let root = |args: &[&str]| home.deployment.as_root(args);
     root(&["custody", "test", "office"]).expect(0);
-    root(&["custody", "remove", "office"]).refused(USAGE, "reshare without it");
+    root(&["custody", "remove", "office"]).refused(GENERAL, "reshare without it");
     let cards = ["--card", "ana.card", "--card", "boris.card", "--yes"];
     let begin = ["ceremony", "begin", "reshare", "--threshold", "2", "--source", "attic"];
     root(&[&begin[..], &cards].concat()).expect(0);
@@ -246,9 +246,9 @@ fn sets_that_are_weaker_than_demanded_are_refused_and_not_opened() {
     let cards = ["--card", "ana.card", "--card", "boris.card", "--yes"];
     let both =
         ["ceremony", "begin", "reshare", "--threshold", "2", "--source", "attic", "--source", "office"];
-    home.deployment.as_root(&[&both[..], &cards].concat()).refused(USAGE, "custody.people_min demands 1");
+    home.deployment.as_root(&[&both[..], &cards].concat()).refused(GENERAL, "custody.people_min demands 1");
     let unknown = ["ceremony", "begin", "reshare", "--threshold", "2", "--source", "cellar"];
-    home.deployment.as_root(&[&unknown[..], &cards].concat()).refused(USAGE, "knows no source of that name");
+    home.deployment.as_root(&[&unknown[..], &cards].concat()).refused(GENERAL, "knows no source of that name");
     home.office.pause();
     home.deployment.as_root(&["custody", "test", "office"]).refused(GENERAL, "did not do what was asked");
 }
