@@ -18,5 +18,6 @@ pub mod root_requests;
 pub mod seal;
 pub mod strangers;
 pub mod succession;
+pub mod tang;
 pub mod token;
 pub mod workload;
