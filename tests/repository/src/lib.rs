@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::print_stdout))]
 
 pub mod machine;
+pub mod tang;
 
 #[cfg(test)]
 mod layers;

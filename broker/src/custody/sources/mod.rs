@@ -26,13 +26,14 @@ pub mod error;
 pub mod hold;
 pub mod initial;
 pub mod registry;
+pub mod tang;
 pub mod terms;
 
 pub use error::{SourceError, SourceRefusal};
 pub use symbolon_proto::custody::BINDING_BYTES_MAX;
 
 /// Every kind of source there is.
-pub static KINDS: &[&Kind] = &[];
+pub static KINDS: &[&Kind] = &[&tang::KIND];
 
 /// A source as its settings say it, or what is wrong with them.
 pub type Parsed = Result<Box<dyn Device>, String>;
