@@ -5,6 +5,7 @@
 
 pub mod callers;
 pub mod group;
+pub mod tang;
 
 use symbolon_proto::capsule::Capsule;
 use symbolon_proto::frame::{

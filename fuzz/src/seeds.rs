@@ -11,6 +11,7 @@ use symbolon_fuzz::callers::{NOW_SECS, seed_key_set};
 use symbolon_fuzz::group::{
     seed_card, seed_group, seed_offers, seed_receive_key, seed_run, seed_share, seed_static_key,
 };
+use symbolon_fuzz::tang::{ADVERTISED, CLEVIS, POINT, ROTATED};
 use symbolon_fuzz::{seed_key, seed_root};
 use symbolon_proto::capsule::{EncapsulationKey, Kek, encapsulate};
 use symbolon_proto::context::{CapsuleContext, RecordContext, RecordKind, Scope};
@@ -53,6 +54,7 @@ fn main() -> io::Result<()> {
     policies()?;
     requests()?;
     logins()?;
+    tang()?;
     seed("texts", "id", DEPLOYMENT.to_string().as_bytes())
 }
 
@@ -377,4 +379,9 @@ fn logins() -> io::Result<()> {
         r#"{{"keys":[{{"kty":"EC","crv":"P-256","alg":"ES256","kid":"e","x":"{point}","y":"{point}"}}]}}"#
     );
     seed("key_set", "ec", ec.as_bytes())
+}
+
+fn tang() -> io::Result<()> {
+    let all = [("advertised", ADVERTISED), ("rotated", ROTATED), ("clevis", CLEVIS), ("answer", POINT)];
+    all.into_iter().try_for_each(|(name, text)| seed("tang", name, text.as_bytes()))
 }
