@@ -133,3 +133,25 @@ async fn any_of_several_servers_gives_the_key_and_all_are_there_at_the_binding()
     assert!(one.device().is_stale(&binding).await.unwrap());
     check_recovers(&*one.device(), &binding).await;
 }
+
+#[tokio::test]
+async fn a_server_that_moved_is_still_asked_and_bound_anew() {
+    let Some(served) = Served::start() else { return };
+    let binding = served.device().bind(&key(), PURPOSE).await.unwrap();
+    let moved = served.tang.url().replace("127.0.0.1", "localhost");
+    let moved = device(&[(&moved, &served.thumbprint)]);
+    check_recovers(&*moved, &binding).await;
+    assert!(moved.is_stale(&binding).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_keeps_no_other_waiting() {
+    let Some(served) = Served::start() else { return };
+    let binding = served.device().bind(&key(), PURPOSE).await.unwrap();
+    let (silent, url) = (hostile::server(Vec::new()).await, served.tang.url());
+    let servers = [(silent.as_str(), served.thumbprint.as_str()), (&url, &served.thumbprint)];
+    let both = parse(&settings(&servers, "timeout_ms = 60000")).unwrap();
+    let answer = both.recover(&binding, PURPOSE);
+    let key_again = tokio::time::timeout(std::time::Duration::from_secs(30), answer).await;
+    assert!(key_again.unwrap().unwrap().same_as(&key()));
+}
