@@ -20,4 +20,5 @@ pub mod strangers;
 pub mod succession;
 pub mod tang;
 pub mod token;
+pub mod token_binding;
 pub mod workload;
