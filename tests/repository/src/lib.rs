@@ -6,6 +6,7 @@
 
 pub mod machine;
 pub mod tang;
+pub mod softhsm;
 
 #[cfg(test)]
 mod layers;
