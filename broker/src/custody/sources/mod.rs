@@ -25,6 +25,7 @@ pub mod enrolling;
 pub mod error;
 pub mod hold;
 pub mod initial;
+mod pkcs11;
 pub mod registry;
 pub mod tang;
 pub mod terms;
@@ -33,7 +34,7 @@ pub use error::{SourceError, SourceRefusal};
 pub use symbolon_proto::custody::BINDING_BYTES_MAX;
 
 /// Every kind of source there is.
-pub static KINDS: &[&Kind] = &[&tang::KIND];
+pub static KINDS: &[&Kind] = &[&tang::KIND, &pkcs11::KIND];
 
 /// A source as its settings say it, or what is wrong with them.
 pub type Parsed = Result<Box<dyn Device>, String>;
