@@ -7,6 +7,7 @@ pub mod callers;
 pub mod group;
 pub mod tang;
 
+use symbolon_core::token_binding::TokenBinding;
 use symbolon_proto::capsule::Capsule;
 use symbolon_proto::frame::{
     AnchorAnswer, EnrolAnswer, EvaluateResponse, FrameType, GroupAnswer, ManifestAnswer, PresenceAnswer,
@@ -149,6 +150,13 @@ pub fn tile_path(data: &[u8]) {
     let Ok(text) = core::str::from_utf8(data) else { return };
     if let Ok(tile) = Tile::parse(text) {
         assert_eq!(tile.to_string(), text);
+    }
+}
+
+/// What is kept of a key that a PKCS#11 token has encrypted.
+pub fn token_binding(data: &[u8]) {
+    if let Ok(binding) = TokenBinding::decode(data) {
+        assert_eq!(binding.encode(), data);
     }
 }
 

@@ -7,6 +7,7 @@ use std::{fs, io};
 use getrandom::SysRng;
 use rand_core::UnwrapErr;
 use symbolon_core::policy::DEFAULT_POLICY;
+use symbolon_core::token_binding::{GCM_BYTES, OaepHash, TokenBinding};
 use symbolon_fuzz::callers::{NOW_SECS, seed_key_set};
 use symbolon_fuzz::group::{
     seed_card, seed_group, seed_offers, seed_receive_key, seed_run, seed_share, seed_static_key,
@@ -55,6 +56,7 @@ fn main() -> io::Result<()> {
     requests()?;
     logins()?;
     tang()?;
+    token_bindings()?;
     seed("texts", "id", DEPLOYMENT.to_string().as_bytes())
 }
 
@@ -65,6 +67,15 @@ fn seed(target: &str, name: &str, bytes: &[u8]) -> io::Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds").join(target);
     fs::create_dir_all(&folder)?;
     fs::write(folder.join(name), bytes)
+}
+
+fn token_bindings() -> io::Result<()> {
+    for iv in [12, 16] {
+        let binding = TokenBinding::AesGcm { iv: vec![7; iv], sealed: vec![9; GCM_BYTES] };
+        seed("token_binding", &format!("aes-gcm-{iv}"), &binding.encode())?;
+    }
+    let binding = TokenBinding::RsaOaep { hash: OaepHash::Sha256, sealed: vec![5; 256] };
+    seed("token_binding", "rsa-oaep", &binding.encode())
 }
 
 const TARGET: Target = Target { key: KEY, key_epoch: 1, share_epoch: 1 };
