@@ -31,6 +31,7 @@ mod matrix;
 mod memory;
 mod metrics;
 mod nodes;
+mod power_cut;
 mod recorded;
 mod remote;
 mod retention;

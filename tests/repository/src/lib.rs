@@ -5,8 +5,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::print_stdout))]
 
 pub mod machine;
-pub mod tang;
 pub mod softhsm;
+pub mod tang;
 
 #[cfg(test)]
 mod layers;

@@ -65,6 +65,6 @@ fn names_and_kinds_of_sources_are_checked() {
     for kind in ["", "Tang", "a-b", "seventeenletters0"] {
         assert_eq!(make(kind, "attic"), Some(SourceFileError::Kind));
     }
-    assert_eq!(make("tang", " "), Some(SourceFileError::Card(crate::custodian::CardError::Name)));
+    assert_eq!(make("tang", " "), Some(SourceFileError::Card(CardError::Name)));
     assert_eq!(make("pkcs11", "hsm"), None);
 }
