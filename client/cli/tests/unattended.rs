@@ -29,6 +29,7 @@ const GENERAL: i32 = 1;
 const USAGE: i32 = 2;
 
 const PEOPLE: [&str; 2] = ["ana", "boris"];
+const CARDS: [&str; 5] = ["--card", "ana.card", "--card", "boris.card", "--yes"];
 /// How often a broker is looked at that is to do nothing by itself, until it is believed.
 const QUIET_LOOKS: u32 = 12;
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
@@ -110,6 +111,18 @@ impl Home {
         self.custodian("submit", name, &["--envelope", envelope]).expect(0);
     }
 
+    /// ana gives for a reshare that has begun, the sources follow, and everybody proves the new shares.
+    fn reshares(&self, envelope: &str, saved: &str) {
+        self.gives("ana", envelope);
+        for name in PEOPLE {
+            let to = format!("{name}.{saved}");
+            until("the proof", || self.custodian("drill", name, &["--save", &to]).code == 0);
+        }
+        let ceremony = || self.deployment.as_root(&["ceremony", "watch", "--once"]).stdout;
+        until("the reshare", || !ceremony().contains("proving"));
+        until("the broker with the new set", || self.is_open());
+    }
+
     fn reads(&self) {
         let get = || self.deployment.as_root(&["kv", "get", "secret/door", "--field", "value"]);
         until("the secret", || get().code == 0);
@@ -183,30 +196,29 @@ fn a_source_that_was_reshared_away_opens_nothing() {
     let root = |args: &[&str]| home.deployment.as_root(args);
     root(&["custody", "test", "office"]).expect(0);
     root(&["custody", "remove", "office"]).refused(GENERAL, "reshare without it");
-    let cards = ["--card", "ana.card", "--card", "boris.card", "--yes"];
     let begin = ["ceremony", "begin", "reshare", "--threshold", "2", "--source", "attic"];
-    root(&[&begin[..], &cards].concat()).expect(0);
+    root(&[&begin[..], &CARDS].concat()).expect(0);
     pass(LOOK_AGAIN * QUIET_LOOKS);
     let watched = root(&["ceremony", "watch", "--once", "--output", "json"]).expect(0).stdout;
     let watched: Value = serde_json::from_str(&watched).unwrap();
     assert_eq!(watched["ceremony"]["give"]["names"].as_array().unwrap().len(), 0, "no person has given yet");
-    home.gives("ana", &envelope(1));
-    for (name, saved) in [("ana", "ana.envelope"), ("boris", "boris.envelope")] {
-        let proves = || home.custodian("drill", name, &["--save", saved]);
-        until("the proof", || proves().code == 0);
-    }
-    until("the reshare", || {
-        let list = root(&["ceremony", "list"]).stdout;
-        list.contains("reshare")
-    });
-    until("the broker with the new set", || home.is_open());
+    home.reshares(&envelope(1), "without");
     assert_eq!(home.custody()["sources"][1]["holds"], false);
     root(&["custody", "remove", "office"]).expect(0);
     home.kill();
     home.stays_sealed();
     home.custodian("submit", "ana", &["--envelope", &envelope(1)]).refused(USAGE, "set");
-    home.gives("boris", "boris.envelope");
+    home.gives("boris", "boris.without");
     home.opens("the broker with one source and a person");
+    home.reads();
+
+    home.deployment.as_root(&["custody", "enrol", "office"]).expect(0);
+    let both =
+        ["ceremony", "begin", "reshare", "--threshold", "2", "--source", "attic", "--source", "office"];
+    home.deployment.as_root(&[&both[..], &CARDS].concat()).expect(0);
+    home.reshares("ana.without", "with");
+    home.kill();
+    home.opens("the broker with the source that was enrolled");
     home.reads();
 }
 
@@ -243,14 +255,72 @@ fn sets_that_are_weaker_than_demanded_are_refused_and_not_opened() {
     home.gives("ana", &envelope(1));
     home.gives("boris", &envelope(2));
     home.opens("the broker by people");
-    let cards = ["--card", "ana.card", "--card", "boris.card", "--yes"];
     let both =
         ["ceremony", "begin", "reshare", "--threshold", "2", "--source", "attic", "--source", "office"];
-    home.deployment.as_root(&[&both[..], &cards].concat()).refused(GENERAL, "custody.people_min demands 1");
+    home.deployment.as_root(&[&both[..], &CARDS].concat()).refused(GENERAL, "custody.people_min demands 1");
     let unknown = ["ceremony", "begin", "reshare", "--threshold", "2", "--source", "cellar"];
     home.deployment
-        .as_root(&[&unknown[..], &cards].concat())
+        .as_root(&[&unknown[..], &CARDS].concat())
         .refused(GENERAL, "knows no source of that name");
     home.office.pause();
     home.deployment.as_root(&["custody", "test", "office"]).refused(GENERAL, "did not do what was asked");
+}
+
+/// A key in a token, and one person of two.
+#[cfg(feature = "pkcs11")]
+#[test]
+fn an_hsm_and_any_one_person_open_a_broker() {
+    use symbolon_repository::softhsm::SoftHsm;
+    let folder = tempfile::tempdir().unwrap();
+    let Some(hsm) = SoftHsm::in_folder(folder.path()) else { return };
+    hsm.token("vault", "1234");
+    hsm.aes(("vault", "1234"), "wrap", &["--sensitive"]);
+    let (name, value) = hsm.environment();
+    let program = folder.path().join("broker");
+    let script = format!(
+        "#!/bin/sh\nexport {name}={}\nexec {} \"$@\"\n",
+        value.display(),
+        env!("CARGO_BIN_EXE_symbolon")
+    );
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let programs = Programs { broker: Some(program), ..Programs::default() };
+    let mut deployment = Deployment::uninitialised(programs, |_| String::new());
+    std::fs::write(deployment.path("pin"), "1234\n").unwrap();
+    let source = format!(
+        "people_min = 1\n[[custody.sources]]\nname = \"hsm\"\nkind = \"pkcs11\"\nplace = \"office\"\nmodule = {:?}\ntoken = \"vault\"\nkey = \"wrap\"\nmechanism = \"aes-gcm\"\npin_file = {:?}\n",
+        hsm.library,
+        deployment.path("pin")
+    );
+    configure(&mut deployment, &source);
+    PEOPLE.iter().for_each(|name| keygen(&deployment.path("."), name));
+    let holders = ["--card", "ana.card", "--card", "boris.card", "--source", "hsm"];
+    deployment.init(&[&["--threshold", "2", "--envelopes", "envelopes", "--yes"], &holders[..]].concat());
+    let submit = |deployment: &Deployment, key: &str, x: u8| {
+        let log = std::fs::read_to_string(deployment.path("broker.log")).unwrap();
+        let line = log.lines().rfind(|line| line.contains("custodians compare this")).unwrap();
+        let fingerprint = line.split_once("fingerprint=").unwrap().1.trim().to_owned();
+        let own = ["custodian", "submit", "--key", key, "--passphrase-file", "phrase"];
+        let given = ["--envelope", &envelope(x), "--expect-fingerprint", &fingerprint];
+        deployment.run(&[&own[..], &given].concat(), "").expect(0);
+    };
+    let is_open = |deployment: &Deployment| deployment.run(&["operator", "status"], "").code == 0;
+    let gave = |deployment: &Deployment| {
+        deployment.run(&["custody", "status"], "").stdout.contains("gave what it was asked for")
+    };
+    until("the share of the HSM", || gave(&deployment));
+    assert!(!is_open(&deployment), "one of two");
+    submit(&deployment, "boris.key", 2);
+    until("the broker", || is_open(&deployment));
+
+    // the token is gone
+    std::fs::rename(hsm.tokens(), folder.path().join("away")).unwrap();
+    deployment.restart_broker(|_| ());
+    until("the refusal", || {
+        !gave(&deployment) && !deployment.run(&["custody", "status"], "").stdout.contains("not asked")
+    });
+    submit(&deployment, "boris.key", 2);
+    assert!(!is_open(&deployment));
+    std::fs::rename(folder.path().join("away"), hsm.tokens()).unwrap();
+    until("the broker when the token is back", || is_open(&deployment));
 }
