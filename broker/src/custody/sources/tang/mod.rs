@@ -83,15 +83,17 @@ impl Tang {
         Err(failed.unwrap_or(SourceError::Kept))
     }
 
-    /// Where there are several, the source's own error says only one of theirs.
+    /// Where there are several, the source's own error says only one of theirs. In detail only: a sealed
+    /// broker asks again every second.
     fn told(&self, server: &settings::Server, error: SourceError) -> SourceError {
         if self.settings.servers.len() > 1 {
-            tracing::warn!(server = %server.url, why = %error, "a Tang server gives no key");
+            tracing::debug!(server = %server.url, why = %error, "a Tang server gives no key");
         }
         error
     }
 
-    /// Whether a server has other keys now, or there are other servers.
+    /// Whether a server has other keys now, or there are other servers. One of several that does not answer is
+    /// told of here, once an hour, or nobody would know before the others are gone, too.
     async fn is_any_rotated(&self, binding: &[u8]) -> Result<bool, SourceError> {
         let kept = Kept::read(binding)?;
         if !kept.is_of(&self.settings.servers) {
@@ -104,7 +106,10 @@ impl Tang {
             match server.offers(&client, sealed).await {
                 Ok(false) => return Ok(true),
                 Ok(true) => answered = true,
-                Err(error) => failed = Some(worse(failed, error)),
+                Err(error) => {
+                    tracing::warn!(server = %server.url, why = %error, "a Tang server could not be looked at");
+                    failed = Some(worse(failed, error));
+                }
             }
         }
         failed.filter(|_| !answered).map_or(Ok(false), Err)
