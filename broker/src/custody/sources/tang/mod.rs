@@ -92,8 +92,8 @@ impl Tang {
         error
     }
 
-    /// Whether a server has other keys now, or there are other servers. One of several that does not answer is
-    /// told of here, once an hour, or nobody would know before the others are gone, too.
+    /// Whether a server has other keys now, or there are other servers. One of several that does not answer
+    /// is told of here, once an hour, or nobody would know before the others are gone, too.
     async fn is_any_rotated(&self, binding: &[u8]) -> Result<bool, SourceError> {
         let kept = Kept::read(binding)?;
         if !kept.is_of(&self.settings.servers) {
