@@ -21,4 +21,5 @@ pub mod succession;
 pub mod tang;
 pub mod token;
 pub mod token_binding;
+pub mod tpm;
 pub mod workload;

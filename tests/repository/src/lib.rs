@@ -6,6 +6,7 @@
 
 pub mod machine;
 pub mod softhsm;
+pub mod swtpm;
 pub mod tang;
 
 #[cfg(test)]

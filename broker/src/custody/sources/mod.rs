@@ -6,6 +6,8 @@
 //!
 //! ```text
 //! tang/ pkcs11/   the kinds; a line each in `KINDS`
+//! tpm/            likewise
+//! threads.rs      where calls run that may hang
 //! enrolling.rs    a source's keys, bound to its device; and whether it would give its share
 //! registry.rs     where sources are kept: readable while the broker is sealed
 //! initial.rs      sources of a new deployment
@@ -29,12 +31,14 @@ mod pkcs11;
 pub mod registry;
 pub mod tang;
 pub mod terms;
+mod threads;
+pub mod tpm;
 
 pub use error::{SourceError, SourceRefusal};
 pub use symbolon_proto::custody::BINDING_BYTES_MAX;
 
 /// Every kind of source there is.
-pub static KINDS: &[&Kind] = &[&tang::KIND, &pkcs11::KIND];
+pub static KINDS: &[&Kind] = &[&tang::KIND, &pkcs11::KIND, &tpm::KIND];
 
 /// A source as its settings say it, or what is wrong with them.
 pub type Parsed = Result<Box<dyn Device>, String>;

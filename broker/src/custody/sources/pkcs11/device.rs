@@ -6,9 +6,9 @@ use symbolon_core::token_binding::TokenBinding;
 use symbolon_proto::secret::Secret;
 
 use super::settings::Settings;
-use super::threads::on_thread;
 use super::{ciphers, modules, pins};
 use crate::config::Raw;
+use crate::custody::sources::threads::on_thread;
 use crate::custody::sources::{Answer, Device, Parsed, SourceError};
 
 struct Token(Arc<Settings>);

@@ -5,7 +5,6 @@
 //! ```text
 //! settings.rs  what is configured
 //! device.rs    the source: its calls, with a deadline
-//! threads.rs   where calls of a library run that may hang
 //! modules.rs   libraries, each loaded and begun once
 //! tokens.rs    the one token that is meant, and a login
 //! pins.rs      a PIN from its file, and which were refused
@@ -33,8 +32,6 @@ mod pins;
 mod settings;
 #[cfg(all(test, feature = "pkcs11"))]
 mod tests;
-#[cfg(feature = "pkcs11")]
-mod threads;
 #[cfg(feature = "pkcs11")]
 mod tokens;
 

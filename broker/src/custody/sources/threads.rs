@@ -1,5 +1,5 @@
-//! Calls of a vendor's library, which may hang for as long as a device or a network likes: on a thread of
-//! their own, one at a time for each library, and waited for to a bound. A thread that hangs ends with the
+//! Calls of a vendor's library or a device, which may hang for as long as that or a network likes: on a thread
+//! of their own, one at a time for each library or device, and waited for to a bound. A thread that hangs ends with the
 //! process and keeps no shutdown waiting.
 
 use std::collections::BTreeMap;
@@ -12,10 +12,10 @@ use symbolon_proto::secret::wiping;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
-use crate::custody::sources::SourceError;
+use super::SourceError;
 
-/// Who calls which library. A call that hangs keeps its turn: no second one hangs beside it, so there are no
-/// more threads than libraries in the configuration.
+/// Who calls which library or device. A call that hangs keeps its turn: no second one hangs beside it, so there are no
+/// more threads than libraries and devices in the configuration.
 static TURNS: Mutex<BTreeMap<PathBuf, Arc<Semaphore>>> = Mutex::new(BTreeMap::new());
 
 fn turn(module: &Path) -> Arc<Semaphore> {
@@ -24,7 +24,7 @@ fn turn(module: &Path) -> Arc<Semaphore> {
     Arc::clone(turns.entry(module.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(1))))
 }
 
-/// Does `work` when its library is free. Whoever waits longer than `after`, for a turn and the work, is told
+/// Does `work` when its library or device is free. Whoever waits longer than `after`, for a turn and the work, is told
 /// that it is silent.
 pub(super) async fn on_thread<T: Send + 'static>(
     module: &Path,
@@ -40,14 +40,14 @@ pub(super) async fn on_thread<T: Send + 'static>(
             drop(turn);
             let _ = answer.send(done); // the caller may have gone away
         };
-        Builder::new().name("pkcs11".to_owned()).spawn(job).map_err(|_| ended())?;
+        Builder::new().name("source".to_owned()).spawn(job).map_err(|_| ended())?;
         wait.await.map_err(|_| ended())?
     };
     timeout(after, done).await.unwrap_or(Err(SourceError::Silent { after }))
 }
 
 fn ended() -> SourceError {
-    SourceError::Unreachable("no thread could be had for its library, or it ended early".to_owned())
+    SourceError::Unreachable("no thread could be had for it, or that ended early".to_owned())
 }
 
 #[cfg(test)]
