@@ -6,6 +6,7 @@
 pub mod callers;
 pub mod group;
 pub mod tang;
+pub mod tpm;
 
 use symbolon_core::token_binding::TokenBinding;
 use symbolon_proto::capsule::Capsule;

@@ -13,6 +13,7 @@ use symbolon_fuzz::group::{
     seed_card, seed_group, seed_offers, seed_receive_key, seed_run, seed_share, seed_static_key,
 };
 use symbolon_fuzz::tang::{ADVERTISED, CLEVIS, POINT, ROTATED};
+use symbolon_fuzz::tpm::seed_binding;
 use symbolon_fuzz::{seed_key, seed_root};
 use symbolon_proto::capsule::{EncapsulationKey, Kek, encapsulate};
 use symbolon_proto::context::{CapsuleContext, RecordContext, RecordKind, Scope};
@@ -56,6 +57,7 @@ fn main() -> io::Result<()> {
     requests()?;
     logins()?;
     tang()?;
+    tpm()?;
     token_bindings()?;
     seed("texts", "id", DEPLOYMENT.to_string().as_bytes())
 }
@@ -395,4 +397,12 @@ fn logins() -> io::Result<()> {
 fn tang() -> io::Result<()> {
     let all = [("advertised", ADVERTISED), ("rotated", ROTATED), ("clevis", CLEVIS), ("answer", POINT)];
     all.into_iter().try_for_each(|(name, text)| seed("tang", name, text.as_bytes()))
+}
+
+fn tpm() -> io::Result<()> {
+    let pcr = "7a".repeat(32);
+    let policy = format!("symbolon-tpm-policy 1\npcr 7 {pcr}\nsignature 3006020101020101\n");
+    seed("tpm", "policy", policy.as_bytes())?;
+    seed("tpm", "answer", &[0x80, 1, 0, 0, 0, 12, 0, 0, 0, 0, 0, 0])?;
+    seed("tpm", "binding", &seed_binding().encode())
 }
