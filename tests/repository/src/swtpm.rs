@@ -25,8 +25,8 @@ impl Drop for SwTpm {
 }
 
 impl SwTpm {
-    /// With its state in `folder`, which must exist and outlive it. `None` where there is no swtpm: the test has
-    /// then said so, and ends.
+    /// With its state in `folder`, which must exist and outlive it. `None` where there is no swtpm: the test
+    /// has then said so, and ends.
     ///
     /// # Errors
     /// If it does not run.

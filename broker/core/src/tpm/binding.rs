@@ -1,5 +1,5 @@
-//! What is kept of a key that a TPM has sealed. A thief may read it: without the TPM, in a state that the policy
-//! lets through, it opens nothing.
+//! What is kept of a key that a TPM has sealed. A thief may read it: without the TPM, in a state that the
+//! policy lets through, it opens nothing.
 //!
 //! ```text
 //! 01           the format
@@ -38,12 +38,12 @@ impl TpmBinding {
     /// Its bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut all = [&[FORMAT], &self.storage[..], &[u8::from(self.signer.is_some())]].concat();
+        let mut all = [&[FORMAT], self.storage.as_slice(), &[u8::from(self.signer.is_some())]].concat();
         if let Some(Point { x, y }) = &self.signer {
             all.extend([*x, *y].concat());
         }
         all.push(u8::try_from(self.pcrs.iter().count()).unwrap_or_default()); // 24 at most
-        self.pcrs.iter().for_each(|(number, value)| all.extend([&[number], &value[..]].concat()));
+        self.pcrs.iter().for_each(|(number, value)| all.extend([&[number], value.as_slice()].concat()));
         all.extend([sized(&self.private), sized(&self.public)].concat());
         let sum = hash(&[&all]);
         all.extend(sum);

@@ -49,7 +49,7 @@ impl Point {
     /// `04`, x and y.
     #[must_use]
     pub fn uncompressed(&self) -> Vec<u8> {
-        [&[4], &self.x[..], &self.y].concat()
+        [&[4], self.x.as_slice(), &self.y].concat()
     }
 
     /// `TPMS_ECC_POINT`.
@@ -81,7 +81,7 @@ fn storage_head() -> Vec<u8> {
     let [ecc, sha256, aes, bits, cfb, null, curve] =
         [ECC, SHA256, AES, 128, CFB, NULL, P256].map(u16::to_be_bytes);
     let attributes = STORAGE.to_be_bytes();
-    [&ecc[..], &sha256, &attributes, &[0, 0], &aes, &bits, &cfb, &null, &curve, &null].concat()
+    [ecc.as_slice(), &sha256, &attributes, &[0, 0], &aes, &bits, &cfb, &null, &curve, &null].concat()
 }
 
 /// The point of a storage root key that is one of the template.
@@ -108,7 +108,7 @@ pub fn sealed_template(policy: &Digest32) -> Vec<u8> {
 
 fn sealed_head(policy: &Digest32) -> Vec<u8> {
     let [kind, sha256, null] = [KEYEDHASH, SHA256, NULL].map(u16::to_be_bytes);
-    [&kind[..], &sha256, &SEALED.to_be_bytes(), &sized(policy), &null].concat()
+    [kind.as_slice(), &sha256, &SEALED.to_be_bytes(), &sized(policy), &null].concat()
 }
 
 /// Whether an object is sealed data under this policy.
@@ -123,5 +123,5 @@ pub fn is_sealed_under(public: &[u8], policy: &Digest32) -> bool {
 pub fn signer(point: &Point) -> Vec<u8> {
     let [ecc, sha256, null, curve] = [ECC, SHA256, NULL, P256].map(u16::to_be_bytes);
     let attributes = SIGNS.to_be_bytes();
-    [&ecc[..], &sha256, &attributes, &[0, 0], &null, &null, &curve, &null, &point.encode()].concat()
+    [ecc.as_slice(), &sha256, &attributes, &[0, 0], &null, &null, &curve, &null, &point.encode()].concat()
 }

@@ -53,7 +53,7 @@ impl PcrSet {
     #[must_use]
     pub fn selection(self) -> Vec<u8> {
         let [a, b, c, _] = self.0.to_le_bytes();
-        [&1_u32.to_be_bytes()[..], &SHA256.to_be_bytes(), &[3, a, b, c]].concat()
+        [1_u32.to_be_bytes().as_slice(), &SHA256.to_be_bytes(), &[3, a, b, c]].concat()
     }
 }
 

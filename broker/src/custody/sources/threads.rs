@@ -1,6 +1,6 @@
-//! Calls of a vendor's library or a device, which may hang for as long as that or a network likes: on a thread
-//! of their own, one at a time for each library or device, and waited for to a bound. A thread that hangs ends with the
-//! process and keeps no shutdown waiting.
+//! Calls of a vendor's library or a device, which may hang for as long as that or a network likes: on a
+//! thread of their own, one at a time for each library or device, and waited for to a bound. A thread that
+//! hangs ends with the process and keeps no shutdown waiting.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,8 +14,8 @@ use tokio::time::timeout;
 
 use super::SourceError;
 
-/// Who calls which library or device. A call that hangs keeps its turn: no second one hangs beside it, so there are no
-/// more threads than libraries and devices in the configuration.
+/// Who calls which library or device. A call that hangs keeps its turn: no second one hangs beside it, so
+/// there are no more threads than libraries and devices in the configuration.
 static TURNS: Mutex<BTreeMap<PathBuf, Arc<Semaphore>>> = Mutex::new(BTreeMap::new());
 
 fn turn(module: &Path) -> Arc<Semaphore> {
@@ -24,8 +24,8 @@ fn turn(module: &Path) -> Arc<Semaphore> {
     Arc::clone(turns.entry(module.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(1))))
 }
 
-/// Does `work` when its library or device is free. Whoever waits longer than `after`, for a turn and the work, is told
-/// that it is silent.
+/// Does `work` when its library or device is free. Whoever waits longer than `after`, for a turn and the
+/// work, is told that it is silent.
 pub(super) async fn on_thread<T: Send + 'static>(
     module: &Path,
     after: Duration,

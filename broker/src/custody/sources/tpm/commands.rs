@@ -1,5 +1,5 @@
-//! The few commands that are needed (part 3). What is made or loaded is flushed at the end, also after a failure:
-//! a TPM has three places.
+//! The few commands that are needed (part 3). What is made or loaded is flushed at the end, also after a
+//! failure: a TPM has three places.
 
 use std::time::Duration;
 
@@ -95,8 +95,8 @@ impl Tpm {
     /// The storage root key, and its point.
     pub fn storage(&mut self) -> Result<(Loaded, Point), TpmError> {
         let sensitive = [0, 4, 0, 0, 0, 0];
-        let params = [&sensitive[..], &sized(&objects::storage_template()), &[0, 0], &[0; 4]].concat();
-        let auth = Some(&PASSWORD[..]);
+        let params = [sensitive.as_slice(), &sized(&objects::storage_template()), &[0, 0], &[0; 4]].concat();
+        let auth = Some(PASSWORD.as_slice());
         let (handle, public) = self.make(CREATE_PRIMARY, (&[OWNER], auth, &params), |done| {
             first(done.params).map(<[u8]>::to_owned)
         })?;
@@ -109,7 +109,7 @@ impl Tpm {
         let opening = Opening::to(point)?;
         let [aes, bits, cfb, sha256] = [AES, 128, CFB, SHA256].map(u16::to_be_bytes);
         let (nonce, secret) = (sized(&opening.nonce), sized(&opening.point));
-        let params = [&nonce[..], &secret, &[kind as u8], &aes, &bits, &cfb, &sha256].concat();
+        let params = [nonce.as_slice(), &secret, &[kind as u8], &aes, &bits, &cfb, &sha256].concat();
         let handles = [storage.handle, NO_HANDLE];
         let (handle, theirs) = self.make(START_AUTH_SESSION, (&handles, None, &params), |done| {
             first(done.params).map(<[u8]>::to_owned)
@@ -143,7 +143,7 @@ impl Tpm {
     /// Loads what was sealed.
     pub fn load(&mut self, storage: &Loaded, (private, public): (&[u8], &[u8])) -> Result<Loaded, TpmError> {
         let params = [sized(private), sized(public)].concat();
-        let auth = Some(&PASSWORD[..]);
+        let auth = Some(PASSWORD.as_slice());
         let (handle, ()) = self.make(LOAD, (&[storage.handle], auth, &params), |_| Ok(()))?;
         Ok(Loaded { handle, name: objects::name(public) })
     }
@@ -164,7 +164,7 @@ impl Tpm {
         let (key, ()) = self.make(LOAD_EXTERNAL, (&[], None, &params), |_| Ok(()))?;
         let (r, s) = signature.split_at(COORDINATE);
         let [ecdsa, sha256] = [ECDSA, SHA256].map(u16::to_be_bytes);
-        let params = [&sized(hash)[..], &ecdsa, &sha256, &sized(r), &sized(s)].concat();
+        let params = [sized(hash).as_slice(), &ecdsa, &sha256, &sized(r), &sized(s)].concat();
         let ticket = |done: Done<'_>| Ok::<_, TpmError>(done.params.to_owned());
         self.run(VERIFY_SIGNATURE, &[key], (&[], &params), false, ticket)
     }
@@ -176,7 +176,7 @@ impl Tpm {
         (approved, reference): (&Digest32, &Digest32),
         (signer, ticket): (&Name, &[u8]),
     ) -> Result<(), TpmError> {
-        let params = [&sized(approved)[..], &sized(reference), &sized(signer), ticket].concat();
+        let params = [sized(approved).as_slice(), &sized(reference), &sized(signer), ticket].concat();
         self.run(POLICY_AUTHORIZE, &[session.handle], (&[], &params), false, |_| Ok::<_, TpmError>(()))
     }
 
@@ -246,5 +246,5 @@ impl Tpm {
 
 fn message(tag: u16, command: u32, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len()).unwrap_or(u32::MAX).saturating_add(10);
-    [&tag.to_be_bytes()[..], &length.to_be_bytes(), &command.to_be_bytes(), body].concat()
+    [tag.to_be_bytes().as_slice(), &length.to_be_bytes(), &command.to_be_bytes(), body].concat()
 }

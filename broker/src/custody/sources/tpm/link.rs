@@ -70,7 +70,7 @@ fn through_tcp(stream: &mut TcpStream, command: &[u8]) -> io::Result<Vec<u8>> {
     let whole = length(&head).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     let mut rest = vec![0; whole.saturating_sub(head.len())];
     stream.read_exact(&mut rest)?;
-    Ok([&head[..], &rest].concat())
+    Ok([head.as_slice(), &rest].concat())
 }
 
 fn of(error: io::Error, after: Duration) -> TpmError {

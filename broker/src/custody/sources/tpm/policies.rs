@@ -37,7 +37,7 @@ fn read(path: &Path, max: usize) -> io::Result<Vec<u8>> {
 pub(super) fn signer(path: &Path) -> Result<Point, TpmError> {
     let pem = read(path, KEY_BYTES_MAX).map_err(|error| unusable(path, error))?;
     let key = SubjectPublicKeyInfoDer::from_pem_slice(&pem).ok();
-    let point = key.and_then(|key| Point::from_uncompressed(key.strip_prefix(&P256_HEAD[..])?));
+    let point = key.and_then(|key| Point::from_uncompressed(key.strip_prefix(P256_HEAD.as_slice())?));
     let none = || io::Error::other("it must hold a public key of ECDSA with P-256, as PEM");
     point.ok_or_else(|| unusable(path, none()))
 }

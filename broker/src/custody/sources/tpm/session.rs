@@ -1,7 +1,7 @@
 //! A salted session: whoever listens on the bus, or changes what crosses it, learns and changes nothing.
 //!
-//! The salt comes of an exchange with the storage root key (part 1, 19.6.13), so that only the TPM which has that
-//! key knows the session's. The key authenticates commands and answers, and encrypts what is secret in them
+//! The salt comes of an exchange with the storage root key (part 1, 19.6.13), so that only the TPM which has
+//! that key knows the session's. The key authenticates commands and answers, and encrypts what is secret in them
 //! (AES-128-CFB, part 1, 21).
 
 use aws_lc_rs::agreement::{ECDH_P256, EphemeralPrivateKey, UnparsedPublicKey, agree_ephemeral};
@@ -120,9 +120,9 @@ impl Session {
     /// What a command says of this session. Passwords of all objects here are empty.
     pub fn authorize(&self, hides: Hides, command: u32, names: &[&[u8]], params: &[u8]) -> Vec<u8> {
         let attributes = hides.attributes();
-        let parts = [&command.to_be_bytes()[..], &names.concat(), params];
+        let parts = [command.to_be_bytes().as_slice(), &names.concat(), params];
         let made = mac(self.key.expose(), &[&hash(&parts), &self.ours, &self.theirs, &[attributes]]);
-        [&self.handle.to_be_bytes()[..], &sized(&self.ours), &[attributes], &sized(&made)].concat()
+        [self.handle.to_be_bytes().as_slice(), &sized(&self.ours), &[attributes], &sized(&made)].concat()
     }
 
     /// That an answer is of the TPM that began this session, to this command.

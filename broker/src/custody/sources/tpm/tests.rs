@@ -260,7 +260,12 @@ fn policies_and_the_sealed_object_are_those_of_tpm2_tools() {
     for (file, part) in [("private", &binding.private), ("public", &binding.public)] {
         std::fs::write(bench.path().join(file), symbolon_core::tpm::wire::sized(part)).unwrap();
     }
-    bench.tool("tpm2_createprimary -C o -g sha256 -G ecc256:aes128cfb -c storage -a fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|restricted|decrypt");
+    // As the tool reads it: the coordinates of the template, each with its length in this machine's order.
+    let coordinate = [&32_u16.to_ne_bytes()[..], &[0; 128]].concat();
+    std::fs::write(bench.path().join("unique"), [coordinate.clone(), coordinate].concat()).unwrap();
+    let attributes = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|restricted|decrypt";
+    let kind = "-C o -g sha256 -G ecc256:aes128cfb -u unique";
+    bench.tool(&format!("tpm2_createprimary {kind} -a {attributes} -c storage"));
     bench.tool("tpm2_load -C storage -r private -u public -c object");
     bench.tool("tpm2_unseal -c object -p pcr:sha256:7,16 -o opened");
     let opened = std::fs::read(bench.path().join("opened")).unwrap();
