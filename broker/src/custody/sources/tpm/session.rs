@@ -120,8 +120,8 @@ impl Session {
     /// What a command says of this session. Passwords of all objects here are empty.
     pub fn authorize(&self, hides: Hides, command: u32, names: &[&[u8]], params: &[u8]) -> Vec<u8> {
         let attributes = hides.attributes();
-        let parts = [command.to_be_bytes().as_slice(), &names.concat(), params];
-        let made = mac(self.key.expose(), &[&hash(&parts), &self.ours, &self.theirs, &[attributes]]);
+        let sum = hash(&[&command.to_be_bytes(), &names.concat(), params]);
+        let made = mac(self.key.expose(), &[&sum, &self.ours, &self.theirs, &[attributes]]);
         [self.handle.to_be_bytes().as_slice(), &sized(&self.ours), &[attributes], &sized(&made)].concat()
     }
 
