@@ -1,8 +1,8 @@
 //! A salted session: whoever listens on the bus, or changes what crosses it, learns and changes nothing.
 //!
-//! The salt comes of an exchange with the storage root key (part 1, 19.6.13), so that only the TPM which has
-//! that key knows the session's. The key authenticates commands and answers, and encrypts what is secret in them
-//! (AES-128-CFB, part 1, 21).
+//! The salt comes of an exchange with the storage root key (part 1, 19.6.13), so that only the TPM which
+//! has that key knows the session's. The key authenticates commands and answers, and encrypts what is
+//! secret in them (AES-128-CFB, part 1, 21).
 
 use aws_lc_rs::agreement::{ECDH_P256, EphemeralPrivateKey, UnparsedPublicKey, agree_ephemeral};
 use aws_lc_rs::cipher::{

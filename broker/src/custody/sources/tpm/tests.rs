@@ -266,7 +266,9 @@ fn policies_and_the_sealed_object_are_those_of_tpm2_tools() {
     let attributes = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|restricted|decrypt";
     let kind = "-C o -g sha256 -G ecc256:aes128cfb -u unique";
     bench.tool(&format!("tpm2_createprimary {kind} -a {attributes} -c storage"));
+    bench.tool("tpm2_flushcontext -t");
     bench.tool("tpm2_load -C storage -r private -u public -c object");
+    bench.tool("tpm2_flushcontext -t");
     bench.tool("tpm2_unseal -c object -p pcr:sha256:7,16 -o opened");
     let opened = std::fs::read(bench.path().join("opened")).unwrap();
     assert_eq!(opened, [*key().expose(), reference(PURPOSE)].concat());
