@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
 
@@ -166,12 +166,60 @@ fn a_signed_policy_lets_another_state_through_and_no_unsigned_or_foreign_one() {
     bench.sign("signer", b"another source", "other");
     assert!(refused(&*bench.signed(), &binding).contains("none of 1 policies"));
     bench.sign("signer", PURPOSE, "second");
+    let second = bench.path().join("policies/second");
+    let signed = std::fs::read_to_string(&second).unwrap();
+    let (state, signature) = signed.trim_end().rsplit_once(' ').unwrap();
+    let last = if signature.ends_with('0') { "1" } else { "0" };
+    let forged = format!("{state} {}{last}\n", &signature[..signature.len() - 1]);
+    std::fs::write(&second, forged).unwrap();
+    assert!(refused(&*bench.signed(), &binding).contains("none of 1 policies"));
+    std::fs::write(&second, signed).unwrap();
     opens(&*bench.signed(), &binding);
 }
 
-/// The TPM itself refuses what our own look at signatures would not let through.
+/// Whoever listens between broker and TPM hears neither the key nor what it is for.
 #[test]
-fn the_tpm_itself_refuses_a_policy_that_another_signed() {
+fn what_crosses_the_bus_is_ciphertext() {
+    let Some(bench) = bench() else { return };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let tpm = bench.tpm.address();
+    let listening = std::thread::Builder::new().spawn(move || {
+        let mut heard = Vec::new();
+        for _ in 0..2 {
+            let (broker, _) = listener.accept().unwrap();
+            heard.extend(passed_on(broker, TcpStream::connect(&tpm).unwrap()));
+        }
+        heard
+    });
+    let device = at(&address, "");
+    opens(&*device, &bind(&*device));
+    let heard = listening.unwrap().join().unwrap();
+    assert!(heard.len() > 1000, "{} bytes", heard.len());
+    for secret in [*key().expose(), reference(PURPOSE)] {
+        assert!(!heard.windows(16).any(|bytes| bytes == &secret[..16]));
+    }
+}
+
+/// Command and answer, until the broker has no more. What was said.
+fn passed_on(mut broker: TcpStream, mut tpm: TcpStream) -> Vec<u8> {
+    let (mut heard, mut buffer) = (Vec::new(), [0; 8192]);
+    loop {
+        for (from, to) in [(0, 1), (1, 0)] {
+            let sides = [&mut broker, &mut tpm];
+            let count = sides[from].read(&mut buffer).unwrap_or(0);
+            if count == 0 {
+                return heard;
+            }
+            heard.extend_from_slice(&buffer[..count]);
+            sides[to].write_all(&buffer[..count]).unwrap();
+        }
+    }
+}
+
+/// The object was sealed for the policies of one signer, and its own policy says so.
+#[test]
+fn a_binding_with_another_signer_in_it_opens_nothing() {
     let Some(bench) = bench() else { return };
     ["signer", "foreign"].iter().for_each(|name| bench.new_signer(name));
     bench.sign("signer", PURPOSE, "first");
