@@ -27,7 +27,7 @@ pub struct CustodyConfig {
 pub struct SourceConfig {
     /// What it is called in share sets, transcripts and the log.
     pub name: String,
-    /// `tang` or `pkcs11`.
+    /// `tang`, `pkcs11` or `tpm`.
     pub kind: String,
     /// Where it is: `box` (this machine), `site` (with whoever steals all of this place), or the name of
     /// another place.

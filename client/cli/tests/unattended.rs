@@ -324,3 +324,33 @@ fn an_hsm_and_any_one_person_open_a_broker() {
     std::fs::rename(folder.path().join("away"), hsm.tokens()).unwrap();
     until("the broker when the token is back", || is_open(&deployment));
 }
+
+/// The machine's TPM and a Tang server of another place; then something else is booted.
+#[test]
+fn a_tpm_and_a_tang_server_open_a_broker_until_the_machine_boots_something_else() {
+    use symbolon_repository::swtpm::SwTpm;
+    let state = tempfile::tempdir().unwrap();
+    let (Some(office), Some(tpm)) = (Tang::start(), SwTpm::start(state.path()).unwrap()) else { return };
+    let mut deployment = Deployment::uninitialised(Programs::default(), |_| String::new());
+    let board = format!(
+        "[[custody.sources]]\nname = \"board\"\nkind = \"tpm\"\nplace = \"box\"\ndevice = \"{}\"\npcrs = [7, 16]\n",
+        tpm.address()
+    );
+    configure(&mut deployment, &(board + &office.source("office", "office")));
+    PEOPLE.iter().for_each(|name| keygen(&deployment.path("."), name));
+    let holders = ["--card", "ana.card", "--card", "boris.card", "--source", "board", "--source", "office"];
+    deployment.init(&[&["--threshold", "2", "--envelopes", "envelopes", "--yes"], &holders[..]].concat());
+    let is_open = |deployment: &Deployment| deployment.run(&["operator", "status"], "").code == 0;
+    until("the broker after init", || is_open(&deployment));
+    deployment.restart_broker(|_| ());
+    until("the broker after a restart", || is_open(&deployment));
+
+    let extended = format!("tpm2_pcrextend 16:sha256={}", "5a".repeat(32));
+    let _ = tpm.tool(state.path(), &extended).unwrap();
+    deployment.restart_broker(|_| ());
+    let status = || deployment.run(&["custody", "status"], "").stdout;
+    until("the refusal", || status().contains("holds a share  it refuses"));
+    assert!(!is_open(&deployment));
+    let log = std::fs::read_to_string(deployment.path("broker.log")).unwrap();
+    assert!(log.contains("PCR 16 has changed since"), "{log}");
+}

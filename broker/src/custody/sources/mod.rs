@@ -5,9 +5,8 @@
 //! its key file, and keeps it elsewhere than the store.
 //!
 //! ```text
-//! tang/ pkcs11/   the kinds; a line each in `KINDS`
-//! tpm/            likewise
-//! threads.rs      where calls run that may hang
+//! tang/ pkcs11/ tpm/   the kinds; a line each in `KINDS`
+//! threads.rs      calls that may hang, on threads of their own
 //! enrolling.rs    a source's keys, bound to its device; and whether it would give its share
 //! registry.rs     where sources are kept: readable while the broker is sealed
 //! initial.rs      sources of a new deployment
