@@ -16,6 +16,9 @@ use symbolon_repository::machine::{needs, skip};
 
 use crate::support::{Done, command, run};
 
+const BROKER: &str =
+    "broker --home broker --invitation nas/invitation --name broker.example --name 192.168.1.5 --yes";
+
 /// Both sides in folders of their own.
 struct Sides(tempfile::TempDir);
 
@@ -39,9 +42,7 @@ impl Sides {
     }
 
     fn broker(&self) -> Done {
-        self.run(
-            "broker --home broker --invitation nas/invitation --name broker.example --name 192.168.1.5 --yes",
-        )
+        self.run(BROKER)
     }
 
     /// Every file: mode, when it was written, and what is in it.
@@ -99,6 +100,23 @@ fn both_sides_are_set_up_and_the_second_time_changes_nothing() {
     assert_eq!(sides.files(), before);
     let other = sides.run("broker --home broker --listen 127.0.0.1:9999 --yes").expect(0).stdout;
     assert!(other.contains("kept, differs"), "{other}");
+}
+
+/// What gives shares with nobody there is asked for once, and stands in the commands that follow.
+#[test]
+fn devices_that_were_named_are_configured_and_hold_shares() {
+    let sides = Sides::new();
+    sides.fragment().expect(0);
+    let devices = "--source http://tang.lan:7500#abc@site --source /usr/lib/libhsm.so#hsm/wrap@office";
+    let first = sides.run(&format!("{BROKER} {devices}")).expect(0).stdout;
+    assert!(first.contains("--source tang-1 --source pkcs11-2 --envelopes"), "{first}");
+    let config = std::fs::read_to_string(sides.path("broker/broker.toml")).unwrap();
+    assert!(config.contains("kind = \"tang\"") && config.contains("pkcs11-2.pin"), "{config}");
+    let again = sides.run("broker --home broker --yes").expect(0).stdout;
+    assert!(again.contains("Nothing was changed") && !again.contains("differs"), "{again}");
+    assert!(again.contains("--source tang-1"), "{again}");
+    let refused = sides.run("broker --home broker --source http://tang.lan#abc --yes");
+    refused.refused(2, "behind the @ is where the device stands");
 }
 
 #[test]

@@ -24,7 +24,7 @@ use crate::key_thread;
 use crate::random::os_rng;
 use crate::store::Store;
 
-/// How often the list of sources is looked at.
+/// How often the configuration is looked at.
 const LIST_CHECK: Duration = Duration::from_secs(5);
 /// Between two attempts with a device that did not answer: it may come any moment, after a power cut.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -92,7 +92,7 @@ impl Keeper {
         };
         let Some(asked) = asked(&view.borrow(), file, &registry) else { return Look::Done };
         if self.is_held_back(name, &asked, &registry).await {
-            return Look::Done;
+            return Look::Again(LIST_CHECK); // the configuration may change
         }
         match give(seal, config, file, asked).await {
             Ok(()) => {
